@@ -1,0 +1,7 @@
+//! Tollgate: a quota-enforcement sidecar. docs/architecture.md is the map of this tree.
+
+pub mod clock;
+pub mod proto;
+pub mod replay;
+pub mod store;
+pub mod transaction;

@@ -1,0 +1,1 @@
+//! Stores: the one verb that carries out a transaction, atomically, and answers with the truth.

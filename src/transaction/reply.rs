@@ -1,0 +1,72 @@
+//! What a store answers: its time, what became of the step, and the records as they are now.
+
+/// The answer to one transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The store's time when it decided, in Unix milliseconds.
+    pub now_ms: i64,
+    /// What became of the step.
+    pub outcome: Outcome,
+    /// What was asked of each record, in the order they were declared: the truth after the step, whatever its outcome.
+    pub records: Vec<Record>,
+}
+
+/// What became of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// That option was applied.
+    Applied {
+        /// Its place in [`super::Transaction::options`].
+        option: usize,
+    },
+    /// Something that was believed is not so; nothing was applied.
+    Stale {
+        /// The place in [`super::Transaction::require`] of the first that failed; `None` if a field or a record that a
+        /// guard or a write counts on is missing.
+        guard: Option<usize>,
+    },
+    /// All that was believed is so, and no option's guards hold; nothing was applied.
+    Refused,
+}
+
+/// A record as a reply carries it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// Not asked for, or left out as the step was applied.
+    NotRead,
+    /// A hash or a packed record that does not exist.
+    Absent,
+    /// A hash.
+    Hash(Fields),
+    /// A packed record's value.
+    Packed(String),
+    /// Entries of an index: score and member.
+    Index(Vec<(i64, String)>),
+    /// Entries of a log.
+    Log(Vec<LogEntry>),
+}
+
+/// An entry of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Where it stands; opaque, in the store's own form.
+    pub cursor: String,
+    /// What was appended.
+    pub fields: Fields,
+}
+
+/// The fields of a small record, in no particular order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fields(pub Vec<(String, String)>);
+
+impl Fields {
+    /// The field's text.
+    pub fn text(&self, field: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| name == field).map(|(_, value)| value.as_str())
+    }
+
+    /// The field's number; `None` if it is missing or no integer.
+    pub fn number(&self, field: &str) -> Option<i64> {
+        self.text(field)?.parse().ok()
+    }
+}
