@@ -1,6 +1,8 @@
 //! Tollgate: a quota-enforcement sidecar. docs/architecture.md is the map of this tree.
 
 pub mod clock;
+pub mod domain;
+pub mod gate;
 pub mod proto;
 pub mod replay;
 pub mod store;

@@ -44,6 +44,15 @@ impl Linear {
         self.now += coefficient;
         self
     }
+
+    /// The same with the opposite sign.
+    #[must_use]
+    pub fn negated(mut self) -> Self {
+        self.terms.iter_mut().for_each(|(coefficient, _, _)| *coefficient = -*coefficient);
+        self.now = -self.now;
+        self.constant = -self.constant;
+        self
+    }
 }
 
 /// What a write writes.

@@ -1,5 +1,7 @@
 //! What a store answers: its time, what became of the step, and the records as they are now.
 
+use super::RecordRef;
+
 /// The answer to one transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -9,6 +11,29 @@ pub struct Reply {
     pub outcome: Outcome,
     /// What was asked of each record, in the order they were declared: the truth after the step, whatever its outcome.
     pub records: Vec<Record>,
+}
+
+impl Reply {
+    /// What was asked of a record; a record that the transaction did not declare reads as not read.
+    pub fn record(&self, record: RecordRef) -> &Record {
+        self.records.get(record.0).unwrap_or(&Record::NotRead)
+    }
+
+    /// The fields of a hash, if it exists.
+    pub fn hash(&self, record: RecordRef) -> Option<&Fields> {
+        match self.record(record) {
+            Record::Hash(fields) => Some(fields),
+            _ => None,
+        }
+    }
+
+    /// The value of a packed record, if it exists.
+    pub fn packed(&self, record: RecordRef) -> Option<&str> {
+        match self.record(record) {
+            Record::Packed(value) => Some(value),
+            _ => None,
+        }
+    }
 }
 
 /// What became of a transaction.

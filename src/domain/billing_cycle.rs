@@ -1,0 +1,166 @@
+//! Billing cycles: months from a team's anchor day, in UTC.
+
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+
+/// One cycle: from its start, inclusive, to its end, exclusive, both at midnight UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cycle {
+    /// Unix milliseconds.
+    pub start_ms: i64,
+    /// Unix milliseconds.
+    pub end_ms: i64,
+}
+
+impl Cycle {
+    /// Whether a time, in Unix milliseconds, is in this cycle.
+    pub fn contains(&self, at_ms: i64) -> bool {
+        (self.start_ms..self.end_ms).contains(&at_ms)
+    }
+
+    /// The day it starts, as YYYY-MM-DD: how records and charges name it.
+    pub fn name(&self) -> String {
+        day_name(self.start_ms)
+    }
+}
+
+/// On which day of the month a team's cycles begin, now and before the last change (rule 8: a new anchor day acts from
+/// the next turn).
+///
+/// The cycle that begins at that turn ends on the first new anchor day after it, so it can be shorter than a month, and
+/// never longer: nobody waits more than a month for new credits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    /// 1 to 31, clamped to the month's end.
+    pub day: u8,
+    /// From when on `day` counts, in Unix milliseconds: the turn after it was set. No cycle spans it.
+    pub from_ms: i64,
+    /// The day before that turn.
+    pub previous_day: u8,
+    /// From when on `previous_day` counted.
+    pub previous_from_ms: i64,
+}
+
+impl Anchor {
+    /// An anchor that never was another.
+    pub fn new(day: u8) -> Self {
+        Self { day, from_ms: 0, previous_day: day, previous_from_ms: 0 }
+    }
+
+    /// The cycle at a time, in Unix milliseconds, which is not before the cycle of the last change.
+    pub fn cycle_at(&self, at_ms: i64) -> Cycle {
+        let (day, from_ms, until_ms) = if at_ms >= self.from_ms {
+            (self.day, self.from_ms, i64::MAX)
+        } else {
+            (self.previous_day, self.previous_from_ms, self.from_ms)
+        };
+        let month = month_from_anchor(day, at_ms);
+        Cycle { start_ms: month.start_ms.max(from_ms), end_ms: month.end_ms.min(until_ms) }
+    }
+
+    /// The anchor after a change at a time, in Unix milliseconds.
+    #[must_use]
+    pub fn changed(self, day: u8, at_ms: i64) -> Self {
+        if day == self.day {
+            self
+        } else if at_ms < self.from_ms {
+            // The turn that the last change waits for has not come: this change takes its place.
+            Self { day, ..self }
+        } else {
+            let turn_ms = self.cycle_at(at_ms).end_ms;
+            Self { day, from_ms: turn_ms, previous_day: self.day, previous_from_ms: self.from_ms }
+        }
+    }
+}
+
+/// The UTC day of a time in Unix milliseconds, as YYYY-MM-DD.
+pub fn day_name(at_ms: i64) -> String {
+    date(at_ms).to_string()
+}
+
+fn month_from_anchor(day: u8, at_ms: i64) -> Cycle {
+    let date = date(at_ms);
+    let this_month = date.first_of_month();
+    let anchor = clamped(this_month, day);
+    let (start, end) = if date >= anchor {
+        (anchor, clamped(this_month.saturating_add(jiff::Span::new().months(1)), day))
+    } else {
+        (clamped(this_month.saturating_sub(jiff::Span::new().months(1)), day), anchor)
+    };
+    Cycle { start_ms: midnight_ms(start), end_ms: midnight_ms(end) }
+}
+
+/// That day of the month, or the month's last day if it has fewer.
+fn clamped(first_of_month: Date, day: u8) -> Date {
+    let days_after_first = i64::from(day).min(i64::from(first_of_month.days_in_month())) - 1;
+    first_of_month.saturating_add(jiff::Span::new().days(days_after_first))
+}
+
+fn date(at_ms: i64) -> Date {
+    let at = Timestamp::from_millisecond(at_ms).unwrap_or(if at_ms < 0 { Timestamp::MIN } else { Timestamp::MAX });
+    TimeZone::UTC.to_datetime(at).date()
+}
+
+fn midnight_ms(date: Date) -> i64 {
+    let days = date.since((jiff::Unit::Day, Date::constant(1970, 1, 1))).map_or(0, |span| i64::from(span.get_days()));
+    days * 86_400_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(day: &str) -> i64 {
+        midnight_ms(day.parse().unwrap())
+    }
+
+    #[test]
+    fn a_cycle_is_a_month_from_the_anchor_day_clamped_to_the_months_end() {
+        let table = [
+            (1, "2026-11-23", "2026-11-01", "2026-12-01"),
+            (23, "2026-11-23", "2026-11-23", "2026-12-23"),
+            (24, "2026-11-23", "2026-10-24", "2026-11-24"),
+            (31, "2026-02-27", "2026-01-31", "2026-02-28"),
+            (31, "2026-02-28", "2026-02-28", "2026-03-31"),
+            (31, "2028-02-28", "2028-01-31", "2028-02-29"),
+            (30, "2028-02-29", "2028-02-29", "2028-03-30"),
+            (29, "2027-03-01", "2027-02-28", "2027-03-29"),
+            (31, "2026-04-30", "2026-04-30", "2026-05-31"),
+            (15, "2027-01-03", "2026-12-15", "2027-01-15"),
+        ];
+        for (day, at, start, end) in table {
+            let cycle = Anchor::new(day).cycle_at(ms(at));
+            assert_eq!((cycle.start_ms, cycle.end_ms), (ms(start), ms(end)), "anchor {day} at {at}");
+        }
+    }
+
+    #[test]
+    fn cycles_follow_each_other_without_gap_or_overlap_for_a_century() {
+        for day in 1..=31 {
+            let anchor = Anchor::new(day);
+            let mut cycle = anchor.cycle_at(ms("2000-01-01"));
+            while cycle.end_ms < ms("2100-01-01") {
+                let next = anchor.cycle_at(cycle.end_ms);
+                assert_eq!(next.start_ms, cycle.end_ms, "anchor {day}");
+                assert_eq!(anchor.cycle_at(cycle.end_ms - 1), cycle, "anchor {day}");
+                cycle = next;
+            }
+        }
+    }
+
+    #[test]
+    fn a_new_anchor_day_acts_from_the_next_turn_and_a_second_change_keeps_the_cycle_it_falls_in() {
+        let first = Anchor::new(15).changed(20, ms("2026-01-18"));
+        assert_eq!(first.cycle_at(ms("2026-01-18")), Anchor::new(15).cycle_at(ms("2026-01-18")));
+        let short = first.cycle_at(ms("2026-02-17"));
+        assert_eq!((short.start_ms, short.end_ms), (ms("2026-02-15"), ms("2026-02-20")));
+
+        let second = first.changed(25, ms("2026-02-17"));
+        assert_eq!(second.cycle_at(ms("2026-02-17")), short);
+        let next = second.cycle_at(ms("2026-02-20"));
+        assert_eq!((next.start_ms, next.end_ms), (ms("2026-02-20"), ms("2026-02-25")));
+
+        let replaced = first.changed(10, ms("2026-01-30"));
+        assert_eq!(replaced.cycle_at(ms("2026-01-30")), first.cycle_at(ms("2026-01-30")));
+        assert_eq!(replaced.cycle_at(ms("2026-02-16")).end_ms, ms("2026-03-10"));
+    }
+}

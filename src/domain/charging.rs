@@ -1,0 +1,164 @@
+//! Charging: the ways in which a commit can enter an account, in the order of the rules (rules 5, 7 and 8).
+//!
+//! A commit has a part within its hold, which was promised, and an excess above it. The promised part always enters
+//! *used*. Where that takes used above the allotment, blocks are bought; where overages may not buy, the terms were
+//! lowered after the promise, and the difference is waived. The excess draws the allotment, else overages, else counts
+//! as above hold. The options exclude each other but for their order, so that a wrong belief about the account can only
+//! refuse a transaction, never choose a wrong option.
+
+use super::{
+    OVERAGE_BLOCK_CREDITS,
+    account::{Account, allotment_covers, cap_of_used, excess_of_used, overage_covers, overage_room, overages_on},
+    charge::charge_fields,
+    reservation::Basis,
+};
+use crate::transaction::{Choice, Guard, Linear, RecordRef, Value, Write};
+
+/// A commit as its account sees it, in credits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Charge {
+    /// What leaves *held*.
+    pub(crate) released: i64,
+    /// The part within the hold, which enters *used*.
+    pub(crate) promised: i64,
+    /// The part above the hold.
+    pub(crate) excess: i64,
+    /// The part that a current run committed past the limit.
+    pub(crate) run_completion: i64,
+    /// What covered the hold.
+    pub(crate) basis: Basis,
+}
+
+/// The records of an account that a charge changes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ledger {
+    pub(crate) account: RecordRef,
+    pub(crate) charges: RecordRef,
+}
+
+/// What a set of options does to the account.
+#[derive(Clone, Copy)]
+struct Entry {
+    /// Enters *used*.
+    used: i64,
+    /// Enters *above hold*.
+    above_hold: i64,
+}
+
+impl Charge {
+    /// The options of this charge. `believed` is what the account last looked like; without it, or where it is wrong, the
+    /// options that buy blocks may be missing, and the transaction is refused.
+    pub(crate) fn options(&self, ledger: Ledger, believed: Option<&Account>) -> Vec<Choice> {
+        let promised = Entry { used: self.promised, above_hold: 0 };
+        if self.excess == 0 {
+            return self.promised_options(ledger, believed, &[], promised);
+        }
+        let account = ledger.account;
+        let added = self.promised + self.excess - self.released;
+        let drawn = Entry { used: self.promised + self.excess, above_hold: 0 };
+        let above = Entry { above_hold: self.excess, ..promised };
+
+        let mut options = vec![self.option(ledger, vec![allotment_covers(account, added)], drawn, Vec::new())];
+        let by_overage = [overages_on(account), overage_covers(account, added)];
+        options.push(self.within(ledger, &by_overage, drawn));
+        options.extend(self.crossings(ledger, believed, &by_overage, drawn));
+        options.extend(self.promised_options(ledger, believed, &[overages_off(account)], above));
+        let no_room = [overages_on(account), above_zero(overage_room(account, added))];
+        options.extend(self.promised_options(ledger, believed, &no_room, above));
+        options
+    }
+
+    /// The ways in which the promised part enters *used*, whatever the switch says now.
+    fn promised_options(
+        &self,
+        ledger: Ledger,
+        believed: Option<&Account>,
+        when: &[Guard],
+        entry: Entry,
+    ) -> Vec<Choice> {
+        let mut options = vec![self.within(ledger, when, entry)];
+        if entry.used == 0 {
+            return options;
+        }
+        if self.basis == Basis::Overage {
+            options.extend(self.crossings(ledger, believed, when, entry));
+            return options;
+        }
+        let cap = cap_of_used(ledger.account, entry.used);
+        let mut buying = when.to_vec();
+        buying.extend([overages_on(ledger.account), Guard::AtMostZero(cap.clone())]);
+        options.extend(self.crossings(ledger, believed, &buying, entry));
+        for may_not_buy in [vec![overages_off(ledger.account)], vec![overages_on(ledger.account), above_zero(cap)]] {
+            let guards = when.iter().cloned().chain(may_not_buy).collect();
+            options.push(self.option(ledger, guards, entry, vec![waive(ledger.account, entry.used)]));
+        }
+        options
+    }
+
+    /// used stays within the allotment.
+    fn within(&self, ledger: Ledger, when: &[Guard], entry: Entry) -> Choice {
+        let mut guards = when.to_vec();
+        guards.push(Guard::AtMostZero(excess_of_used(ledger.account, entry.used)));
+        self.option(ledger, guards, entry, Vec::new())
+    }
+
+    /// used passes the allotment, and exactly as many blocks are bought as that takes (rule 5). The number of blocks so
+    /// far is believed, for each charge carries its own number (I4).
+    fn crossings(&self, ledger: Ledger, believed: Option<&Account>, when: &[Guard], entry: Entry) -> Vec<Choice> {
+        let Some(believed) = believed else { return Vec::new() };
+        // used never is above the allotment, so a charge cannot exceed it by more than itself.
+        let most = blocks_for(entry.used);
+        let likely = blocks_for(believed.used + entry.used - believed.allotment()).clamp(1, most.max(1));
+        let candidates = (likely - 1).max(1)..=(likely + 1).min(most);
+        let crossing = |blocks: i64| {
+            let mut guards = when.to_vec();
+            let excess = excess_of_used(ledger.account, entry.used);
+            let bought = OVERAGE_BLOCK_CREDITS * blocks;
+            guards.extend([
+                Guard::FieldEquals(ledger.account, "blocks", believed.blocks.to_string()),
+                Guard::AtMostZero(excess.clone().plus_constant(-bought)),
+                above_zero(excess.plus_constant(OVERAGE_BLOCK_CREDITS - bought)),
+            ]);
+            let charged = charge_fields(believed.blocks + 1, blocks);
+            let writes = vec![
+                Write::Add(ledger.account, "blocks", blocks),
+                Write::Append { log: ledger.charges, fields: charged, keep: None },
+            ];
+            self.option(ledger, guards, entry, writes)
+        };
+        candidates.map(crossing).collect()
+    }
+
+    fn option(&self, ledger: Ledger, guards: Vec<Guard>, entry: Entry, mut writes: Vec<Write>) -> Choice {
+        let changes = [
+            ("held", -self.released),
+            ("used", entry.used),
+            ("run_completion", self.run_completion),
+            ("above_hold", entry.above_hold),
+        ];
+        let changes = changes.into_iter().filter(|(_, change)| *change != 0);
+        writes.extend(changes.map(|(field, change)| Write::Add(ledger.account, field, change)));
+        Choice { guards, writes }
+    }
+}
+
+/// So many credits above the allotment take so many blocks.
+fn blocks_for(credits: i64) -> i64 {
+    -(-credits).div_euclid(OVERAGE_BLOCK_CREDITS)
+}
+
+fn overages_off(account: RecordRef) -> Guard {
+    Guard::FieldEquals(account, "overages_enabled", "0".to_owned())
+}
+
+/// The expression is above 0.
+fn above_zero(linear: Linear) -> Guard {
+    Guard::AtMostZero(linear.negated().plus_constant(1))
+}
+
+/// The difference is waived: the allotment becomes exactly what is used then.
+fn waive(account: RecordRef, used: i64) -> Write {
+    let waived = Linear::default().plus(1, account, "waived");
+    let needed = excess_of_used(account, used).plus(1, account, "waived");
+    Write::Set(account, "waived", Value::Greatest(vec![waived, needed]))
+}

@@ -1,0 +1,98 @@
+//! Commit: finalizes a reservation's cost in the cycle it was made in (rules 5 to 7), exactly once (I2).
+
+use super::{
+    account::{Account, before, not_before},
+    charging::{Charge, Ledger},
+    id::Id,
+    keys,
+    policy::Policy,
+    reservation::{Basis, Charged, Reservation, State},
+    settlement::{Settlement, give_back_run_completion},
+    usage::{UsageKey, count_commit},
+};
+use crate::transaction::{Read, Value, Write};
+
+/// Builds the transaction that charges a reservation, believed to be as given.
+///
+/// `charged.late` has to be whether the hold has run out at the believed time; the transaction checks it. `account` is
+/// what the reservation's account last looked like, if that is known.
+pub fn commit(
+    team: &Id,
+    id: &Id,
+    reservation: &Reservation,
+    charged: &Charged,
+    account: Option<&Account>,
+    policy: &Policy,
+) -> Settlement {
+    let mut step = Settlement::of(team, id, reservation);
+    let (content, terms) = (&reservation.content, &reservation.terms);
+    if reservation.state == State::Open {
+        let in_time = if charged.late { not_before } else { before };
+        step.transaction.require(in_time(reservation.expires_at_ms));
+    }
+    let held = if reservation.state == State::Open { terms.credits } else { 0 };
+    let covered = if charged.late { 0 } else { held.min(charged.credits) };
+    let completes_run = terms.basis == Basis::RunCompletion;
+    let charge = Charge {
+        released: if completes_run { 0 } else { held },
+        promised: if completes_run { 0 } else { covered },
+        excess: charged.credits - covered,
+        run_completion: if completes_run { covered } else { 0 },
+        basis: terms.basis,
+    };
+
+    let key = UsageKey::new(reservation.created_at_ms, content.flow.clone(), charged.model.clone(), content.trigger);
+    let mut writes = step.settle(&State::Committed(charged.clone()), Value::now(), policy.committed_retention_ms);
+    writes.extend(count_commit(&mut step.transaction, &terms.cycle, &key, charged.units, charged.credits));
+    if let Some(run) = step.run {
+        writes.push(Write::AddIfPresent(run, "credits", charged.credits));
+    }
+    writes.extend(give_back_run_completion(&step, reservation, held - covered));
+
+    let charges = step.transaction.record(keys::charges(&terms.cycle), Read::Nothing);
+    let ledger = Ledger { account: step.account, charges };
+    for mut choice in charge.options(ledger, account) {
+        choice.writes.extend_from_slice(&writes);
+        step.transaction.options.push(choice);
+    }
+    step
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{billing_cycle::Cycle, plan::Plan, reservation},
+        transaction::Guard,
+    };
+
+    #[test]
+    fn a_commit_within_its_hold_needs_no_more_options_than_its_rules() {
+        let id = |text| Id::parse(text).unwrap();
+        let reservation = Reservation {
+            content: reservation::Content {
+                flow: id("flow"),
+                run: Some(id("run")),
+                block: Some(id("block")),
+                model: id("gpt-4"),
+                units: 1,
+                trigger: reservation::Trigger::Run,
+            },
+            terms: reservation::Terms {
+                credits: 25,
+                basis: Basis::Allotment,
+                cycle: Cycle { start_ms: 0, end_ms: 86_400_000 },
+                rate_card: id("card"),
+                plan: Plan::Professional,
+            },
+            created_at_ms: 1_000,
+            expires_at_ms: 121_000,
+            state: State::Open,
+            settled_at_ms: None,
+        };
+        let charged = Charged { credits: 25, units: 1, model: id("gpt-4"), late: false };
+        let step = commit(&id("team"), &id("reservation"), &reservation, &charged, None, &Policy::default());
+        assert_eq!(step.transaction.options.len(), 3, "within, or waived as overages are off, or at their cap");
+        assert!(matches!(step.transaction.require[0], Guard::PackedEquals(..)));
+    }
+}

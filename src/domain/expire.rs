@@ -1,0 +1,80 @@
+//! Expiry: the credits of an abandoned reservation come back after its hold, whoever notices first (I5).
+
+use super::{
+    Damaged,
+    account::not_before,
+    id::Id,
+    keys,
+    policy::Policy,
+    reservation::{Hold, Reservation, State},
+    reserve::{HOLDS_LOOKED_AT, holds},
+    settlement::Settlement,
+};
+use crate::transaction::{Read, RecordRef, Reply, Transaction};
+
+/// Builds the transaction that expires a reservation, believed to be open and due.
+///
+/// It counts as settled when its hold ran out, not when that was written down, so that the answer to any later question
+/// does not depend on when somebody swept.
+pub fn expire(team: &Id, id: &Id, reservation: &Reservation, policy: &Policy) -> Settlement {
+    let mut step = Settlement::of(team, id, reservation);
+    step.transaction.require(not_before(reservation.expires_at_ms));
+    let settled_at = reservation.expires_at_ms.into();
+    let mut writes = step.settle(&State::Expired, settled_at, policy.unsettled_retention_ms);
+    writes.extend(step.give_back());
+    step.transaction.option(Vec::new(), writes);
+    step
+}
+
+/// Reads the open reservations of a team whose holds run out first.
+#[derive(Debug)]
+pub struct HoldsQuery {
+    /// What to send.
+    pub transaction: Transaction,
+    holds: RecordRef,
+}
+
+impl HoldsQuery {
+    /// Builds the query.
+    pub fn new(team: &Id) -> Self {
+        let mut transaction = Transaction::on(keys::team(team));
+        let first = Read::First { limit: HOLDS_LOOKED_AT, unless_applied: false };
+        let holds = transaction.record(keys::open_holds(), first);
+        Self { transaction, holds }
+    }
+
+    /// Reads the reply.
+    pub fn holds(&self, reply: &Reply) -> Result<Vec<Hold>, Damaged> {
+        holds(reply, self.holds)
+    }
+}
+
+/// Reads several reservations of a team.
+#[derive(Debug)]
+pub struct ReservationsQuery {
+    /// What to send.
+    pub transaction: Transaction,
+    terms: RecordRef,
+    reservations: Vec<RecordRef>,
+}
+
+impl ReservationsQuery {
+    /// Builds the query.
+    pub fn new<'a>(team: &Id, ids: impl IntoIterator<Item = &'a Id>) -> Self {
+        let mut transaction = Transaction::on(keys::team(team));
+        let terms = transaction.record(keys::terms(), Read::Whole);
+        let reservations = ids.into_iter().map(|id| transaction.record(keys::reservation(id), Read::Whole)).collect();
+        Self { transaction, terms, reservations }
+    }
+
+    /// Whether there is such a team.
+    pub fn team_exists(&self, reply: &Reply) -> bool {
+        reply.hash(self.terms).is_some()
+    }
+
+    /// Reads the reply: the reservations in the order of their ids, `None` for those that do not exist.
+    pub fn reservations(&self, reply: &Reply) -> Result<Vec<Option<Reservation>>, Damaged> {
+        let read = |record: &RecordRef| reply.packed(*record).map(Reservation::unpack).transpose();
+        self.reservations.iter().map(read).collect()
+    }
+}

@@ -1,0 +1,20 @@
+//! Extend: the credits of an open reservation are held longer, never shorter.
+
+use super::{account::before, id::Id, policy::MAX_HOLD_AGE_MS, reservation::Reservation, settlement::Settlement};
+use crate::transaction::{Guard, Linear, Value};
+
+/// Builds the transaction that sets the end of a hold to max(what it is, now + `hold_ms`), at most
+/// [`MAX_HOLD_AGE_MS`] after the reservation was made. The reservation is believed to be open and not due.
+pub fn extend(team: &Id, id: &Id, reservation: &Reservation, hold_ms: i64) -> Settlement {
+    let mut step = Settlement::of(team, id, reservation);
+    step.transaction.require(before(reservation.expires_at_ms));
+    let latest_ms = reservation.created_at_ms + MAX_HOLD_AGE_MS;
+    let as_it_is = Linear::constant(reservation.expires_at_ms);
+    let longer = Value::Greatest(vec![as_it_is, Linear::now_plus(hold_ms)]);
+    let within = Guard::AtMostZero(Linear::now_plus(hold_ms - latest_ms));
+    let extended = step.extend(longer);
+    step.transaction.option(vec![within], extended);
+    let capped = step.extend(latest_ms.into());
+    step.transaction.option(Vec::new(), capped);
+    step
+}

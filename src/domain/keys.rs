@@ -1,0 +1,70 @@
+//! The names of a team's records. Ids stand in them as they are: their alphabet lacks `|`, and every prefix ends in `:`
+//! or is a whole name.
+
+use super::{billing_cycle::Cycle, id::Id, usage::UsageKey};
+use crate::transaction::{Key, Scope};
+
+/// The scope of a team's records.
+pub fn team(team: &Id) -> Scope {
+    Scope::new(team.as_str())
+}
+
+/// The scope of the list of all teams, which no team id can equal.
+pub fn registry_scope() -> Scope {
+    Scope::new("!teams")
+}
+
+/// The list of all teams.
+pub fn registry() -> Key {
+    Key::index("teams")
+}
+
+/// The team's terms.
+pub fn terms() -> Key {
+    Key::hash("terms")
+}
+
+/// The counters of one cycle.
+pub fn account(cycle: &Cycle) -> Key {
+    Key::hash(format!("cycle:{}", cycle.name()))
+}
+
+/// The cycles that the team has counters of, by their start.
+pub fn cycles() -> Key {
+    Key::index("cycles")
+}
+
+/// One reservation.
+pub fn reservation(id: &Id) -> Key {
+    Key::packed(format!("reservation:{id}"))
+}
+
+/// The open reservations, by the time their hold runs out.
+pub fn open_holds() -> Key {
+    Key::index("holds")
+}
+
+/// One run.
+pub fn run(id: &Id) -> Key {
+    Key::hash(format!("run:{id}"))
+}
+
+/// The overage blocks charged in one cycle.
+pub fn charges(cycle: &Cycle) -> Key {
+    Key::log(format!("charges:{}", cycle.name()))
+}
+
+/// The usage rows of one cycle, by name.
+pub fn usage_rows(cycle: &Cycle) -> Key {
+    Key::index(format!("usage:{}", cycle.name()))
+}
+
+/// The counters of one usage row.
+pub fn usage_row(cycle: &Cycle, row: &UsageKey) -> Key {
+    Key::hash(format!("usage:{}:{}", cycle.name(), row.member()))
+}
+
+/// The accepted changes of terms.
+pub fn audit() -> Key {
+    Key::log("audit")
+}

@@ -1,0 +1,20 @@
+//! Release: the caller gives an open reservation's credits back.
+
+use super::{
+    account::before,
+    id::Id,
+    policy::Policy,
+    reservation::{Reservation, State},
+    settlement::Settlement,
+};
+use crate::transaction::Value;
+
+/// Builds the transaction that releases a reservation, believed to be open and not due.
+pub fn release(team: &Id, id: &Id, reservation: &Reservation, policy: &Policy) -> Settlement {
+    let mut step = Settlement::of(team, id, reservation);
+    step.transaction.require(before(reservation.expires_at_ms));
+    let mut writes = step.settle(&State::Released, Value::now(), policy.unsettled_retention_ms);
+    writes.extend(step.give_back());
+    step.transaction.option(Vec::new(), writes);
+    step
+}

@@ -1,0 +1,246 @@
+//! CheckAndReserve: the options that may cover a call, in the order of the rules, as one transaction.
+
+use super::{
+    Damaged,
+    account::{Account, allotment_covers, overage_covers, overages_on, time_within},
+    catalogue::{CardInEffect, Catalogue},
+    id::Id,
+    keys,
+    policy::Policy,
+    reservation::{
+        Basis, Content, Hold, Reservation, State, Terms as ReservationTerms, Trigger, hold_member, open_parts,
+    },
+    run::{self, Run},
+    terms::Terms,
+};
+use crate::transaction::{Guard, Outcome, Read, Record, RecordRef, Reply, Transaction, Value, Write};
+
+/// How many open holds a refusal looks at: to expire the due ones, and to say when others come back.
+pub const HOLDS_LOOKED_AT: u32 = 64;
+
+/// A call, with its model already found on the card in effect.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The team.
+    pub team: &'a Id,
+    /// The reservation's id.
+    pub reservation: &'a Id,
+    /// What is asked.
+    pub content: &'a Content,
+    /// How long to hold the credits, in milliseconds.
+    pub hold_ms: i64,
+    /// Decide, and write nothing.
+    pub dry_run: bool,
+}
+
+/// What a sidecar believes when it decides. The transaction carries all of it, so a wrong belief costs a retry only.
+#[derive(Clone, Debug)]
+pub struct Belief<'a> {
+    /// The team's terms.
+    pub terms: &'a Terms,
+    /// Plans and cards.
+    pub catalogue: &'a Catalogue,
+    /// The card in effect.
+    pub card: CardInEffect<'a>,
+    /// Whether the cycle's account exists already.
+    pub account_exists: bool,
+    /// The store's time, in Unix milliseconds.
+    pub now_ms: i64,
+}
+
+/// The transaction of one CheckAndReserve, and how to read the reply.
+#[derive(Debug)]
+pub struct Step {
+    /// What to send.
+    pub transaction: Transaction,
+    offers: Vec<ReservationTerms>,
+    content: Content,
+    hold_ms: i64,
+    dry_run: bool,
+    terms: RecordRef,
+    account: RecordRef,
+    reservation: RecordRef,
+    holds: RecordRef,
+    run: Option<RecordRef>,
+    absent_guard: usize,
+    flow_guard: Option<usize>,
+    current_guards: [Option<usize>; 2],
+}
+
+/// What became of a CheckAndReserve.
+#[derive(Debug)]
+pub enum Verdict {
+    /// The credits are held.
+    Granted(Reservation),
+    /// The id has a reservation already.
+    Exists(Reservation),
+    /// The run has ended, by EndRun or by its age.
+    RunEnded,
+    /// The run's id belongs to a run of another flow.
+    RunOfAnotherFlow,
+    /// Something that was believed is not so; decide again.
+    Stale,
+    /// Nothing covers the call.
+    Refused {
+        /// The open reservations whose holds run out first.
+        holds: Vec<Hold>,
+        /// Whether the call is one of a current run.
+        in_current_run: bool,
+    },
+}
+
+impl Step {
+    /// Builds the transaction for a call that costs so many credits.
+    pub fn new(request: &Request<'_>, credits: i64, belief: &Belief<'_>, card: &Id, policy: &Policy) -> Self {
+        let terms = belief.terms;
+        let cycle = terms.anchor.cycle_at(belief.now_ms);
+        let mut transaction = Transaction::on(keys::team(request.team));
+        let terms_record = transaction.record(keys::terms(), Read::Whole);
+        let account = declare_account(&mut transaction, belief);
+        let reservation = transaction.record(keys::reservation(request.reservation), Read::Whole);
+        let first = Read::First { limit: HOLDS_LOOKED_AT, unless_applied: true };
+        let holds = transaction.record(keys::open_holds(), first);
+
+        let absent_guard = transaction.require(Guard::Absent(reservation));
+        transaction.require(Guard::FieldEquals(terms_record, "version", terms.version.to_string()));
+        for guard in time_within(cycle, belief.card.until_ms) {
+            transaction.require(guard);
+        }
+        let mut step = Self {
+            transaction,
+            offers: Vec::new(),
+            content: request.content.clone(),
+            hold_ms: request.hold_ms,
+            dry_run: request.dry_run,
+            terms: terms_record,
+            account: account.record,
+            reservation,
+            holds,
+            run: None,
+            absent_guard,
+            flow_guard: None,
+            current_guards: [None; 2],
+        };
+        step.declare_run(policy);
+
+        let offer = |basis| ReservationTerms { credits, basis, cycle, rate_card: card.clone(), plan: terms.plan };
+        let record = account.record;
+        step.offer(request, offer(Basis::Allotment), vec![allotment_covers(record, credits)], &account.first_writes);
+        let overage = vec![overages_on(record), overage_covers(record, credits)];
+        step.offer(request, offer(Basis::Overage), overage, &account.first_writes);
+        if let Some(run) = step.run.filter(|_| terms.paid_seat) {
+            let mut completion = vec![Guard::Present(run), Guard::NothingDue(holds)];
+            completion.extend(run::below_ceiling(run, credits, policy));
+            step.offer(request, offer(Basis::RunCompletion), completion, &account.first_writes);
+        }
+        step
+    }
+
+    fn declare_run(&mut self, policy: &Policy) {
+        let (Some(id), Trigger::Run) = (&self.content.run, self.content.trigger) else { return };
+        let flow = &self.content.flow;
+        let start = run::start_fields(flow, policy);
+        let run = self.transaction.starting_record(keys::run(id), Read::Whole, start);
+        let same_flow = Guard::FieldEquals(run, "flow", flow.to_string());
+        self.flow_guard = Some(self.transaction.require(same_flow));
+        self.current_guards = run::current(run, policy).map(|guard| Some(self.transaction.require(guard)));
+        self.run = Some(run);
+    }
+
+    fn offer(&mut self, request: &Request<'_>, terms: ReservationTerms, guards: Vec<Guard>, first_writes: &[Write]) {
+        let mut writes = Vec::new();
+        if !self.dry_run {
+            let member = hold_member(request.reservation, &terms);
+            writes.extend_from_slice(first_writes);
+            writes.push(match (terms.basis, self.run) {
+                (Basis::RunCompletion, Some(run)) => Write::Add(run, "completion", terms.credits),
+                _ => Write::Add(self.account, "held", terms.credits),
+            });
+            writes.push(Write::Put(self.reservation, open_parts(&self.content, &terms, self.hold_ms), None));
+            writes.push(Write::IndexPut(self.holds, member, Value::now_plus(self.hold_ms)));
+        }
+        self.offers.push(terms);
+        self.transaction.option(guards, writes);
+    }
+
+    /// Reads the verdict of a reply.
+    pub fn verdict(&self, reply: &Reply, policy: &Policy) -> Result<Verdict, Damaged> {
+        match reply.outcome {
+            Outcome::Applied { option } => self.granted(reply, option),
+            Outcome::Stale { guard: Some(guard) } if guard == self.absent_guard => Ok(match self.existing(reply)? {
+                Some(existing) => Verdict::Exists(existing),
+                None => Verdict::Stale,
+            }),
+            Outcome::Stale { guard } if guard.is_some() && guard == self.flow_guard => Ok(Verdict::RunOfAnotherFlow),
+            Outcome::Stale { guard } if guard.is_some() && self.current_guards.contains(&guard) => {
+                Ok(Verdict::RunEnded)
+            }
+            Outcome::Stale { .. } => Ok(Verdict::Stale),
+            Outcome::Refused => {
+                let run = self.run.and_then(|run| reply.hash(run)).map(Run::from_fields).transpose()?;
+                Ok(Verdict::Refused {
+                    holds: holds(reply, self.holds)?,
+                    in_current_run: run.is_some_and(|run| run.is_current(reply.now_ms, policy)),
+                })
+            }
+        }
+    }
+
+    fn granted(&self, reply: &Reply, option: usize) -> Result<Verdict, Damaged> {
+        if let Some(made) = self.existing(reply)? {
+            return Ok(Verdict::Granted(made));
+        }
+        let terms = self.offers.get(option).ok_or_else(|| Damaged::new("reply", "no such option"))?;
+        Ok(Verdict::Granted(Reservation {
+            content: self.content.clone(),
+            terms: terms.clone(),
+            created_at_ms: reply.now_ms,
+            expires_at_ms: reply.now_ms + self.hold_ms,
+            state: State::Open,
+            settled_at_ms: None,
+        }))
+    }
+
+    fn existing(&self, reply: &Reply) -> Result<Option<Reservation>, Damaged> {
+        reply.packed(self.reservation).map(Reservation::unpack).transpose()
+    }
+
+    /// The team's terms in a reply; `None` if there is no such team.
+    pub fn terms(&self, reply: &Reply) -> Result<Option<Terms>, Damaged> {
+        reply.hash(self.terms).map(Terms::from_fields).transpose()
+    }
+
+    /// The cycle's account in a reply; `None` if nothing was written to it yet.
+    pub fn account(&self, reply: &Reply) -> Result<Option<Account>, Damaged> {
+        reply.hash(self.account).map(Account::from_fields).transpose()
+    }
+}
+
+/// A declared account, and what its first write also writes.
+pub(crate) struct DeclaredAccount {
+    pub(crate) record: RecordRef,
+    pub(crate) first_writes: Vec<Write>,
+}
+
+/// Declares the account of the cycle at the believed time; unless it is known to exist, it starts in this transaction.
+pub(crate) fn declare_account(transaction: &mut Transaction, belief: &Belief<'_>) -> DeclaredAccount {
+    let cycle = belief.terms.anchor.cycle_at(belief.now_ms);
+    let key = keys::account(&cycle);
+    if belief.account_exists {
+        return DeclaredAccount { record: transaction.record(key, Read::Whole), first_writes: Vec::new() };
+    }
+    let included = belief.terms.included(&belief.catalogue.included_credits);
+    let start = Account::new(cycle, included, belief.terms).fields();
+    let record = transaction.starting_record(key, Read::Whole, start);
+    let cycles = transaction.record(keys::cycles(), Read::Nothing);
+    let first_writes = vec![Write::IndexPut(cycles, cycle.name(), cycle.start_ms.into())];
+    DeclaredAccount { record, first_writes }
+}
+
+/// The open reservations in a reply.
+pub(crate) fn holds(reply: &Reply, index: RecordRef) -> Result<Vec<Hold>, Damaged> {
+    match reply.record(index) {
+        Record::Index(entries) => entries.iter().map(|(at, member)| Hold::from_entry(*at, member)).collect(),
+        _ => Ok(Vec::new()),
+    }
+}

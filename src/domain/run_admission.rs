@@ -1,0 +1,157 @@
+//! BeginRun and EndRun: when a run becomes current, and when it stops being that (rule 3).
+
+use super::{
+    Damaged,
+    account::{Account, allotment_covers, overage_covers, overages_on, time_within},
+    id::Id,
+    keys,
+    policy::Policy,
+    reservation::Hold,
+    reserve::{Belief, HOLDS_LOOKED_AT, declare_account, holds},
+    run::{self, Run},
+    terms::Terms,
+};
+use crate::transaction::{Guard, Outcome, Read, RecordRef, Reply, Transaction, Value, Write};
+
+/// BeginRun asks for room of so many credits, and holds none.
+pub const BEGIN_RUN_CREDITS: i64 = 1;
+
+/// The transaction of one BeginRun, and how to read the reply.
+#[derive(Debug)]
+pub struct BeginRun {
+    /// What to send.
+    pub transaction: Transaction,
+    flow: Id,
+    terms: RecordRef,
+    account: RecordRef,
+    run: RecordRef,
+    holds: RecordRef,
+    absent_guard: usize,
+}
+
+/// What became of a BeginRun.
+#[derive(Debug)]
+pub enum BeginVerdict {
+    /// The run is current from now on.
+    Admitted(Run),
+    /// The run was current already.
+    AlreadyCurrent(Run),
+    /// The run has ended, by EndRun or by its age.
+    RunEnded,
+    /// The run's id belongs to a run of another flow.
+    RunOfAnotherFlow,
+    /// Something that was believed is not so; decide again.
+    Stale,
+    /// No room for one credit; the open reservations whose holds run out first.
+    Refused(Vec<Hold>),
+}
+
+impl BeginRun {
+    /// Builds the transaction.
+    pub fn new(team: &Id, flow: &Id, id: &Id, belief: &Belief<'_>, policy: &Policy) -> Self {
+        let mut transaction = Transaction::on(keys::team(team));
+        let terms = transaction.record(keys::terms(), Read::Whole);
+        let account = declare_account(&mut transaction, belief);
+        let run = transaction.starting_record(keys::run(id), Read::Whole, run::start_fields(flow, policy));
+        let first = Read::First { limit: HOLDS_LOOKED_AT, unless_applied: true };
+        let holds = transaction.record(keys::open_holds(), first);
+
+        let absent_guard = transaction.require(Guard::Absent(run));
+        transaction.require(Guard::FieldEquals(terms, "version", belief.terms.version.to_string()));
+        for guard in time_within(belief.terms.anchor.cycle_at(belief.now_ms), None) {
+            transaction.require(guard);
+        }
+        let record = account.record;
+        let mut writes = account.first_writes;
+        writes.push(Write::Add(run, "credits", 0));
+        transaction.option(vec![allotment_covers(record, BEGIN_RUN_CREDITS)], writes.clone());
+        transaction.option(vec![overages_on(record), overage_covers(record, BEGIN_RUN_CREDITS)], writes);
+        Self { transaction, flow: flow.clone(), terms, account: record, run, holds, absent_guard }
+    }
+
+    /// Reads the verdict of a reply.
+    pub fn verdict(&self, reply: &Reply, policy: &Policy) -> Result<BeginVerdict, Damaged> {
+        let run = reply.hash(self.run).map(Run::from_fields).transpose()?;
+        Ok(match (reply.outcome, run) {
+            (Outcome::Applied { .. }, Some(run)) => BeginVerdict::Admitted(run),
+            (Outcome::Stale { guard: Some(guard) }, Some(run)) if guard == self.absent_guard => {
+                if run.flow != self.flow.as_str() {
+                    BeginVerdict::RunOfAnotherFlow
+                } else if run.is_current(reply.now_ms, policy) {
+                    BeginVerdict::AlreadyCurrent(run)
+                } else {
+                    BeginVerdict::RunEnded
+                }
+            }
+            (Outcome::Applied { .. } | Outcome::Stale { .. }, _) => BeginVerdict::Stale,
+            (Outcome::Refused, _) => BeginVerdict::Refused(holds(reply, self.holds)?),
+        })
+    }
+
+    /// The team's terms in a reply; `None` if there is no such team.
+    pub fn terms(&self, reply: &Reply) -> Result<Option<Terms>, Damaged> {
+        reply.hash(self.terms).map(Terms::from_fields).transpose()
+    }
+
+    /// The cycle's account in a reply; `None` if nothing was written to it yet.
+    pub fn account(&self, reply: &Reply) -> Result<Option<Account>, Damaged> {
+        reply.hash(self.account).map(Account::from_fields).transpose()
+    }
+}
+
+/// The transaction of one EndRun, and how to read the reply. Without a believed run it only reads.
+#[derive(Debug)]
+pub struct EndRun {
+    /// What to send.
+    pub transaction: Transaction,
+    terms: RecordRef,
+    run: RecordRef,
+}
+
+/// What became of an EndRun.
+#[derive(Debug)]
+pub enum EndVerdict {
+    /// The run has ended now.
+    Ended(Run),
+    /// The run is like this; decide again with it.
+    Stale(Run),
+    /// There is no such run.
+    NotFound,
+    /// There is no such team.
+    TeamNotFound,
+}
+
+impl EndRun {
+    /// Builds the transaction that ends a run, believed to be as given.
+    ///
+    /// What it has committed by now is written down beside its counter, which later commits still raise: a repeat of
+    /// EndRun returns the first result.
+    pub fn new(team: &Id, id: &Id, believed: Option<&Run>) -> Self {
+        let mut transaction = Transaction::on(keys::team(team));
+        let terms = transaction.record(keys::terms(), Read::Whole);
+        let run = transaction.record(keys::run(id), Read::Whole);
+        if let Some(believed) = believed {
+            transaction.require(Guard::FieldEquals(run, "ended_at", "0".to_owned()));
+            transaction.require(Guard::FieldEquals(run, "credits", believed.credits.to_string()));
+            let writes = vec![
+                Write::Set(run, "ended_at", Value::now()),
+                Write::Set(run, "ended_credits", believed.credits.into()),
+            ];
+            transaction.option(Vec::new(), writes);
+        }
+        Self { transaction, terms, run }
+    }
+
+    /// Reads the verdict of a reply.
+    pub fn verdict(&self, reply: &Reply) -> Result<EndVerdict, Damaged> {
+        if reply.hash(self.terms).is_none() {
+            return Ok(EndVerdict::TeamNotFound);
+        }
+        let Some(fields) = reply.hash(self.run) else { return Ok(EndVerdict::NotFound) };
+        let run = Run::from_fields(fields)?;
+        Ok(match reply.outcome {
+            Outcome::Applied { .. } => EndVerdict::Ended(run),
+            Outcome::Stale { .. } | Outcome::Refused => EndVerdict::Stale(run),
+        })
+    }
+}

@@ -1,0 +1,129 @@
+//! What every change of a made reservation has in common: it is guarded by the very record that it changes.
+
+use super::{
+    Damaged,
+    account::Account,
+    id::Id,
+    keys,
+    reservation::{Basis, Reservation, State},
+    terms::Terms,
+};
+use crate::transaction::{Guard, Outcome, Read, RecordRef, Reply, Transaction, Value, Write};
+
+/// The transaction of one change of a reservation, and how to read the reply.
+#[derive(Debug)]
+pub struct Settlement {
+    /// What to send.
+    pub transaction: Transaction,
+    pub(crate) account: RecordRef,
+    pub(crate) run: Option<RecordRef>,
+    pub(crate) reservation: RecordRef,
+    terms: RecordRef,
+    holds: RecordRef,
+    believed: Reservation,
+    member: String,
+}
+
+/// What became of a change.
+#[derive(Debug)]
+pub enum SettlementVerdict {
+    /// It is done; the reservation is as the store has it now.
+    Done(Reservation),
+    /// The reservation was not as believed, or could not be changed by what was believed of its account.
+    Stale(Reservation),
+    /// There is no such reservation.
+    NotFound,
+    /// There is no such team.
+    TeamNotFound,
+}
+
+impl Settlement {
+    /// Begins a change of a reservation that is believed to be as given.
+    pub(crate) fn of(team: &Id, id: &Id, believed: &Reservation) -> Self {
+        let mut transaction = Transaction::on(keys::team(team));
+        let reservation = transaction.record(keys::reservation(id), Read::Whole);
+        let terms = transaction.record(keys::terms(), Read::Whole);
+        let account = transaction.record(keys::account(&believed.terms.cycle), Read::Whole);
+        let holds = transaction.record(keys::open_holds(), Read::Nothing);
+        let run = match (&believed.content.run, believed.content.trigger) {
+            (Some(run), super::reservation::Trigger::Run) => Some(transaction.record(keys::run(run), Read::Nothing)),
+            _ => None,
+        };
+        transaction.require(Guard::PackedEquals(reservation, believed.packed()));
+        let member = believed.hold_member(id);
+        Self { transaction, account, run, reservation, terms, holds, believed: believed.clone(), member }
+    }
+
+    /// The writes that put the reservation into a terminal state, kept from `settled_at` on for so long.
+    pub(crate) fn settle(&self, state: &State, settled_at: Value, retention_ms: i64) -> Vec<Write> {
+        let purge_at = match &settled_at {
+            Value::Greatest(linears) => {
+                Value::Greatest(linears.iter().map(|linear| linear.clone().plus_constant(retention_ms)).collect())
+            }
+            Value::Text(_) => Value::now_plus(retention_ms),
+        };
+        let parts = self.believed.settled_parts(state, settled_at);
+        let mut writes = vec![Write::Put(self.reservation, parts, Some(purge_at))];
+        if self.believed.state == State::Open {
+            writes.push(Write::IndexRemove(self.holds, self.member.clone()));
+        }
+        writes
+    }
+
+    /// The writes that give the whole hold back.
+    pub(crate) fn give_back(&self) -> Vec<Write> {
+        let credits = self.believed.terms.credits;
+        if self.believed.terms.basis == Basis::RunCompletion {
+            give_back_run_completion(self, &self.believed, credits).into_iter().collect()
+        } else {
+            vec![Write::Add(self.account, "held", -credits)]
+        }
+    }
+
+    /// The writes that move the end of the hold.
+    pub(crate) fn extend(&self, expires_at: Value) -> Vec<Write> {
+        vec![
+            Write::Put(self.reservation, self.believed.extended_parts(expires_at.clone()), None),
+            Write::IndexPut(self.holds, self.member.clone(), expires_at),
+        ]
+    }
+
+    /// Reads the verdict of a reply.
+    pub fn verdict(&self, reply: &Reply) -> Result<SettlementVerdict, Damaged> {
+        if self.terms(reply)?.is_none() {
+            return Ok(SettlementVerdict::TeamNotFound);
+        }
+        let Some(record) = reply.packed(self.reservation) else { return Ok(SettlementVerdict::NotFound) };
+        let reservation = Reservation::unpack(record)?;
+        Ok(match reply.outcome {
+            Outcome::Applied { .. } => SettlementVerdict::Done(reservation),
+            Outcome::Stale { .. } | Outcome::Refused => SettlementVerdict::Stale(reservation),
+        })
+    }
+
+    /// The cycle that the reservation was believed to belong to.
+    pub fn cycle(&self) -> super::billing_cycle::Cycle {
+        self.believed.terms.cycle
+    }
+
+    /// The team's terms in a reply; `None` if there is no such team.
+    pub fn terms(&self, reply: &Reply) -> Result<Option<Terms>, Damaged> {
+        reply.hash(self.terms).map(Terms::from_fields).transpose()
+    }
+
+    /// The account of that cycle in a reply.
+    pub fn account(&self, reply: &Reply) -> Result<Option<Account>, Damaged> {
+        reply.hash(self.account).map(Account::from_fields).transpose()
+    }
+}
+
+/// A transaction that changes nothing: it reads a reservation with its account, as they are believed to be.
+pub fn look(team: &Id, id: &Id, believed: &Reservation) -> Settlement {
+    Settlement::of(team, id, believed)
+}
+
+/// The write that gives credits back to the ceiling of the run that held them past the limit.
+pub(crate) fn give_back_run_completion(step: &Settlement, reservation: &Reservation, credits: i64) -> Option<Write> {
+    let run = step.run.filter(|_| reservation.terms.basis == Basis::RunCompletion && credits != 0)?;
+    Some(Write::AddIfPresent(run, "completion", -credits))
+}

@@ -1,0 +1,122 @@
+//! Suspensions: why a call has to wait, until when, and what lifts it (rules 3 to 5).
+
+use super::{account::Account, plan::Plan, reservation::Hold, terms::Terms};
+
+/// When nothing says when held credits come back, ask again after this many milliseconds.
+pub const DEFAULT_RETRY_MS: i64 = 30_000;
+
+/// A verified answer that a call has to wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspension {
+    /// Why.
+    pub reason: Reason,
+    /// The end of the cycle, in Unix milliseconds.
+    pub resumes_at_ms: i64,
+    /// When held credits that would suffice may come back, in Unix milliseconds, if that is known.
+    pub held_until_ms: Option<i64>,
+    /// What lifts it; waiting always does.
+    pub remedies: Vec<Remedy>,
+}
+
+/// Why a call has to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// A paid seat, and a new run or a test.
+    LimitReached,
+    /// No paid seat: current runs stop too.
+    BlocksStopped,
+    /// A current run has used what it may use past the limit.
+    RunCeilingReached,
+    /// Overages are on, and the cap leaves too little room.
+    OverageCapReached,
+}
+
+/// What lifts a suspension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Remedy {
+    /// The next cycle.
+    WaitForNextCycle,
+    /// Switching overages on.
+    EnableOverages,
+    /// A higher cap on blocks.
+    RaiseOverageCap,
+    /// A plan that includes more; it includes a seat.
+    UpgradePlan,
+}
+
+impl Suspension {
+    /// The suspension of a call that asked for so many credits and was refused in this account.
+    ///
+    /// `holds` are the open reservations whose holds run out first; `in_current_run` tells whether the call could have
+    /// completed a current run.
+    pub fn new(terms: &Terms, account: &Account, credits: i64, holds: &[Hold], in_current_run: bool) -> Self {
+        let reason = if !terms.paid_seat {
+            Reason::BlocksStopped
+        } else if in_current_run {
+            Reason::RunCeilingReached
+        } else if account.overages_enabled {
+            Reason::OverageCapReached
+        } else {
+            Reason::LimitReached
+        };
+        Self {
+            reason,
+            resumes_at_ms: account.cycle.end_ms,
+            held_until_ms: sufficing_hold_ms(account, credits, holds),
+            remedies: remedies(terms, account),
+        }
+    }
+
+    /// How long to wait before asking again, in milliseconds, at least 1.
+    pub fn retry_after_ms(&self, now_ms: i64) -> i64 {
+        self.held_until_ms.map_or(DEFAULT_RETRY_MS, |until_ms| (until_ms - now_ms).max(1))
+    }
+
+    /// The same in a sentence, for people.
+    pub fn message(&self) -> String {
+        let cause = match self.reason {
+            Reason::LimitReached => {
+                "The credits left in this cycle do not cover this call; current runs complete, new ones wait."
+            }
+            Reason::BlocksStopped => "The credits left in this cycle do not cover this call, and blocks have stopped.",
+            Reason::RunCeilingReached => "This run has used what a current run may use past the limit.",
+            Reason::OverageCapReached => "Overages are on, and their cap leaves too few credits for this call.",
+        };
+        let lifts: Vec<&str> = self.remedies.iter().map(|remedy| remedy.phrase()).collect();
+        format!("{cause} What helps: {}.", lifts.join(", or "))
+    }
+}
+
+impl Remedy {
+    fn phrase(self) -> &'static str {
+        match self {
+            Self::WaitForNextCycle => "waiting for the next cycle",
+            Self::EnableOverages => "switching overages on",
+            Self::RaiseOverageCap => "raising the overage cap",
+            Self::UpgradePlan => "upgrading the plan",
+        }
+    }
+}
+
+fn remedies(terms: &Terms, account: &Account) -> Vec<Remedy> {
+    let mut remedies = vec![Remedy::WaitForNextCycle];
+    if terms.may_have_overages() {
+        remedies.push(if account.overages_enabled { Remedy::RaiseOverageCap } else { Remedy::EnableOverages });
+    }
+    if !terms.paid_seat || terms.plan != Plan::Professional {
+        remedies.push(Remedy::UpgradePlan);
+    }
+    remedies
+}
+
+/// When the holds that run out first have given back enough of this cycle's credits.
+fn sufficing_hold_ms(account: &Account, credits: i64, holds: &[Hold]) -> Option<i64> {
+    let mut shortfall = account.shortfall(credits);
+    for hold in holds.iter().filter(|hold| hold.cycle_start_ms == account.cycle.start_ms) {
+        shortfall -= hold.credits;
+        if shortfall <= 0 {
+            return Some(hold.expires_at_ms);
+        }
+    }
+    None
+}

@@ -1,0 +1,245 @@
+//! PutTeam and SetOverages: changes of terms, which act at once on the current cycle and never bill (rules 5 and 8).
+
+use thiserror::Error;
+
+use super::{
+    Damaged, OVERAGE_BLOCK_CREDITS,
+    account::{Account, time_within},
+    billing_cycle::Anchor,
+    catalogue::Catalogue,
+    id::Id,
+    keys,
+    plan::Plan,
+    reserve::{Belief, declare_account},
+    terms::Terms,
+};
+use crate::transaction::{Guard, Linear, Outcome, Read, RecordRef, Reply, Transaction, Value, Write};
+
+/// How many audit entries of a team stay.
+const AUDIT_ENTRIES: u32 = 10_000;
+
+/// What PutTeam says of a team.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TeamSettings {
+    /// The plan.
+    pub plan: Plan,
+    /// Whether a seat is paid for.
+    pub paid_seat: bool,
+    /// 1 to 31.
+    pub anchor_day: u8,
+    /// Replaces the plan's included credits.
+    pub included_override: Option<i64>,
+}
+
+/// A change of terms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// PutTeam.
+    Settings(TeamSettings),
+    /// SetOverages.
+    Overages {
+        /// On or off.
+        enabled: bool,
+        /// The most blocks per cycle; `None` is no cap.
+        cap_blocks: Option<u32>,
+    },
+}
+
+/// Overages need professional with a paid seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("overages need the professional plan with a paid seat")]
+pub struct OveragesUnavailable;
+
+impl Change {
+    /// The terms after this change at a time, in Unix milliseconds; of the version and times of those before.
+    pub fn applied_to(&self, terms: &Terms, now_ms: i64) -> Result<Terms, OveragesUnavailable> {
+        let mut changed = terms.clone();
+        match self {
+            Self::Settings(settings) => {
+                changed.plan = settings.plan;
+                changed.paid_seat = settings.paid_seat;
+                changed.included_override = settings.included_override;
+                changed.anchor = terms.anchor.changed(settings.anchor_day, now_ms);
+                if !changed.may_have_overages() {
+                    changed.overages_enabled = false;
+                    changed.overage_cap_blocks = None;
+                }
+            }
+            Self::Overages { enabled, cap_blocks } => {
+                if !terms.may_have_overages() {
+                    return Err(OveragesUnavailable);
+                }
+                changed.overages_enabled = *enabled;
+                changed.overage_cap_blocks = *cap_blocks;
+            }
+        }
+        Ok(changed)
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Settings(_) => "team",
+            Self::Overages { .. } => "overages",
+        }
+    }
+}
+
+impl TeamSettings {
+    /// The terms of a team that is made with these settings.
+    pub fn first_terms(&self) -> Terms {
+        Terms {
+            version: 0,
+            plan: self.plan,
+            paid_seat: self.paid_seat,
+            anchor: Anchor::new(self.anchor_day),
+            included_override: self.included_override,
+            overages_enabled: false,
+            overage_cap_blocks: None,
+            created_at_ms: 0,
+            updated_at_ms: 0,
+        }
+    }
+}
+
+/// The transaction of one change of terms, and how to read the reply.
+#[derive(Debug)]
+pub struct TermsChange {
+    /// What to send.
+    pub transaction: Transaction,
+    terms: RecordRef,
+    account: Option<RecordRef>,
+}
+
+/// What became of a change of terms.
+#[derive(Debug)]
+pub enum TermsVerdict {
+    /// These are the terms now.
+    Done(Terms),
+    /// The team's terms are these (`None`: there is no such team); decide again with them.
+    Stale(Option<Terms>),
+}
+
+impl TermsChange {
+    /// Builds the transaction that makes a team.
+    pub fn create(team: &Id, first: &Terms, caller: &str) -> Self {
+        let mut transaction = Transaction::on(keys::team(team));
+        let record = transaction.record(keys::terms(), Read::Whole);
+        transaction.require(Guard::Absent(record));
+        let mut writes = terms_writes(record, &Terms { version: 1, ..first.clone() });
+        writes.push(Write::Set(record, "created_at", Value::now()));
+        writes.push(audit(&mut transaction, caller, "team", None, first));
+        transaction.option(Vec::new(), writes);
+        Self { transaction, terms: record, account: None }
+    }
+
+    /// Builds the transaction that replaces the terms that are believed to be in force.
+    pub fn replace(team: &Id, belief: &Belief<'_>, change: &Change, changed: &Terms, caller: &str) -> Self {
+        let before = belief.terms;
+        let mut transaction = Transaction::on(keys::team(team));
+        let record = transaction.record(keys::terms(), Read::Whole);
+        let account = declare_account(&mut transaction, belief);
+        transaction.require(Guard::FieldEquals(record, "version", before.version.to_string()));
+        for guard in time_within(before.anchor.cycle_at(belief.now_ms), None) {
+            transaction.require(guard);
+        }
+        let mut writes = account.first_writes;
+        writes.extend(terms_writes(record, &Terms { version: before.version + 1, ..changed.clone() }));
+        writes.extend(account_writes(account.record, before, changed, belief.catalogue));
+        writes.push(audit(&mut transaction, caller, change.name(), Some(before), changed));
+        transaction.option(Vec::new(), writes);
+        Self { transaction, terms: record, account: Some(account.record) }
+    }
+
+    /// Builds a transaction that only reads the terms; its verdict is always stale.
+    pub fn look(team: &Id) -> Self {
+        let mut transaction = Transaction::on(keys::team(team));
+        let terms = transaction.record(keys::terms(), Read::Whole);
+        Self { transaction, terms, account: None }
+    }
+
+    /// Reads the verdict of a reply.
+    pub fn verdict(&self, reply: &Reply) -> Result<TermsVerdict, Damaged> {
+        let terms = reply.hash(self.terms).map(Terms::from_fields).transpose()?;
+        Ok(match (reply.outcome, terms) {
+            (Outcome::Applied { .. }, Some(terms)) => TermsVerdict::Done(terms),
+            (_, terms) => TermsVerdict::Stale(terms),
+        })
+    }
+
+    /// The current cycle's account in a reply.
+    pub fn account(&self, reply: &Reply) -> Result<Option<Account>, Damaged> {
+        self.account.and_then(|account| reply.hash(account)).map(Account::from_fields).transpose()
+    }
+}
+
+/// Lists a team among all teams.
+pub fn register(team: &Id) -> Transaction {
+    let mut transaction = Transaction::on(keys::registry_scope());
+    let registry = transaction.record(keys::registry(), Read::Nothing);
+    transaction.option(Vec::new(), vec![Write::IndexPut(registry, team.to_string(), 0.into())]);
+    transaction
+}
+
+fn terms_writes(record: RecordRef, terms: &Terms) -> Vec<Write> {
+    let mut writes: Vec<Write> =
+        terms.fields().into_iter().map(|(field, value)| Write::Set(record, field, value)).collect();
+    writes.push(Write::Set(record, "updated_at", Value::now()));
+    writes
+}
+
+/// The current cycle takes the new terms.
+///
+/// Included credits that come back take the place of waived ones, up to all of them; then as much is waived as keeps
+/// *used* within the allotment.
+fn account_writes(account: RecordRef, before: &Terms, after: &Terms, catalogue: &Catalogue) -> Vec<Write> {
+    let plans = &catalogue.included_credits;
+    let included = after.included(plans);
+    let risen = (included - before.included(plans)).max(0);
+    let waived = Value::Greatest(vec![
+        Linear::constant(0),
+        Linear::constant(-risen).plus(1, account, "waived"),
+        Linear::constant(-included).plus(1, account, "used").plus(-OVERAGE_BLOCK_CREDITS, account, "blocks"),
+    ]);
+    vec![
+        Write::Set(account, "waived", waived),
+        Write::Set(account, "included", included.into()),
+        Write::Set(account, "overages_enabled", i64::from(after.overages_enabled).into()),
+        Write::Set(account, "cap_blocks", after.stored_cap_blocks().into()),
+    ]
+}
+
+fn audit(
+    transaction: &mut Transaction,
+    caller: &str,
+    change: &'static str,
+    before: Option<&Terms>,
+    after: &Terms,
+) -> Write {
+    let log = transaction.record(keys::audit(), Read::Nothing);
+    Write::Append {
+        log,
+        fields: vec![
+            ("at", Value::now()),
+            ("caller", caller.into()),
+            ("change", change.into()),
+            ("before", before.map_or(String::new(), described).into()),
+            ("after", described(after).into()),
+        ],
+        keep: Some(AUDIT_ENTRIES),
+    }
+}
+
+fn described(terms: &Terms) -> String {
+    let included = terms.included_override.map_or("plan".to_owned(), |credits| credits.to_string());
+    let overages = match (terms.overages_enabled, terms.overage_cap_blocks) {
+        (false, _) => "off".to_owned(),
+        (true, None) => "on".to_owned(),
+        (true, Some(blocks)) => format!("on, at most {blocks} blocks"),
+    };
+    format!(
+        "plan={} paid_seat={} billing_anchor_day={} included_credits={included} overages={overages}",
+        terms.plan.name(),
+        terms.paid_seat,
+        terms.anchor.day,
+    )
+}

@@ -1,0 +1,87 @@
+//! Trimming: a team keeps the last cycles, and older ones are removed a page at a time, so that no step grows with history.
+
+use super::{Damaged, billing_cycle::Cycle, id::Id, keys, usage::UsageKey};
+use crate::transaction::{Read, Record, RecordRef, Reply, Transaction, Write};
+
+/// How many cycles a team keeps: a year and the current one.
+pub const CYCLES_KEPT: usize = 13;
+
+/// How many usage rows one step removes.
+const ROWS_PER_STEP: u32 = 200;
+
+/// Reads the cycles that a team has.
+#[derive(Debug)]
+pub struct CyclesQuery {
+    /// What to send.
+    pub transaction: Transaction,
+    cycles: RecordRef,
+}
+
+impl CyclesQuery {
+    /// Builds the query.
+    pub fn new(team: &Id) -> Self {
+        let mut transaction = Transaction::on(keys::team(team));
+        let limit = u32::try_from(2 * CYCLES_KEPT).unwrap_or(u32::MAX);
+        let cycles = transaction.record(keys::cycles(), Read::First { limit, unless_applied: false });
+        Self { transaction, cycles }
+    }
+
+    /// Reads the reply: the starts of the team's cycles, oldest first, in Unix milliseconds.
+    pub fn cycle_starts_ms(&self, reply: &Reply) -> Vec<i64> {
+        match reply.record(self.cycles) {
+            Record::Index(entries) => entries.iter().map(|(start_ms, _)| *start_ms).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Reads a page of the usage rows of a cycle.
+#[derive(Debug)]
+pub struct UsageRowsQuery {
+    /// What to send.
+    pub transaction: Transaction,
+    rows: RecordRef,
+}
+
+impl UsageRowsQuery {
+    /// Builds the query of the page that comes after a row; empty for the first page.
+    pub fn new(team: &Id, cycle: &Cycle, after: &str, limit: u32) -> Self {
+        let mut transaction = Transaction::on(keys::team(team));
+        let read = Read::MembersAfter { member: after.to_owned(), limit };
+        let rows = transaction.record(keys::usage_rows(cycle), read);
+        Self { transaction, rows }
+    }
+
+    /// The page that a trimming step removes.
+    pub fn to_trim(team: &Id, cycle: &Cycle) -> Self {
+        Self::new(team, cycle, "", ROWS_PER_STEP)
+    }
+
+    /// Reads the reply.
+    pub fn rows(&self, reply: &Reply) -> Result<Vec<UsageKey>, Damaged> {
+        match reply.record(self.rows) {
+            Record::Index(entries) => entries.iter().map(|(_, member)| UsageKey::from_member(member)).collect(),
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+/// Builds the transaction that removes some usage rows of a cycle, and the cycle with them if they were the last ones.
+pub fn remove(team: &Id, cycle: &Cycle, rows: &[UsageKey]) -> Transaction {
+    let mut transaction = Transaction::on(keys::team(team));
+    let mut writes = Vec::new();
+    let index = transaction.record(keys::usage_rows(cycle), Read::Nothing);
+    for row in rows {
+        let record = transaction.record(keys::usage_row(cycle, row), Read::Nothing);
+        writes.push(Write::Delete(record));
+        writes.push(Write::IndexRemove(index, row.member()));
+    }
+    if rows.is_empty() {
+        let account = transaction.record(keys::account(cycle), Read::Nothing);
+        let charges = transaction.record(keys::charges(cycle), Read::Nothing);
+        let cycles = transaction.record(keys::cycles(), Read::Nothing);
+        writes.extend([Write::Delete(account), Write::Delete(charges), Write::IndexRemove(cycles, cycle.name())]);
+    }
+    transaction.option(Vec::new(), writes);
+    transaction
+}

@@ -1,0 +1,87 @@
+//! Usage rows: what was committed in a cycle, by day, flow, model and trigger.
+
+use super::{
+    Damaged,
+    billing_cycle::{Cycle, day_name},
+    id::Id,
+    keys,
+    reservation::Trigger,
+};
+use crate::transaction::{Fields, Read, Transaction, Write};
+
+/// What a usage row counts together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UsageKey {
+    /// The UTC day of the reservation, as YYYY-MM-DD.
+    pub day: String,
+    /// The flow.
+    pub flow: Id,
+    /// The model that was charged.
+    pub model: Id,
+    /// Why it was called.
+    pub trigger: Trigger,
+}
+
+/// What a usage row counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UsageCounts {
+    /// Commits.
+    pub calls: i64,
+    /// Calls or images.
+    pub units: i64,
+    /// Credits charged.
+    pub credits: i64,
+}
+
+impl UsageKey {
+    /// The row of a reservation made at a time, in Unix milliseconds.
+    pub fn new(created_at_ms: i64, flow: Id, model: Id, trigger: Trigger) -> Self {
+        Self { day: day_name(created_at_ms), flow, model, trigger }
+    }
+
+    /// Its name among the cycle's rows: they are ordered by day, then flow, model and trigger.
+    pub fn member(&self) -> String {
+        format!("{}|{}|{}|{}", self.day, self.flow, self.model, self.trigger.name())
+    }
+
+    /// Reads a name.
+    pub fn from_member(member: &str) -> Result<Self, Damaged> {
+        let mut fields = member.split('|');
+        let mut key = || {
+            Some(Self {
+                day: fields.next()?.to_owned(),
+                flow: Id::parse(fields.next()?).ok()?,
+                model: Id::parse(fields.next()?).ok()?,
+                trigger: Trigger::parse(fields.next()?)?,
+            })
+        };
+        key().ok_or_else(|| Damaged::new("usage", "unreadable"))
+    }
+}
+
+impl UsageCounts {
+    /// Reads a row's record.
+    pub fn from_fields(fields: &Fields) -> Result<Self, Damaged> {
+        let number = |field| fields.number(field).ok_or_else(|| Damaged::new("usage", field));
+        Ok(Self { calls: number("calls")?, units: number("units")?, credits: number("credits")? })
+    }
+}
+
+/// Declares a row of a cycle in a transaction; the result are the writes that count one commit in it.
+pub(crate) fn count_commit(
+    transaction: &mut Transaction,
+    cycle: &Cycle,
+    key: &UsageKey,
+    units: u32,
+    credits: i64,
+) -> Vec<Write> {
+    let rows = transaction.record(keys::usage_rows(cycle), Read::Nothing);
+    let zero = ["calls", "units", "credits"].map(|field| (field, 0.into()));
+    let row = transaction.starting_record(keys::usage_row(cycle, key), Read::Nothing, zero.to_vec());
+    vec![
+        Write::IndexPut(rows, key.member(), 0.into()),
+        Write::Add(row, "calls", 1),
+        Write::Add(row, "units", i64::from(units)),
+        Write::Add(row, "credits", credits),
+    ]
+}
