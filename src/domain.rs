@@ -13,6 +13,7 @@ pub mod expire;
 pub mod extend;
 pub mod id;
 pub mod keys;
+pub mod listing;
 pub mod plan;
 pub mod policy;
 pub mod rate_card;

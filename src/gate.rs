@@ -1,103 +1,169 @@
-//! Placeholder until the gate lands: signatures only.
-#![allow(missing_docs, clippy::todo, unused_variables)]
+//! The gate: cached view plus pure rules make a transaction; the store applies it or says what is so; a stale view is
+//! refreshed and decided anew. This layer owns the order of these steps. It must not know proto, sockets or a store's kind.
+
 pub mod calls;
+mod catalogue;
+mod charges;
+mod due;
 mod error;
+mod grants;
+mod rates;
+mod reserve;
+mod runs;
+mod settle;
+mod store_time;
+mod sweep;
+mod teams;
+mod usage;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tokio_util::task::TaskTracker;
+
+pub use error::GateError;
+
 use crate::{
+    cache::{Believed, Cache, Lesson},
     clock::Clock,
     domain::{
-        charge::Charge, id::Id, policy::Policy, rate_card::RateCard, reservation::Reservation, terms::Terms,
-        terms_change::TeamSettings,
+        account::Account, catalogue::VersionedCatalogue, id::Id, policy::Policy, terms::Terms,
+        terms_change::TermsChange,
     },
     store::Store,
+    transaction::{Outcome, Reply, Transaction},
 };
-use calls::*;
-pub use error::GateError;
-use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
+use calls::Balance;
+use catalogue::SharedCatalogue;
+use grants::RecentGrants;
+use store_time::StoreTime;
 
+/// After so many stale rounds a call gives up: UNAVAILABLE, never Suspend.
+const MAX_STALE_ROUNDS: u32 = 8;
+
+/// At most so many teams are remembered; a view takes less than a kilobyte.
+const CACHED_TEAMS: usize = 100_000;
+
+/// What a gate is made of beside its store.
 #[derive(Clone, Debug, Default)]
 pub struct GateOptions {
+    /// Settings of the rules.
     pub policy: Policy,
+    /// The clock that measures how old a view is.
     pub clock: Clock,
 }
+
+/// Decides, writes through, and answers.
 #[derive(Debug)]
-pub struct Gate;
+pub struct Gate {
+    store: Store,
+    policy: Policy,
+    clock: Clock,
+    cache: Cache,
+    catalogue: SharedCatalogue,
+    grants: RecentGrants,
+    store_time: StoreTime,
+    draining: AtomicBool,
+    /// Commits and releases under way, which are carried out though their callers may have gone.
+    settling: TaskTracker,
+}
+
+/// Counts the rounds of one call whose transaction was stale.
+#[derive(Debug, Default)]
+pub(crate) struct Rounds(u32);
+
+impl Rounds {
+    /// One more round, or the end of patience.
+    pub(crate) fn stale(&mut self) -> Result<(), GateError> {
+        self.0 += 1;
+        if self.0 < MAX_STALE_ROUNDS { Ok(()) } else { Err(GateError::Unverified) }
+    }
+}
+
 impl Gate {
-    /// Seeds the catalogue if there is none, and fetches it.
+    /// A gate on a store. The catalogue is seeded if there is none.
+    ///
+    /// # Errors
+    /// The store's, if the catalogue cannot be fetched.
     pub async fn open(store: Store, options: GateOptions) -> Result<Arc<Self>, GateError> {
-        todo!()
+        let GateOptions { policy, clock } = options;
+        let store_time = StoreTime::new(clock.clone());
+        let catalogue = SharedCatalogue::open(&store, &clock).await?;
+        Ok(Arc::new(Self {
+            store,
+            policy,
+            clock,
+            cache: Cache::new(CACHED_TEAMS),
+            catalogue,
+            grants: RecentGrants::default(),
+            store_time,
+            draining: AtomicBool::new(false),
+            settling: TaskTracker::new(),
+        }))
     }
-    /// Sweeps and refreshes until cancelled.
-    pub async fn run(&self, stop: CancellationToken) {
-        todo!()
-    }
-    /// From now on CheckAndReserve and BeginRun are refused with GateError::Draining.
+
+    /// From now on new reservations and runs are refused with [`GateError::Draining`].
     pub fn begin_drain(&self) {
-        todo!()
+        self.draining.store(true, Ordering::SeqCst);
     }
-    /// Waits until commits and releases that are being carried out have finished.
+
+    /// Waits until the commits and releases under way have been carried out.
     pub async fn settled(&self) {
-        todo!()
+        self.settling.close();
+        self.settling.wait().await;
     }
-    pub async fn check_and_reserve(&self, call: ReserveCall) -> Result<ReserveAnswer, GateError> {
-        todo!()
+
+    fn refuse_if_draining(&self) -> Result<(), GateError> {
+        if self.draining.load(Ordering::SeqCst) { Err(GateError::Draining) } else { Ok(()) }
     }
-    /// Carried out even if the caller goes away (spawned inside).
-    pub async fn commit(self: &Arc<Self>, call: SettleCall, actual: ActualUse) -> Result<CommitAnswer, GateError> {
-        todo!()
+
+    async fn transact(&self, transaction: Transaction) -> Result<Reply, GateError> {
+        let reply = self.store.transact(transaction).await?;
+        self.store_time.learn(reply.now_ms);
+        Ok(reply)
     }
-    pub async fn release(self: &Arc<Self>, call: SettleCall) -> Result<ReleaseAnswer, GateError> {
-        todo!()
+
+    /// What is believed of a team: from memory, or read from the store.
+    async fn believed(&self, team: &Id) -> Result<Believed, GateError> {
+        if let Some(believed) = self.cache.believed(team, self.clock.monotonic_ms()) {
+            return Ok(believed);
+        }
+        let terms = self.read_terms(team).await?;
+        Ok(Believed { terms, account: None, changes: 0 })
     }
-    /// When the hold runs out now, in Unix milliseconds.
-    pub async fn extend(&self, call: SettleCall, hold_ms: i64) -> Result<i64, GateError> {
-        todo!()
+
+    /// A team's terms as the store has them now.
+    async fn read_terms(&self, team: &Id) -> Result<Terms, GateError> {
+        let mut look = TermsChange::look(team);
+        let reply = self.transact(look.transaction.take()).await?;
+        let terms = self.team_exists(team, look.terms(&reply)?)?;
+        let account = self.cache.believed(team, self.clock.monotonic_ms()).and_then(|believed| believed.account);
+        self.learn(team, &terms, account, reply.outcome);
+        Ok(terms)
     }
-    pub async fn reservation(&self, team: &Id, id: &Id) -> Result<Reservation, GateError> {
-        todo!()
+
+    fn team_exists<T>(&self, team: &Id, known: Option<T>) -> Result<T, GateError> {
+        known.ok_or_else(|| {
+            self.cache.forget(team);
+            GateError::TeamNotFound
+        })
     }
-    pub async fn begin_run(&self, team: &Id, flow: &Id, run: &Id) -> Result<BeginRunAnswer, GateError> {
-        todo!()
+
+    fn learn(&self, team: &Id, terms: &Terms, account: Option<Account>, outcome: Outcome) {
+        let changed = matches!(outcome, Outcome::Applied { .. });
+        let lesson = Lesson { terms: terms.clone(), account, changed };
+        self.cache.learn(team, lesson, self.clock.monotonic_ms());
     }
-    pub async fn end_run(&self, team: &Id, run: &Id) -> Result<EndRunAnswer, GateError> {
-        todo!()
-    }
-    pub async fn put_team(&self, team: &Id, settings: &TeamSettings, caller: &str) -> Result<Terms, GateError> {
-        todo!()
-    }
-    pub async fn set_overages(
-        &self,
-        team: &Id,
-        enabled: bool,
-        cap_blocks: Option<u32>,
-        caller: &str,
-    ) -> Result<Terms, GateError> {
-        todo!()
-    }
-    pub async fn team(&self, team: &Id) -> Result<Terms, GateError> {
-        todo!()
-    }
-    pub async fn teams(&self, page: &Page) -> Result<Paged<(Id, Terms)>, GateError> {
-        todo!()
-    }
-    pub async fn put_rate_card(&self, card: RateCard, caller: &str) -> Result<RateCard, GateError> {
-        todo!()
-    }
-    pub async fn rate_card(&self, at_ms: Option<i64>) -> Result<RateCard, GateError> {
-        todo!()
-    }
-    pub async fn rate_cards(&self, page: &Page) -> Result<Paged<RateCard>, GateError> {
-        todo!()
-    }
-    pub async fn usage(&self, team: &Id, at_ms: Option<i64>, page: &Page) -> Result<UsageAnswer, GateError> {
-        todo!()
-    }
-    pub async fn charges(
-        &self,
-        team: Option<&Id>,
-        at_ms: Option<i64>,
-        page: &Page,
-    ) -> Result<Paged<Charge>, GateError> {
-        todo!()
+
+    fn balance(&self, catalogue: &VersionedCatalogue, terms: &Terms, account: Account) -> Balance {
+        let announced = catalogue.catalogue.announced_at(self.store_time.now_ms());
+        Balance {
+            plan: terms.plan,
+            account,
+            overages_enabled: terms.overages_enabled,
+            next_rate_card: announced.map(|card| card.version.clone()),
+        }
     }
 }

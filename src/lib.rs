@@ -1,5 +1,6 @@
 //! Tollgate: a quota-enforcement sidecar. docs/architecture.md is the map of this tree.
 
+pub mod cache;
 pub mod clock;
 pub mod domain;
 pub mod gate;

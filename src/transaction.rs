@@ -119,7 +119,7 @@ pub enum Write {
     Set(RecordRef, &'static str, Value),
     /// Replaces a packed record. With a purge time, in Unix milliseconds, the record counts as absent from then on.
     Put(RecordRef, Vec<Value>, Option<Value>),
-    /// Removes a hash or a packed record. Nothing happens if it is absent.
+    /// Removes a record of any kind. Nothing happens if it is absent.
     Delete(RecordRef),
     /// Puts a member into an index, with a score, or moves it to that score.
     IndexPut(RecordRef, String, Value),
@@ -140,6 +140,12 @@ impl Transaction {
     /// An empty step on one scope.
     pub fn on(scope: Scope) -> Self {
         Self { scope, records: Vec::new(), require: Vec::new(), options: Vec::new() }
+    }
+
+    /// The whole step, for a store to carry out; what stays here is empty.
+    pub fn take(&mut self) -> Self {
+        let empty = Self::on(self.scope.clone());
+        std::mem::replace(self, empty)
     }
 
     /// Declares a record.

@@ -2,7 +2,7 @@
 //!
 //! A commit that buys several blocks writes one entry for all of them, so that what it writes does not grow with them.
 
-use super::{Damaged, OVERAGE_BLOCK_CREDITS, billing_cycle::Cycle, id::Id};
+use super::{Damaged, OVERAGE_BLOCK_CREDITS, id::Id};
 use crate::transaction::{Fields, Value};
 
 /// Blocks that one commit bought.
@@ -40,11 +40,11 @@ impl ChargeEntry {
     }
 
     /// Each block by itself.
-    pub fn charges(self, team: &Id, cycle: Cycle) -> impl Iterator<Item = Charge> {
+    pub fn charges(self, team: &Id, cycle_start_ms: i64) -> impl Iterator<Item = Charge> {
         let team = team.clone();
         (self.first_block..self.first_block + self.blocks).map(move |block| Charge {
             team: team.clone(),
-            cycle_start_ms: cycle.start_ms,
+            cycle_start_ms,
             block,
             credits: OVERAGE_BLOCK_CREDITS,
             charged_at_ms: self.charged_at_ms,

@@ -43,13 +43,13 @@ pub fn commit(
 
     let key = UsageKey::new(reservation.created_at_ms, content.flow.clone(), charged.model.clone(), content.trigger);
     let mut writes = step.settle(&State::Committed(charged.clone()), Value::now(), policy.committed_retention_ms);
-    writes.extend(count_commit(&mut step.transaction, &terms.cycle, &key, charged.units, charged.credits));
+    writes.extend(count_commit(&mut step.transaction, terms.cycle.start_ms, &key, charged.units, charged.credits));
     if let Some(run) = step.run {
         writes.push(Write::AddIfPresent(run, "credits", charged.credits));
     }
     writes.extend(give_back_run_completion(&step, reservation, held - covered));
 
-    let charges = step.transaction.record(keys::charges(&terms.cycle), Read::Nothing);
+    let charges = step.transaction.record(keys::charges(terms.cycle.start_ms), Read::Nothing);
     let ledger = Ledger { account: step.account, charges };
     for mut choice in charge.options(ledger, account) {
         choice.writes.extend_from_slice(&writes);

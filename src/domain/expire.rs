@@ -10,7 +10,7 @@ use super::{
     reserve::{HOLDS_LOOKED_AT, holds},
     settlement::Settlement,
 };
-use crate::transaction::{Read, RecordRef, Reply, Transaction};
+use crate::transaction::{Guard, Read, RecordRef, Reply, Transaction, Write};
 
 /// Builds the transaction that expires a reservation, believed to be open and due.
 ///
@@ -77,4 +77,14 @@ impl ReservationsQuery {
         let read = |record: &RecordRef| reply.packed(*record).map(Reservation::unpack).transpose();
         self.reservations.iter().map(read).collect()
     }
+}
+
+/// Removes a hold whose reservation does not exist.
+pub fn remove_orphan(team: &Id, hold: &Hold) -> Transaction {
+    let mut transaction = Transaction::on(keys::team(team));
+    let reservation = transaction.record(keys::reservation(&hold.reservation), Read::Nothing);
+    let holds = transaction.record(keys::open_holds(), Read::Nothing);
+    transaction.require(Guard::Absent(reservation));
+    transaction.option(Vec::new(), vec![Write::IndexRemove(holds, hold.member())]);
+    transaction
 }

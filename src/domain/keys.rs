@@ -1,7 +1,7 @@
 //! The names of a team's records. Ids stand in them as they are: their alphabet lacks `|`, and every prefix ends in `:`
-//! or is a whole name.
+//! or is a whole name. A cycle is named by the day it starts: no two cycles of a team start on the same day.
 
-use super::{billing_cycle::Cycle, id::Id, usage::UsageKey};
+use super::{billing_cycle::day_name, id::Id, usage::UsageKey};
 use crate::transaction::{Key, Scope};
 
 /// The scope of a team's records.
@@ -25,8 +25,8 @@ pub fn terms() -> Key {
 }
 
 /// The counters of one cycle.
-pub fn account(cycle: &Cycle) -> Key {
-    Key::hash(format!("cycle:{}", cycle.name()))
+pub fn account(cycle_start_ms: i64) -> Key {
+    Key::hash(format!("cycle:{}", day_name(cycle_start_ms)))
 }
 
 /// The cycles that the team has counters of, by their start.
@@ -50,18 +50,18 @@ pub fn run(id: &Id) -> Key {
 }
 
 /// The overage blocks charged in one cycle.
-pub fn charges(cycle: &Cycle) -> Key {
-    Key::log(format!("charges:{}", cycle.name()))
+pub fn charges(cycle_start_ms: i64) -> Key {
+    Key::log(format!("charges:{}", day_name(cycle_start_ms)))
 }
 
 /// The usage rows of one cycle, by name.
-pub fn usage_rows(cycle: &Cycle) -> Key {
-    Key::index(format!("usage:{}", cycle.name()))
+pub fn usage_rows(cycle_start_ms: i64) -> Key {
+    Key::index(format!("usage:{}", day_name(cycle_start_ms)))
 }
 
 /// The counters of one usage row.
-pub fn usage_row(cycle: &Cycle, row: &UsageKey) -> Key {
-    Key::hash(format!("usage:{}:{}", cycle.name(), row.member()))
+pub fn usage_row(cycle_start_ms: i64, row: &UsageKey) -> Key {
+    Key::hash(format!("usage:{}:{}", day_name(cycle_start_ms), row.member()))
 }
 
 /// The accepted changes of terms.

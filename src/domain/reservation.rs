@@ -106,6 +106,13 @@ pub struct Reservation {
     pub settled_at_ms: Option<i64>,
 }
 
+impl Content {
+    /// The run that the call may make current, or complete: a test belongs to none.
+    pub fn run_of_trigger(&self) -> Option<&Id> {
+        self.run.as_ref().filter(|_| self.trigger == Trigger::Run)
+    }
+}
+
 impl Reservation {
     /// Whether it is open in the store and its hold has run out: nobody has expired it yet.
     pub fn is_due(&self, now_ms: i64) -> bool {
@@ -178,7 +185,7 @@ pub fn open_parts(content: &Content, terms: &Terms, hold_ms: i64) -> Vec<Value> 
 /// come back when the hold runs out, so that a suspension can say when to ask again.
 pub fn hold_member(id: &Id, terms: &Terms) -> String {
     let credits = if terms.basis == Basis::RunCompletion { 0 } else { terms.credits };
-    format!("{id}|{}|{credits}", terms.cycle.start_ms)
+    member(id, terms.cycle.start_ms, credits)
 }
 
 /// A member of the index of open holds.
@@ -208,6 +215,15 @@ impl Hold {
         };
         hold().ok_or_else(|| Damaged::new("holds", "unreadable"))
     }
+
+    /// The name of its entry.
+    pub fn member(&self) -> String {
+        member(&self.reservation, self.cycle_start_ms, self.credits)
+    }
+}
+
+fn member(id: &Id, cycle_start_ms: i64, credits: i64) -> String {
+    format!("{id}|{cycle_start_ms}|{credits}")
 }
 
 fn leading_fields(state: &str, content: &Content, terms: &Terms) -> String {

@@ -7,9 +7,7 @@ use super::{
     id::Id,
     keys,
     policy::Policy,
-    reservation::{
-        Basis, Content, Hold, Reservation, State, Terms as ReservationTerms, Trigger, hold_member, open_parts,
-    },
+    reservation::{Basis, Content, Hold, Reservation, State, Terms as ReservationTerms, hold_member, open_parts},
     run::{self, Run},
     terms::Terms,
 };
@@ -137,7 +135,7 @@ impl Step {
     }
 
     fn declare_run(&mut self, policy: &Policy) {
-        let (Some(id), Trigger::Run) = (&self.content.run, self.content.trigger) else { return };
+        let Some(id) = self.content.run_of_trigger() else { return };
         let flow = &self.content.flow;
         let start = run::start_fields(flow, policy);
         let run = self.transaction.starting_record(keys::run(id), Read::Whole, start);
@@ -225,7 +223,7 @@ pub(crate) struct DeclaredAccount {
 /// Declares the account of the cycle at the believed time; unless it is known to exist, it starts in this transaction.
 pub(crate) fn declare_account(transaction: &mut Transaction, belief: &Belief<'_>) -> DeclaredAccount {
     let cycle = belief.terms.anchor.cycle_at(belief.now_ms);
-    let key = keys::account(&cycle);
+    let key = keys::account(cycle.start_ms);
     if belief.account_exists {
         return DeclaredAccount { record: transaction.record(key, Read::Whole), first_writes: Vec::new() };
     }

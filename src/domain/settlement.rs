@@ -43,7 +43,7 @@ impl Settlement {
         let mut transaction = Transaction::on(keys::team(team));
         let reservation = transaction.record(keys::reservation(id), Read::Whole);
         let terms = transaction.record(keys::terms(), Read::Whole);
-        let account = transaction.record(keys::account(&believed.terms.cycle), Read::Whole);
+        let account = transaction.record(keys::account(believed.terms.cycle.start_ms), Read::Whole);
         let holds = transaction.record(keys::open_holds(), Read::Nothing);
         let run = match (&believed.content.run, believed.content.trigger) {
             (Some(run), super::reservation::Trigger::Run) => Some(transaction.record(keys::run(run), Read::Nothing)),

@@ -157,10 +157,14 @@ impl TermsChange {
         Self { transaction, terms, account: None }
     }
 
+    /// The team's terms in a reply; `None` if there is no such team.
+    pub fn terms(&self, reply: &Reply) -> Result<Option<Terms>, Damaged> {
+        reply.hash(self.terms).map(Terms::from_fields).transpose()
+    }
+
     /// Reads the verdict of a reply.
     pub fn verdict(&self, reply: &Reply) -> Result<TermsVerdict, Damaged> {
-        let terms = reply.hash(self.terms).map(Terms::from_fields).transpose()?;
-        Ok(match (reply.outcome, terms) {
+        Ok(match (reply.outcome, self.terms(reply)?) {
             (Outcome::Applied { .. }, Some(terms)) => TermsVerdict::Done(terms),
             (_, terms) => TermsVerdict::Stale(terms),
         })

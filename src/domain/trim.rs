@@ -1,6 +1,6 @@
 //! Trimming: a team keeps the last cycles, and older ones are removed a page at a time, so that no step grows with history.
 
-use super::{Damaged, billing_cycle::Cycle, id::Id, keys, usage::UsageKey};
+use super::{Damaged, billing_cycle::day_name, id::Id, keys, usage::UsageKey};
 use crate::transaction::{Read, Record, RecordRef, Reply, Transaction, Write};
 
 /// How many cycles a team keeps: a year and the current one.
@@ -45,16 +45,16 @@ pub struct UsageRowsQuery {
 
 impl UsageRowsQuery {
     /// Builds the query of the page that comes after a row; empty for the first page.
-    pub fn new(team: &Id, cycle: &Cycle, after: &str, limit: u32) -> Self {
+    pub fn new(team: &Id, cycle_start_ms: i64, after: &str, limit: u32) -> Self {
         let mut transaction = Transaction::on(keys::team(team));
         let read = Read::MembersAfter { member: after.to_owned(), limit };
-        let rows = transaction.record(keys::usage_rows(cycle), read);
+        let rows = transaction.record(keys::usage_rows(cycle_start_ms), read);
         Self { transaction, rows }
     }
 
     /// The page that a trimming step removes.
-    pub fn to_trim(team: &Id, cycle: &Cycle) -> Self {
-        Self::new(team, cycle, "", ROWS_PER_STEP)
+    pub fn to_trim(team: &Id, cycle_start_ms: i64) -> Self {
+        Self::new(team, cycle_start_ms, "", ROWS_PER_STEP)
     }
 
     /// Reads the reply.
@@ -67,20 +67,24 @@ impl UsageRowsQuery {
 }
 
 /// Builds the transaction that removes some usage rows of a cycle, and the cycle with them if they were the last ones.
-pub fn remove(team: &Id, cycle: &Cycle, rows: &[UsageKey]) -> Transaction {
+pub fn remove(team: &Id, cycle_start_ms: i64, rows: &[UsageKey]) -> Transaction {
     let mut transaction = Transaction::on(keys::team(team));
     let mut writes = Vec::new();
-    let index = transaction.record(keys::usage_rows(cycle), Read::Nothing);
+    let index = transaction.record(keys::usage_rows(cycle_start_ms), Read::Nothing);
     for row in rows {
-        let record = transaction.record(keys::usage_row(cycle, row), Read::Nothing);
+        let record = transaction.record(keys::usage_row(cycle_start_ms, row), Read::Nothing);
         writes.push(Write::Delete(record));
         writes.push(Write::IndexRemove(index, row.member()));
     }
     if rows.is_empty() {
-        let account = transaction.record(keys::account(cycle), Read::Nothing);
-        let charges = transaction.record(keys::charges(cycle), Read::Nothing);
+        let account = transaction.record(keys::account(cycle_start_ms), Read::Nothing);
+        let charges = transaction.record(keys::charges(cycle_start_ms), Read::Nothing);
         let cycles = transaction.record(keys::cycles(), Read::Nothing);
-        writes.extend([Write::Delete(account), Write::Delete(charges), Write::IndexRemove(cycles, cycle.name())]);
+        writes.extend([
+            Write::Delete(account),
+            Write::Delete(charges),
+            Write::IndexRemove(cycles, day_name(cycle_start_ms)),
+        ]);
     }
     transaction.option(Vec::new(), writes);
     transaction

@@ -1,12 +1,6 @@
 //! Usage rows: what was committed in a cycle, by day, flow, model and trigger.
 
-use super::{
-    Damaged,
-    billing_cycle::{Cycle, day_name},
-    id::Id,
-    keys,
-    reservation::Trigger,
-};
+use super::{Damaged, billing_cycle::day_name, id::Id, keys, reservation::Trigger};
 use crate::transaction::{Fields, Read, Transaction, Write};
 
 /// What a usage row counts together.
@@ -70,14 +64,14 @@ impl UsageCounts {
 /// Declares a row of a cycle in a transaction; the result are the writes that count one commit in it.
 pub(crate) fn count_commit(
     transaction: &mut Transaction,
-    cycle: &Cycle,
+    cycle_start_ms: i64,
     key: &UsageKey,
     units: u32,
     credits: i64,
 ) -> Vec<Write> {
-    let rows = transaction.record(keys::usage_rows(cycle), Read::Nothing);
+    let rows = transaction.record(keys::usage_rows(cycle_start_ms), Read::Nothing);
     let zero = ["calls", "units", "credits"].map(|field| (field, 0.into()));
-    let row = transaction.starting_record(keys::usage_row(cycle, key), Read::Nothing, zero.to_vec());
+    let row = transaction.starting_record(keys::usage_row(cycle_start_ms, key), Read::Nothing, zero.to_vec());
     vec![
         Write::IndexPut(rows, key.member(), 0.into()),
         Write::Add(row, "calls", 1),

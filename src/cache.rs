@@ -1,0 +1,191 @@
+//! What this sidecar last saw of each team. Never trusted, only used: every write carries what it assumed, so a wrong view
+//! costs a refresh. It must not know the store, and nothing here waits.
+
+use dashmap::DashMap;
+
+use crate::domain::{
+    account::Account,
+    id::Id,
+    reservation::{Hold, Trigger},
+    terms::Terms,
+};
+
+/// A verified refusal answers the same or a dearer request for so long, in milliseconds (I6).
+pub const REFUSAL_VALID_MS: i64 = 1_000;
+
+/// A view that nobody asked for is dropped after so long, in milliseconds.
+const IDLE_MS: i64 = 10 * 60_000;
+
+/// Views of teams.
+#[derive(Debug)]
+pub struct Cache {
+    views: DashMap<Id, View>,
+    /// Beyond so many teams a new one is not kept: it costs a read per call until an idle one is dropped.
+    capacity: usize,
+}
+
+/// What is believed of a team.
+#[derive(Clone, Debug)]
+pub struct Believed {
+    /// Its terms.
+    pub terms: Terms,
+    /// The account of the latest cycle seen.
+    pub account: Option<Account>,
+    /// Counts the changes that this sidecar made; see [`Cache::refuse`].
+    pub changes: u64,
+}
+
+/// What a reply taught.
+#[derive(Debug)]
+pub struct Lesson {
+    /// The team's terms.
+    pub terms: Terms,
+    /// The account of the cycle that the call was about; `None` if it does not exist.
+    pub account: Option<Account>,
+    /// Something was written.
+    pub changed: bool,
+}
+
+/// A request that the store verified cannot be covered.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// What it asked for.
+    pub credits: i64,
+    /// The run that it belonged to; `None` for a test.
+    pub run: Option<Id>,
+    /// Whether it could have completed a current run.
+    pub in_current_run: bool,
+    /// The account that could not cover it.
+    pub account: Account,
+    /// The open reservations whose holds ran out first.
+    pub holds: Vec<Hold>,
+    /// The monotonic time when the store was asked, in milliseconds.
+    pub asked_at_ms: i64,
+}
+
+/// A request that a remembered refusal may answer.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// Credits.
+    pub credits: i64,
+    /// Its run.
+    pub run: Option<&'a Id>,
+    /// Why it is made.
+    pub trigger: Trigger,
+    /// The store's time, as far as it is known, in Unix milliseconds.
+    pub now_ms: i64,
+    /// The monotonic time, in milliseconds.
+    pub monotonic_ms: i64,
+}
+
+#[derive(Debug)]
+struct View {
+    terms: Terms,
+    account: Option<Account>,
+    changes: u64,
+    refusal: Option<Refusal>,
+    next_due_ms: Option<i64>,
+    used_at_ms: i64,
+}
+
+impl Cache {
+    /// An empty cache of at most so many teams.
+    pub fn new(capacity: usize) -> Self {
+        Self { views: DashMap::new(), capacity }
+    }
+
+    /// What is believed of a team, if anything.
+    pub fn believed(&self, team: &Id, monotonic_ms: i64) -> Option<Believed> {
+        let mut view = self.views.get_mut(team)?;
+        view.used_at_ms = monotonic_ms;
+        Some(Believed { terms: view.terms.clone(), account: view.account.clone(), changes: view.changes })
+    }
+
+    /// Takes in what a reply taught. A change forgets the refusal, for this sidecar sees its own changes at once.
+    pub fn learn(&self, team: &Id, lesson: Lesson, monotonic_ms: i64) {
+        if let Some(mut view) = self.views.get_mut(team) {
+            view.learn(lesson);
+        } else if self.views.len() < self.capacity {
+            let fresh = View {
+                terms: lesson.terms.clone(),
+                account: None,
+                changes: 0,
+                refusal: None,
+                next_due_ms: None,
+                used_at_ms: monotonic_ms,
+            };
+            self.views.entry(team.clone()).or_insert(fresh).learn(lesson);
+        }
+    }
+
+    /// Remembers a refusal, unless this sidecar has changed something of the team since `changes` was read: the refusal
+    /// may have been verified before that.
+    pub fn refuse(&self, team: &Id, refusal: Refusal, changes: u64) {
+        if let Some(mut view) = self.views.get_mut(team).filter(|view| view.changes == changes) {
+            view.refusal = Some(refusal);
+        }
+    }
+
+    /// A remembered refusal that holds for a request too, with the terms it was made under.
+    ///
+    /// A request of a team with a paid seat may be one of a current run that completes past the limit, which only the
+    /// store can tell: it is answered from memory only if the very run was refused.
+    pub fn refusal(&self, team: &Id, asked: &Asked<'_>) -> Option<(Terms, Refusal)> {
+        let view = self.views.get(team)?;
+        let refusal = view.refusal.as_ref()?;
+        let fresh = asked.monotonic_ms - refusal.asked_at_ms <= REFUSAL_VALID_MS
+            && refusal.account.cycle.contains(asked.now_ms)
+            && asked.credits >= refusal.credits;
+        let cannot_complete = !view.terms.paid_seat
+            || asked.trigger == Trigger::Test
+            || (refusal.run.is_some() && refusal.run.as_ref() == asked.run);
+        (fresh && cannot_complete).then(|| (view.terms.clone(), refusal.clone()))
+    }
+
+    /// Forgets a team that does not exist.
+    pub fn forget(&self, team: &Id) {
+        self.views.remove(team);
+    }
+
+    /// Notes that a hold of the team runs out at a time, in Unix milliseconds.
+    pub fn note_due(&self, team: &Id, due_ms: i64) {
+        if let Some(mut view) = self.views.get_mut(team) {
+            view.next_due_ms = Some(view.next_due_ms.map_or(due_ms, |next| next.min(due_ms)));
+        }
+    }
+
+    /// The teams with a hold that has run out, as far as is known; each is named once until it is noted anew.
+    pub fn take_due(&self, now_ms: i64) -> Vec<Id> {
+        let mut due = Vec::new();
+        for mut view in self.views.iter_mut() {
+            if view.next_due_ms.is_some_and(|next| next <= now_ms) {
+                view.next_due_ms = None;
+                due.push(view.key().clone());
+            }
+        }
+        due
+    }
+
+    /// Drops the views that nobody asked for lately.
+    pub fn drop_idle(&self, monotonic_ms: i64) {
+        self.views.retain(|_, view| view.next_due_ms.is_some() || monotonic_ms - view.used_at_ms < IDLE_MS);
+    }
+}
+
+impl View {
+    fn learn(&mut self, lesson: Lesson) {
+        if lesson.changed || lesson.terms.version != self.terms.version {
+            self.refusal = None;
+        }
+        if lesson.changed {
+            self.changes += 1;
+        }
+        self.terms = lesson.terms;
+        let older = |account: &Account| {
+            self.account.as_ref().is_some_and(|known| account.cycle.start_ms < known.cycle.start_ms)
+        };
+        if !lesson.account.as_ref().is_some_and(older) {
+            self.account = lesson.account;
+        }
+    }
+}

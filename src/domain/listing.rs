@@ -1,0 +1,116 @@
+//! Reading what was written: the list of teams, accounts of past cycles, usage rows and charges, a page at a time.
+
+use super::{
+    Damaged,
+    account::Account,
+    charge::ChargeEntry,
+    id::Id,
+    keys,
+    usage::{UsageCounts, UsageKey},
+};
+use crate::transaction::{Read, Record, RecordRef, Reply, Transaction};
+
+/// Reads a page of the list of all teams.
+#[derive(Debug)]
+pub struct TeamsQuery {
+    /// What to send.
+    pub transaction: Transaction,
+    registry: RecordRef,
+}
+
+impl TeamsQuery {
+    /// The page that comes after a team; empty for the first page.
+    pub fn new(after: &str, limit: u32) -> Self {
+        let mut transaction = Transaction::on(keys::registry_scope());
+        let registry = transaction.record(keys::registry(), Read::MembersAfter { member: after.to_owned(), limit });
+        Self { transaction, registry }
+    }
+
+    /// Reads the reply.
+    pub fn ids(&self, reply: &Reply) -> Result<Vec<Id>, Damaged> {
+        let Record::Index(entries) = reply.record(self.registry) else { return Ok(Vec::new()) };
+        let id = |member: &str| Id::parse(member).map_err(|problem| Damaged::new("teams", problem.to_string()));
+        entries.iter().map(|(_, member)| id(member)).collect()
+    }
+}
+
+/// Reads the account of one cycle.
+#[derive(Debug)]
+pub struct AccountQuery {
+    /// What to send.
+    pub transaction: Transaction,
+    account: RecordRef,
+}
+
+impl AccountQuery {
+    /// Builds the query.
+    pub fn new(team: &Id, cycle_start_ms: i64) -> Self {
+        let mut transaction = Transaction::on(keys::team(team));
+        let account = transaction.record(keys::account(cycle_start_ms), Read::Whole);
+        Self { transaction, account }
+    }
+
+    /// Reads the reply; `None` if nothing was written to it.
+    pub fn account(&self, reply: &Reply) -> Result<Option<Account>, Damaged> {
+        reply.hash(self.account).map(Account::from_fields).transpose()
+    }
+}
+
+/// Reads the counters of some usage rows.
+#[derive(Debug)]
+pub struct UsageCountsQuery {
+    /// What to send.
+    pub transaction: Transaction,
+    rows: Vec<RecordRef>,
+}
+
+impl UsageCountsQuery {
+    /// Builds the query.
+    pub fn new(team: &Id, cycle_start_ms: i64, rows: &[UsageKey]) -> Self {
+        let mut transaction = Transaction::on(keys::team(team));
+        let rows =
+            rows.iter().map(|row| transaction.record(keys::usage_row(cycle_start_ms, row), Read::Whole)).collect();
+        Self { transaction, rows }
+    }
+
+    /// Reads the reply: the counts in the order of the rows; `None` for those that were trimmed meanwhile.
+    pub fn counts(&self, reply: &Reply) -> Result<Vec<Option<UsageCounts>>, Damaged> {
+        self.rows.iter().map(|row| reply.hash(*row).map(UsageCounts::from_fields).transpose()).collect()
+    }
+}
+
+/// Reads charges of several cycles of a team.
+#[derive(Debug)]
+pub struct ChargesQuery {
+    /// What to send.
+    pub transaction: Transaction,
+    logs: Vec<RecordRef>,
+}
+
+impl ChargesQuery {
+    /// Builds the query: of the first cycle the entries after a cursor, of the others all, up to a limit each.
+    pub fn new(team: &Id, cycle_starts_ms: &[i64], cursor: &str, limit: u32) -> Self {
+        let mut transaction = Transaction::on(keys::team(team));
+        let mut cursor = cursor;
+        let logs = cycle_starts_ms
+            .iter()
+            .map(|start_ms| {
+                let read = Read::EntriesAfter { cursor: std::mem::take(&mut cursor).to_owned(), limit };
+                transaction.record(keys::charges(*start_ms), read)
+            })
+            .collect();
+        Self { transaction, logs }
+    }
+
+    /// Reads the reply: for each cycle the entries, each with its own cursor.
+    pub fn entries(&self, reply: &Reply) -> Result<Vec<Vec<(String, ChargeEntry)>>, Damaged> {
+        let entries = |log: &RecordRef| match reply.record(*log) {
+            Record::Log(entries) => entries
+                .iter()
+                .map(|entry| Ok((entry.cursor.clone(), ChargeEntry::from_fields(&entry.fields)?)))
+                .collect(),
+            _ => Ok(Vec::new()),
+        };
+        self.logs.iter().map(entries).collect()
+    }
+}

@@ -1,0 +1,137 @@
+//! The overage blocks that were charged, of one team or of all, a page at a time.
+
+use super::{
+    Gate, GateError,
+    calls::{Page, Paged},
+};
+use crate::domain::{charge::Charge, id::Id, listing::ChargesQuery};
+
+/// How many teams one page looks at: a page may come back short, with a token to go on from.
+const TEAMS_PER_PAGE: u32 = 100;
+
+/// Where a list of charges goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Position {
+    team: Id,
+    /// The cycle; `None` before the team's first one.
+    cycle_start_ms: Option<i64>,
+    /// Before the entry that the last charge is part of.
+    cursor: String,
+    /// The last block that was listed of that cycle.
+    block: u32,
+}
+
+impl Gate {
+    /// The charges of one team, or of all, in the cycle at a time, in Unix milliseconds, or in all cycles.
+    ///
+    /// # Errors
+    /// [`GateError::TeamNotFound`] for a team that was named, an invalid page token, and the store's.
+    pub async fn charges(
+        &self,
+        team: Option<&Id>,
+        at_ms: Option<i64>,
+        page: &Page,
+    ) -> Result<Paged<Charge>, GateError> {
+        let mut position = match page.token.as_str() {
+            "" => None,
+            token => Some(Position::parse(token, team)?),
+        };
+        let mut items = Vec::new();
+        let size = usize::try_from(page.size).unwrap_or(usize::MAX);
+        if let Some(team) = team {
+            self.read_terms(team).await?;
+            let start = position.unwrap_or_else(|| Position::before(team.clone()));
+            let next = self.charges_of_team(start, at_ms, size, &mut items).await?;
+            return Ok(Paged { items, next: next.map(|position| position.token()) });
+        }
+        if let Some(started) = position.clone().filter(|position| position.cycle_start_ms.is_some())
+            && let Some(next) = self.charges_of_team(started, at_ms, size, &mut items).await?
+        {
+            return Ok(Paged { items, next: Some(next.token()) });
+        }
+        let after = position.take().map_or(String::new(), |position| position.team.to_string());
+        let (teams, more) = self.team_ids(&after, TEAMS_PER_PAGE).await?;
+        for team in &teams {
+            let start = Position::before(team.clone());
+            if let Some(next) = self.charges_of_team(start, at_ms, size, &mut items).await? {
+                return Ok(Paged { items, next: Some(next.token()) });
+            }
+        }
+        let next = teams.last().filter(|_| more.is_some()).map(|team| Position::before(team.clone()).token());
+        Ok(Paged { items, next })
+    }
+
+    /// Adds charges of one team until the page is full; the result is where to go on, if there may be more.
+    async fn charges_of_team(
+        &self,
+        from: Position,
+        at_ms: Option<i64>,
+        size: usize,
+        items: &mut Vec<Charge>,
+    ) -> Result<Option<Position>, GateError> {
+        let starts_ms = self.cycles_to_list(&from, at_ms).await?;
+        let limit = u32::try_from(size.saturating_add(1)).unwrap_or(u32::MAX);
+        let mut query = ChargesQuery::new(&from.team, &starts_ms, &from.cursor, limit);
+        let reply = self.transact(query.transaction.take()).await?;
+        let team = from.team.clone();
+        let mut position = from;
+        for (start_ms, entries) in starts_ms.into_iter().zip(query.entries(&reply)?) {
+            if position.cycle_start_ms != Some(start_ms) {
+                position = Position { cycle_start_ms: Some(start_ms), cursor: String::new(), block: 0, ..position };
+            }
+            for (cursor, entry) in entries {
+                let listed = position.block;
+                for charge in entry.charges(&team, start_ms).filter(|charge| charge.block > listed) {
+                    if items.len() >= size {
+                        return Ok(Some(position));
+                    }
+                    position.block = charge.block;
+                    items.push(charge);
+                }
+                position.cursor = cursor;
+            }
+        }
+        Ok(None)
+    }
+
+    async fn cycles_to_list(&self, from: &Position, at_ms: Option<i64>) -> Result<Vec<i64>, GateError> {
+        let mut starts_ms = self.cycle_starts_ms(&from.team).await?;
+        if let Some(at_ms) = at_ms {
+            let cycle = starts_ms.iter().rfind(|start_ms| **start_ms <= at_ms).copied();
+            starts_ms.retain(|start_ms| Some(*start_ms) == cycle);
+        }
+        starts_ms.retain(|start_ms| from.cycle_start_ms.is_none_or(|first| *start_ms >= first));
+        // The cursor belongs to the position's own cycle, which may have been trimmed meanwhile.
+        if from.cycle_start_ms.is_some() && starts_ms.first() != from.cycle_start_ms.as_ref() {
+            return Err(GateError::invalid("page_token", "is of a cycle that is no longer kept"));
+        }
+        Ok(starts_ms)
+    }
+}
+
+impl Position {
+    fn before(team: Id) -> Self {
+        Self { team, cycle_start_ms: None, cursor: String::new(), block: 0 }
+    }
+
+    fn token(&self) -> String {
+        let cycle = self.cycle_start_ms.map_or(String::new(), |start_ms| start_ms.to_string());
+        format!("{}|{cycle}|{}|{}", self.team, self.block, self.cursor)
+    }
+
+    fn parse(token: &str, team: Option<&Id>) -> Result<Self, GateError> {
+        let mut fields = token.splitn(4, '|');
+        let mut position = || {
+            let id = Id::parse(fields.next()?).ok()?;
+            let cycle_start_ms = match fields.next()? {
+                "" => None,
+                start_ms => Some(start_ms.parse().ok()?),
+            };
+            let block = fields.next()?.parse().ok()?;
+            Some(Self { team: id, cycle_start_ms, block, cursor: fields.next()?.to_owned() })
+        };
+        position()
+            .filter(|position| team.is_none_or(|team| *team == position.team))
+            .ok_or_else(|| GateError::invalid("page_token", "is not one that a page of this list came with"))
+    }
+}

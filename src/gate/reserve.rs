@@ -1,0 +1,279 @@
+//! CheckAndReserve, from the cached view to the verified answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::{
+    Gate, GateError, Rounds,
+    calls::{Balance, Proceed, ReserveAnswer, ReserveCall, ReserveDecision, SuspendAnswer},
+    due::ExpiryRounds,
+};
+use crate::{
+    cache::{Asked, Believed, Refusal},
+    domain::{
+        account::Account,
+        catalogue::{CardInEffect, VersionedCatalogue},
+        id::Id,
+        rate_card::Rate,
+        reservation::{Content, Reservation, State},
+        reserve::{Belief, Request, Step, Verdict},
+        suspension::Suspension,
+        terms::Terms,
+    },
+    transaction::Reply,
+};
+
+/// A call that has been priced, on what is believed now.
+struct Priced<'a> {
+    content: Content,
+    credits: i64,
+    card: CardInEffect<'a>,
+    card_version: Id,
+}
+
+impl Gate {
+    /// Holds the credits of one block, or says why it has to wait.
+    ///
+    /// # Errors
+    /// Whatever keeps the gate from a verified answer; a suspension is an answer.
+    pub async fn check_and_reserve(&self, call: ReserveCall) -> Result<ReserveAnswer, GateError> {
+        self.refuse_if_draining()?;
+        let id = call.reservation.clone().map_or_else(new_id, Ok)?;
+        let mut rounds = Rounds::default();
+        let mut expiry_rounds = ExpiryRounds::default();
+        loop {
+            let catalogue = self.catalogue.fresh(&self.store).await?;
+            let believed = self.believed(&call.team).await?;
+            let now_ms = self.store_time.now_ms();
+            let priced = match price(&call, &believed.terms, &catalogue, now_ms) {
+                Ok(priced) => priced,
+                Err(unpriced) => return self.replay_unpriced(&call, &id, &catalogue, unpriced).await,
+            };
+            if let Some(answer) = self.refusal_from_memory(&call, &id, &priced, &catalogue, now_ms) {
+                return Ok(answer);
+            }
+            let belief = belief(&believed, &catalogue, priced.card, now_ms);
+            let request = Request {
+                team: &call.team,
+                reservation: &id,
+                content: &priced.content,
+                hold_ms: call.hold_ms,
+                dry_run: call.dry_run,
+            };
+            let mut step = Step::new(&request, priced.credits, &belief, &priced.card_version, &self.policy);
+            let asked_at_ms = self.clock.monotonic_ms();
+            let reply = self.transact(step.transaction.take()).await?;
+            let terms = self.team_exists(&call.team, step.terms(&reply)?)?;
+            let account = step.account(&reply)?;
+            self.learn(&call.team, &terms, account.clone(), reply.outcome);
+
+            match step.verdict(&reply, &self.policy)? {
+                Verdict::Stale => rounds.stale()?,
+                Verdict::RunEnded => return Err(GateError::RunEnded),
+                Verdict::RunOfAnotherFlow => return Err(GateError::IdReused { what: "run_id" }),
+                Verdict::Exists(existing) if existing.is_forgotten(reply.now_ms, &self.policy) => {
+                    rounds.stale()?;
+                    self.expire(&call.team, &[(id.clone(), existing)]).await?;
+                }
+                Verdict::Exists(existing) => {
+                    let balance = self.current_balance(&catalogue, &terms, account, &reply);
+                    return replay(&call, id, existing.at(reply.now_ms), &catalogue, balance);
+                }
+                Verdict::Granted(reservation) => {
+                    let balance = self.current_balance(&catalogue, &terms, account, &reply);
+                    return Ok(self.proceed(&call, id, reservation, balance));
+                }
+                Verdict::Refused { holds, .. } if holds.iter().any(|hold| hold.expires_at_ms <= reply.now_ms) => {
+                    expiry_rounds.next()?;
+                    self.expire_due(&call.team, &holds, reply.now_ms).await?;
+                }
+                Verdict::Refused { holds, in_current_run } => {
+                    let account = self.current_account(&catalogue, &terms, account, &reply);
+                    let refusal = Refusal {
+                        credits: priced.credits,
+                        run: priced.content.run_of_trigger().cloned(),
+                        in_current_run,
+                        account,
+                        holds,
+                        asked_at_ms,
+                    };
+                    let answer = self.suspended(&catalogue, &terms, &refusal, priced.credits, reply.now_ms);
+                    self.cache.refuse(&call.team, refusal, believed.changes);
+                    return Ok(answer);
+                }
+            }
+        }
+    }
+
+    fn refusal_from_memory(
+        &self,
+        call: &ReserveCall,
+        id: &Id,
+        priced: &Priced<'_>,
+        catalogue: &VersionedCatalogue,
+        now_ms: i64,
+    ) -> Option<ReserveAnswer> {
+        let run = priced.content.run_of_trigger();
+        let asked = Asked {
+            credits: priced.credits,
+            run,
+            trigger: call.trigger,
+            now_ms,
+            monotonic_ms: self.clock.monotonic_ms(),
+        };
+        let (terms, mut refusal) = self.cache.refusal(&call.team, &asked)?;
+        if self.grants.recall(&call.team, id).is_some() {
+            return None;
+        }
+        refusal.in_current_run &= run.is_some() && run == refusal.run.as_ref();
+        Some(self.suspended(catalogue, &terms, &refusal, priced.credits, now_ms))
+    }
+
+    fn suspended(
+        &self,
+        catalogue: &VersionedCatalogue,
+        terms: &Terms,
+        refusal: &Refusal,
+        credits: i64,
+        now_ms: i64,
+    ) -> ReserveAnswer {
+        let suspension = Suspension::new(terms, &refusal.account, credits, &refusal.holds, refusal.in_current_run);
+        let retry_after_ms = suspension.retry_after_ms(now_ms);
+        ReserveAnswer {
+            decision: ReserveDecision::Suspend(SuspendAnswer { suspension, retry_after_ms }),
+            balance: self.balance(catalogue, terms, refusal.account.clone()),
+        }
+    }
+
+    fn proceed(&self, call: &ReserveCall, id: Id, reservation: Reservation, balance: Balance) -> ReserveAnswer {
+        if call.dry_run {
+            return proceed(call.reservation.clone(), reservation, false, balance);
+        }
+        self.grants.remember(&call.team, &id, &reservation);
+        self.cache.note_due(&call.team, reservation.expires_at_ms);
+        proceed(Some(id), reservation, false, balance)
+    }
+
+    /// The model is not on the card in effect. A repeat of an earlier call is still answered as it was.
+    async fn replay_unpriced(
+        &self,
+        call: &ReserveCall,
+        id: &Id,
+        catalogue: &Arc<VersionedCatalogue>,
+        unpriced: GateError,
+    ) -> Result<ReserveAnswer, GateError> {
+        let (existing, reply) = self.read_reservation(&call.team, id).await?;
+        let Some(existing) = existing else { return Err(unpriced) };
+        let terms = self.read_terms(&call.team).await?;
+        let account = self.read_current_account(&call.team, &terms, catalogue).await?;
+        let balance = self.balance(catalogue, &terms, account);
+        replay(call, id.clone(), existing.at(reply.now_ms), catalogue, balance)
+    }
+
+    /// The account of the current cycle, as a reply has it; one that was never written to is as it would begin.
+    pub(super) fn current_account(
+        &self,
+        catalogue: &VersionedCatalogue,
+        terms: &Terms,
+        account: Option<Account>,
+        reply: &Reply,
+    ) -> Account {
+        account.unwrap_or_else(|| {
+            let included = terms.included(&catalogue.catalogue.included_credits);
+            Account::new(terms.anchor.cycle_at(reply.now_ms), included, terms)
+        })
+    }
+
+    pub(super) fn current_balance(
+        &self,
+        catalogue: &VersionedCatalogue,
+        terms: &Terms,
+        account: Option<Account>,
+        reply: &Reply,
+    ) -> Balance {
+        let account = self.current_account(catalogue, terms, account, reply);
+        self.balance(catalogue, terms, account)
+    }
+}
+
+/// What a transaction on the current cycle is built from.
+pub(super) fn belief<'a>(
+    believed: &'a Believed,
+    catalogue: &'a VersionedCatalogue,
+    card: CardInEffect<'a>,
+    now_ms: i64,
+) -> Belief<'a> {
+    let cycle = believed.terms.anchor.cycle_at(now_ms);
+    Belief {
+        terms: &believed.terms,
+        catalogue: &catalogue.catalogue,
+        card,
+        account_exists: believed.account.as_ref().is_some_and(|account| account.cycle == cycle),
+        now_ms,
+    }
+}
+
+fn price<'a>(
+    call: &ReserveCall,
+    terms: &Terms,
+    catalogue: &'a VersionedCatalogue,
+    now_ms: i64,
+) -> Result<Priced<'a>, GateError> {
+    let unknown = |card: &str| GateError::UnknownModel { model: call.model.to_string(), rate_card: card.to_owned() };
+    let card = catalogue.catalogue.card_at(now_ms).ok_or_else(|| unknown("in effect"))?;
+    let rate: &Rate = card.card.rate(call.model.as_str()).ok_or_else(|| unknown(&card.card.version))?;
+    let stored_id = |text: &str| Id::parse(text).map_err(|_| unknown(&card.card.version));
+    Ok(Priced {
+        content: Content {
+            flow: call.flow.clone(),
+            run: call.run.clone(),
+            block: call.block.clone(),
+            model: stored_id(&rate.model)?,
+            units: call.units,
+            trigger: call.trigger,
+        },
+        credits: rate.price(terms.plan, call.units),
+        card,
+        card_version: stored_id(&card.card.version)?,
+    })
+}
+
+/// A repeat returns the first result, if it asks for the same.
+fn replay(
+    call: &ReserveCall,
+    id: Id,
+    existing: Reservation,
+    catalogue: &VersionedCatalogue,
+    balance: Balance,
+) -> Result<ReserveAnswer, GateError> {
+    let content = &existing.content;
+    // The model may have been named by an alias, which the reservation's own card resolves.
+    let rate = catalogue.catalogue.rate(existing.terms.rate_card.as_str(), call.model.as_str());
+    let same_model = call.model == content.model || rate.is_some_and(|rate| rate.model == content.model.as_str());
+    let same = same_model
+        && content.flow == call.flow
+        && content.run == call.run
+        && content.block == call.block
+        && content.units == call.units
+        && content.trigger == call.trigger;
+    if !same {
+        return Err(GateError::IdReused { what: "reservation_id" });
+    }
+    if existing.state == State::Released {
+        return Err(GateError::ReservationReleased);
+    }
+    Ok(proceed(Some(id), existing, true, balance))
+}
+
+fn proceed(id: Option<Id>, reservation: Reservation, replayed: bool, balance: Balance) -> ReserveAnswer {
+    let grant =
+        if id.is_some() && reservation.state == State::Open { Bytes::from(reservation.packed()) } else { Bytes::new() };
+    ReserveAnswer { decision: ReserveDecision::Proceed(Proceed { id, reservation, grant, replayed }), balance }
+}
+
+fn new_id() -> Result<Id, GateError> {
+    let text = Uuid::now_v7().to_string();
+    Id::parse(&text).map_err(|problem| GateError::invalid("reservation_id", problem.to_string()))
+}

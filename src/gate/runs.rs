@@ -1,0 +1,90 @@
+//! BeginRun and EndRun.
+
+use super::{
+    Gate, GateError, Rounds,
+    calls::{BeginRunAnswer, EndRunAnswer, RunDecision, SuspendAnswer},
+    due::ExpiryRounds,
+    reserve::belief,
+};
+use crate::domain::{
+    catalogue::CardInEffect,
+    id::Id,
+    run_admission::{BEGIN_RUN_CREDITS, BeginRun, BeginVerdict, EndRun, EndVerdict},
+    suspension::Suspension,
+};
+
+impl Gate {
+    /// Makes a run current, if there is room for one credit.
+    ///
+    /// # Errors
+    /// Whatever keeps the gate from a verified answer; a suspension is an answer.
+    pub async fn begin_run(&self, team: &Id, flow: &Id, run: &Id) -> Result<BeginRunAnswer, GateError> {
+        self.refuse_if_draining()?;
+        let mut rounds = Rounds::default();
+        let mut expiry_rounds = ExpiryRounds::default();
+        loop {
+            let catalogue = self.catalogue.fresh(&self.store).await?;
+            let believed = self.believed(team).await?;
+            let now_ms = self.store_time.now_ms();
+            let card: CardInEffect<'_> = catalogue.catalogue.card_at(now_ms).ok_or(GateError::RateCardNotFound)?;
+            let mut step = BeginRun::new(team, flow, run, &belief(&believed, &catalogue, card, now_ms), &self.policy);
+            let reply = self.transact(step.transaction.take()).await?;
+            let terms = self.team_exists(team, step.terms(&reply)?)?;
+            let account = step.account(&reply)?;
+            self.learn(team, &terms, account.clone(), reply.outcome);
+            let admitted = |run: crate::domain::run::Run, replayed| RunDecision::Admitted {
+                expires_at_ms: run.expires_at_ms(&self.policy),
+                replayed,
+            };
+            let decision = match step.verdict(&reply, &self.policy)? {
+                BeginVerdict::Stale => {
+                    rounds.stale()?;
+                    continue;
+                }
+                BeginVerdict::RunEnded => return Err(GateError::RunEnded),
+                BeginVerdict::RunOfAnotherFlow => return Err(GateError::IdReused { what: "run_id" }),
+                BeginVerdict::Admitted(run) => admitted(run, false),
+                BeginVerdict::AlreadyCurrent(run) => admitted(run, true),
+                BeginVerdict::Refused(holds) if holds.iter().any(|hold| hold.expires_at_ms <= reply.now_ms) => {
+                    expiry_rounds.next()?;
+                    self.expire_due(team, &holds, reply.now_ms).await?;
+                    continue;
+                }
+                BeginVerdict::Refused(holds) => {
+                    let account = self.current_account(&catalogue, &terms, account.clone(), &reply);
+                    let suspension = Suspension::new(&terms, &account, BEGIN_RUN_CREDITS, &holds, false);
+                    let retry_after_ms = suspension.retry_after_ms(reply.now_ms);
+                    RunDecision::Suspend(SuspendAnswer { suspension, retry_after_ms })
+                }
+            };
+            let balance = self.current_balance(&catalogue, &terms, account, &reply);
+            return Ok(BeginRunAnswer { decision, balance });
+        }
+    }
+
+    /// Ends a run, and says what it has committed.
+    ///
+    /// # Errors
+    /// [`GateError::RunNotFound`], [`GateError::TeamNotFound`], and whatever keeps the gate from a verified answer.
+    pub async fn end_run(&self, team: &Id, run: &Id) -> Result<EndRunAnswer, GateError> {
+        let mut rounds = Rounds::default();
+        let mut believed = None;
+        loop {
+            let mut step = EndRun::new(team, run, believed.as_ref());
+            let reply = self.transact(step.transaction.take()).await?;
+            let seen = match step.verdict(&reply)? {
+                EndVerdict::NotFound => return Err(GateError::RunNotFound),
+                EndVerdict::TeamNotFound => return Err(GateError::TeamNotFound),
+                EndVerdict::Ended(run) => return Ok(EndRunAnswer { credits: run.ended_credits, replayed: false }),
+                EndVerdict::Stale(run) => run,
+            };
+            if seen.ended_at_ms.is_some() {
+                return Ok(EndRunAnswer { credits: seen.ended_credits, replayed: true });
+            }
+            if believed.is_some() {
+                rounds.stale()?;
+            }
+            believed = Some(seen);
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Commit, Release and Extend: changes of a reservation that was made, from its grant or its record to the verified answer.
+
+use std::{future::Future, sync::Arc};
+
+use super::{
+    Gate, GateError, Rounds,
+    calls::{ActualUse, Balance, CommitAnswer, ReleaseAnswer, SettleCall},
+};
+use crate::domain::{
+    account::Account,
+    catalogue::VersionedCatalogue,
+    commit::commit,
+    expire::expire,
+    extend::extend,
+    id::Id,
+    release::release,
+    reservation::{Charged, Reservation, State},
+    settlement::{Settlement, SettlementVerdict, look},
+};
+
+/// What one round of a change came to.
+enum Round {
+    /// It is done: the reservation and its account as they are now.
+    Done(Reservation, Balance),
+    /// It was not as believed.
+    Stale,
+}
+
+/// A reservation that a call is about, and what is believed of it.
+struct Subject<'a> {
+    team: &'a Id,
+    id: &'a Id,
+    reservation: Reservation,
+    /// The account of its cycle, if a reply has shown it.
+    account: Option<Account>,
+    rounds: Rounds,
+}
+
+impl Gate {
+    /// Finalizes the cost of a reservation. It is carried out even if the caller goes away.
+    ///
+    /// # Errors
+    /// Whatever keeps the gate from a verified answer.
+    pub async fn commit(self: &Arc<Self>, call: SettleCall, actual: ActualUse) -> Result<CommitAnswer, GateError> {
+        let gate = self.clone();
+        self.carried_out(async move { gate.commit_now(call, actual).await }).await
+    }
+
+    /// Gives the credits of a reservation back. It is carried out even if the caller goes away.
+    ///
+    /// # Errors
+    /// Whatever keeps the gate from a verified answer.
+    pub async fn release(self: &Arc<Self>, call: SettleCall) -> Result<ReleaseAnswer, GateError> {
+        let gate = self.clone();
+        self.carried_out(async move { gate.release_now(call).await }).await
+    }
+
+    /// Holds the credits of a reservation longer. The answer is when the hold runs out, in Unix milliseconds.
+    ///
+    /// # Errors
+    /// Whatever keeps the gate from a verified answer.
+    pub async fn extend(&self, call: SettleCall, hold_ms: i64) -> Result<i64, GateError> {
+        let catalogue = self.catalogue.fresh(&self.store).await?;
+        let mut subject = self.subject(&call).await?;
+        loop {
+            let reservation = &subject.reservation;
+            let step = match reservation.clone().at(self.store_time.now_ms()).state {
+                State::Open => extend(&call.team, &call.reservation, reservation, hold_ms),
+                _ => look(&call.team, &call.reservation, reservation),
+            };
+            match self.round(&catalogue, &mut subject, step).await? {
+                Round::Stale => {}
+                Round::Done(settled, _) => match settled.state {
+                    State::Open => {
+                        self.grants.remember(&call.team, &call.reservation, &settled);
+                        return Ok(settled.expires_at_ms);
+                    }
+                    State::Committed(_) => return Err(GateError::ReservationCommitted),
+                    State::Released => return Err(GateError::ReservationReleased),
+                    State::Expired => return Err(GateError::ReservationExpired),
+                },
+            }
+        }
+    }
+
+    /// One reservation as it stands now.
+    ///
+    /// # Errors
+    /// [`GateError::ReservationNotFound`], [`GateError::TeamNotFound`], and the store's.
+    pub async fn reservation(&self, team: &Id, id: &Id) -> Result<Reservation, GateError> {
+        let (found, reply) = self.read_reservation(team, id).await?;
+        Ok(found.ok_or(GateError::ReservationNotFound)?.at(reply.now_ms))
+    }
+
+    async fn commit_now(&self, call: SettleCall, actual: ActualUse) -> Result<CommitAnswer, GateError> {
+        let catalogue = self.catalogue.fresh(&self.store).await?;
+        let mut subject = self.subject(&call).await?;
+        loop {
+            let reservation = &subject.reservation;
+            let standing = reservation.clone().at(self.store_time.now_ms()).state;
+            let late = standing == State::Expired;
+            let charge = matches!(standing, State::Open | State::Expired);
+            let step = if charge {
+                let charged = charged(reservation, &actual, &catalogue, late)?;
+                let account = subject.account.as_ref();
+                commit(&call.team, &call.reservation, reservation, &charged, account, &self.policy)
+            } else {
+                look(&call.team, &call.reservation, reservation)
+            };
+            let Round::Done(settled, balance) = self.round(&catalogue, &mut subject, step).await? else { continue };
+            return match settled.state.clone() {
+                State::Committed(done) => {
+                    self.grants.forget(&call.team, &call.reservation);
+                    let again = charged(&settled, &actual, &catalogue, done.late)?;
+                    if (again.units, &again.model) != (done.units, &done.model) {
+                        return Err(GateError::IdReused { what: "reservation_id" });
+                    }
+                    Ok(CommitAnswer { credits: done.credits, balance, replayed: !charge, late: done.late })
+                }
+                State::Released => Err(GateError::ReservationReleased),
+                State::Open | State::Expired => Err(GateError::Unverified),
+            };
+        }
+    }
+
+    async fn release_now(&self, call: SettleCall) -> Result<ReleaseAnswer, GateError> {
+        let catalogue = self.catalogue.fresh(&self.store).await?;
+        let mut subject = self.subject(&call).await?;
+        loop {
+            let reservation = &subject.reservation;
+            let due = reservation.is_due(self.store_time.now_ms());
+            let open = reservation.state == State::Open;
+            let step = match (open, due) {
+                (true, false) => release(&call.team, &call.reservation, reservation, &self.policy),
+                (true, true) => expire(&call.team, &call.reservation, reservation, &self.policy),
+                (false, _) => look(&call.team, &call.reservation, reservation),
+            };
+            let Round::Done(settled, balance) = self.round(&catalogue, &mut subject, step).await? else { continue };
+            return match settled.state {
+                State::Released => {
+                    self.grants.forget(&call.team, &call.reservation);
+                    Ok(ReleaseAnswer { balance, replayed: !open })
+                }
+                // The hold ran out first: its credits have come back already.
+                State::Expired => Ok(ReleaseAnswer { balance, replayed: false }),
+                State::Committed(_) => Err(GateError::ReservationCommitted),
+                State::Open => Err(GateError::Unverified),
+            };
+        }
+    }
+
+    /// What a call is about: from its grant, from memory, or read from the store. The first two are believed only as far
+    /// as the store finds its record to be the very same.
+    async fn subject<'a>(&self, call: &'a SettleCall) -> Result<Subject<'a>, GateError> {
+        let (team, id) = (&call.team, &call.reservation);
+        let granted = std::str::from_utf8(&call.grant).ok().and_then(|grant| Reservation::unpack(grant).ok());
+        let believed = granted.filter(|granted| granted.state == State::Open).or_else(|| self.grants.recall(team, id));
+        let reservation = match believed {
+            Some(believed) => believed,
+            None => self.read_reservation(team, id).await?.0.ok_or(GateError::ReservationNotFound)?,
+        };
+        let known = self.cache.believed(team, self.clock.monotonic_ms()).and_then(|believed| believed.account);
+        let account = known.filter(|account| account.cycle == reservation.terms.cycle);
+        Ok(Subject { team, id, reservation, account, rounds: Rounds::default() })
+    }
+
+    /// Sends one step. A step without options only looks: it is done if the reservation is as believed.
+    async fn round(
+        &self,
+        catalogue: &VersionedCatalogue,
+        subject: &mut Subject<'_>,
+        mut step: Settlement,
+    ) -> Result<Round, GateError> {
+        let looks = step.transaction.options.is_empty();
+        let reply = self.transact(step.transaction.take()).await?;
+        let account = step.account(&reply)?;
+        let terms = step.terms(&reply)?;
+        if let Some(terms) = &terms {
+            self.learn(subject.team, terms, account.clone(), reply.outcome);
+        }
+        let (reservation, done) = match step.verdict(&reply)? {
+            SettlementVerdict::TeamNotFound => {
+                self.cache.forget(subject.team);
+                return Err(GateError::TeamNotFound);
+            }
+            SettlementVerdict::NotFound => return Err(self.not_found(subject)),
+            SettlementVerdict::Done(reservation) => (reservation, true),
+            SettlementVerdict::Stale(reservation) => {
+                let as_believed = looks && reservation == subject.reservation;
+                (reservation, as_believed)
+            }
+        };
+        if reservation.is_forgotten(reply.now_ms, &self.policy) {
+            return Err(self.not_found(subject));
+        }
+        if let (true, Some(terms), Some(account)) = (done, terms, account.clone()) {
+            let balance = self.balance(catalogue, &terms, account);
+            return Ok(Round::Done(reservation.at(reply.now_ms), balance));
+        }
+        subject.rounds.stale()?;
+        subject.account = account;
+        subject.reservation = reservation;
+        Ok(Round::Stale)
+    }
+
+    fn not_found(&self, subject: &Subject<'_>) -> GateError {
+        self.grants.forget(subject.team, subject.id);
+        GateError::ReservationNotFound
+    }
+
+    async fn carried_out<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, GateError>> + Send + 'static,
+    ) -> Result<T, GateError> {
+        match self.settling.spawn(work).await {
+            Ok(result) => result,
+            Err(error) => {
+                tracing::error!(%error, "a commit or release was cut off");
+                Err(GateError::Unverified)
+            }
+        }
+    }
+}
+
+/// What a commit charges: what was really used, at the reservation's card and plan (rule 7).
+fn charged(
+    reservation: &Reservation,
+    actual: &ActualUse,
+    catalogue: &VersionedCatalogue,
+    late: bool,
+) -> Result<Charged, GateError> {
+    let (content, terms) = (&reservation.content, &reservation.terms);
+    let units = actual.units.unwrap_or(content.units);
+    let Some(named) = &actual.model else {
+        let model = content.model.clone();
+        if units == content.units {
+            return Ok(Charged { credits: terms.credits, units, model, late });
+        }
+        let credits = price(catalogue, terms, &model, units)?.0;
+        return Ok(Charged { credits, units, model, late });
+    };
+    let (credits, model) = price(catalogue, terms, named, units)?;
+    Ok(Charged { credits, units, model, late })
+}
+
+fn price(
+    catalogue: &VersionedCatalogue,
+    terms: &crate::domain::reservation::Terms,
+    model: &Id,
+    units: u32,
+) -> Result<(i64, Id), GateError> {
+    let unknown = || GateError::UnknownModel { model: model.to_string(), rate_card: terms.rate_card.to_string() };
+    let rate = catalogue.catalogue.rate(terms.rate_card.as_str(), model.as_str()).ok_or_else(unknown)?;
+    let canonical = Id::parse(&rate.model).map_err(|_| unknown())?;
+    Ok((rate.price(terms.plan, units), canonical))
+}
