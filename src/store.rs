@@ -1,53 +1,118 @@
-//! Placeholder until the stores land.
-#![allow(missing_docs)]
+//! Stores: the one verb that carries out a transaction, atomically, and answers with the truth.
+//!
+//! A store gives effect to the words of [`crate::transaction`], whose documentation is the specification. It must not know
+//! what its records mean. All three stores are held to the same answers by one conformance suite (tests/suite/stores).
+
+mod embedded;
+mod error;
+mod interpreter;
+mod location;
+mod memory;
+mod redis;
+mod validate;
+
+pub use self::{
+    embedded::EmbeddedStore,
+    error::{Cause, OpenError, StoreError},
+    location::{LocationError, StoreLocation},
+    memory::MemoryStore,
+    redis::RedisStore,
+};
+
 use crate::{
     clock::Clock,
     transaction::{Reply, Transaction},
 };
-use std::path::PathBuf;
-#[derive(Clone, Debug)]
-pub struct Store;
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("the store cannot be reached")]
-    Unavailable,
-    #[error("too many calls")]
-    Overloaded,
-    #[error("fault")]
-    Fault,
+
+/// A place for records, with one verb. Clones share it.
+#[derive(Clone)]
+pub enum Store {
+    /// In this process.
+    Memory(MemoryStore),
+    /// In a file of this machine.
+    Embedded(EmbeddedStore),
+    /// On a Redis or Valkey server.
+    Redis(RedisStore),
 }
-#[derive(Debug, thiserror::Error)]
-#[error("cannot open the store")]
-pub struct OpenError;
-#[derive(Clone, Debug)]
-pub enum StoreLocation {
-    Memory,
-    Embedded(PathBuf),
-    Redis(String),
-}
-impl std::str::FromStr for StoreLocation {
-    type Err = String;
-    fn from_str(_: &str) -> Result<Self, String> {
-        Ok(Self::Memory)
-    }
-}
+
+/// How a store is opened.
 #[derive(Clone, Debug, Default)]
 pub struct StoreOptions {
+    /// The store's clock. With the system's clock, the Redis store takes the time of its server.
     pub clock: Clock,
+    /// Refuse a Redis server that does not log its changes to disk.
     pub require_aof: bool,
 }
+
 impl Store {
-    pub async fn open(_: &StoreLocation, _: StoreOptions) -> Result<Self, OpenError> {
-        Ok(Self)
+    /// Opens the store at this place.
+    ///
+    /// # Errors
+    /// If the store cannot be reached within five seconds, or is not fit to keep credits. The error says what to do.
+    pub async fn open(location: &StoreLocation, options: StoreOptions) -> Result<Self, OpenError> {
+        Ok(match location {
+            StoreLocation::Memory => Self::Memory(MemoryStore::new(options.clock)),
+            StoreLocation::Embedded(directory) => Self::Embedded(EmbeddedStore::open(directory, options.clock).await?),
+            StoreLocation::Redis(url) => Self::Redis(RedisStore::open(url, location, options).await?),
+        })
     }
-    pub async fn transact(&self, _: Transaction) -> Result<Reply, StoreError> {
-        Err(StoreError::Unavailable)
+
+    /// Carries out a transaction.
+    ///
+    /// # Errors
+    /// See [`StoreError`]. A stale or refused transaction is no error.
+    pub async fn transact(&self, transaction: Transaction) -> Result<Reply, StoreError> {
+        let mut replies = self.transact_all(vec![transaction]).await?;
+        replies.pop().unwrap_or_else(|| Err(StoreError::fault("it gave no answer")))
     }
-    pub async fn transact_all(&self, _: Vec<Transaction>) -> Result<Vec<Result<Reply, StoreError>>, StoreError> {
-        Err(StoreError::Unavailable)
+
+    /// Carries out independent transactions of one scope in one call, in order, each atomic by itself: one that is stale or at
+    /// fault does not keep the others from taking place.
+    ///
+    /// # Errors
+    /// If none of them has an answer: then for each the outcome is unknown, unless the error says otherwise. Transactions of
+    /// several scopes are a fault.
+    pub async fn transact_all(
+        &self,
+        transactions: Vec<Transaction>,
+    ) -> Result<Vec<Result<Reply, StoreError>>, StoreError> {
+        if transactions.windows(2).any(|pair| pair[0].scope != pair[1].scope) {
+            return Err(StoreError::fault("malformed call: its transactions are of several scopes"));
+        }
+        let faults: Vec<_> = transactions.iter().map(|transaction| validate::validate(transaction).err()).collect();
+        let mut valid = transactions;
+        let mut fault = faults.iter();
+        valid.retain(|_| fault.next().is_some_and(Option::is_none));
+        let mut replies = self.carry_out(valid).await?.into_iter();
+        let missing = || Err(StoreError::fault("it gave no answer"));
+        Ok(faults.into_iter().map(|fault| fault.map_or_else(|| replies.next().unwrap_or_else(missing), Err)).collect())
     }
-    pub fn durability(&self) -> String {
-        String::new()
+
+    async fn carry_out(&self, transactions: Vec<Transaction>) -> Result<Vec<Result<Reply, StoreError>>, StoreError> {
+        if transactions.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self {
+            Self::Memory(store) => Ok(store.transact_all(&transactions)),
+            Self::Embedded(store) => store.transact_all(transactions).await,
+            Self::Redis(store) => store.transact_all(&transactions).await,
+        }
     }
-    pub async fn close(&self) {}
+
+    /// What survives what, in one sentence for the start-up line.
+    pub fn durability(&self) -> &'static str {
+        match self {
+            Self::Memory(_) => "nothing survives this process",
+            Self::Embedded(_) => "each answer is on disk before it is given",
+            Self::Redis(store) => store.durability(),
+        }
+    }
+
+    /// Ends it: what was sent before is answered first, and an embedded store's file is closed. Later calls to an embedded store are
+    /// answered that it is unavailable.
+    pub async fn close(&self) {
+        if let Self::Embedded(store) = self {
+            store.close().await;
+        }
+    }
 }

@@ -1,0 +1,221 @@
+//! What an option makes of the records: worked out whole, then written, then read for the reply.
+
+use super::{
+    super::error::StoreError,
+    records::{PackedRecord, Records},
+    view::{Trouble, View, parse, purge_time, put},
+};
+use crate::transaction::{Fields, Kind, Outcome, Read, Record, RecordRef, Write};
+
+/// The records after the step.
+pub(super) struct Plan {
+    after: Vec<After>,
+    lists: Vec<ListWrite>,
+}
+
+/// A hash or a packed record after the step.
+#[derive(Default)]
+struct After {
+    /// Whether it is written; if not, it is as before, and the rest says nothing.
+    changed: bool,
+    /// A hash that is left in the end.
+    fields: Option<Fields>,
+    /// A packed record that is left in the end.
+    packed: Option<PackedRecord>,
+}
+
+/// A change of an index or a log.
+enum ListWrite {
+    IndexPut { index: RecordRef, member: String, score: i64 },
+    IndexRemove { index: RecordRef, member: String },
+    Append { log: RecordRef, fields: Fields, keep: Option<u32> },
+}
+
+impl Plan {
+    /// To leave everything as it is.
+    pub(super) fn nothing(view: &View<'_>) -> Self {
+        Self { after: view.before.iter().map(|_| After::default()).collect(), lists: Vec::new() }
+    }
+
+    /// To carry out these writes, of which there is at least one.
+    pub(super) fn of(view: &View<'_>, writes: &[Write]) -> Result<Self, Trouble> {
+        let mut plan = Self::nothing(view);
+        for (before, after) in view.before.iter().zip(&mut plan.after) {
+            if !before.present && before.fields.is_some() {
+                *after = After { changed: true, fields: before.fields.clone(), packed: None };
+            }
+        }
+        let mut sums = Vec::new();
+        for write in writes {
+            plan.add_write(view, write, &mut sums)?;
+        }
+        // Only what the additions come to has to be in range, not what they pass through.
+        for (record, field) in sums {
+            if let Some(text) = plan.after[record].fields.as_ref().and_then(|fields| fields.text(field)) {
+                parse(text)?;
+            }
+        }
+        for fields in plan.after.iter().filter_map(|after| after.fields.as_ref()) {
+            purge_time(fields)?;
+        }
+        Ok(plan)
+    }
+
+    fn add_write<'w>(
+        &mut self,
+        view: &View<'_>,
+        write: &'w Write,
+        sums: &mut Vec<(usize, &'w str)>,
+    ) -> Result<(), Trouble> {
+        match write {
+            Write::Add(record, field, number) => {
+                self.add(view, *record, field, *number, sums)?;
+            }
+            Write::AddIfPresent(record, field, number) => {
+                let after = &self.after[record.0];
+                let fields = if after.changed { &after.fields } else { &view.before[record.0].fields };
+                if fields.is_some() {
+                    self.add(view, *record, field, *number, sums)?;
+                }
+            }
+            Write::Set(record, field, value) => {
+                let text = view.text(value)?;
+                put(self.fields(view, *record).get_or_insert_default(), field, text);
+            }
+            Write::Put(record, parts, purge_at) => {
+                let value = parts.iter().map(|part| view.text(part)).collect::<Result<String, _>>()?;
+                let purge_at = purge_at.as_ref().map(|purge_at| view.number(purge_at)).transpose()?;
+                let packed = Some(PackedRecord { value, purge_at });
+                self.after[record.0] = After { changed: true, fields: None, packed };
+            }
+            Write::Delete(record) => {
+                self.after[record.0] = After { changed: true, fields: None, packed: None };
+            }
+            Write::IndexPut(index, member, score) => {
+                let score = view.number(score)?;
+                self.lists.push(ListWrite::IndexPut { index: *index, member: member.clone(), score });
+            }
+            Write::IndexRemove(index, member) => {
+                self.lists.push(ListWrite::IndexRemove { index: *index, member: member.clone() });
+            }
+            Write::Append { log, fields, keep } => {
+                let fields = fields
+                    .iter()
+                    .map(|(field, value)| Ok(((*field).to_owned(), view.text(value)?)))
+                    .collect::<Result<_, Trouble>>()?;
+                self.lists.push(ListWrite::Append { log: *log, fields: Fields(fields), keep: *keep });
+            }
+        }
+        Ok(())
+    }
+
+    /// A hash as the writes so far leave it, to be changed.
+    fn fields(&mut self, view: &View<'_>, record: RecordRef) -> &mut Option<Fields> {
+        let after = &mut self.after[record.0];
+        if !after.changed {
+            after.changed = true;
+            after.fields.clone_from(&view.before[record.0].fields);
+        }
+        &mut after.fields
+    }
+
+    /// Adds to a field. While this step adds to it, it may be out of range; what it comes to is checked in the end.
+    fn add<'w>(
+        &mut self,
+        view: &View<'_>,
+        record: RecordRef,
+        field: &'w str,
+        number: i64,
+        sums: &mut Vec<(usize, &'w str)>,
+    ) -> Result<(), Trouble> {
+        let fields = self.fields(view, record).as_mut().ok_or(Trouble::Missing)?;
+        let text = fields.text(field).ok_or(Trouble::Missing)?;
+        let before = match text.parse() {
+            Ok(number) if sums.contains(&(record.0, field)) => number,
+            _ => parse(text)?,
+        };
+        let sum = i64::checked_add(before, number).ok_or_else(|| StoreError::fault("a number is out of range"))?;
+        put(fields, field, sum.to_string());
+        sums.push((record.0, field));
+        Ok(())
+    }
+
+    /// Writes what is planned; whether that was anything.
+    pub(super) fn carry_out(&self, view: &View<'_>, records: &mut impl Records) -> Result<bool, StoreError> {
+        let mut wrote = false;
+        for (place, after) in self.after.iter().enumerate() {
+            let key = &view.uses[place].key;
+            if !after.changed {
+                continue;
+            }
+            let purge_at = if key.kind == Kind::Hash {
+                records.write_hash(&key.name, after.fields.as_ref())?;
+                after.fields.as_ref().map(purge_time).transpose()?.flatten()
+            } else {
+                records.write_packed(&key.name, after.packed.as_ref())?;
+                after.packed.as_ref().and_then(|packed| packed.purge_at)
+            };
+            let old = view.before[place].purge_at;
+            if old != purge_at {
+                records.move_purge(key, old, purge_at)?;
+            }
+            wrote = true;
+        }
+        for list in &self.lists {
+            match list {
+                ListWrite::IndexPut { index, member, score } => {
+                    records.index_put(&view.uses[index.0].key.name, member, *score)?;
+                }
+                ListWrite::IndexRemove { index, member } => {
+                    records.index_remove(&view.uses[index.0].key.name, member)?;
+                }
+                ListWrite::Append { log, fields, keep } => {
+                    records.append(&view.uses[log.0].key.name, fields, *keep)?;
+                }
+            }
+            wrote = true;
+        }
+        Ok(wrote)
+    }
+
+    /// The records for the reply.
+    pub(super) fn read(
+        &self,
+        view: &View<'_>,
+        records: &impl Records,
+        outcome: Outcome,
+    ) -> Result<Vec<Record>, StoreError> {
+        let applied = matches!(outcome, Outcome::Applied { .. });
+        let mut read = Vec::with_capacity(view.uses.len());
+        for (place, used) in view.uses.iter().enumerate() {
+            let name = &used.key.name;
+            read.push(match &used.read {
+                Read::Nothing => Record::NotRead,
+                Read::First { unless_applied: true, .. } if applied => Record::NotRead,
+                Read::First { limit, .. } => Record::Index(records.index_first(name, *limit)?),
+                Read::MembersAfter { member, limit } => Record::Index(records.index_after(name, member, *limit)?),
+                Read::EntriesAfter { cursor, limit } => Record::Log(records.log_after(name, cursor, *limit)?),
+                Read::Whole => self.whole(view, place)?,
+            });
+        }
+        Ok(read)
+    }
+
+    fn whole(&self, view: &View<'_>, place: usize) -> Result<Record, StoreError> {
+        let (before, after) = (&view.before[place], &self.after[place]);
+        let alive = |purge_at: Option<i64>| purge_at.is_none_or(|purge_at| purge_at > view.now_ms);
+        let (fields, value) = if after.changed {
+            (
+                after.fields.as_ref(),
+                after.packed.as_ref().filter(|packed| alive(packed.purge_at)).map(|packed| &packed.value),
+            )
+        } else {
+            (before.fields.as_ref().filter(|_| before.present), before.value.as_ref())
+        };
+        Ok(match (fields, value) {
+            (Some(fields), _) if alive(purge_time(fields)?) => Record::Hash(fields.clone()),
+            (_, Some(value)) => Record::Packed(value.clone()),
+            _ => Record::Absent,
+        })
+    }
+}

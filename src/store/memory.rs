@@ -1,0 +1,285 @@
+//! Records in this process's memory: for tests, and for trying Tollgate out. It must not know what the records mean.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use dashmap::DashMap;
+
+use super::{
+    error::StoreError,
+    interpreter::{PackedRecord, Records, carry_out},
+};
+use crate::{
+    clock::Clock,
+    transaction::{Fields, Key, Kind, LogEntry, Reply, Scope, Transaction},
+};
+
+/// How many records whose time has come one call drops. It writes at most a few that ever have to be, so that this keeps
+/// up; and it bounds what a call does for others.
+const PURGES_PER_CALL: usize = 16;
+
+/// A store in memory; clones share it.
+#[derive(Clone)]
+pub struct MemoryStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    clock: Clock,
+    /// The latest time that was given out.
+    last_ms: AtomicI64,
+    scopes: DashMap<Scope, ScopeRecords>,
+    /// By purge time. Locked under a scope's entry, never the other way round.
+    purges: Mutex<BTreeSet<(i64, Scope, Key)>>,
+}
+
+#[derive(Default)]
+struct ScopeRecords {
+    hashes: BTreeMap<String, Fields>,
+    packed: BTreeMap<String, PackedRecord>,
+    indexes: BTreeMap<String, Index>,
+    logs: BTreeMap<String, Log>,
+}
+
+#[derive(Default)]
+struct Index {
+    scores: BTreeMap<String, i64>,
+    order: BTreeSet<(i64, String)>,
+}
+
+#[derive(Default)]
+struct Log {
+    entries: BTreeMap<u64, Fields>,
+    last: u64,
+}
+
+impl MemoryStore {
+    pub(super) fn new(clock: Clock) -> Self {
+        let shared =
+            Shared { clock, last_ms: AtomicI64::new(0), scopes: DashMap::new(), purges: Mutex::new(BTreeSet::new()) };
+        Self { shared: Arc::new(shared) }
+    }
+
+    pub(super) fn transact_all(&self, transactions: &[Transaction]) -> Vec<Result<Reply, StoreError>> {
+        let mut replies = Vec::with_capacity(transactions.len());
+        if let Some(first) = transactions.first() {
+            let scope = &first.scope;
+            let mut records = self.shared.scopes.entry(scope.clone()).or_default();
+            for transaction in transactions {
+                // Time is read under the entry, so that it does not go back between two steps on one scope.
+                let now_ms = self.shared.now_ms();
+                let mut records = InScope { scope, records: &mut records, purges: &self.shared.purges };
+                replies.push(carry_out(&mut records, transaction, now_ms).map(|carried_out| carried_out.reply));
+            }
+            let empty = records.is_empty();
+            drop(records);
+            if empty {
+                self.shared.scopes.remove_if(scope, |_, records| records.is_empty());
+            }
+        }
+        self.shared.purge();
+        replies
+    }
+}
+
+impl Shared {
+    fn now_ms(&self) -> i64 {
+        let now_ms = self.clock.now_ms();
+        self.last_ms.fetch_max(now_ms, Ordering::SeqCst).max(now_ms)
+    }
+
+    fn purge(&self) {
+        let now_ms = self.now_ms();
+        for _ in 0..PURGES_PER_CALL {
+            let due = {
+                let mut purges = self.purges.lock().unwrap_or_else(PoisonError::into_inner);
+                match purges.first() {
+                    Some((purge_at, _, _)) if *purge_at <= now_ms => purges.pop_first(),
+                    _ => None,
+                }
+            };
+            let Some((purge_at, scope, key)) = due else { return };
+            if let Some(mut records) = self.scopes.get_mut(&scope) {
+                records.drop_if_still_due(purge_at, &key);
+            }
+            self.scopes.remove_if(&scope, |_, records| records.is_empty());
+        }
+    }
+}
+
+impl ScopeRecords {
+    /// Between leaving the queue and now, the record may have been replaced by one with another purge time.
+    fn drop_if_still_due(&mut self, purge_at: i64, key: &Key) {
+        if key.kind == Kind::Hash {
+            let text = purge_at.to_string();
+            if self.hashes.get(&key.name).and_then(|fields| fields.text(crate::transaction::PURGE_AT)) == Some(&text) {
+                self.hashes.remove(&key.name);
+            }
+        } else if self.packed.get(&key.name).is_some_and(|record| record.purge_at == Some(purge_at)) {
+            self.packed.remove(&key.name);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.hashes.is_empty() && self.packed.is_empty() && self.indexes.is_empty() && self.logs.is_empty()
+    }
+}
+
+/// One scope's records while a transaction is carried out.
+struct InScope<'a> {
+    scope: &'a Scope,
+    records: &'a mut ScopeRecords,
+    purges: &'a Mutex<BTreeSet<(i64, Scope, Key)>>,
+}
+
+fn at_most(limit: u32) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+impl Records for InScope<'_> {
+    fn hash(&self, name: &str) -> Result<Option<Fields>, StoreError> {
+        Ok(self.records.hashes.get(name).cloned())
+    }
+
+    fn packed(&self, name: &str) -> Result<Option<PackedRecord>, StoreError> {
+        Ok(self.records.packed.get(name).cloned())
+    }
+
+    fn index_first(&self, name: &str, limit: u32) -> Result<Vec<(i64, String)>, StoreError> {
+        let index = self.records.indexes.get(name);
+        Ok(index.map(|index| index.order.iter().take(at_most(limit)).cloned().collect()).unwrap_or_default())
+    }
+
+    fn index_after(&self, name: &str, member: &str, limit: u32) -> Result<Vec<(i64, String)>, StoreError> {
+        let from = if member.is_empty() { Bound::Unbounded } else { Bound::Excluded(member) };
+        let Some(index) = self.records.indexes.get(name) else { return Ok(Vec::new()) };
+        let after = index.scores.range::<str, _>((from, Bound::Unbounded)).take(at_most(limit));
+        Ok(after.map(|(member, score)| (*score, member.clone())).collect())
+    }
+
+    fn log_after(&self, name: &str, cursor: &str, limit: u32) -> Result<Vec<LogEntry>, StoreError> {
+        let after = parse_cursor(cursor)?;
+        let Some(log) = self.records.logs.get(name) else { return Ok(Vec::new()) };
+        let entries = log.entries.range((Bound::Excluded(after), Bound::Unbounded)).take(at_most(limit));
+        Ok(entries.map(|(place, fields)| LogEntry { cursor: place.to_string(), fields: fields.clone() }).collect())
+    }
+
+    fn write_hash(&mut self, name: &str, fields: Option<&Fields>) -> Result<(), StoreError> {
+        match fields {
+            Some(fields) => self.records.hashes.insert(name.to_owned(), fields.clone()),
+            None => self.records.hashes.remove(name),
+        };
+        Ok(())
+    }
+
+    fn write_packed(&mut self, name: &str, record: Option<&PackedRecord>) -> Result<(), StoreError> {
+        match record {
+            Some(record) => self.records.packed.insert(name.to_owned(), record.clone()),
+            None => self.records.packed.remove(name),
+        };
+        Ok(())
+    }
+
+    fn index_put(&mut self, name: &str, member: &str, score: i64) -> Result<(), StoreError> {
+        let index = self.records.indexes.entry(name.to_owned()).or_default();
+        if let Some(old) = index.scores.insert(member.to_owned(), score) {
+            index.order.remove(&(old, member.to_owned()));
+        }
+        index.order.insert((score, member.to_owned()));
+        Ok(())
+    }
+
+    fn index_remove(&mut self, name: &str, member: &str) -> Result<(), StoreError> {
+        if let Some(index) = self.records.indexes.get_mut(name) {
+            if let Some(score) = index.scores.remove(member) {
+                index.order.remove(&(score, member.to_owned()));
+            }
+            if index.scores.is_empty() {
+                self.records.indexes.remove(name);
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, name: &str, fields: &Fields, keep: Option<u32>) -> Result<(), StoreError> {
+        let log = self.records.logs.entry(name.to_owned()).or_default();
+        log.last += 1;
+        log.entries.insert(log.last, fields.clone());
+        if let Some(keep) = keep {
+            while log.entries.len() > at_most(keep) {
+                log.entries.pop_first();
+            }
+        }
+        Ok(())
+    }
+
+    fn move_purge(&mut self, key: &Key, old: Option<i64>, new: Option<i64>) -> Result<(), StoreError> {
+        let mut purges = self.purges.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = old {
+            purges.remove(&(old, self.scope.clone(), key.clone()));
+        }
+        if let Some(new) = new {
+            purges.insert((new, self.scope.clone(), key.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// Cursors of the stores that count their entries: the entry's number, from 1.
+pub(super) fn parse_cursor(cursor: &str) -> Result<u64, StoreError> {
+    if cursor.is_empty() {
+        return Ok(0);
+    }
+    cursor.parse().map_err(|_| StoreError::fault("a cursor is not one of this store"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clock::ManualClock,
+        transaction::{Read, Value, Write},
+    };
+
+    fn put(scope: &Scope, name: &str, purge_in_ms: i64) -> Transaction {
+        let mut step = Transaction::on(scope.clone());
+        let record = step.record(Key::packed(name), Read::Nothing);
+        step.option(vec![], vec![Write::Put(record, vec!["x".into()], Some(Value::now_plus(purge_in_ms)))]);
+        step
+    }
+
+    #[test]
+    fn what_was_purged_takes_no_room_even_if_its_scope_is_never_used_again() {
+        let clock = ManualClock::at(1_000);
+        let store = MemoryStore::new(Clock::Manual(clock.clone()));
+        for number in 0..100 {
+            store.transact_all(&[put(&Scope::new(&format!("team-{number}")), "r", 10)]);
+        }
+        assert_eq!(store.shared.scopes.len(), 100);
+        clock.advance_ms(10);
+        for _ in 0..=(100 / PURGES_PER_CALL) {
+            store.transact_all(&[Transaction::on(Scope::new("other"))]);
+        }
+        assert_eq!(store.shared.purges.lock().unwrap().len(), 0);
+        assert!(store.shared.scopes.len() <= 1, "{}", store.shared.scopes.len());
+    }
+
+    #[test]
+    fn a_record_put_again_is_purged_at_its_new_time_only() {
+        let clock = ManualClock::at(1_000);
+        let store = MemoryStore::new(Clock::Manual(clock.clone()));
+        let scope = Scope::new("team");
+        store.transact_all(&[put(&scope, "r", 10)]);
+        store.transact_all(&[put(&scope, "r", 1_000)]);
+        assert_eq!(store.shared.purges.lock().unwrap().len(), 1);
+        clock.advance_ms(500);
+        store.transact_all(&[Transaction::on(scope.clone())]);
+        assert!(store.shared.scopes.get(&scope).unwrap().packed.contains_key("r"));
+    }
+}

@@ -1,0 +1,11 @@
+//! One suite for every store: the same transactions have the same answers, whatever keeps the records.
+
+mod calls;
+
+mod fixture;
+mod guards;
+mod lists;
+mod options;
+mod purging;
+
+mod writes;

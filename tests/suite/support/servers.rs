@@ -1,0 +1,170 @@
+//! Real Redis and Valkey servers, each in its own directory, gone when the test ends.
+
+use std::{
+    fs::File,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+};
+
+use tempfile::TempDir;
+use tollgate::store::StoreLocation;
+
+use super::wait_until;
+
+/// Which server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    Redis,
+    Valkey,
+}
+
+impl Engine {
+    fn program(self) -> &'static str {
+        match self {
+            Self::Redis => "redis-server",
+            Self::Valkey => "valkey-server",
+        }
+    }
+
+    /// Where the program is. `tests/run` puts what the machine lacks under target/tools.
+    fn find(self) -> PathBuf {
+        let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin");
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = std::iter::once(installed)
+            .chain(std::env::split_paths(&path))
+            .map(|directory| directory.join(self.program()))
+            .find(|program| program.is_file());
+        found.unwrap_or_else(|| panic!("there is no {}: run tests/run, which installs it", self.program()))
+    }
+}
+
+/// A running server. It listens on a unix socket in its directory, and on a port if it was asked to.
+pub(crate) struct Server {
+    engine: Engine,
+    settings: Vec<String>,
+    port: Option<u16>,
+    directory: Arc<TempDir>,
+    child: Child,
+}
+
+impl Server {
+    /// Starts one that writes nothing to disk.
+    pub(crate) fn start(engine: Engine) -> Self {
+        Self::start_with(engine, &["--appendonly", "no"])
+    }
+
+    /// Starts one whose answers are in its append-only file before they are given.
+    pub(crate) fn start_durable(engine: Engine) -> Self {
+        Self::start_with(engine, &["--appendonly", "yes", "--appendfsync", "always"])
+    }
+
+    /// Starts one with these settings, as command-line arguments.
+    pub(crate) fn start_with(engine: Engine, settings: &[&str]) -> Self {
+        let mut server = Self::spawn(engine, settings, None);
+        wait_until("the server is ready", || server.is_ready() || server.has_ended());
+        assert!(!server.has_ended(), "the server ended: {}", server.log());
+        server
+    }
+
+    /// Starts one that also listens on a port of its own.
+    pub(crate) fn start_on_port(engine: Engine, settings: &[&str]) -> Self {
+        // Another process can take the port between its choice and the server's start; then the server ends at once.
+        for _ in 0..5 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let mut server = Self::spawn(engine, settings, Some(port));
+            wait_until("the server is ready", || server.is_ready() || server.has_ended());
+            if !server.has_ended() {
+                return server;
+            }
+        }
+        panic!("found no free port");
+    }
+
+    fn spawn(engine: Engine, settings: &[&str], port: Option<u16>) -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        let settings: Vec<_> = settings.iter().map(|&setting| setting.to_owned()).collect();
+        let child = spawn(engine, &settings, port, directory.path());
+        Self { engine, settings, port, directory, child }
+    }
+
+    /// Ends the server as kill -9 does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again on the same directory, after [`Self::kill`].
+    pub(crate) fn restart(&mut self) {
+        self.child = spawn(self.engine, &self.settings, self.port, self.directory.path());
+        wait_until("the server is ready again", || self.is_ready());
+    }
+
+    /// Where it is for a store, by its unix socket.
+    pub(crate) fn location(&self) -> StoreLocation {
+        StoreLocation::Redis(format!("redis+unix://{}", self.socket().display()))
+    }
+
+    /// The port it listens on; a test that asks for it has to have started it on one.
+    pub(crate) fn port(&self) -> u16 {
+        self.port.unwrap()
+    }
+
+    /// Its process.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A plain connection, for what a test looks at or breaks behind the store's back.
+    pub(crate) fn connect(&self) -> redis::Connection {
+        self.try_connect().unwrap()
+    }
+
+    fn try_connect(&self) -> redis::RedisResult<redis::Connection> {
+        let mut connection = redis::Client::open(format!("unix://{}", self.socket().display()))?.get_connection()?;
+        redis::cmd("PING").exec(&mut connection)?;
+        Ok(connection)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("socket")
+    }
+
+    fn is_ready(&self) -> bool {
+        self.try_connect().is_ok()
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(engine: Engine, settings: &[String], port: Option<u16>, directory: &Path) -> Child {
+    let mut command = Command::new(engine.find());
+    command.args(["--unixsocket", "socket", "--save", "", "--bind", "127.0.0.1", "--dir"]).arg(directory);
+    if let Some(port) = port {
+        let flag = if settings.iter().any(|setting| setting == "--tls-cert-file") { "--tls-port" } else { "--port" };
+        if flag == "--tls-port" {
+            command.args(["--port", "0"]);
+        }
+        command.args([flag, &port.to_string()]);
+    } else {
+        command.args(["--port", "0"]);
+    }
+    let log = File::create(directory.join("log")).unwrap();
+    command.args(settings).current_dir(directory).stdin(Stdio::null());
+    command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
+}
