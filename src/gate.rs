@@ -56,7 +56,6 @@ pub struct GateOptions {
 }
 
 /// Decides, writes through, and answers.
-#[derive(Debug)]
 pub struct Gate {
     store: Store,
     policy: Policy,

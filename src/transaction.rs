@@ -119,7 +119,7 @@ pub enum Write {
     Set(RecordRef, &'static str, Value),
     /// Replaces a packed record. With a purge time, in Unix milliseconds, the record counts as absent from then on.
     Put(RecordRef, Vec<Value>, Option<Value>),
-    /// Removes a record of any kind. Nothing happens if it is absent.
+    /// Removes a hash, a packed record or a whole log. Nothing happens if it is absent.
     Delete(RecordRef),
     /// Puts a member into an index, with a score, or moves it to that score.
     IndexPut(RecordRef, String, Value),

@@ -219,6 +219,11 @@ impl Records for InScope<'_> {
         Ok(())
     }
 
+    fn clear_log(&mut self, name: &str) -> Result<(), StoreError> {
+        self.records.logs.remove(name);
+        Ok(())
+    }
+
     fn move_purge(&mut self, key: &Key, old: Option<i64>, new: Option<i64>) -> Result<(), StoreError> {
         let mut purges = self.purges.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(old) = old {

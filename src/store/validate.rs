@@ -105,7 +105,7 @@ impl Check<'_> {
                 purge_at.iter().try_for_each(|value| self.number(value))?;
                 self.is(*record, &[Kind::Packed])
             }
-            Write::Delete(record) => self.is(*record, &[Kind::Hash, Kind::Packed]),
+            Write::Delete(record) => self.is(*record, &[Kind::Hash, Kind::Packed, Kind::Log]),
             Write::IndexPut(record, _, score) => {
                 self.number(score)?;
                 self.is(*record, &[Kind::Index])

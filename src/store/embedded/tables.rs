@@ -192,6 +192,16 @@ impl InScope<'_, '_> {
         self.tables.logs.insert((self.scope, name), (last, length)).map(drop)
     }
 
+    fn remove_log(&mut self, name: &str) -> Result<(), StorageError> {
+        let Some(state) = self.tables.logs.remove((self.scope, name))? else { return Ok(()) };
+        let (last, length) = state.value();
+        drop(state);
+        for entry in last + 1 - length..=last {
+            self.tables.entries.remove((self.scope, name, entry))?;
+        }
+        Ok(())
+    }
+
     fn put_hash(&mut self, name: &str, fields: Option<&Fields>) -> Result<(), StorageError> {
         match fields {
             Some(fields) => self.tables.hashes.insert((self.scope, name), pairs(fields)).map(drop),
@@ -278,6 +288,11 @@ impl Records for InScope<'_, '_> {
 
     fn append(&mut self, name: &str, fields: &Fields, keep: Option<u32>) -> Result<(), StoreError> {
         let result = self.append_to_log(name, fields, keep);
+        self.noted(result)
+    }
+
+    fn clear_log(&mut self, name: &str) -> Result<(), StoreError> {
+        let result = self.remove_log(name);
         self.noted(result)
     }
 

@@ -29,6 +29,7 @@ enum ListWrite {
     IndexPut { index: RecordRef, member: String, score: i64 },
     IndexRemove { index: RecordRef, member: String },
     Append { log: RecordRef, fields: Fields, keep: Option<u32> },
+    Clear { log: RecordRef },
 }
 
 impl Plan {
@@ -87,6 +88,9 @@ impl Plan {
                 let purge_at = purge_at.as_ref().map(|purge_at| view.number(purge_at)).transpose()?;
                 let packed = Some(PackedRecord { value, purge_at });
                 self.after[record.0] = After { changed: true, fields: None, packed };
+            }
+            Write::Delete(log) if view.uses[log.0].key.kind == Kind::Log => {
+                self.lists.push(ListWrite::Clear { log: *log });
             }
             Write::Delete(record) => {
                 self.after[record.0] = After { changed: true, fields: None, packed: None };
@@ -172,6 +176,7 @@ impl Plan {
                 ListWrite::Append { log, fields, keep } => {
                     records.append(&view.uses[log.0].key.name, fields, *keep)?;
                 }
+                ListWrite::Clear { log } => records.clear_log(&view.uses[log.0].key.name)?,
             }
             wrote = true;
         }

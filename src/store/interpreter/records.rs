@@ -31,6 +31,8 @@ pub(in crate::store) trait Records {
     fn index_put(&mut self, name: &str, member: &str, score: i64) -> Result<(), StoreError>;
     fn index_remove(&mut self, name: &str, member: &str) -> Result<(), StoreError>;
     fn append(&mut self, name: &str, fields: &Fields, keep: Option<u32>) -> Result<(), StoreError>;
+    /// Removes a log with all its entries.
+    fn clear_log(&mut self, name: &str) -> Result<(), StoreError>;
     /// Moves a record's place in the queue of those to be purged, from its old time, if it had one, to its new one.
     fn move_purge(&mut self, key: &Key, old: Option<i64>, new: Option<i64>) -> Result<(), StoreError>;
 }

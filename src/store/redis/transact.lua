@@ -11,7 +11,7 @@
 -- it writes anything; and a fault in one (pcall) neither hides nor undoes the others.
 
 local call, format, floor, find, sub = redis.call, string.format, math.floor, string.find, string.sub
-local HASH, PACKED, INDEX = 1, 2, 3
+local HASH, PACKED, INDEX, LOG = 1, 2, 3, 4
 local WHOLE, FIRST, MEMBERS_AFTER, ENTRIES_AFTER = 1, 2, 3, 4
 local LIMIT, EXACT = 2 ^ 46, 2 ^ 53
 
@@ -162,6 +162,7 @@ local writes = {
   function(w)
     local i = w[2]
     base[i], set[i], put[i], wiped[i] = nil, nil, nil, true
+    if records[i][1] == LOG then list('DEL', KEYS[first_key + i]) end
   end,
   function(w) list('ZADD', KEYS[first_key + w[2]], text(w[4]), w[3]) end,
   function(w) list('ZREM', KEYS[first_key + w[2]], w[3]) end,
