@@ -34,6 +34,8 @@ pub(crate) struct Charge {
 pub(crate) struct Ledger {
     pub(crate) account: RecordRef,
     pub(crate) charges: RecordRef,
+    /// The index of open holds.
+    pub(crate) holds: RecordRef,
 }
 
 /// What a set of options does to the account.
@@ -59,11 +61,13 @@ impl Charge {
         let above = Entry { above_hold: self.excess, ..promised };
 
         let mut options = vec![self.option(ledger, vec![allotment_covers(account, added)], drawn, Vec::new())];
-        let by_overage = [overages_on(account), overage_covers(account, added)];
+        // What due holds give back comes first, or the answer would depend on when somebody swept.
+        let nothing_due = Guard::NothingDue(ledger.holds);
+        let by_overage = [nothing_due.clone(), overages_on(account), overage_covers(account, added)];
         options.push(self.within(ledger, &by_overage, drawn));
         options.extend(self.crossings(ledger, believed, &by_overage, drawn));
-        options.extend(self.promised_options(ledger, believed, &[overages_off(account)], above));
-        let no_room = [overages_on(account), above_zero(overage_room(account, added))];
+        options.extend(self.promised_options(ledger, believed, &[nothing_due.clone(), overages_off(account)], above));
+        let no_room = [nothing_due, overages_on(account), above_zero(overage_room(account, added))];
         options.extend(self.promised_options(ledger, believed, &no_room, above));
         options
     }

@@ -50,7 +50,7 @@ pub fn commit(
     writes.extend(give_back_run_completion(&step, reservation, held - covered));
 
     let charges = step.transaction.record(keys::charges(terms.cycle.start_ms), Read::Nothing);
-    let ledger = Ledger { account: step.account, charges };
+    let ledger = Ledger { account: step.account, charges, holds: step.holds };
     for mut choice in charge.options(ledger, account) {
         choice.writes.extend_from_slice(&writes);
         step.transaction.options.push(choice);

@@ -124,10 +124,12 @@ impl Step {
         let offer = |basis| ReservationTerms { credits, basis, cycle, rate_card: card.clone(), plan: terms.plan };
         let record = account.record;
         step.offer(request, offer(Basis::Allotment), vec![allotment_covers(record, credits)], &account.first_writes);
-        let overage = vec![overages_on(record), overage_covers(record, credits)];
+        // Past the allotment, what due holds give back comes first, or the basis would depend on when somebody swept.
+        let nothing_due = Guard::NothingDue(holds);
+        let overage = vec![nothing_due.clone(), overages_on(record), overage_covers(record, credits)];
         step.offer(request, offer(Basis::Overage), overage, &account.first_writes);
         if let Some(run) = step.run.filter(|_| terms.paid_seat) {
-            let mut completion = vec![Guard::Present(run), Guard::NothingDue(holds)];
+            let mut completion = vec![Guard::Present(run), nothing_due];
             completion.extend(run::below_ceiling(run, credits, policy));
             step.offer(request, offer(Basis::RunCompletion), completion, &account.first_writes);
         }

@@ -5,7 +5,8 @@ use super::{
     account::Account,
     id::Id,
     keys,
-    reservation::{Basis, Reservation, State},
+    reservation::{Basis, Hold, Reservation, State},
+    reserve::{HOLDS_LOOKED_AT, holds},
     terms::Terms,
 };
 use crate::transaction::{Guard, Outcome, Read, RecordRef, Reply, Transaction, Value, Write};
@@ -18,8 +19,8 @@ pub struct Settlement {
     pub(crate) account: RecordRef,
     pub(crate) run: Option<RecordRef>,
     pub(crate) reservation: RecordRef,
+    pub(crate) holds: RecordRef,
     terms: RecordRef,
-    holds: RecordRef,
     believed: Reservation,
     member: String,
 }
@@ -44,7 +45,8 @@ impl Settlement {
         let reservation = transaction.record(keys::reservation(id), Read::Whole);
         let terms = transaction.record(keys::terms(), Read::Whole);
         let account = transaction.record(keys::account(believed.terms.cycle.start_ms), Read::Whole);
-        let holds = transaction.record(keys::open_holds(), Read::Nothing);
+        let first = Read::First { limit: HOLDS_LOOKED_AT, unless_applied: true };
+        let holds = transaction.record(keys::open_holds(), first);
         let run = match (&believed.content.run, believed.content.trigger) {
             (Some(run), super::reservation::Trigger::Run) => Some(transaction.record(keys::run(run), Read::Nothing)),
             _ => None,
@@ -93,17 +95,21 @@ impl Settlement {
         if self.terms(reply)?.is_none() {
             return Ok(SettlementVerdict::TeamNotFound);
         }
-        let Some(record) = reply.packed(self.reservation) else { return Ok(SettlementVerdict::NotFound) };
-        let reservation = Reservation::unpack(record)?;
+        let Some(reservation) = self.reservation(reply)? else { return Ok(SettlementVerdict::NotFound) };
         Ok(match reply.outcome {
             Outcome::Applied { .. } => SettlementVerdict::Done(reservation),
             Outcome::Stale { .. } | Outcome::Refused => SettlementVerdict::Stale(reservation),
         })
     }
 
-    /// The cycle that the reservation was believed to belong to.
-    pub fn cycle(&self) -> super::billing_cycle::Cycle {
-        self.believed.terms.cycle
+    /// The reservation in a reply; `None` if it does not exist.
+    pub fn reservation(&self, reply: &Reply) -> Result<Option<Reservation>, Damaged> {
+        reply.packed(self.reservation).map(Reservation::unpack).transpose()
+    }
+
+    /// The holds that run out first, in a reply that refused the change: it may have to wait for those that are due.
+    pub fn holds_in_the_way(&self, reply: &Reply) -> Result<Vec<Hold>, Damaged> {
+        if reply.outcome == Outcome::Refused { holds(reply, self.holds) } else { Ok(Vec::new()) }
     }
 
     /// The team's terms in a reply; `None` if there is no such team.

@@ -5,6 +5,7 @@ use std::{future::Future, sync::Arc};
 use super::{
     Gate, GateError, Rounds,
     calls::{ActualUse, Balance, CommitAnswer, ReleaseAnswer, SettleCall},
+    due::ExpiryRounds,
 };
 use crate::domain::{
     account::Account,
@@ -34,6 +35,7 @@ struct Subject<'a> {
     /// The account of its cycle, if a reply has shown it.
     account: Option<Account>,
     rounds: Rounds,
+    expiry_rounds: ExpiryRounds,
 }
 
 impl Gate {
@@ -110,7 +112,7 @@ impl Gate {
             let Round::Done(settled, balance) = self.round(&catalogue, &mut subject, step).await? else { continue };
             return match settled.state.clone() {
                 State::Committed(done) => {
-                    self.grants.forget(&call.team, &call.reservation);
+                    self.grants.remember(&call.team, &call.reservation, &settled);
                     let again = charged(&settled, &actual, &catalogue, done.late)?;
                     if (again.units, &again.model) != (done.units, &done.model) {
                         return Err(GateError::IdReused { what: "reservation_id" });
@@ -138,7 +140,7 @@ impl Gate {
             let Round::Done(settled, balance) = self.round(&catalogue, &mut subject, step).await? else { continue };
             return match settled.state {
                 State::Released => {
-                    self.grants.forget(&call.team, &call.reservation);
+                    self.grants.remember(&call.team, &call.reservation, &settled);
                     Ok(ReleaseAnswer { balance, replayed: !open })
                 }
                 // The hold ran out first: its credits have come back already.
@@ -154,14 +156,14 @@ impl Gate {
     async fn subject<'a>(&self, call: &'a SettleCall) -> Result<Subject<'a>, GateError> {
         let (team, id) = (&call.team, &call.reservation);
         let granted = std::str::from_utf8(&call.grant).ok().and_then(|grant| Reservation::unpack(grant).ok());
-        let believed = granted.filter(|granted| granted.state == State::Open).or_else(|| self.grants.recall(team, id));
+        let believed = granted.or_else(|| self.grants.recall(team, id)).filter(|known| known.state == State::Open);
         let reservation = match believed {
             Some(believed) => believed,
             None => self.read_reservation(team, id).await?.0.ok_or(GateError::ReservationNotFound)?,
         };
         let known = self.cache.believed(team, self.clock.monotonic_ms()).and_then(|believed| believed.account);
         let account = known.filter(|account| account.cycle == reservation.terms.cycle);
-        Ok(Subject { team, id, reservation, account, rounds: Rounds::default() })
+        Ok(Subject { team, id, reservation, account, rounds: Rounds::default(), expiry_rounds: ExpiryRounds::default() })
     }
 
     /// Sends one step. A step without options only looks: it is done if the reservation is as believed.
@@ -197,7 +199,13 @@ impl Gate {
             let balance = self.balance(catalogue, &terms, account);
             return Ok(Round::Done(reservation.at(reply.now_ms), balance));
         }
-        subject.rounds.stale()?;
+        let holds = step.holds_in_the_way(&reply)?;
+        if holds.iter().any(|hold| hold.expires_at_ms <= reply.now_ms) {
+            subject.expiry_rounds.next()?;
+            self.expire_due(subject.team, &holds, reply.now_ms).await?;
+        } else {
+            subject.rounds.stale()?;
+        }
         subject.account = account;
         subject.reservation = reservation;
         Ok(Round::Stale)

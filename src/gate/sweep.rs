@@ -60,14 +60,17 @@ impl Gate {
         let mut ticks = ticks(SWEEP_ALL_EVERY);
         loop {
             ticks.tick().await;
-            if let Err(error) = self.sweep_all().await {
+            if let Err(error) = self.sweep().await {
                 tracing::warn!(%error, "not all teams could be swept");
             }
         }
     }
 
-    /// Visits every team once.
-    async fn sweep_all(&self) -> Result<(), GateError> {
+    /// Visits every team once: expires what is due, and trims.
+    ///
+    /// # Errors
+    /// The store's; teams that were not visited yet are left for the next time.
+    pub async fn sweep(&self) -> Result<(), GateError> {
         let mut after = String::new();
         loop {
             let (teams, next) = self.team_ids(&after, TEAMS_PER_PAGE).await?;

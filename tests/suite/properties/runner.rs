@@ -1,0 +1,291 @@
+//! Puts the same operations to the gate and to the model, and compares answers and books.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tollgate::{
+    clock::{Clock, ManualClock},
+    domain::{
+        id::Id,
+        plan::Plan,
+        policy::Policy,
+        reservation::{State, Trigger},
+        terms_change::TeamSettings,
+    },
+    gate::{
+        Gate, GateError, GateOptions,
+        calls::{ActualUse, Page, ReserveCall, ReserveDecision, RunDecision, SettleCall, SuspendAnswer},
+    },
+    store::Store,
+};
+
+use super::{
+    model::{Answer, Books, Call, Model},
+    operation::{MODELS, Operation},
+};
+
+pub(super) struct Runner {
+    gate: Arc<Gate>,
+    clock: ManualClock,
+    model: Model,
+    team: Id,
+    grants: BTreeMap<u8, Bytes>,
+}
+
+fn id(prefix: &str, number: u8) -> Id {
+    Id::parse(&format!("{prefix}-{number}")).unwrap()
+}
+
+fn page() -> Page {
+    Page { size: 1_000, token: String::new() }
+}
+
+impl Runner {
+    pub(super) async fn new(store: Store, clock: ManualClock) -> Self {
+        let policy = Policy { run_completion_credits: Some(200), ..Policy::default() };
+        let options = GateOptions { policy: policy.clone(), clock: Clock::Manual(clock.clone()) };
+        let gate = Gate::open(store, options).await.unwrap();
+        let team = Id::parse("team").unwrap();
+        let settings =
+            TeamSettings { plan: Plan::Professional, paid_seat: true, anchor_day: 31, included_override: Some(300) };
+        gate.put_team(&team, &settings, "test").await.unwrap();
+        let model = Model::new(clock.now_ms(), policy, Plan::Professional, true, 300);
+        Self { gate, clock, model, team, grants: BTreeMap::new() }
+    }
+
+    pub(super) async fn run(mut self, operations: &[Operation]) -> Result<(), String> {
+        for (place, operation) in operations.iter().enumerate() {
+            let (expected, alternative) = self.expected(operation);
+            let actual = self.actual(operation).await;
+            if actual != expected && Some(&actual) != alternative.as_ref() {
+                return Err(format!("{place}: {operation:?}\n  rules: {expected:?}\n  gate:  {actual:?}"));
+            }
+            self.compare_books(matches!(operation, Operation::Sweep))
+                .await
+                .map_err(|difference| format!("after {place}: {operation:?}\n{difference}"))?;
+        }
+        self.gate.sweep().await.map_err(|error| error.to_string())?;
+        self.compare_books(true).await?;
+        self.compare_usage().await?;
+        self.compare_charges().await
+    }
+
+    fn expected(&mut self, operation: &Operation) -> (Answer, Option<Answer>) {
+        let model = &mut self.model;
+        let answer = match *operation {
+            Operation::Reserve { id, flow, run, model: name, units, test, hold_seconds, dry_run } => {
+                let hold_ms = hold_seconds * 1_000;
+                return model.reserve(&Call { id, flow, run, model: name, units, test, hold_ms, dry_run });
+            }
+            Operation::Commit { id, units, model: name, .. } => model.commit(id, units, name),
+            Operation::Release { id, .. } => model.release(id),
+            Operation::Extend { id, hold_seconds, .. } => model.extend(id, hold_seconds * 1_000),
+            Operation::BeginRun { flow, run } => model.begin_run(flow, run),
+            Operation::EndRun { run } => model.end_run(run),
+            Operation::PutTeam { plan, paid_seat, anchor_day, included } => {
+                model.put_team(Plan::ALL[usize::from(plan)], paid_seat, anchor_day, included)
+            }
+            Operation::SetOverages { enabled, cap_blocks } => model.set_overages(enabled, cap_blocks.map(i64::from)),
+            Operation::Sweep => Answer::Done,
+            Operation::Wait { milliseconds } => {
+                model.wait(milliseconds);
+                Answer::Done
+            }
+        };
+        (answer, None)
+    }
+
+    async fn actual(&mut self, operation: &Operation) -> Answer {
+        self.ask(operation).await.unwrap_or_else(|error| Answer::Error(name(&error)))
+    }
+
+    async fn ask(&mut self, operation: &Operation) -> Result<Answer, GateError> {
+        let gate = &self.gate;
+        Ok(match operation.clone() {
+            Operation::Reserve { .. } => return self.reserve(operation).await,
+            Operation::Commit { id, echo, units, model } => {
+                let actual = ActualUse { units, model: model.map(model_id) };
+                let answer = gate.commit(self.settle_call(id, echo), actual).await?;
+                Answer::Committed { credits: answer.credits, replayed: answer.replayed, late: answer.late }
+            }
+            Operation::Release { id, echo } => {
+                let answer = gate.release(self.settle_call(id, echo)).await?;
+                Answer::Released { replayed: answer.replayed }
+            }
+            Operation::Extend { id, echo, hold_seconds } => {
+                let call = self.settle_call(id, echo);
+                Answer::Extended { expires_at_ms: gate.extend(call, hold_seconds * 1_000).await? }
+            }
+            Operation::BeginRun { flow, run } => {
+                match gate.begin_run(&self.team, &id("flow", flow), &id("run", run)).await?.decision {
+                    RunDecision::Admitted { expires_at_ms, replayed } => Answer::Admitted { expires_at_ms, replayed },
+                    RunDecision::Suspend(suspend) => suspended(suspend),
+                }
+            }
+            Operation::EndRun { run } => {
+                let answer = gate.end_run(&self.team, &id("run", run)).await?;
+                Answer::RunEnds { credits: answer.credits, replayed: answer.replayed }
+            }
+            Operation::PutTeam { plan, paid_seat, anchor_day, included } => {
+                let plan = Plan::ALL[usize::from(plan)];
+                let settings = TeamSettings { plan, paid_seat, anchor_day, included_override: included };
+                gate.put_team(&self.team, &settings, "test").await?;
+                Answer::Done
+            }
+            Operation::SetOverages { enabled, cap_blocks } => {
+                gate.set_overages(&self.team, enabled, cap_blocks, "test").await?;
+                Answer::Done
+            }
+            Operation::Sweep => {
+                gate.sweep().await?;
+                Answer::Done
+            }
+            Operation::Wait { milliseconds } => {
+                self.clock.advance_ms(milliseconds);
+                Answer::Done
+            }
+        })
+    }
+
+    async fn reserve(&mut self, operation: &Operation) -> Result<Answer, GateError> {
+        let Operation::Reserve { id: number, flow, run, model, units, test, hold_seconds, dry_run } = *operation else {
+            unreachable!("the caller asks for reserves only")
+        };
+        let call = ReserveCall {
+            team: self.team.clone(),
+            flow: id("flow", flow),
+            run: Some(id("run", run)),
+            block: Some(id("block", 0)),
+            reservation: Some(id("reservation", number)),
+            model: model_id(model),
+            units,
+            trigger: if test { Trigger::Test } else { Trigger::Run },
+            hold_ms: hold_seconds * 1_000,
+            dry_run,
+        };
+        Ok(match self.gate.check_and_reserve(call).await?.decision {
+            ReserveDecision::Suspend(suspend) => suspended(suspend),
+            ReserveDecision::Proceed(proceed) => {
+                if !dry_run {
+                    self.grants.insert(number, proceed.grant);
+                }
+                let reservation = proceed.reservation;
+                Answer::Proceed {
+                    credits: reservation.terms.credits,
+                    basis: reservation.terms.basis,
+                    state: match reservation.state {
+                        State::Open => "open",
+                        State::Committed(_) => "committed",
+                        State::Released => "released",
+                        State::Expired => "expired",
+                    },
+                    replayed: proceed.replayed,
+                    expires_at_ms: reservation.expires_at_ms,
+                }
+            }
+        })
+    }
+
+    fn settle_call(&self, number: u8, echo: bool) -> SettleCall {
+        let grant = self.grants.get(&number).filter(|_| echo).cloned().unwrap_or_default();
+        SettleCall { team: self.team.clone(), reservation: id("reservation", number), grant }
+    }
+
+    /// What is held may still have holds in it that are due, until somebody sweeps.
+    async fn compare_books(&self, swept: bool) -> Result<(), String> {
+        let answer = self.gate.usage(&self.team, None, &page()).await.map_err(|error| error.to_string())?;
+        let account = answer.balance.account;
+        let mut expected = self.model.books();
+        if !swept {
+            expected.held = account.held;
+        }
+        let actual = Books {
+            included: account.included,
+            waived: account.waived,
+            blocks: account.blocks,
+            used: account.used,
+            run_completion: account.run_completion,
+            above_hold: account.above_hold,
+            held: account.held,
+        };
+        if account.used > account.allotment() {
+            return Err(format!("used is above the allotment: {account:?}"));
+        }
+        if (actual == expected) && account.cycle == self.model.cycle() {
+            Ok(())
+        } else {
+            Err(format!("  rules: {expected:?} in {:?}\n  gate:  {actual:?} in {:?}", self.model.cycle(), account.cycle))
+        }
+    }
+
+    async fn compare_usage(&self) -> Result<(), String> {
+        let mut starts: Vec<i64> = self.model.usage.keys().map(|key| key.0).collect();
+        starts.dedup();
+        for start_ms in starts {
+            let answer =
+                self.gate.usage(&self.team, Some(start_ms), &page()).await.map_err(|error| error.to_string())?;
+            let actual: Vec<_> = answer
+                .rows
+                .items
+                .into_iter()
+                .map(|(key, counts)| {
+                    let key = (key.day, key.flow.to_string(), key.model.to_string(), key.trigger);
+                    (key, (counts.calls, counts.units, counts.credits))
+                })
+                .collect();
+            let rows = self.model.usage.iter().filter(|(key, _)| key.0 == start_ms);
+            let mut expected: Vec<_> = rows
+                .map(|((_, day, flow, model, trigger), counts)| {
+                    ((day.clone(), id("flow", *flow).to_string(), model_id(*model).to_string(), *trigger), *counts)
+                })
+                .collect();
+            expected.sort();
+            if actual != expected {
+                return Err(format!("usage of {start_ms}\n  rules: {expected:?}\n  gate:  {actual:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    async fn compare_charges(&self) -> Result<(), String> {
+        let charges =
+            self.gate.charges(Some(&self.team), None, &page()).await.map_err(|error| error.to_string())?.items;
+        let actual: Vec<_> = charges.iter().map(|charge| (charge.cycle_start_ms, i64::from(charge.block))).collect();
+        let expected: Vec<_> = self
+            .model
+            .blocks()
+            .into_iter()
+            .flat_map(|(start_ms, blocks)| (1..=blocks).map(move |block| (start_ms, block)))
+            .collect();
+        if actual == expected { Ok(()) } else { Err(format!("charges\n  rules: {expected:?}\n  gate:  {actual:?}")) }
+    }
+}
+
+fn model_id(model: u8) -> Id {
+    Id::parse(MODELS[usize::from(model)]).unwrap()
+}
+
+fn suspended(suspend: SuspendAnswer) -> Answer {
+    let suspension = suspend.suspension;
+    Answer::Suspend {
+        reason: suspension.reason,
+        remedies: suspension.remedies,
+        resumes_at_ms: suspension.resumes_at_ms,
+    }
+}
+
+fn name(error: &GateError) -> &'static str {
+    match error {
+        GateError::ReservationNotFound => "no reservation",
+        GateError::RunNotFound => "no run",
+        GateError::IdReused { what: "run_id" } => "run reused",
+        GateError::IdReused { .. } => "reservation reused",
+        GateError::ReservationReleased => "released",
+        GateError::ReservationCommitted => "committed",
+        GateError::ReservationExpired => "expired",
+        GateError::RunEnded => "run ended",
+        GateError::OveragesUnavailable(_) => "no overages",
+        other => panic!("the rules know no {other:?}"),
+    }
+}
