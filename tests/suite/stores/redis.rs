@@ -232,6 +232,20 @@ async fn a_server_that_became_a_replica_is_unavailable_not_at_fault() {
 }
 
 #[tokio::test]
+async fn a_server_that_has_no_room_for_a_connection_is_unavailable_and_serves_again() {
+    let server = Server::start(Engine::Redis);
+    let store = open(&server).await;
+    let mut connection = server.connect();
+    let () = redis::cmd("CONFIG").arg(&["SET", "maxclients", "1"]).query(&mut connection).unwrap();
+    let _: i64 = redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal"]).query(&mut connection).unwrap();
+    for _ in 0..3 {
+        unavailable(&store, count()).await;
+    }
+    let () = redis::cmd("CONFIG").arg(&["SET", "maxclients", "100"]).query(&mut connection).unwrap();
+    wait_until_it_serves(&store).await;
+}
+
+#[tokio::test]
 async fn a_server_whose_memory_is_full_is_unavailable_and_unchanged() {
     for engine in [Engine::Redis, Engine::Valkey] {
         let server = Server::start(engine);
