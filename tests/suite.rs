@@ -1,5 +1,7 @@
 //! Every test that runs against real stores, servers and clients: one crate, so that it is linked once.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where what it relies on fails")]
+
 mod suite {
     mod stores;
     mod support;

@@ -94,9 +94,9 @@ impl RedisStore {
         let answer = match tokio::time::timeout(CALL_LIMIT, invocation.invoke_async(&mut connection)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
-                if !is_about_the_call(&error) {
-                    self.shared.link.renew(generation);
-                }
+                // The script reports the faults of transactions in its answer, so whatever ends a call as an error is about
+                // the server or the way to it. Some of these errors would stay with the connection for ever.
+                self.shared.link.renew(generation);
                 return Err(meaning(error));
             }
             Err(late) => {
@@ -108,20 +108,17 @@ impl RedisStore {
     }
 }
 
-/// Whether the connection and its server are all right, and the call is not.
-fn is_about_the_call(error: &RedisError) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::Server(ServerErrorKind::ResponseError | ServerErrorKind::CrossSlot | ServerErrorKind::NoPerm)
-            | ErrorKind::UnexpectedReturnType
-    ) && !decode::is_not_now(error.detail().unwrap_or_default())
-}
-
 fn meaning(error: RedisError) -> StoreError {
-    if is_about_the_call(&error) {
-        return StoreError::fault(format!("its server rejects the script: {error}"));
-    }
     match error.kind() {
+        // The server understood the call and rejects it: no repetition will help.
+        ErrorKind::Server(ServerErrorKind::CrossSlot | ServerErrorKind::NoPerm) | ErrorKind::UnexpectedReturnType => {
+            StoreError::fault(format!("its server rejects the script: {error}"))
+        }
+        ErrorKind::Server(ServerErrorKind::ResponseError)
+            if !error.detail().unwrap_or_default().starts_with("max number of clients") =>
+        {
+            StoreError::fault(format!("its server rejects the script: {error}"))
+        }
         ErrorKind::Server(_) | ErrorKind::Extension => {
             StoreError::unavailable_because("its server cannot serve now", error)
         }

@@ -10,7 +10,7 @@ use crate::transaction::{Fields, Kind, LogEntry, Outcome, Record, RecordUse, Rep
 const NOT_NOW: [&str; 8] = ["READONLY", "OOM", "MISCONF", "NOREPLICAS", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "BUSY"];
 
 /// Whether an error of the server, in its own words, is about its state.
-pub(super) fn is_not_now(message: &str) -> bool {
+fn is_not_now(message: &str) -> bool {
     let message = message.trim_start_matches('-');
     NOT_NOW.iter().any(|code| message.starts_with(code))
 }

@@ -39,7 +39,7 @@ local function kept_number(n)
   return n
 end
 
--- Never tostring: it turns 1e14 into text with an exponent.
+-- Never tostring: it has 14 digits, and turns what is longer into text with an exponent.
 local function decimal(n) return format('%.0f', n) end
 
 local function parse(text)

@@ -1,0 +1,318 @@
+//! What only the Redis store has to face: keys that others changed, servers that go away, and servers that are not fit.
+
+use futures::future::join_all;
+use redis::Commands;
+use tollgate::{
+    clock::Clock,
+    store::{Store, StoreError, StoreLocation, StoreOptions},
+    transaction::{Key, Outcome, PURGE_AT, Read, Record, Transaction, Value, Write},
+};
+
+use super::fixture::scope;
+use crate::suite::support::{
+    servers::{Engine, Server},
+    wait_until,
+};
+
+const APPLIED: Outcome = Outcome::Applied { option: 0 };
+
+async fn open(server: &Server) -> Store {
+    Store::open(&server.location(), StoreOptions::default()).await.unwrap()
+}
+
+async fn refusal(location: &StoreLocation, require_aof: bool) -> String {
+    let options = StoreOptions { require_aof, ..StoreOptions::default() };
+    let Err(error) = Store::open(location, options).await else { panic!("it was opened") };
+    error.to_string()
+}
+
+/// Adds 1 to a number that starts at 0.
+fn count() -> Transaction {
+    let mut step = Transaction::on(scope());
+    let record = step.starting_record(Key::hash("h"), Read::Whole, vec![("n", 0.into())]);
+    step.option(vec![], vec![Write::Add(record, "n", 1)]);
+    step
+}
+
+fn counted(server: &Server) -> i64 {
+    server.connect().hget("tollgate:{acme}:h", "n").unwrap()
+}
+
+/// A step that changes a hash, a packed record, an index and a log, in this order.
+fn change_everything() -> Transaction {
+    let mut step = count();
+    let packed = step.record(Key::packed("p"), Read::Nothing);
+    let index = step.record(Key::index("i"), Read::Nothing);
+    let log = step.record(Key::log("l"), Read::Nothing);
+    step.options[0].writes.extend([
+        Write::Put(packed, vec!["x".into()], None),
+        Write::IndexPut(index, "m".to_owned(), 1.into()),
+        Write::Append { log, fields: vec![("f", 1.into())], keep: None },
+    ]);
+    step
+}
+
+/// Waits until the store serves again, as it does by itself.
+async fn wait_until_it_serves(store: &Store) {
+    let begun_ms = Clock::System.monotonic_ms();
+    while store.transact(Transaction::on(scope())).await.is_err() {
+        assert!(Clock::System.monotonic_ms() - begun_ms < 20_000, "it does not serve again");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+async fn unavailable(store: &Store, step: Transaction) {
+    match store.transact(step).await {
+        Err(StoreError::Unavailable { .. }) => {}
+        other => panic!("expected it to be unavailable, got {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_another_type_is_a_fault_and_nothing_is_written() {
+    for engine in [Engine::Redis, Engine::Valkey] {
+        let server = Server::start(engine);
+        let store = open(&server).await;
+        let mut connection = server.connect();
+        for name in ["h", "p", "i", "l"] {
+            let () = redis::cmd("FLUSHALL").query(&mut connection).unwrap();
+            let () = connection.sadd(format!("tollgate:{{acme}}:{name}"), "foreign").unwrap();
+            let reply = store.transact(change_everything()).await;
+            assert!(matches!(&reply, Err(StoreError::Fault { reason }) if reason.contains("WRONGTYPE")), "{reply:?}");
+            let keys: Vec<String> = connection.keys("*").unwrap();
+            assert_eq!(keys, [format!("tollgate:{{acme}}:{name}")]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_is_only_read_is_checked_before_anything_is_written() {
+    let server = Server::start(Engine::Redis);
+    let store = open(&server).await;
+    let () = server.connect().set("tollgate:{acme}:other", "foreign").unwrap();
+    let mut step = count();
+    step.record(Key::index("other"), Read::First { limit: 1, unless_applied: false });
+    assert!(matches!(store.transact(step).await, Err(StoreError::Fault { .. })));
+    assert!(!server.connect().exists::<_, bool>("tollgate:{acme}:h").unwrap());
+}
+
+#[tokio::test]
+async fn a_packed_record_that_something_else_wrote_is_a_fault() {
+    let server = Server::start(Engine::Redis);
+    let store = open(&server).await;
+    for foreign in ["no purge time", "x|value", "|value"] {
+        let () = server.connect().set("tollgate:{acme}:p", foreign).unwrap();
+        let reply = store.transact(change_everything()).await;
+        assert!(matches!(reply, Err(StoreError::Fault { .. })), "{reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_script_is_sent_once_and_again_after_the_server_forgot_it() {
+    for engine in [Engine::Redis, Engine::Valkey] {
+        let server = Server::start(engine);
+        let store = open(&server).await;
+        let mut connection = server.connect();
+        for _ in 0..5 {
+            store.transact(count()).await.unwrap();
+        }
+        let () = redis::cmd("SCRIPT").arg("FLUSH").query(&mut connection).unwrap();
+        for _ in 0..5 {
+            store.transact(count()).await.unwrap();
+        }
+        assert_eq!(counted(&server), 10);
+        let stats: redis::InfoDict = redis::cmd("INFO").arg("commandstats").query(&mut connection).unwrap();
+        let loads: String = stats.get("cmdstat_script|load").unwrap();
+        assert!(loads.starts_with("calls=2,"), "{loads}");
+    }
+}
+
+#[tokio::test]
+async fn time_is_the_servers_and_purge_times_let_keys_expire() {
+    let server = Server::start(Engine::Redis);
+    let store = open(&server).await;
+    let mut connection = server.connect();
+    let mut step = Transaction::on(scope());
+    let hash = step.record(Key::hash("h"), Read::Whole);
+    let packed = step.record(Key::packed("p"), Read::Whole);
+    let mut later = step.clone();
+    let purge_at = || Value::now_plus(60_000);
+    let writes = vec![Write::Set(hash, PURGE_AT, purge_at()), Write::Put(packed, vec!["x".into()], Some(purge_at()))];
+    step.option(vec![], writes);
+    let (earliest, reply) = (Clock::System.now_ms(), store.transact(step).await.unwrap());
+    assert!((earliest..=Clock::System.now_ms()).contains(&reply.now_ms));
+    for key in ["tollgate:{acme}:h", "tollgate:{acme}:p"] {
+        let left: i64 = connection.pttl(key).unwrap();
+        assert!((1..=60_000).contains(&left), "{key}: {left}");
+    }
+    let soon = || Value::now_plus(1);
+    later.option(vec![], vec![Write::Set(hash, PURGE_AT, soon()), Write::Put(packed, vec!["y".into()], None)]);
+    store.transact(later.clone()).await.unwrap();
+    assert_eq!(connection.pttl::<_, i64>("tollgate:{acme}:p").unwrap(), -1);
+    wait_until("the hash is gone", || !connection.exists::<_, bool>("tollgate:{acme}:h").unwrap());
+    later.options[0].writes = vec![Write::Put(packed, vec!["z".into()], Some(Value::now()))];
+    assert_eq!(store.transact(later).await.unwrap().records, [Record::Absent, Record::Absent]);
+    assert!(!connection.exists::<_, bool>("tollgate:{acme}:p").unwrap());
+}
+
+#[tokio::test]
+async fn every_key_carries_its_scopes_hash_tag() {
+    let server = Server::start(Engine::Redis);
+    open(&server).await.transact(change_everything()).await.unwrap();
+    let mut keys: Vec<String> = server.connect().keys("*").unwrap();
+    keys.sort();
+    assert_eq!(keys, ["h", "i", "l", "p"].map(|name| format!("tollgate:{{acme}}:{name}")));
+}
+
+#[tokio::test]
+async fn a_killed_server_is_unavailable_and_comes_back_with_every_answer() {
+    for engine in [Engine::Redis, Engine::Valkey] {
+        let mut server = Server::start_durable(engine);
+        let store = open(&server).await;
+        assert!(store.durability().contains("before it is given"));
+        for _ in 0..10 {
+            assert_eq!(store.transact(count()).await.unwrap().outcome, APPLIED);
+        }
+        server.kill();
+        unavailable(&store, count()).await;
+        unavailable(&store, count()).await;
+        server.restart();
+        wait_until_it_serves(&store).await;
+        assert_eq!(counted(&server), 10);
+    }
+}
+
+fn signal(server: &Server, signal: &str) {
+    let pid = server.process_id().to_string();
+    let sent = std::process::Command::new("kill").args([signal, &pid]).status().unwrap();
+    assert!(sent.success());
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_unavailable_in_time_and_serves_again() {
+    let server = Server::start(Engine::Redis);
+    let store = open(&server).await;
+    store.transact(count()).await.unwrap();
+    signal(&server, "-STOP");
+    let begun_ms = Clock::System.monotonic_ms();
+    unavailable(&store, count()).await;
+    unavailable(&store, count()).await;
+    let waited_ms = Clock::System.monotonic_ms() - begun_ms;
+    signal(&server, "-CONT");
+    assert!(waited_ms < 5_000, "{waited_ms} ms for two calls");
+    wait_until_it_serves(&store).await;
+}
+
+#[tokio::test]
+async fn too_many_calls_on_their_way_are_told_at_once() {
+    let server = Server::start(Engine::Redis);
+    let store = open(&server).await;
+    signal(&server, "-STOP");
+    let replies = join_all((0..5_000).map(|_| store.transact(count()))).await;
+    signal(&server, "-CONT");
+    assert!(replies.iter().any(|reply| matches!(reply, Err(StoreError::Overloaded))));
+    assert!(replies.iter().any(|reply| matches!(reply, Err(StoreError::Unavailable { .. }))));
+    wait_until_it_serves(&store).await;
+}
+
+#[tokio::test]
+async fn a_server_that_became_a_replica_is_unavailable_not_at_fault() {
+    for engine in [Engine::Redis, Engine::Valkey] {
+        let server = Server::start(engine);
+        let store = open(&server).await;
+        store.transact(count()).await.unwrap();
+        let mut connection = server.connect();
+        let () = redis::cmd("REPLICAOF").arg("127.0.0.1").arg(1).query(&mut connection).unwrap();
+        unavailable(&store, count()).await;
+        let () = redis::cmd("REPLICAOF").arg("NO").arg("ONE").query(&mut connection).unwrap();
+        wait_until_it_serves(&store).await;
+        store.transact(count()).await.unwrap();
+        assert_eq!(counted(&server), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_has_no_room_for_a_connection_is_unavailable_and_serves_again() {
+    let server = Server::start(Engine::Redis);
+    let store = open(&server).await;
+    let mut connection = server.connect();
+    let () = redis::cmd("CONFIG").arg(&["SET", "maxclients", "1"]).query(&mut connection).unwrap();
+    let _: i64 = redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal"]).query(&mut connection).unwrap();
+    for _ in 0..3 {
+        unavailable(&store, count()).await;
+    }
+    let () = redis::cmd("CONFIG").arg(&["SET", "maxclients", "100"]).query(&mut connection).unwrap();
+    wait_until_it_serves(&store).await;
+}
+
+#[tokio::test]
+async fn a_server_whose_memory_is_full_is_unavailable_and_unchanged() {
+    for engine in [Engine::Redis, Engine::Valkey] {
+        let server = Server::start(engine);
+        let store = open(&server).await;
+        store.transact(count()).await.unwrap();
+        let mut connection = server.connect();
+        let () = redis::cmd("CONFIG").arg(&["SET", "maxmemory", "1"]).query(&mut connection).unwrap();
+        unavailable(&store, change_everything()).await;
+        let () = redis::cmd("CONFIG").arg(&["SET", "maxmemory", "0"]).query(&mut connection).unwrap();
+        assert_eq!(connection.keys::<_, Vec<String>>("*").unwrap(), ["tollgate:{acme}:h"]);
+        assert_eq!(counted(&server), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_evicts_is_refused() {
+    for engine in [Engine::Redis, Engine::Valkey] {
+        let server = Server::start_with(engine, &["--maxmemory-policy", "allkeys-lru"]);
+        let refusal = refusal(&server.location(), false).await;
+        assert!(refusal.contains("allkeys-lru") && refusal.contains("noeviction"), "{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_an_append_only_file_is_refused_if_one_is_required() {
+    let server = Server::start(Engine::Redis);
+    let refusal = refusal(&server.location(), true).await;
+    assert!(refusal.contains("appendonly"), "{refusal}");
+    assert!(open(&server).await.durability().contains("no append-only file"));
+    let server = Server::start_with(Engine::Redis, &["--appendonly", "yes"]);
+    let options = StoreOptions { require_aof: true, ..StoreOptions::default() };
+    let store = Store::open(&server.location(), options).await.unwrap();
+    assert!(store.durability().contains("each second"));
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_tell_its_settings_serves_all_the_same() {
+    let server = Server::start_with(Engine::Redis, &["--appendonly", "yes", "--rename-command", "CONFIG", ""]);
+    let store = open(&server).await;
+    assert!(store.durability().contains("does not tell how often"));
+    assert_eq!(store.transact(count()).await.unwrap().outcome, APPLIED);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_or_does_not_answer_is_refused_in_time() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let directory = tempfile::tempdir().unwrap();
+    let missing = format!("redis+unix://{}", directory.path().join("none").display());
+    let begun_ms = Clock::System.monotonic_ms();
+    for url in [missing, format!("redis://user:secret@127.0.0.1:{port}"), format!("rediss://127.0.0.1:{port}")] {
+        let refusal = refusal(&url.parse().unwrap(), false).await;
+        assert!(refusal.contains("cannot be reached") && !refusal.contains("secret"), "{refusal}");
+    }
+    assert!(Clock::System.monotonic_ms() - begun_ms < 15_000);
+}
+
+#[tokio::test]
+async fn a_password_is_sent_and_never_told() {
+    let server = Server::start_on_port(Engine::Redis, &["--requirepass", "right"]);
+    let at = |password| StoreLocation::Redis(format!("redis://:{password}@127.0.0.1:{}", server.port()));
+    let Err(error) = Store::open(&at("wrong-secret"), StoreOptions::default()).await else { panic!("it was opened") };
+    let mut cause: Option<&dyn std::error::Error> = Some(&error);
+    while let Some(error) = cause {
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+        cause = error.source();
+    }
+    let store = Store::open(&at("right"), StoreOptions::default()).await.unwrap();
+    assert_eq!(store.transact(count()).await.unwrap().outcome, APPLIED);
+}
