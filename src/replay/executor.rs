@@ -98,11 +98,11 @@ impl Executor {
         outcome
     }
 
-    /// Ends the runs that some calls of were never made.
+    /// Ends the runs of which some calls were never made.
     pub(super) async fn end_unfinished_runs(&self) {
         for (index, run) in self.runs.iter().enumerate() {
-            if run.calls_left.load(Ordering::Acquire) > 0 {
-                self.end_run(index).await;
+            if run.calls_left.load(Ordering::Acquire) > 0 && !self.end_run(index).await {
+                return;
             }
         }
     }
@@ -156,15 +156,17 @@ impl Executor {
     }
 
     /// A run that never proceeded is not known to the sidecar, so there is nothing to end. An end that fails costs
-    /// nothing either: the run stops being current by its age.
-    async fn end_run(&self, index: usize) {
+    /// nothing either: the run stops being current by its age. Says whether the sidecar could be reached.
+    async fn end_run(&self, index: usize) -> bool {
         let run = &self.runs[index];
         if run.proceeded.load(Ordering::Acquire) {
             let request = EndRunRequest { team_id: team_id(run.team), run_id: self.run_id(index) };
             if let Err(status) = self.sidecar.end_run(request).await {
                 tracing::warn!(run = self.run_id(index), %status, "the run could not be ended");
+                return !retry::is_worth_repeating(&status);
             }
         }
+        true
     }
 
     fn run_id(&self, index: usize) -> String {

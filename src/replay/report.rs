@@ -60,10 +60,23 @@ pub struct TeamReport {
     pub credits: i64,
     /// How many of these current runs used past the limit.
     pub run_completion_credits: i64,
-    /// By how many credits GetUsage grew meanwhile.
-    pub usage_growth: i64,
+    /// By how many credits GetUsage grew meanwhile; absent if it could not be read in the end.
+    pub usage_growth: Option<i64>,
     /// Whether that is the credits that the commits answered.
-    pub books_agree: bool,
+    pub books: Books,
+}
+
+/// How the credits that the commits answered compare with the growth of GetUsage. The greater, the worse.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Books {
+    /// They are the same.
+    #[default]
+    Agree,
+    /// GetUsage could not be read in the end.
+    Unread,
+    /// They are not the same.
+    Differ,
 }
 
 /// How long the calls of one kind took, in microseconds.
@@ -139,20 +152,29 @@ impl Tally {
             End::Failed { proceeded, error, .. } => {
                 team.proceeded += u64::from(proceeded);
                 team.failed += 1;
-                if self.errors.len() < ERRORS_KEPT && !self.errors.contains(&error) {
-                    self.errors.push(error);
-                }
+                self.note(error);
             }
         }
         Ok(())
     }
 
-    /// The report, given by how much each team's books grew.
+    /// Keeps an error, unless it is known or there are enough.
+    pub(super) fn note(&mut self, error: String) {
+        if self.errors.len() < ERRORS_KEPT && !self.errors.contains(&error) {
+            self.errors.push(error);
+        }
+    }
+
+    /// The report, given by how much each team's books grew; teams without a growth come last.
     pub(super) fn close(mut self, summary: Summary, growths: &[i64]) -> Report {
-        let mut total = TeamReport { books_agree: true, ..TeamReport::default() };
-        for (team, growth) in self.teams.iter_mut().zip(growths) {
-            team.usage_growth = *growth;
-            team.books_agree = team.credits == *growth;
+        let mut total = TeamReport { usage_growth: Some(0), ..TeamReport::default() };
+        for (index, team) in self.teams.iter_mut().enumerate() {
+            team.usage_growth = growths.get(index).copied();
+            team.books = match team.usage_growth {
+                None => Books::Unread,
+                Some(growth) if growth == team.credits => Books::Agree,
+                Some(_) => Books::Differ,
+            };
             total.add(team);
         }
         Report {
@@ -180,8 +202,8 @@ impl TeamReport {
         self.late += team.late;
         self.credits += team.credits;
         self.run_completion_credits += team.run_completion_credits;
-        self.usage_growth += team.usage_growth;
-        self.books_agree &= team.books_agree;
+        self.usage_growth = self.usage_growth.zip(team.usage_growth).map(|(sum, growth)| sum + growth);
+        self.books = self.books.max(team.books);
     }
 }
 

@@ -25,9 +25,9 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a call is repeated. Giving up a reserve costs nothing: the model is not called, and the hold runs out.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// How long a commit is repeated. The model was called, so it is given up last; the sidecar would answer it for hours,
-/// but somebody waits for this command to end.
-const COMMIT_PATIENCE: Duration = Duration::from_secs(600);
+/// How long a commit is repeated. The model was called, so an executor would not give it up for hours; but somebody
+/// waits for this command to end.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where a listener is: `host:port`, `http://host:port` or `unix:/path`.
 #[derive(Clone, Debug, PartialEq, Eq)]

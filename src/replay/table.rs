@@ -5,7 +5,7 @@ use std::fmt;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use indicatif::HumanCount;
 
-use super::report::{Latency, Report, TeamReport};
+use super::report::{Books, Latency, Report, TeamReport};
 
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -18,7 +18,7 @@ impl fmt::Display for Report {
         for error in &self.errors {
             writeln!(formatter, "error: {error}")?;
         }
-        if self.total.books_agree {
+        if self.total.books == Books::Agree {
             writeln!(formatter, "The books agree: GetUsage grew by the credits that the commits answered.")?;
         }
         Ok(())
@@ -66,8 +66,13 @@ fn team_row(team: &TeamReport, total: &TeamReport, reasons: &[&String]) -> Vec<C
             row.push(count(value));
         }
     }
-    row.extend([credits(team.credits), credits(team.run_completion_credits), credits(team.usage_growth)]);
-    row.push(Cell::new(if team.books_agree { "agree" } else { "DIFFER" }));
+    row.extend([credits(team.credits), credits(team.run_completion_credits)]);
+    row.push(team.usage_growth.map_or(Cell::new("–"), credits));
+    row.push(Cell::new(match team.books {
+        Books::Agree => "agree",
+        Books::Differ => "DIFFER",
+        Books::Unread => "unread",
+    }));
     row
 }
 
