@@ -34,7 +34,7 @@ use crate::clock::Clock;
 
 const EXIT_INTERRUPTED: i32 = 130;
 
-/// The options of `tollgate replay`.
+/// Replays a trace of real calls over gRPC, as a flow executor would make them.
 #[derive(Args, Clone, Debug)]
 pub struct ReplayArguments {
     /// A trace in CSV, with the columns TIMESTAMP, ContextTokens and GeneratedTokens

@@ -1,7 +1,7 @@
 //! What the sidecar's own books say of the teams: made if absent, read before and after, compared.
 
-use anyhow::{Context as _, anyhow};
-use tonic::Code;
+use anyhow::anyhow;
+use tonic::{Code, Status};
 
 use super::{executor::team_id, sidecar::Sidecar};
 use crate::proto::v1::{Balance, GetTeamRequest, GetUsageRequest, PutTeamRequest, Team};
@@ -50,9 +50,9 @@ async fn get_or_put_team(sidecar: &Sidecar, team_id: String, plan: &str, paid_se
                 ..Team::default()
             };
             let request = PutTeamRequest { team: Some(team) };
-            sidecar.put_team(request).await.with_context(|| format!("cannot make the team {team_id}"))?.team
+            sidecar.put_team(request).await.map_err(cannot(format!("make the team {team_id}")))?.team
         }
-        Err(status) => return Err(status).with_context(|| format!("cannot read the team {team_id}")),
+        Err(status) => return Err(cannot(format!("read the team {team_id}"))(status)),
     };
     found.ok_or_else(|| anyhow!("the sidecar answered without the team {team_id}"))
 }
@@ -63,8 +63,13 @@ async fn balance(
     cycle_start: Option<prost_types::Timestamp>,
 ) -> anyhow::Result<Balance> {
     let request = GetUsageRequest { team_id: team_id.to_owned(), cycle_start, page_size: 1, page_token: String::new() };
-    let answer = sidecar.get_usage(request).await.with_context(|| format!("cannot read the usage of {team_id}"))?;
+    let answer = sidecar.get_usage(request).await.map_err(cannot(format!("read the usage of {team_id}")))?;
     answer.balance.ok_or_else(|| anyhow!("the sidecar answered without the balance of {team_id}"))
+}
+
+/// The error of somebody who was refused this; what else a status carries is for developers.
+fn cannot(task: String) -> impl FnOnce(Status) -> anyhow::Error {
+    move |status| anyhow!("cannot {task}: {:?}: {}", status.code(), status.message())
 }
 
 /// Three disjoint counters make up what was committed.
