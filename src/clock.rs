@@ -32,12 +32,17 @@ impl Clock {
     }
 
     /// Milliseconds since some moment of this process. It never goes back.
-    #[allow(clippy::disallowed_methods, reason = "this is the clock")]
     pub fn monotonic_ms(&self) -> i64 {
+        self.monotonic_ns() / 1_000_000
+    }
+
+    /// Nanoseconds since the same moment, to measure what takes less than a millisecond.
+    #[allow(clippy::disallowed_methods, reason = "this is the clock")]
+    pub fn monotonic_ns(&self) -> i64 {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         match self {
-            Self::System => i64::try_from(START.elapsed().as_millis()).unwrap_or(i64::MAX),
-            Self::Manual(clock) => clock.now_ms(),
+            Self::System => i64::try_from(START.elapsed().as_nanos()).unwrap_or(i64::MAX),
+            Self::Manual(clock) => clock.now_ms().saturating_mul(1_000_000),
         }
     }
 }

@@ -1,0 +1,221 @@
+//! What a flow executor does with one block: reserve, call the model, commit; and end the run after its last block.
+//!
+//! It keeps no totals; what became of a call is its answer.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use tonic::Status;
+
+use super::{retry, sidecar::Sidecar, trace::Call};
+use crate::{
+    clock::Clock,
+    proto::v1::{
+        Basis, CheckAndReserveRequest, CommitRequest, EndRunRequest, Proceed, ReservationState, SuspendReason, Trigger,
+        check_and_reserve_response::Decision,
+    },
+};
+
+const FLOW: &str = "replay";
+const BLOCK: &str = "completion";
+
+/// The hold that a reserve gets without asking for one.
+const DEFAULT_HOLD_MS: u64 = 120_000;
+const LONGEST_HOLD_MS: u64 = 3_600_000;
+
+/// What a hold outlasts the model call by.
+const HOLD_MARGIN_MS: u64 = 60_000;
+
+/// What became of one call.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) team: usize,
+    /// From the first attempt to the answer; absent if there was none.
+    pub(super) reserve_ns: Option<u64>,
+    /// From the first attempt to the answer; absent if there was none.
+    pub(super) commit_ns: Option<u64>,
+    pub(super) end: End,
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// Its credits are charged; `late` after the hold had run out.
+    Committed { credits: i64, basis: Basis, late: bool },
+    /// The block waits.
+    Suspended(SuspendReason),
+    /// There was no answer, or one that this program cannot use.
+    Failed { proceeded: bool, error: String, unreachable: bool },
+}
+
+/// Makes the calls of one replay.
+#[derive(Debug)]
+pub(super) struct Executor {
+    sidecar: Sidecar,
+    clock: Clock,
+    label: String,
+    ms_per_token: u64,
+    runs: Vec<Run>,
+}
+
+#[derive(Debug)]
+struct Run {
+    team: usize,
+    calls_left: AtomicUsize,
+    proceeded: AtomicBool,
+}
+
+impl Executor {
+    /// An executor of these calls. The label makes the ids of this replay unlike those of every other.
+    pub(super) fn new(sidecar: Sidecar, clock: Clock, label: String, ms_per_token: u64, calls: &[Call]) -> Self {
+        let mut runs: Vec<Run> = Vec::new();
+        for call in calls {
+            match runs.get_mut(call.run) {
+                Some(run) => *run.calls_left.get_mut() += 1,
+                // Runs are numbered as they appear, so a new one is always the next.
+                None => runs.push(Run {
+                    team: call.team,
+                    calls_left: AtomicUsize::new(1),
+                    proceeded: AtomicBool::new(false),
+                }),
+            }
+        }
+        Self { sidecar, clock, label, ms_per_token, runs }
+    }
+
+    /// Runs one block. The last one of a run ends the run.
+    pub(super) async fn execute(&self, call: &Call) -> Outcome {
+        let outcome = self.run_block(call).await;
+        let run = &self.runs[call.run];
+        if matches!(outcome.end, End::Committed { .. } | End::Failed { proceeded: true, .. }) {
+            run.proceeded.store(true, Ordering::Release);
+        }
+        if run.calls_left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.end_run(call.run).await;
+        }
+        outcome
+    }
+
+    /// Ends the runs of which some calls were never made.
+    pub(super) async fn end_unfinished_runs(&self) {
+        for (index, run) in self.runs.iter().enumerate() {
+            if run.calls_left.load(Ordering::Acquire) > 0 && !self.end_run(index).await {
+                return;
+            }
+        }
+    }
+
+    async fn run_block(&self, call: &Call) -> Outcome {
+        let mut outcome = Outcome { team: call.team, reserve_ns: None, commit_ns: None, end: failed(false, "") };
+        let wait_ms = u64::from(call.generated_tokens).saturating_mul(self.ms_per_token);
+
+        let began_ns = self.clock.monotonic_ns();
+        let answer = match self.sidecar.check_and_reserve(self.reserve_request(call, wait_ms)).await {
+            Ok(answer) => answer,
+            Err(status) => return Outcome { end: refused(false, "CheckAndReserve", &status), ..outcome },
+        };
+        outcome.reserve_ns = Some(self.elapsed_ns(began_ns));
+        let proceed = match answer.decision {
+            Some(Decision::Proceed(proceed)) => proceed,
+            Some(Decision::Suspend(suspend)) => return Outcome { end: End::Suspended(suspend.reason()), ..outcome },
+            None => return Outcome { end: failed(false, "CheckAndReserve: an answer without a decision"), ..outcome },
+        };
+        if proceed.state() != ReservationState::Open {
+            let state = proceed.state().as_str_name();
+            return Outcome { end: failed(true, &format!("CheckAndReserve: the reservation is {state}")), ..outcome };
+        }
+
+        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+
+        let basis = proceed.basis();
+        let began_ns = self.clock.monotonic_ns();
+        match self.sidecar.commit(commit_request(call, proceed)).await {
+            Ok(answer) => {
+                outcome.commit_ns = Some(self.elapsed_ns(began_ns));
+                Outcome { end: End::Committed { credits: answer.credits, basis, late: answer.late }, ..outcome }
+            }
+            Err(status) => Outcome { end: refused(true, "Commit", &status), ..outcome },
+        }
+    }
+
+    fn reserve_request(&self, call: &Call, wait_ms: u64) -> CheckAndReserveRequest {
+        CheckAndReserveRequest {
+            team_id: team_id(call.team),
+            flow_id: FLOW.to_owned(),
+            run_id: self.run_id(call.run),
+            block_id: BLOCK.to_owned(),
+            reservation_id: format!("{}-{}", self.label, call.row),
+            model: call.model.to_owned(),
+            units: 1,
+            trigger: Trigger::Run.into(),
+            hold_for: hold_for(wait_ms),
+            dry_run: false,
+        }
+    }
+
+    /// A run that never proceeded is not known to the sidecar, so there is nothing to end. An end that fails costs
+    /// nothing either: the run stops being current by its age. Says whether the sidecar could be reached.
+    async fn end_run(&self, index: usize) -> bool {
+        let run = &self.runs[index];
+        if run.proceeded.load(Ordering::Acquire) {
+            let request = EndRunRequest { team_id: team_id(run.team), run_id: self.run_id(index) };
+            if let Err(status) = self.sidecar.end_run(request).await {
+                tracing::warn!(run = self.run_id(index), %status, "the run could not be ended");
+                return !retry::is_worth_repeating(&status);
+            }
+        }
+        true
+    }
+
+    fn run_id(&self, index: usize) -> String {
+        format!("{}-run-{index}", self.label)
+    }
+
+    fn elapsed_ns(&self, began_ns: i64) -> u64 {
+        u64::try_from(self.clock.monotonic_ns() - began_ns).unwrap_or(0)
+    }
+}
+
+/// The id of a team of the replay, counted from 0.
+pub(super) fn team_id(index: usize) -> String {
+    format!("replay-{index}")
+}
+
+fn commit_request(call: &Call, proceed: Proceed) -> CommitRequest {
+    CommitRequest {
+        team_id: team_id(call.team),
+        reservation_id: proceed.reservation_id,
+        grant: proceed.grant,
+        units: None,
+        model: None,
+    }
+}
+
+/// Asks for a longer hold only where the model call may outlast the usual one.
+fn hold_for(wait_ms: u64) -> Option<prost_types::Duration> {
+    let hold_ms = wait_ms.saturating_add(HOLD_MARGIN_MS).min(LONGEST_HOLD_MS);
+    let seconds = i64::try_from(hold_ms.div_ceil(1_000)).ok()?;
+    (hold_ms > DEFAULT_HOLD_MS).then_some(prost_types::Duration { seconds, nanos: 0 })
+}
+
+fn failed(proceeded: bool, error: &str) -> End {
+    End::Failed { proceeded, error: error.to_owned(), unreachable: false }
+}
+
+fn refused(proceeded: bool, rpc: &str, status: &Status) -> End {
+    let error = format!("{rpc}: {:?}: {}", status.code(), status.message());
+    End::Failed { proceeded, error, unreachable: retry::is_worth_repeating(status) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hold_outlasts_the_model_call() {
+        let seconds = [0, 60_000, 60_001, 500_000, u64::MAX].map(|wait| hold_for(wait).map(|hold| hold.seconds));
+        assert_eq!(seconds, [None, None, Some(121), Some(560), Some(3_600)]);
+    }
+}

@@ -1,0 +1,123 @@
+//! The sidecar as a client sees it: its two listeners, a deadline on every attempt, and the retry rule.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use anyhow::Context as _;
+use tonic::{
+    Request, Status,
+    transport::{Channel, Endpoint},
+};
+
+use super::retry::until_answered;
+use crate::{
+    clock::Clock,
+    proto::v1::{
+        CheckAndReserveRequest, CheckAndReserveResponse, CommitRequest, CommitResponse, EndRunRequest, EndRunResponse,
+        GetTeamRequest, GetTeamResponse, GetUsageRequest, GetUsageResponse, PutTeamRequest, PutTeamResponse,
+        account_service_client::AccountServiceClient, quota_service_client::QuotaServiceClient,
+        usage_service_client::UsageServiceClient,
+    },
+};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a call is repeated. Giving up a reserve costs nothing: the model is not called, and the hold runs out.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long a commit is repeated. The model was called, so an executor would not give it up for hours; but somebody
+/// waits for this command to end.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(120);
+
+/// Where a listener is: `host:port`, `http://host:port` or `unix:/path`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address(String);
+
+impl FromStr for Address {
+    type Err = anyhow::Error;
+
+    fn from_str(address: &str) -> anyhow::Result<Self> {
+        let uri = match address {
+            plain if plain.starts_with("unix:") || plain.starts_with("http://") => plain.to_owned(),
+            plain if plain.contains("://") => anyhow::bail!("expected host:port, http://host:port or unix:/path"),
+            plain => format!("http://{plain}"),
+        };
+        Endpoint::from_shared(uri.clone()).context("expected host:port, http://host:port or unix:/path")?;
+        Ok(Self(uri))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.0.trim_start_matches("http://"))
+    }
+}
+
+/// A connection to both listeners; clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Sidecar {
+    quota: QuotaServiceClient<Channel>,
+    accounts: AccountServiceClient<Channel>,
+    usage: UsageServiceClient<Channel>,
+    clock: Clock,
+}
+
+/// One rpc: a fresh message and deadline for every attempt, repeated by the retry rule.
+macro_rules! rpc {
+    ($(#[$doc:meta])* $client:ident.$name:ident($request:ty) -> $answer:ty, $patience:expr) => {
+        $(#[$doc])*
+        pub(super) async fn $name(&self, request: $request) -> Result<$answer, Status> {
+            until_answered(&self.clock, $patience, || {
+                let mut client = self.$client.clone();
+                let mut attempt = Request::new(request.clone());
+                attempt.set_timeout(ATTEMPT_TIMEOUT);
+                async move { client.$name(attempt).await }
+            })
+            .await
+        }
+    };
+}
+
+impl Sidecar {
+    /// Connects to the data and the admin listener.
+    pub(super) async fn connect(data: &Address, admin: &Address, clock: Clock) -> anyhow::Result<Self> {
+        let data = connect(data, "data listener", "--addr").await?;
+        let admin = connect(admin, "admin listener", "--admin").await?;
+        Ok(Self {
+            quota: QuotaServiceClient::new(data),
+            accounts: AccountServiceClient::new(admin.clone()),
+            usage: UsageServiceClient::new(admin),
+            clock,
+        })
+    }
+
+    rpc!(quota.check_and_reserve(CheckAndReserveRequest) -> CheckAndReserveResponse, PATIENCE);
+    rpc!(quota.commit(CommitRequest) -> CommitResponse, COMMIT_PATIENCE);
+    rpc!(quota.end_run(EndRunRequest) -> EndRunResponse, PATIENCE);
+    rpc!(accounts.get_team(GetTeamRequest) -> GetTeamResponse, PATIENCE);
+    rpc!(accounts.put_team(PutTeamRequest) -> PutTeamResponse, PATIENCE);
+    rpc!(usage.get_usage(GetUsageRequest) -> GetUsageResponse, PATIENCE);
+}
+
+async fn connect(address: &Address, listener: &str, option: &str) -> anyhow::Result<Channel> {
+    Endpoint::from_shared(address.0.clone())?.connect_timeout(CONNECT_TIMEOUT).connect().await.with_context(|| {
+        format!(
+            "no sidecar answers at {address} ({listener}); start one with `tollgate serve`, or say where with {option}"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_is_a_host_and_port_or_a_socket() {
+        for address in ["127.0.0.1:50051", "http://127.0.0.1:50051", "[::1]:50051", "localhost:1", "unix:/run/t.sock"] {
+            address.parse::<Address>().unwrap();
+        }
+        for address in ["https://example.com", "redis://127.0.0.1", "not an address"] {
+            address.parse::<Address>().unwrap_err();
+        }
+    }
+}
