@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where what it relies on fails")]
 
 mod suite {
+    mod properties;
+    mod replay;
     mod stores;
     mod support;
 }

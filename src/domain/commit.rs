@@ -29,6 +29,7 @@ pub fn commit(
     if reservation.state == State::Open {
         let in_time = if charged.late { not_before } else { before };
         step.transaction.require(in_time(reservation.expires_at_ms));
+        step.transaction.require(before(reservation.expires_at_ms + policy.unsettled_retention_ms));
     }
     let held = if reservation.state == State::Open { terms.credits } else { 0 };
     let covered = if charged.late { 0 } else { held.min(charged.credits) };

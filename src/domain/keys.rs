@@ -1,4 +1,4 @@
-//! The names of a team's records. Ids stand in them as they are: their alphabet lacks `|`, and every prefix ends in `:`
+//! The names of a team's records. Ids stand in them as they are: their alphabet lacks `|` and `,`, and every prefix ends in `:`
 //! or is a whole name. A cycle is named by the day it starts: no two cycles of a team start on the same day.
 
 use super::{billing_cycle::day_name, id::Id, usage::UsageKey};

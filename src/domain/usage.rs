@@ -3,6 +3,9 @@
 use super::{Damaged, billing_cycle::day_name, id::Id, keys, reservation::Trigger};
 use crate::transaction::{Fields, Read, Transaction, Write};
 
+/// Sorts before every character of an id, so that the order of names is the order of their parts.
+const SEPARATOR: char = ',';
+
 /// What a usage row counts together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UsageKey {
@@ -35,12 +38,12 @@ impl UsageKey {
 
     /// Its name among the cycle's rows: they are ordered by day, then flow, model and trigger.
     pub fn member(&self) -> String {
-        format!("{}|{}|{}|{}", self.day, self.flow, self.model, self.trigger.name())
+        format!("{}{SEPARATOR}{}{SEPARATOR}{}{SEPARATOR}{}", self.day, self.flow, self.model, self.trigger.name())
     }
 
     /// Reads a name.
     pub fn from_member(member: &str) -> Result<Self, Damaged> {
-        let mut fields = member.split('|');
+        let mut fields = member.split(SEPARATOR);
         let mut key = || {
             Some(Self {
                 day: fields.next()?.to_owned(),

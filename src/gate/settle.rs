@@ -99,9 +99,11 @@ impl Gate {
         let mut subject = self.subject(&call).await?;
         loop {
             let reservation = &subject.reservation;
-            let standing = reservation.clone().at(self.store_time.now_ms()).state;
+            let now_ms = self.store_time.now_ms();
+            let standing = reservation.clone().at(now_ms).state;
             let late = standing == State::Expired;
-            let charge = matches!(standing, State::Open | State::Expired);
+            let forgotten = reservation.is_forgotten(now_ms, &self.policy);
+            let charge = matches!(standing, State::Open | State::Expired) && !forgotten;
             let step = if charge {
                 let charged = charged(reservation, &actual, &catalogue, late)?;
                 let account = subject.account.as_ref();
@@ -163,7 +165,14 @@ impl Gate {
         };
         let known = self.cache.believed(team, self.clock.monotonic_ms()).and_then(|believed| believed.account);
         let account = known.filter(|account| account.cycle == reservation.terms.cycle);
-        Ok(Subject { team, id, reservation, account, rounds: Rounds::default(), expiry_rounds: ExpiryRounds::default() })
+        Ok(Subject {
+            team,
+            id,
+            reservation,
+            account,
+            rounds: Rounds::default(),
+            expiry_rounds: ExpiryRounds::default(),
+        })
     }
 
     /// Sends one step. A step without options only looks: it is done if the reservation is as believed.

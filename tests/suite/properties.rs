@@ -8,8 +8,6 @@ mod model;
 mod operation;
 mod runner;
 
-use std::sync::Arc;
-
 use proptest::{
     collection::vec,
     test_runner::{Config, FileFailurePersistence, TestRunner},
@@ -19,7 +17,7 @@ use tollgate::{
     store::{Store, StoreLocation, StoreOptions},
 };
 
-use crate::support::servers::Server;
+use super::support::servers::{Engine, Server};
 use operation::{Operation, operation};
 use runner::Runner;
 
@@ -68,9 +66,9 @@ fn any_sequence_of_operations_on_the_embedded_store_ends_as_the_rules_say() {
 
 #[test]
 fn any_sequence_of_operations_on_redis_ends_as_the_rules_say() {
-    let server = Arc::new(Server::redis());
+    let server = Server::start(Engine::Redis);
     agree(60, move |operations| {
-        server.flush();
-        on_runtime(compare(StoreLocation::Redis(server.url()), operations))
+        redis::cmd("FLUSHALL").exec(&mut server.connect()).unwrap();
+        on_runtime(compare(server.location(), operations))
     });
 }

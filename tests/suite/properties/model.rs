@@ -213,7 +213,9 @@ impl Model {
         let credits = self.price(call.model, self.plan, call.units);
         let suspended = self.covering(credits, None).err();
         let mut run = None;
-        if !call.test && let Some(known) = self.runs.get(&call.run) {
+        if !call.test
+            && let Some(known) = self.runs.get(&call.run)
+        {
             if known.flow != call.flow {
                 return (Answer::Error("run reused"), suspended.filter(|_| !self.paid_seat));
             }

@@ -215,7 +215,11 @@ impl Runner {
         if (actual == expected) && account.cycle == self.model.cycle() {
             Ok(())
         } else {
-            Err(format!("  rules: {expected:?} in {:?}\n  gate:  {actual:?} in {:?}", self.model.cycle(), account.cycle))
+            Err(format!(
+                "  rules: {expected:?} in {:?}\n  gate:  {actual:?} in {:?}",
+                self.model.cycle(),
+                account.cycle
+            ))
         }
     }
 
