@@ -34,7 +34,7 @@ const LOG_VARIABLES: [&str; 2] = ["TOLLGATE_LOG", "RUST_LOG"];
 ///
 /// Without a command it serves, with the same options as `tollgate serve`. The environment variable TOLLGATE_LOG (or
 /// RUST_LOG) says what is logged, for example `debug` or `tollgate=debug,info`.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 struct CommandLine {
     #[command(subcommand)]
@@ -43,7 +43,7 @@ struct CommandLine {
     serve: ServeArguments,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 enum Command {
     /// Answers executors, billing and operators over gRPC until it is told to stop.
     Serve(ServeArguments),
@@ -117,4 +117,24 @@ fn start_log() -> Result<(), Failure> {
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn serving_is_what_happens_without_a_command_and_takes_the_same_options() {
+        let bare = CommandLine::try_parse_from(["tollgate", "--store=memory"]);
+        assert!(bare.is_ok_and(|line| line.command.is_none()));
+        let named = CommandLine::try_parse_from(["tollgate", "serve", "--store=memory"]);
+        assert!(named.is_ok_and(|line| matches!(line.command, Some(Command::Serve(_)))));
+    }
 }

@@ -17,7 +17,7 @@ use crate::{
 const MAX_CREDITS: i64 = 1_000_000_000_000;
 
 /// Options of `tollgate serve`.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Args)]
 pub(super) struct ServeArguments {
     /// Where executors reach QuotaService: host:port, or unix:/path/of/socket.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
@@ -135,6 +135,8 @@ fn not_started(error: &StartError) -> Failure {
         StartError::Store(_) | StartError::Gate(_) => EXIT_UNAVAILABLE,
         StartError::Reflection(_) => EXIT_SOFTWARE,
     };
+    // The sentence is for whoever started it; what the system said to that is there for whoever wants to know more.
+    tracing::debug!(?error, "not started");
     Failure::new(code, error)
 }
 
@@ -173,7 +175,7 @@ mod tests {
 
     use super::*;
 
-    #[derive(Debug, clap::Parser)]
+    #[derive(clap::Parser)]
     struct Line {
         #[command(flatten)]
         serve: ServeArguments,

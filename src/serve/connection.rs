@@ -113,3 +113,18 @@ impl AsyncWrite for Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_audit_stream_names_the_process_behind_a_socket() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let connection = Connection::unix(ours, &CancellationToken::new());
+        let uid = std::fs::metadata("/proc/self").unwrap().uid();
+        assert_eq!(connection.connect_info().as_str(), format!("unix:pid={},uid={uid}", std::process::id()));
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::{task::JoinSet, time::timeout};
 use tonic_health::ServingStatus;
 
 use super::Sidecar;
@@ -34,10 +34,10 @@ impl Sidecar {
         self.accepting.cancel();
         self.end_watches().await;
         self.background.cancel();
-        if timeout(CALLS, self.finished()).await.is_err() {
+        if timeout(CALLS, ended(&mut self.servers)).await.is_err() {
             tracing::warn!("some calls are still not answered; their connections are cut");
             self.everything.disarm().cancel();
-            if timeout(CUT, async { while self.servers.join_next().await.is_some() {} }).await.is_err() {
+            if timeout(CUT, ended(&mut self.servers)).await.is_err() {
                 tracing::warn!("some connections did not end");
             }
         }
@@ -49,11 +49,6 @@ impl Sidecar {
         }
     }
 
-    /// Waits for the listeners and for what is done in the background.
-    async fn finished(&mut self) {
-        while self.servers.join_next().await.is_some() {}
-    }
-
     /// A client that watches the health gets its last news, and the end: it would hold its connection open for ever.
     async fn end_watches(&mut self) {
         for (reporter, services) in &mut self.health {
@@ -62,4 +57,9 @@ impl Sidecar {
             }
         }
     }
+}
+
+/// Waits until none of these is left.
+async fn ended(tasks: &mut JoinSet<()>) {
+    while tasks.join_next().await.is_some() {}
 }

@@ -85,10 +85,11 @@ impl Listening {
 }
 
 fn everywhere(services: &[&str], health: HealthServer<impl Health>) -> Result<RoutesBuilder, Error> {
-    // A client that speaks one version of reflection may ask it about the other.
+    // A client that speaks one version of reflection may ask it about the other, and about the details of errors.
     let reflection = || {
         let builder = Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(v1alpha::FILE_DESCRIPTOR_SET);
@@ -97,4 +98,83 @@ fn everywhere(services: &[&str], health: HealthServer<impl Health>) -> Result<Ro
     let mut routes = RoutesBuilder::default();
     routes.add_service(health).add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
     Ok(routes)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+    use tokio_stream::StreamExt as _;
+    use tonic::transport::{Channel, Endpoint};
+    use tonic_health::server::health_reporter;
+    use tonic_reflection::pb::v1::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    };
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    struct Server {
+        accepting: CancellationToken,
+        everything: CancellationToken,
+        serving: tokio::task::JoinHandle<()>,
+        address: String,
+    }
+
+    /// A server of the services that are everywhere, on a free port.
+    async fn serve() -> Server {
+        let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.address().to_string();
+        let everything = CancellationToken::new();
+        let accepting = everything.child_token();
+        let listening = Listening { accepting: accepting.clone(), everything: everything.clone() };
+        let (_, health) = health_reporter();
+        let routes = everywhere(ON_DATA, health).unwrap().routes();
+        let serving = tokio::spawn(listening.serve(routes, listener));
+        Server { accepting, everything, serving, address }
+    }
+
+    async fn reflection(server: &Server) -> ServerReflectionClient<Channel> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
+        ServerReflectionClient::new(endpoint.connect().await.unwrap())
+    }
+
+    fn list_services() -> ServerReflectionRequest {
+        let message_request = Some(MessageRequest::ListServices(String::new()));
+        ServerReflectionRequest { host: String::new(), message_request }
+    }
+
+    #[tokio::test]
+    async fn reflection_lists_what_the_listener_has_and_nothing_else() {
+        let server = serve().await;
+        let mut client = reflection(&server).await;
+        let requests = tokio_stream::once(list_services());
+        let mut answers = client.server_reflection_info(requests).await.unwrap().into_inner();
+        let answer = answers.next().await.unwrap().unwrap();
+        let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else { panic!("{answer:?}") };
+        let names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
+        let mut expected = vec!["tollgate.v1.QuotaService"];
+        expected.extend(EVERYWHERE);
+        assert_eq!(names, expected);
+        server.everything.cancel();
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_a_client_holds_open_is_cut_when_everything_ends() {
+        let mut server = serve().await;
+        let mut client = reflection(&server).await;
+        let requests = tokio_stream::once(list_services()).chain(tokio_stream::pending());
+        let mut answers = client.server_reflection_info(requests).await.unwrap().into_inner();
+        answers.next().await.unwrap().unwrap();
+
+        server.accepting.cancel();
+        let refused = async { while TcpStream::connect(&server.address).await.is_ok() {} };
+        tokio::time::timeout(PATIENCE, refused).await.unwrap();
+        assert!(!server.serving.is_finished(), "the open stream is waited for");
+
+        server.everything.cancel();
+        tokio::time::timeout(PATIENCE, &mut server.serving).await.unwrap().unwrap();
+        assert!(answers.next().await.is_none_or(|answer| answer.is_err()));
+    }
 }

@@ -88,7 +88,8 @@ fn kind(location: &StoreLocation) -> String {
 /// A call as one types it into a shell. The contents of `request` have no quote that a shell would see.
 fn grpcurl(address: &ListenAddress, method: &str, request: &str) -> String {
     let (socket, target) = match address.as_seen_from_here() {
-        ListenAddress::Unix(path) => ("-unix ", path.display().to_string()),
+        // Left to itself, grpcurl names the socket's path as the authority, which HTTP/2 does not allow.
+        ListenAddress::Unix(path) => ("-unix -authority localhost ", path.display().to_string()),
         address @ ListenAddress::Tcp { .. } => ("", address.to_string()),
     };
     format!("  grpcurl -plaintext {socket}-d '{request}' {target} tollgate.v1.{method}")
@@ -116,7 +117,7 @@ mod tests {
         assert_eq!(lines.matches("grpcurl").count(), 3, "{lines}");
         assert!(lines.contains("memory (nothing survives this process)"), "{lines}");
         assert!(lines.contains("127.0.0.1:50051 tollgate.v1.QuotaService/Commit"), "{lines}");
-        assert!(lines.contains("-plaintext -unix -d"), "{lines}");
+        assert!(lines.contains("-plaintext -unix -authority localhost -d"), "{lines}");
         assert!(lines.contains("/run/admin.sock tollgate.v1.UsageService/GetUsage"), "{lines}");
     }
 

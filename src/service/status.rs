@@ -132,7 +132,7 @@ mod tests {
     use super::*;
     use crate::domain::{Damaged, terms_change::OveragesUnavailable};
 
-    /// Every case that needs no store: the contract's table of errors.
+    /// The contract's table of errors.
     fn table() -> Vec<(GateError, Code, &'static str)> {
         let unknown_model = GateError::UnknownModel { model: "m".into(), rate_card: "c".into() };
         let short = GateError::NoticeTooShort { notice: "PT168H".into(), earliest: "2025-01-22T00:00:00Z".into() };
@@ -153,6 +153,7 @@ mod tests {
             (short, Code::FailedPrecondition, "NOTICE_TOO_SHORT"),
             (GateError::Draining, Code::Unavailable, "DRAINING"),
             (GateError::Unverified, Code::Unavailable, "STORE_UNAVAILABLE"),
+            (StoreError::Overloaded.into(), Code::ResourceExhausted, "OVERLOADED"),
             (damaged.into(), Code::Internal, "STORE_FAULT"),
         ]
     }
@@ -175,7 +176,8 @@ mod tests {
             let details = status.get_error_details();
             assert_eq!(details.bad_request().is_some(), code == Code::InvalidArgument, "{reason}");
             assert_eq!(details.precondition_failure().is_some(), code == Code::FailedPrecondition, "{reason}");
-            assert_eq!(details.retry_info().is_some(), code == Code::Unavailable, "{reason}");
+            let passes = matches!(code, Code::Unavailable | Code::ResourceExhausted);
+            assert_eq!(details.retry_info().is_some(), passes, "{reason}");
         }
     }
 
