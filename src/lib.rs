@@ -1,10 +1,13 @@
 //! Tollgate: a quota-enforcement sidecar. docs/architecture.md is the map of this tree.
 
 pub mod cache;
+pub mod cli;
 pub mod clock;
 pub mod domain;
 pub mod gate;
 pub mod proto;
 pub mod replay;
+pub mod serve;
+pub mod service;
 pub mod store;
 pub mod transaction;

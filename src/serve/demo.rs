@@ -1,0 +1,50 @@
+//! Three teams to try, for a store of this process that has none.
+
+use crate::{
+    domain::{id::Id, plan::Plan, terms_change::TeamSettings},
+    gate::{Gate, GateError, calls::Page},
+    store::StoreLocation,
+};
+
+/// Who made the demo teams, for the audit stream.
+const CALLER: &str = "tollgate serve, demo";
+
+/// The demo teams: their ids, plans, and whether a seat is paid for.
+pub(super) const TEAMS: [(&str, Plan, bool); 3] =
+    [("demo-free", Plan::Free, false), ("demo-basic", Plan::Basic, true), ("demo-pro", Plan::Professional, true)];
+
+/// Which teams there are to try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Teams {
+    /// The store had none, and the demo teams were made.
+    Demo,
+    /// The store has some; this is one of them.
+    Existing(Id),
+    /// The store has none.
+    None,
+}
+
+/// Whether a store is one that somebody tries the sidecar with: no other process uses it.
+pub(super) fn suits(store: &StoreLocation) -> bool {
+    matches!(store, StoreLocation::Memory | StoreLocation::Embedded(_))
+}
+
+/// Which teams the store has.
+pub(super) async fn look(gate: &Gate) -> Result<Teams, GateError> {
+    let first = gate.teams(&Page { size: 1, token: String::new() }).await?;
+    Ok(first.items.into_iter().next().map_or(Teams::None, |(team, _)| Teams::Existing(team)))
+}
+
+/// Makes the demo teams if the store has none.
+pub(super) async fn make_teams_if_none(gate: &Gate) -> Result<Teams, GateError> {
+    let teams = look(gate).await?;
+    if teams != Teams::None {
+        return Ok(teams);
+    }
+    for (team, plan, paid_seat) in TEAMS {
+        let team = Id::parse(team).map_err(|problem| GateError::invalid("team.team_id", problem.to_string()))?;
+        let settings = TeamSettings { plan, paid_seat, anchor_day: 1, included_override: None };
+        gate.put_team(&team, &settings, CALLER).await?;
+    }
+    Ok(Teams::Demo)
+}

@@ -1,0 +1,53 @@
+//! Why a sidecar did not start: sentences for whoever started it.
+
+use std::io;
+
+use thiserror::Error;
+
+use super::ListenAddress;
+use crate::{gate::GateError, store::OpenError};
+
+/// Why a sidecar did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The store cannot be opened, or is not fit to keep credits.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The store is open, but gave no catalogue or no teams.
+    #[error("the store is open, but does not answer as it should: {0}")]
+    Gate(#[from] GateError),
+    /// The compiled contract cannot be described to clients.
+    #[error("the description of the services is damaged: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// Why an address cannot be listened on.
+#[derive(Debug, Error)]
+pub enum ListenError {
+    /// Something else listens there.
+    #[error("something listens on {0} already; stop it, or choose another address")]
+    Taken(ListenAddress),
+    /// There is something at the path of a socket that is none.
+    #[error("{0} is there already and is not a socket; choose another path")]
+    NotASocket(ListenAddress),
+    /// The system refuses.
+    #[error("cannot listen on {address}: {source}")]
+    Refused {
+        /// Where.
+        address: ListenAddress,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl ListenError {
+    pub(super) fn refused(address: &ListenAddress, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::Taken(address.clone()),
+            _ => Self::Refused { address: address.clone(), source },
+        }
+    }
+}

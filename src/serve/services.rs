@@ -1,0 +1,180 @@
+//! Which services are on which listener.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    server::NamedService,
+    service::{Routes, RoutesBuilder},
+    transport::Server,
+};
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_reflection::{
+    pb::{v1, v1alpha},
+    server::{Builder, Error},
+};
+
+use super::listener::Listener;
+use crate::{
+    gate::Gate,
+    proto::{
+        DESCRIPTORS,
+        v1::{
+            account_service_server::AccountServiceServer, quota_service_server::QuotaServiceServer,
+            usage_service_server::UsageServiceServer,
+        },
+    },
+    service::{self, AccountApi, QuotaApi, UsageApi},
+};
+
+/// The services of the data listener whose health is told.
+pub(super) const ON_DATA: &[&str] = &[<QuotaServiceServer<QuotaApi> as NamedService>::NAME];
+
+/// The services of the admin listener whose health is told.
+pub(super) const ON_ADMIN: &[&str] =
+    &[<AccountServiceServer<AccountApi> as NamedService>::NAME, <UsageServiceServer<UsageApi> as NamedService>::NAME];
+
+/// What every listener has besides.
+const EVERYWHERE: [&str; 3] =
+    ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
+
+/// A silent connection is asked this often whether its client is still there.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// How many calls one connection may have in flight.
+const MAX_CONCURRENT_CALLS: u32 = 1_024;
+
+/// The services of the data listener.
+pub(super) fn data(gate: &Arc<Gate>, health: HealthServer<impl Health>) -> Result<Routes, Error> {
+    let mut routes = everywhere(ON_DATA, health)?;
+    routes.add_service(service::quota(Arc::clone(gate)));
+    Ok(routes.routes())
+}
+
+/// The services of the admin listener.
+pub(super) fn admin(gate: &Arc<Gate>, health: HealthServer<impl Health>) -> Result<Routes, Error> {
+    let mut routes = everywhere(ON_ADMIN, health)?;
+    routes.add_service(service::account(Arc::clone(gate))).add_service(service::usage(Arc::clone(gate)));
+    Ok(routes.routes())
+}
+
+/// How a listener is served, and what ends it.
+pub(super) struct Listening {
+    /// Ends accepting; calls in flight finish.
+    pub(super) accepting: CancellationToken,
+    /// Ends every connection.
+    pub(super) everything: CancellationToken,
+}
+
+impl Listening {
+    /// Serves until accepting ends and the last call is answered.
+    pub(super) fn serve(&self, routes: Routes, listener: Listener) -> impl Future<Output = ()> + Send + 'static {
+        let address = listener.address().clone();
+        let stop = self.accepting.clone().cancelled_owned();
+        let connections = listener.connections(self.everything.clone());
+        let server = Server::builder()
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .max_concurrent_streams(MAX_CONCURRENT_CALLS)
+            .add_routes(routes);
+        async move {
+            if let Err(error) = server.serve_with_incoming_shutdown(connections, stop).await {
+                tracing::error!(%error, %address, "a listener failed");
+            }
+        }
+    }
+}
+
+fn everywhere(services: &[&str], health: HealthServer<impl Health>) -> Result<RoutesBuilder, Error> {
+    // A client that speaks one version of reflection may ask it about the other, and about the details of errors.
+    let reflection = || {
+        let builder = Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(v1alpha::FILE_DESCRIPTOR_SET);
+        services.iter().chain(&EVERYWHERE).fold(builder, |builder, service| builder.with_service_name(*service))
+    };
+    let mut routes = RoutesBuilder::default();
+    routes.add_service(health).add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
+    Ok(routes)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+    use tokio_stream::StreamExt as _;
+    use tonic::transport::{Channel, Endpoint};
+    use tonic_health::server::health_reporter;
+    use tonic_reflection::pb::v1::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    };
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    struct Server {
+        accepting: CancellationToken,
+        everything: CancellationToken,
+        serving: tokio::task::JoinHandle<()>,
+        address: String,
+    }
+
+    /// A server of the services that are everywhere, on a free port.
+    async fn serve() -> Server {
+        let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.address().to_string();
+        let everything = CancellationToken::new();
+        let accepting = everything.child_token();
+        let listening = Listening { accepting: accepting.clone(), everything: everything.clone() };
+        let (_, health) = health_reporter();
+        let routes = everywhere(ON_DATA, health).unwrap().routes();
+        let serving = tokio::spawn(listening.serve(routes, listener));
+        Server { accepting, everything, serving, address }
+    }
+
+    async fn reflection(server: &Server) -> ServerReflectionClient<Channel> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
+        ServerReflectionClient::new(endpoint.connect().await.unwrap())
+    }
+
+    fn list_services() -> ServerReflectionRequest {
+        let message_request = Some(MessageRequest::ListServices(String::new()));
+        ServerReflectionRequest { host: String::new(), message_request }
+    }
+
+    #[tokio::test]
+    async fn reflection_lists_what_the_listener_has_and_nothing_else() {
+        let server = serve().await;
+        let mut client = reflection(&server).await;
+        let requests = tokio_stream::once(list_services());
+        let mut answers = client.server_reflection_info(requests).await.unwrap().into_inner();
+        let answer = answers.next().await.unwrap().unwrap();
+        let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else { panic!("{answer:?}") };
+        let names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
+        let mut expected = vec!["tollgate.v1.QuotaService"];
+        expected.extend(EVERYWHERE);
+        assert_eq!(names, expected);
+        server.everything.cancel();
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_a_client_holds_open_is_cut_when_everything_ends() {
+        let mut server = serve().await;
+        let mut client = reflection(&server).await;
+        let requests = tokio_stream::once(list_services()).chain(tokio_stream::pending());
+        let mut answers = client.server_reflection_info(requests).await.unwrap().into_inner();
+        answers.next().await.unwrap().unwrap();
+
+        server.accepting.cancel();
+        let refused = async { while TcpStream::connect(&server.address).await.is_ok() {} };
+        tokio::time::timeout(PATIENCE, refused).await.unwrap();
+        assert!(!server.serving.is_finished(), "the open stream is waited for");
+
+        server.everything.cancel();
+        tokio::time::timeout(PATIENCE, &mut server.serving).await.unwrap().unwrap();
+        assert!(answers.next().await.is_none_or(|answer| answer.is_err()));
+    }
+}

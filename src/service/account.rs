@@ -1,0 +1,89 @@
+//! AccountService: what billing and operators set.
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+
+use super::{Caller, decode, encode};
+use crate::{
+    gate::Gate,
+    proto::v1::{
+        GetRateCardRequest, GetRateCardResponse, GetTeamRequest, GetTeamResponse, ListRateCardsRequest,
+        ListRateCardsResponse, ListTeamsRequest, ListTeamsResponse, PutRateCardRequest, PutRateCardResponse,
+        PutTeamRequest, PutTeamResponse, SetOveragesRequest, SetOveragesResponse,
+        account_service_server::AccountService,
+    },
+};
+
+/// AccountService over a gate.
+#[derive(Clone)]
+pub struct AccountApi {
+    gate: Arc<Gate>,
+}
+
+impl AccountApi {
+    pub(super) fn new(gate: Arc<Gate>) -> Self {
+        Self { gate }
+    }
+}
+
+#[tonic::async_trait]
+impl AccountService for AccountApi {
+    async fn put_team(&self, request: Request<PutTeamRequest>) -> Result<Response<PutTeamResponse>, Status> {
+        let caller = Caller::of(&request);
+        let (team, settings) = decode::put_team(request.into_inner())?;
+        let terms = self.gate.put_team(&team, &settings, caller.as_str()).await?;
+        Ok(Response::new(PutTeamResponse { team: Some(encode::team(&team, &terms)) }))
+    }
+
+    async fn get_team(&self, request: Request<GetTeamRequest>) -> Result<Response<GetTeamResponse>, Status> {
+        let team = decode::get_team(&request.into_inner())?;
+        let terms = self.gate.team(&team).await?;
+        Ok(Response::new(GetTeamResponse { team: Some(encode::team(&team, &terms)) }))
+    }
+
+    async fn list_teams(&self, request: Request<ListTeamsRequest>) -> Result<Response<ListTeamsResponse>, Status> {
+        let request = request.into_inner();
+        let teams = self.gate.teams(&decode::page(request.page_size, request.page_token)).await?;
+        Ok(Response::new(encode::teams(teams)))
+    }
+
+    async fn set_overages(
+        &self,
+        request: Request<SetOveragesRequest>,
+    ) -> Result<Response<SetOveragesResponse>, Status> {
+        let caller = Caller::of(&request);
+        let request = request.into_inner();
+        let team = decode::set_overages(&request)?;
+        let terms = self.gate.set_overages(&team, request.enabled, request.cap_blocks, caller.as_str()).await?;
+        Ok(Response::new(SetOveragesResponse { team: Some(encode::team(&team, &terms)) }))
+    }
+
+    async fn put_rate_card(
+        &self,
+        request: Request<PutRateCardRequest>,
+    ) -> Result<Response<PutRateCardResponse>, Status> {
+        let caller = Caller::of(&request);
+        let card = decode::put_rate_card(request.into_inner())?;
+        let card = self.gate.put_rate_card(card, caller.as_str()).await?;
+        Ok(Response::new(PutRateCardResponse { rate_card: Some(encode::rate_card(card)) }))
+    }
+
+    async fn get_rate_card(
+        &self,
+        request: Request<GetRateCardRequest>,
+    ) -> Result<Response<GetRateCardResponse>, Status> {
+        let at_ms = decode::get_rate_card(request.into_inner())?;
+        let card = self.gate.rate_card(at_ms).await?;
+        Ok(Response::new(GetRateCardResponse { rate_card: Some(encode::rate_card(card)) }))
+    }
+
+    async fn list_rate_cards(
+        &self,
+        request: Request<ListRateCardsRequest>,
+    ) -> Result<Response<ListRateCardsResponse>, Status> {
+        let request = request.into_inner();
+        let cards = self.gate.rate_cards(&decode::page(request.page_size, request.page_token)).await?;
+        Ok(Response::new(encode::rate_cards(cards)))
+    }
+}
