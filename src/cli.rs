@@ -92,9 +92,9 @@ fn run() -> Result<ExitCode, Failure> {
     let outcome = match command_line.command {
         None => runtime.block_on(serve::run(command_line.serve)),
         Some(Command::Serve(arguments)) => runtime.block_on(serve::run(arguments)),
-        Some(Command::Replay(arguments)) => runtime
-            .block_on(replay::run(arguments))
-            .map_err(|error| Failure::new(EXIT_FAILURE, format!("{error:#}"))),
+        Some(Command::Replay(arguments)) => {
+            runtime.block_on(replay::run(arguments)).map_err(|error| Failure::new(EXIT_FAILURE, format!("{error:#}")))
+        }
     };
     // What is still running was given its time; waiting for it could be waiting for ever.
     runtime.shutdown_background();

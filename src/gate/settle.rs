@@ -19,12 +19,10 @@ use crate::domain::{
     settlement::{Settlement, SettlementVerdict, look},
 };
 
-/// What one round of a change came to.
-enum Round {
-    /// It is done: the reservation and its account as they are now.
-    Done(Reservation, Balance),
-    /// It was not as believed.
-    Stale,
+/// A reservation and its account as they are now, after what was to be done is done.
+struct Settled {
+    reservation: Reservation,
+    balance: Balance,
 }
 
 /// A reservation that a call is about, and what is believed of it.
@@ -70,18 +68,17 @@ impl Gate {
                 State::Open => extend(&call.team, &call.reservation, reservation, hold_ms),
                 _ => look(&call.team, &call.reservation, reservation),
             };
-            match self.round(&catalogue, &mut subject, step).await? {
-                Round::Stale => {}
-                Round::Done(settled, _) => match settled.state {
-                    State::Open => {
-                        self.grants.remember(&call.team, &call.reservation, &settled);
-                        return Ok(settled.expires_at_ms);
-                    }
-                    State::Committed(_) => return Err(GateError::ReservationCommitted),
-                    State::Released => return Err(GateError::ReservationReleased),
-                    State::Expired => return Err(GateError::ReservationExpired),
-                },
-            }
+            let Some(settled) = self.round(&catalogue, &mut subject, step).await? else { continue };
+            let extended = settled.reservation;
+            return match extended.state {
+                State::Open => {
+                    self.grants.remember(&call.team, &call.reservation, &extended);
+                    Ok(extended.expires_at_ms)
+                }
+                State::Committed(_) => Err(GateError::ReservationCommitted),
+                State::Released => Err(GateError::ReservationReleased),
+                State::Expired => Err(GateError::ReservationExpired),
+            };
         }
     }
 
@@ -111,7 +108,8 @@ impl Gate {
             } else {
                 look(&call.team, &call.reservation, reservation)
             };
-            let Round::Done(settled, balance) = self.round(&catalogue, &mut subject, step).await? else { continue };
+            let Some(settled) = self.round(&catalogue, &mut subject, step).await? else { continue };
+            let Settled { reservation: settled, balance } = settled;
             return match settled.state.clone() {
                 State::Committed(done) => {
                     self.grants.remember(&call.team, &call.reservation, &settled);
@@ -139,7 +137,8 @@ impl Gate {
                 (true, true) => expire(&call.team, &call.reservation, reservation, &self.policy),
                 (false, _) => look(&call.team, &call.reservation, reservation),
             };
-            let Round::Done(settled, balance) = self.round(&catalogue, &mut subject, step).await? else { continue };
+            let Some(settled) = self.round(&catalogue, &mut subject, step).await? else { continue };
+            let Settled { reservation: settled, balance } = settled;
             return match settled.state {
                 State::Released => {
                     self.grants.remember(&call.team, &call.reservation, &settled);
@@ -175,13 +174,14 @@ impl Gate {
         })
     }
 
-    /// Sends one step. A step without options only looks: it is done if the reservation is as believed.
+    /// Sends one step. A step without options only looks: it is done if the reservation is as believed. `None` is a stale
+    /// round: the subject is as the store has it now.
     async fn round(
         &self,
         catalogue: &VersionedCatalogue,
         subject: &mut Subject<'_>,
         mut step: Settlement,
-    ) -> Result<Round, GateError> {
+    ) -> Result<Option<Settled>, GateError> {
         let looks = step.transaction.options.is_empty();
         let reply = self.transact(step.transaction.take()).await?;
         let account = step.account(&reply)?;
@@ -206,7 +206,7 @@ impl Gate {
         }
         if let (true, Some(terms), Some(account)) = (done, terms, account.clone()) {
             let balance = self.balance(catalogue, &terms, account);
-            return Ok(Round::Done(reservation.at(reply.now_ms), balance));
+            return Ok(Some(Settled { reservation: reservation.at(reply.now_ms), balance }));
         }
         let holds = step.holds_in_the_way(&reply)?;
         if holds.iter().any(|hold| hold.expires_at_ms <= reply.now_ms) {
@@ -217,7 +217,7 @@ impl Gate {
         }
         subject.account = account;
         subject.reservation = reservation;
-        Ok(Round::Stale)
+        Ok(None)
     }
 
     fn not_found(&self, subject: &Subject<'_>) -> GateError {

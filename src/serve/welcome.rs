@@ -29,7 +29,7 @@ impl Welcome {
         Self {
             listen: listen.clone(),
             admin: admin.clone(),
-            store: kind(location),
+            store: location.to_string(),
             durability: store.durability().to_string(),
             teams,
         }
@@ -73,15 +73,6 @@ impl fmt::Display for Welcome {
                 writeln!(formatter, "{}", grpcurl(&self.admin, "AccountService/PutTeam", put))
             }
         }
-    }
-}
-
-/// A location without what must not be shown: the URL of a server may hold a password.
-fn kind(location: &StoreLocation) -> String {
-    match location {
-        StoreLocation::Memory => "memory".to_owned(),
-        StoreLocation::Embedded(directory) => format!("embedded:{}", directory.display()),
-        StoreLocation::Redis(_) => "redis".to_owned(),
     }
 }
 

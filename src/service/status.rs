@@ -153,7 +153,13 @@ mod tests {
             (short, Code::FailedPrecondition, "NOTICE_TOO_SHORT"),
             (GateError::Draining, Code::Unavailable, "DRAINING"),
             (GateError::Unverified, Code::Unavailable, "STORE_UNAVAILABLE"),
+            (
+                StoreError::Unavailable { reason: "redis://secret", source: None }.into(),
+                Code::Unavailable,
+                "STORE_UNAVAILABLE",
+            ),
             (StoreError::Overloaded.into(), Code::ResourceExhausted, "OVERLOADED"),
+            (StoreError::Fault { reason: "{t}:terms".into() }.into(), Code::Internal, "STORE_FAULT"),
             (damaged.into(), Code::Internal, "STORE_FAULT"),
         ]
     }

@@ -53,7 +53,7 @@ async fn compare(location: StoreLocation, operations: Vec<Operation>) -> Result<
 
 #[test]
 fn any_sequence_of_operations_on_the_memory_store_ends_as_the_rules_say() {
-    agree(20000, |operations| on_runtime(compare(StoreLocation::Memory, operations)));
+    agree(400, |operations| on_runtime(compare(StoreLocation::Memory, operations)));
 }
 
 #[test]

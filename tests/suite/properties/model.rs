@@ -96,6 +96,12 @@ struct Running {
     completion: i64,
 }
 
+/// Cycle start, day, flow, model, trigger.
+pub(super) type UsageRow = (i64, String, u8, u8, Trigger);
+
+/// Calls, units, credits.
+pub(super) type Counts = (i64, i64, i64);
+
 pub(super) struct Model {
     pub(super) now_ms: i64,
     policy: Policy,
@@ -109,8 +115,7 @@ pub(super) struct Model {
     cycles: BTreeMap<i64, CycleBooks>,
     reservations: BTreeMap<u8, Reserved>,
     runs: BTreeMap<u8, Running>,
-    /// (cycle start, day, flow, model, trigger) to (calls, units, credits).
-    pub(super) usage: BTreeMap<(i64, String, u8, u8, Trigger), (i64, i64, i64)>,
+    pub(super) usage: BTreeMap<UsageRow, Counts>,
 }
 
 pub(super) struct Call {
