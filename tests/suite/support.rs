@@ -1,5 +1,6 @@
 //! What tests share: real servers to talk to, and waiting for a condition with a bound.
 
+pub(crate) mod proxy;
 pub(crate) mod servers;
 
 use std::time::Duration;

@@ -10,6 +10,7 @@ use tollgate::{
 
 use super::fixture::scope;
 use crate::suite::support::{
+    proxy::Proxy,
     servers::{Engine, Server},
     wait_until,
 };
@@ -201,6 +202,18 @@ async fn a_server_that_hangs_is_unavailable_in_time_and_serves_again() {
     signal(&server, "-CONT");
     assert!(waited_ms < 5_000, "{waited_ms} ms for two calls");
     wait_until_it_serves(&store).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_went_silent_is_replaced() {
+    let server = Server::start_on_port(Engine::Redis, &[]);
+    let proxy = Proxy::to(server.port());
+    let location = StoreLocation::Redis(format!("redis://127.0.0.1:{}", proxy.port));
+    let store = Store::open(&location, StoreOptions::default()).await.unwrap();
+    store.transact(count()).await.unwrap();
+    proxy.silence();
+    unavailable(&store, count()).await;
+    assert_eq!(store.transact(count()).await.unwrap().outcome, APPLIED);
 }
 
 #[tokio::test]
