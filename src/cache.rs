@@ -51,8 +51,8 @@ pub struct Lesson {
 pub struct Refusal {
     /// What it asked for.
     pub credits: i64,
-    /// The run that it belonged to; `None` for a test.
-    pub run: Option<Id>,
+    /// The flow and the run that it belonged to; `None` for a test.
+    pub run: Option<(Id, Id)>,
     /// Whether it could have completed a current run.
     pub in_current_run: bool,
     /// The account that could not cover it.
@@ -68,8 +68,8 @@ pub struct Refusal {
 pub struct Asked<'a> {
     /// Credits.
     pub credits: i64,
-    /// Its run.
-    pub run: Option<&'a Id>,
+    /// Its flow and run; `None` for a test.
+    pub run: Option<(&'a Id, &'a Id)>,
     /// Why it is made.
     pub trigger: Trigger,
     /// The store's time, as far as it is known, in Unix milliseconds.
@@ -118,6 +118,13 @@ impl Cache {
         }
     }
 
+    /// This sidecar changed something of the team that no lesson tells of: the refusal is forgotten.
+    pub fn note_change(&self, team: &Id) {
+        if let Some(mut view) = self.views.get_mut(team) {
+            view.changed();
+        }
+    }
+
     /// Remembers a refusal, unless this sidecar has changed something of the team since `changes` was read: the refusal
     /// may have been verified before that.
     pub fn refuse(&self, team: &Id, refusal: Refusal, changes: u64) {
@@ -138,7 +145,7 @@ impl Cache {
             && asked.credits >= refusal.credits;
         let cannot_complete = !view.terms.paid_seat
             || asked.trigger == Trigger::Test
-            || (refusal.run.is_some() && refusal.run.as_ref() == asked.run);
+            || (refusal.run.is_some() && refusal.is_of(asked.run));
         (fresh && cannot_complete).then(|| (view.terms.clone(), refusal.clone()))
     }
 
@@ -172,13 +179,24 @@ impl Cache {
     }
 }
 
+impl Refusal {
+    /// Whether it was of the same run of the same flow.
+    pub fn is_of(&self, run: Option<(&Id, &Id)>) -> bool {
+        self.run.as_ref().map(|(flow, run)| (flow, run)) == run
+    }
+}
+
 impl View {
+    fn changed(&mut self) {
+        self.changes += 1;
+        self.refusal = None;
+    }
+
     fn learn(&mut self, lesson: Lesson) {
-        if lesson.changed || lesson.terms.version != self.terms.version {
-            self.refusal = None;
-        }
         if lesson.changed {
-            self.changes += 1;
+            self.changed();
+        } else if lesson.terms.version != self.terms.version {
+            self.refusal = None;
         }
         self.terms = lesson.terms;
         let older = |account: &Account| {

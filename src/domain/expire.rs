@@ -6,11 +6,11 @@ use super::{
     id::Id,
     keys,
     policy::Policy,
-    reservation::{Hold, Reservation, State},
+    reservation::{Basis, Hold, Reservation, State},
     reserve::{HOLDS_LOOKED_AT, holds},
     settlement::Settlement,
 };
-use crate::transaction::{Guard, Read, RecordRef, Reply, Transaction, Write};
+use crate::transaction::{Guard, Linear, Read, RecordRef, Reply, Transaction, Write};
 
 /// Builds the transaction that expires a reservation, believed to be open and due.
 ///
@@ -20,9 +20,19 @@ pub fn expire(team: &Id, id: &Id, reservation: &Reservation, policy: &Policy) ->
     let mut step = Settlement::of(team, id, reservation);
     step.transaction.require(not_before(reservation.expires_at_ms));
     let settled_at = reservation.expires_at_ms.into();
-    let mut writes = step.settle(&State::Expired, settled_at, policy.unsettled_retention_ms);
-    writes.extend(step.give_back());
-    step.transaction.option(Vec::new(), writes);
+    let writes = step.settle(&State::Expired, settled_at, policy.unsettled_retention_ms);
+    let giving_back = writes.iter().cloned().chain(step.give_back()).collect();
+    match step.run.filter(|_| reservation.terms.basis == Basis::RunCompletion) {
+        None => {
+            step.transaction.option(Vec::new(), giving_back);
+        }
+        Some(run) => {
+            // If nobody swept for days, the run's record may have gone meanwhile, and its id may name a new run.
+            let same_run = Linear::constant(-reservation.created_at_ms).plus(1, run, "started_at");
+            step.transaction.option(vec![Guard::Present(run), Guard::AtMostZero(same_run)], giving_back);
+            step.transaction.option(Vec::new(), writes);
+        }
+    }
     step
 }
 

@@ -93,7 +93,7 @@ impl Gate {
                     let account = self.current_account(&catalogue, &terms, account, &reply);
                     let refusal = Refusal {
                         credits: priced.credits,
-                        run: priced.content.run_of_trigger().cloned(),
+                        run: flow_and_run(&priced.content).map(|(flow, run)| (flow.clone(), run.clone())),
                         in_current_run,
                         account,
                         holds,
@@ -115,7 +115,7 @@ impl Gate {
         catalogue: &VersionedCatalogue,
         now_ms: i64,
     ) -> Option<ReserveAnswer> {
-        let run = priced.content.run_of_trigger();
+        let run = flow_and_run(&priced.content);
         let asked = Asked {
             credits: priced.credits,
             run,
@@ -127,7 +127,7 @@ impl Gate {
         if self.grants.recall(&call.team, id).is_some() {
             return None;
         }
-        refusal.in_current_run &= run.is_some() && run == refusal.run.as_ref();
+        refusal.in_current_run &= run.is_some() && refusal.is_of(run);
         Some(self.suspended(catalogue, &terms, &refusal, priced.credits, now_ms))
     }
 
@@ -271,6 +271,10 @@ fn proceed(id: Option<Id>, reservation: Reservation, replayed: bool, balance: Ba
     let grant =
         if id.is_some() && reservation.state == State::Open { Bytes::from(reservation.packed()) } else { Bytes::new() };
     ReserveAnswer { decision: ReserveDecision::Proceed(Proceed { id, reservation, grant, replayed }), balance }
+}
+
+fn flow_and_run(content: &Content) -> Option<(&Id, &Id)> {
+    content.run_of_trigger().map(|run| (&content.flow, run))
 }
 
 fn new_id() -> Result<Id, GateError> {

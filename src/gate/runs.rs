@@ -75,7 +75,10 @@ impl Gate {
             let seen = match step.verdict(&reply)? {
                 EndVerdict::NotFound => return Err(GateError::RunNotFound),
                 EndVerdict::TeamNotFound => return Err(GateError::TeamNotFound),
-                EndVerdict::Ended(run) => return Ok(EndRunAnswer { credits: run.ended_credits, replayed: false }),
+                EndVerdict::Ended(run) => {
+                    self.cache.note_change(team);
+                    return Ok(EndRunAnswer { credits: run.ended_credits, replayed: false });
+                }
                 EndVerdict::Stale(run) => run,
             };
             if seen.ended_at_ms.is_some() {
