@@ -1,9 +1,10 @@
 //! Random sequences of all operations, with time moving: the gate, on each store, against a plain model of the rules.
 //!
 //! The model (`model.rs`) is written as a bookkeeper would read the rules aloud: it changes one thing after the other, expires
-//! what is due before anything else, and has no transactions. A failure is shrunk and kept in `properties/regressions.txt`,
-//! and is tried first from then on.
+//! what is due before anything else, and has no transactions. A failure is shrunk and kept: its seed in `properties/seeds.txt`, its
+//! operations in `kept.rs`. Both are tried first from then on.
 
+mod kept;
 mod model;
 mod operation;
 mod runner;
@@ -25,9 +26,12 @@ use runner::Runner;
 const START_MS: i64 = 1_769_810_400_000;
 
 fn agree(cases: u32, run: impl Fn(Vec<Operation>) -> Result<(), String>) {
+    for (fault, operations) in kept::sequences() {
+        run(operations).unwrap_or_else(|difference| panic!("once more: {fault}\n{difference}"));
+    }
     let config = Config {
         cases,
-        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/suite/properties/regressions.txt"))),
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/suite/properties/seeds.txt"))),
         ..Config::default()
     };
     let outcome = TestRunner::new(config).run(&vec(operation(), 1..80), |operations| {

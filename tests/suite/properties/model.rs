@@ -207,16 +207,18 @@ impl Model {
         self.runs.retain(|_, run| now_ms < run.started_at_ms + kept);
     }
 
-    /// The answer, and what may stand in its place for a second after the team was refused: for a team without a seat the
-    /// gate need not ask the store whose run it is.
+    /// The answer, and what may stand in its place for a second after a sidecar was refused as much: it need not ask the
+    /// store whose run it is (of a team without a seat), nor whether another sidecar has made a reservation of that id.
     pub(super) fn reserve(&mut self, call: &Call) -> (Answer, Option<Answer>) {
         let trigger = if call.test { Trigger::Test } else { Trigger::Run };
         let content = (call.flow, Some(call.run), call.model, call.units, trigger);
-        if let Some(reserved) = self.reservations.get(&call.id) {
-            return (replayed(reserved, &content), None);
-        }
         let credits = self.price(call.model, self.plan, call.units);
         let suspended = self.covering(credits, None).err();
+        if let Some(reserved) = self.reservations.get(&call.id) {
+            let run = self.runs.get(&call.run).filter(|_| !call.test && self.paid_seat);
+            let refused = self.covering(credits, run.map(|run| run.completion)).err();
+            return (replayed(reserved, &content), refused);
+        }
         let mut run = None;
         if !call.test
             && let Some(known) = self.runs.get(&call.run)

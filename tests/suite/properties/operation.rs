@@ -5,16 +5,54 @@ use proptest::prelude::*;
 /// One step of a sequence; names are small numbers.
 #[derive(Clone, Debug)]
 pub(super) enum Operation {
-    Reserve { id: u8, flow: u8, run: u8, model: u8, units: u32, test: bool, hold_seconds: i64, dry_run: bool },
-    Commit { id: u8, echo: bool, units: Option<u32>, model: Option<u8> },
-    Release { id: u8, echo: bool },
-    Extend { id: u8, echo: bool, hold_seconds: i64 },
-    BeginRun { flow: u8, run: u8 },
-    EndRun { run: u8 },
-    PutTeam { plan: u8, paid_seat: bool, anchor_day: u8, included: Option<i64> },
-    SetOverages { enabled: bool, cap_blocks: Option<u32> },
+    Reserve {
+        id: u8,
+        flow: u8,
+        run: u8,
+        model: u8,
+        units: u32,
+        test: bool,
+        hold_seconds: i64,
+        dry_run: bool,
+    },
+    Commit {
+        id: u8,
+        echo: bool,
+        units: Option<u32>,
+        model: Option<u8>,
+    },
+    Release {
+        id: u8,
+        echo: bool,
+    },
+    Extend {
+        id: u8,
+        echo: bool,
+        hold_seconds: i64,
+    },
+    BeginRun {
+        flow: u8,
+        run: u8,
+    },
+    EndRun {
+        run: u8,
+    },
+    PutTeam {
+        plan: u8,
+        paid_seat: bool,
+        anchor_day: u8,
+        included: Option<i64>,
+    },
+    SetOverages {
+        enabled: bool,
+        cap_blocks: Option<u32>,
+    },
     Sweep,
-    Wait { milliseconds: i64 },
+    /// From now on the other sidecar is asked.
+    Switch,
+    Wait {
+        milliseconds: i64,
+    },
 }
 
 pub(super) const MODELS: [&str; 5] = ["gpt-4o", "gpt-4o-mini", "gpt-4", "gpt-3.5", "dall-e-3"];
@@ -54,12 +92,16 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
         2 => (prop::bool::weighted(0.7), prop::option::of(0..4_u32))
             .prop_map(|(enabled, cap_blocks)| Operation::SetOverages { enabled, cap_blocks }),
         1 => Just(Operation::Sweep),
+        3 => Just(Operation::Switch),
         // Longer than a refusal is remembered: within that second the gate may answer with what was so before.
         3 => prop_oneof![
             6 => Just(1_500),
-            4 => Just(121_000),
-            2 => Just(3_700_000),
-            1 => Just(2 * 3_600_000),
+            2 => Just(120_000),
+            3 => Just(121_000),
+            1 => Just(3_600_000),
+            1 => Just(3_700_000),
+            2 => Just(2 * 3_600_000),
+            1 => Just(24 * 3_600_000),
             1 => Just(25 * 3_600_000),
             1 => Just(20 * 86_400_000),
             1 => Just(31 * 86_400_000_i64),

@@ -1,4 +1,6 @@
-//! Puts the same operations to the gate and to the model, and compares answers and books.
+//! Puts the same operations to two gates on one store, now to the one, now to the other, and to the model, and compares
+//! answers and books. So the views of both go stale. And their clocks lag behind the store's, so that they take a cycle, a run
+//! or a hold for current that has just ended.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,12 +28,23 @@ use super::{
 };
 
 pub(super) struct Runner {
-    gate: Arc<Gate>,
+    gates: [Arc<Gate>; 2],
+    /// Which of them is asked.
+    asked: usize,
+    /// Which of them made a reservation.
+    made_by: BTreeMap<u8, usize>,
     clock: ManualClock,
+    gates_clock: ManualClock,
     model: Model,
     team: Id,
     grants: BTreeMap<u8, Bytes>,
 }
+
+/// What one sidecar was refused, it may answer from memory for so long, whatever the other did.
+const REFUSAL_FORGOTTEN_MS: i64 = 1_001;
+
+/// How far the gates' clocks fall behind the store's during each wait; every reply puts that right.
+const LAG_MS: i64 = 450;
 
 fn id(prefix: &str, number: u8) -> Id {
     Id::parse(&format!("{prefix}-{number}")).unwrap()
@@ -44,14 +57,25 @@ fn page() -> Page {
 impl Runner {
     pub(super) async fn new(store: Store, clock: ManualClock) -> Self {
         let policy = Policy { run_completion_credits: Some(200), ..Policy::default() };
-        let options = GateOptions { policy: policy.clone(), clock: Clock::Manual(clock.clone()) };
-        let gate = Gate::open(store, options).await.unwrap();
+        let gates_clock = ManualClock::at(clock.now_ms());
+        let options = GateOptions { policy: policy.clone(), clock: Clock::Manual(gates_clock.clone()) };
+        let gate = Gate::open(store.clone(), options.clone()).await.unwrap();
+        let other = Gate::open(store, options).await.unwrap();
         let team = Id::parse("team").unwrap();
         let settings =
             TeamSettings { plan: Plan::Professional, paid_seat: true, anchor_day: 31, included_override: Some(300) };
         gate.put_team(&team, &settings, "test").await.unwrap();
         let model = Model::new(clock.now_ms(), policy, Plan::Professional, true, 300);
-        Self { gate, clock, model, team, grants: BTreeMap::new() }
+        Self {
+            gates: [gate, other],
+            asked: 0,
+            made_by: BTreeMap::new(),
+            clock,
+            gates_clock,
+            model,
+            team,
+            grants: BTreeMap::new(),
+        }
     }
 
     pub(super) async fn run(mut self, operations: &[Operation]) -> Result<(), String> {
@@ -65,7 +89,7 @@ impl Runner {
                 .await
                 .map_err(|difference| format!("after {place}: {operation:?}\n{difference}"))?;
         }
-        self.gate.sweep().await.map_err(|error| error.to_string())?;
+        self.gates[self.asked].sweep().await.map_err(|error| error.to_string())?;
         self.compare_books(true).await?;
         self.compare_usage().await?;
         self.compare_charges().await
@@ -76,7 +100,11 @@ impl Runner {
         let answer = match *operation {
             Operation::Reserve { id, flow, run, model: name, units, test, hold_seconds, dry_run } => {
                 let hold_ms = hold_seconds * 1_000;
-                return model.reserve(&Call { id, flow, run, model: name, units, test, hold_ms, dry_run });
+                let call = Call { id, flow, run, model: name, units, test, hold_ms, dry_run };
+                let (answer, alternative) = model.reserve(&call);
+                // A sidecar knows the reservations that it made itself, and answers no repeat of them from memory.
+                let own = self.made_by.get(&id) == Some(&self.asked) && alternative_of_repeat(&answer);
+                return (answer, alternative.filter(|_| !own));
             }
             Operation::Commit { id, units, model: name, .. } => model.commit(id, units, name),
             Operation::Release { id, .. } => model.release(id),
@@ -88,6 +116,10 @@ impl Runner {
             }
             Operation::SetOverages { enabled, cap_blocks } => model.set_overages(enabled, cap_blocks.map(i64::from)),
             Operation::Sweep => Answer::Done,
+            Operation::Switch => {
+                model.wait(REFUSAL_FORGOTTEN_MS);
+                Answer::Done
+            }
             Operation::Wait { milliseconds } => {
                 model.wait(milliseconds);
                 Answer::Done
@@ -101,7 +133,7 @@ impl Runner {
     }
 
     async fn ask(&mut self, operation: &Operation) -> Result<Answer, GateError> {
-        let gate = &self.gate;
+        let gate = &self.gates[self.asked];
         Ok(match operation.clone() {
             Operation::Reserve { .. } => return self.reserve(operation).await,
             Operation::Commit { id, echo, units, model } => {
@@ -141,8 +173,15 @@ impl Runner {
                 gate.sweep().await?;
                 Answer::Done
             }
+            Operation::Switch => {
+                self.clock.advance_ms(REFUSAL_FORGOTTEN_MS);
+                self.gates_clock.advance_ms(REFUSAL_FORGOTTEN_MS);
+                self.asked = 1 - self.asked;
+                Answer::Done
+            }
             Operation::Wait { milliseconds } => {
                 self.clock.advance_ms(milliseconds);
+                self.gates_clock.advance_ms(milliseconds - LAG_MS);
                 Answer::Done
             }
         })
@@ -164,10 +203,13 @@ impl Runner {
             hold_ms: hold_seconds * 1_000,
             dry_run,
         };
-        Ok(match self.gate.check_and_reserve(call).await?.decision {
+        Ok(match self.gates[self.asked].check_and_reserve(call).await?.decision {
             ReserveDecision::Suspend(suspend) => suspended(suspend),
             ReserveDecision::Proceed(proceed) => {
                 if !dry_run {
+                    if !proceed.replayed {
+                        self.made_by.insert(number, self.asked);
+                    }
                     self.grants.insert(number, proceed.grant);
                 }
                 let reservation = proceed.reservation;
@@ -194,7 +236,8 @@ impl Runner {
 
     /// What is held may still have holds in it that are due, until somebody sweeps.
     async fn compare_books(&self, swept: bool) -> Result<(), String> {
-        let answer = self.gate.usage(&self.team, None, &page()).await.map_err(|error| error.to_string())?;
+        let answer =
+            self.gates[self.asked].usage(&self.team, None, &page()).await.map_err(|error| error.to_string())?;
         let account = answer.balance.account;
         let mut expected = self.model.books();
         if !swept {
@@ -227,8 +270,10 @@ impl Runner {
         let mut starts: Vec<i64> = self.model.usage.keys().map(|key| key.0).collect();
         starts.dedup();
         for start_ms in starts {
-            let answer =
-                self.gate.usage(&self.team, Some(start_ms), &page()).await.map_err(|error| error.to_string())?;
+            let answer = self.gates[self.asked]
+                .usage(&self.team, Some(start_ms), &page())
+                .await
+                .map_err(|error| error.to_string())?;
             let actual: Vec<_> = answer
                 .rows
                 .items
@@ -253,8 +298,11 @@ impl Runner {
     }
 
     async fn compare_charges(&self) -> Result<(), String> {
-        let charges =
-            self.gate.charges(Some(&self.team), None, &page()).await.map_err(|error| error.to_string())?.items;
+        let charges = self.gates[self.asked]
+            .charges(Some(&self.team), None, &page())
+            .await
+            .map_err(|error| error.to_string())?
+            .items;
         let actual: Vec<_> = charges.iter().map(|charge| (charge.cycle_start_ms, i64::from(charge.block))).collect();
         let expected: Vec<_> = self
             .model
@@ -268,6 +316,10 @@ impl Runner {
 
 fn model_id(model: u8) -> Id {
     Id::parse(MODELS[usize::from(model)]).unwrap()
+}
+
+fn alternative_of_repeat(answer: &Answer) -> bool {
+    matches!(answer, Answer::Proceed { replayed: true, .. } | Answer::Error("reservation reused" | "released"))
 }
 
 fn suspended(suspend: SuspendAnswer) -> Answer {

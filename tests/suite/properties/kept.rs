@@ -1,0 +1,60 @@
+//! Shrunk sequences that once ended otherwise than the rules say, as operations rather than seeds: a seed means another
+//! sequence as soon as the generator changes. A new one is pasted here from the failure's message.
+
+use super::operation::Operation::{self, BeginRun, Commit, EndRun, PutTeam, Reserve, Wait};
+
+const DAY_MS: i64 = 86_400_000;
+
+/// A call of one unit in flow 0, held for a second.
+fn reserve(id: u8, run: u8, model: u8, units: u32) -> Operation {
+    Reserve { id, flow: 0, run, model, units, test: false, hold_seconds: 1, dry_run: false }
+}
+
+fn professional(included: i64) -> Operation {
+    PutTeam { plan: 2, paid_seat: true, anchor_day: 31, included: Some(included) }
+}
+
+/// The name of what went wrong, and the sequence.
+pub(super) fn sequences() -> Vec<(&'static str, Vec<Operation>)> {
+    vec![
+        (
+            "a reservation that was forgotten was charged from memory",
+            vec![
+                reserve(4, 0, 0, 1),
+                Wait { milliseconds: 25 * 3_600_000 },
+                reserve(0, 0, 0, 1),
+                Commit { id: 4, echo: false, units: None, model: None },
+            ],
+        ),
+        (
+            "a refusal from memory answered the run's id under another flow",
+            vec![
+                reserve(3, 2, 0, 1),
+                reserve(0, 2, 0, 150),
+                Reserve { id: 0, flow: 1, run: 2, model: 0, units: 150, test: false, hold_seconds: 1, dry_run: false },
+            ],
+        ),
+        (
+            "a hold past the limit that nobody swept for days gave its credits back to a new run of the same id",
+            vec![
+                reserve(0, 1, 0, 1),
+                professional(0),
+                reserve(1, 1, 2, 3),
+                professional(100),
+                Wait { milliseconds: 20 * DAY_MS },
+                reserve(2, 1, 0, 1),
+                reserve(0, 1, 3, 41),
+            ],
+        ),
+        (
+            "a refusal from memory answered for a run that the same sidecar had just ended",
+            vec![
+                BeginRun { flow: 0, run: 0 },
+                reserve(0, 0, 0, 1),
+                reserve(1, 0, 1, 20),
+                EndRun { run: 0 },
+                reserve(1, 0, 1, 20),
+            ],
+        ),
+    ]
+}
