@@ -1,0 +1,121 @@
+//! What two sidecars on one store, or one that is told wrong things, answer: the gate, on a store in memory.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tollgate::{
+    clock::{Clock, ManualClock},
+    domain::{
+        commit::commit,
+        id::Id,
+        plan::Plan,
+        policy::Policy,
+        reservation::{Charged, Reservation, State, Trigger},
+        run_admission::{EndRun, EndVerdict},
+        terms_change::TeamSettings,
+    },
+    gate::{
+        Gate, GateError, GateOptions,
+        calls::{ActualUse, Page, Proceed, ReserveAnswer, ReserveCall, ReserveDecision, SettleCall},
+    },
+    store::{Store, StoreLocation, StoreOptions},
+    transaction::Outcome,
+};
+
+/// 2026-01-10T00:00:00Z.
+const NOW_MS: i64 = 1_768_003_200_000;
+const DAY_MS: i64 = 86_400_000;
+
+/// Sidecars that share a store and its clock.
+struct Sidecars {
+    store: Store,
+    clock: ManualClock,
+}
+
+fn id(text: &str) -> Id {
+    Id::parse(text).unwrap()
+}
+
+impl Sidecars {
+    async fn new() -> Self {
+        let clock = ManualClock::at(NOW_MS);
+        let options = StoreOptions { clock: Clock::Manual(clock.clone()), ..StoreOptions::default() };
+        Self { store: Store::open(&StoreLocation::Memory, options).await.unwrap(), clock }
+    }
+
+    async fn one(&self) -> Arc<Gate> {
+        let options = GateOptions { clock: Clock::Manual(self.clock.clone()), ..GateOptions::default() };
+        Gate::open(self.store.clone(), options).await.unwrap()
+    }
+}
+
+/// Makes a team with so many included credits, and overages if it is professional.
+async fn team(gate: &Gate, team: &str, plan: Plan, paid_seat: bool, included: i64) -> Id {
+    let settings = TeamSettings { plan, paid_seat, anchor_day: 1, included_override: Some(included) };
+    gate.put_team(&id(team), &settings, "test").await.unwrap();
+    if plan == Plan::Professional {
+        gate.set_overages(&id(team), true, None, "test").await.unwrap();
+    }
+    id(team)
+}
+
+/// A call that costs 25 credits for each unit.
+fn call(team: &Id, reservation: &str, units: u32) -> ReserveCall {
+    ReserveCall {
+        team: team.clone(),
+        flow: id("flow"),
+        run: Some(id("run")),
+        block: Some(id("block")),
+        reservation: Some(id(reservation)),
+        model: id("gpt-4"),
+        units,
+        trigger: Trigger::Run,
+        hold_ms: 60_000,
+        dry_run: false,
+    }
+}
+
+fn settle(team: &Id, reservation: &str, grant: &[u8]) -> SettleCall {
+    SettleCall { team: team.clone(), reservation: id(reservation), grant: Bytes::copy_from_slice(grant) }
+}
+
+fn granted(answer: ReserveAnswer) -> Proceed {
+    match answer.decision {
+        ReserveDecision::Proceed(proceed) => proceed,
+        ReserveDecision::Suspend(suspend) => panic!("suspended: {suspend:?}"),
+    }
+}
+
+async fn reserve(gate: &Gate, call: ReserveCall) -> Proceed {
+    granted(gate.check_and_reserve(call).await.unwrap())
+}
+
+fn page() -> Page {
+    Page { size: 100, token: String::new() }
+}
+
+#[tokio::test]
+async fn commits_that_buy_blocks_do_not_make_each_other_wait() {
+    let sidecars = Sidecars::new().await;
+    let gate = sidecars.one().await;
+    let team = team(&gate, "team", Plan::Professional, true, 100).await;
+    let mut steps = Vec::new();
+    let mut account = None;
+    let mut made = Vec::new();
+    for name in ["a", "b", "c"] {
+        let answer = gate.check_and_reserve(call(&team, name, 60)).await.unwrap();
+        account = Some(answer.balance.account.clone());
+        made.push((id(name), granted(answer).reservation));
+    }
+    for (name, reservation) in &made {
+        let charged = Charged { credits: 1_500, units: 60, model: id("gpt-4"), late: false };
+        let mut step = commit(&team, name, reservation, &charged, account.as_ref(), &Policy::default());
+        steps.push(step.transaction.take());
+    }
+    for reply in sidecars.store.transact_all(steps).await.unwrap() {
+        assert!(matches!(reply.as_ref().unwrap().outcome, Outcome::Applied { .. }), "{reply:?}");
+    }
+    let charges = gate.charges(Some(&team), None, &page()).await.unwrap().items;
+    let blocks: Vec<_> = charges.iter().map(|charge| charge.block).collect();
+    assert_eq!(blocks, [1, 2, 3, 4, 5], "4,500 credits, of which 100 are included");
+}
