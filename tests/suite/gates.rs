@@ -119,3 +119,18 @@ async fn commits_that_buy_blocks_do_not_make_each_other_wait() {
     let blocks: Vec<_> = charges.iter().map(|charge| charge.block).collect();
     assert_eq!(blocks, [1, 2, 3, 4, 5], "4,500 credits, of which 100 are included");
 }
+
+#[tokio::test]
+async fn a_run_ends_in_one_step_however_much_is_committed_meanwhile() {
+    let sidecars = Sidecars::new().await;
+    let gate = sidecars.one().await;
+    let team = team(&gate, "team", Plan::Basic, true, 1_000).await;
+    reserve(&gate, call(&team, "a", 1)).await;
+    let mut step = EndRun::new(&team, &id("run"));
+    gate.commit(settle(&team, "a", b""), ActualUse::default()).await.unwrap();
+    let reply = sidecars.store.transact(step.transaction.take()).await.unwrap();
+    let Ok(EndVerdict::Ended(run)) = step.verdict(&reply) else { panic!("{reply:?}") };
+    assert_eq!(run.ended_credits, 25);
+    let again = gate.end_run(&team, &id("run")).await.unwrap();
+    assert_eq!((again.credits, again.replayed), (25, true));
+}
