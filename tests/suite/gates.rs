@@ -134,3 +134,18 @@ async fn a_run_ends_in_one_step_however_much_is_committed_meanwhile() {
     let again = gate.end_run(&team, &id("run")).await.unwrap();
     assert_eq!((again.credits, again.replayed), (25, true));
 }
+
+#[tokio::test]
+async fn charges_of_a_cycle_without_any_are_not_those_of_the_cycle_before() {
+    let sidecars = Sidecars::new().await;
+    let gate = sidecars.one().await;
+    let team = team(&gate, "team", Plan::Professional, true, 0).await;
+    reserve(&gate, call(&team, "a", 1)).await;
+    gate.commit(settle(&team, "a", b""), ActualUse::default()).await.unwrap();
+    sidecars.clock.advance_ms(31 * DAY_MS);
+    for (at_ms, expected) in [(NOW_MS, 1), (NOW_MS + 31 * DAY_MS, 0), (NOW_MS - 31 * DAY_MS, 0)] {
+        let of_team = gate.charges(Some(&team), Some(at_ms), &page()).await.unwrap().items;
+        let of_all = gate.charges(None, Some(at_ms), &page()).await.unwrap().items;
+        assert_eq!((of_team.len(), of_all.len()), (expected, expected), "at {at_ms}");
+    }
+}
