@@ -149,3 +149,28 @@ async fn charges_of_a_cycle_without_any_are_not_those_of_the_cycle_before() {
         assert_eq!((of_team.len(), of_all.len()), (expected, expected), "at {at_ms}");
     }
 }
+
+#[tokio::test]
+async fn a_grant_with_numbers_that_no_store_keeps_is_as_good_as_none() {
+    let sidecars = Sidecars::new().await;
+    let gate = sidecars.one().await;
+    let team = team(&gate, "team", Plan::Basic, true, 1_000).await;
+    for (place, number) in [i64::MAX, i64::MIN, 1 << 60, -(1 << 60)].into_iter().enumerate() {
+        let spoils: [fn(&mut Reservation, i64); 5] = [
+            |made, number| made.terms.credits = number,
+            |made, number| made.terms.cycle.start_ms = number,
+            |made, number| made.terms.cycle.end_ms = number,
+            |made, number| made.created_at_ms = number,
+            |made, number| made.expires_at_ms = number,
+        ];
+        for (field, spoil) in spoils.into_iter().enumerate() {
+            let name = format!("r-{place}-{field}");
+            let mut forged = reserve(&gate, call(&team, &name, 1)).await.reservation;
+            spoil(&mut forged, number);
+            let grant = forged.packed();
+            gate.extend(settle(&team, &name, grant.as_bytes()), 90_000).await.unwrap();
+            let committed = gate.commit(settle(&team, &name, grant.as_bytes()), ActualUse::default()).await.unwrap();
+            assert_eq!(committed.credits, 25, "{grant}");
+        }
+    }
+}
