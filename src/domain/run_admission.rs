@@ -58,7 +58,7 @@ impl BeginRun {
 
         let absent_guard = transaction.require(Guard::Absent(run));
         transaction.require(Guard::FieldEquals(terms, "version", belief.terms.version.to_string()));
-        for guard in time_within(belief.terms.anchor.cycle_at(belief.now_ms), None) {
+        for guard in time_within(belief.terms.anchor.cycle_at(belief.now_ms)) {
             transaction.require(guard);
         }
         let record = account.record;

@@ -7,7 +7,6 @@ use super::{
     reserve::belief,
 };
 use crate::domain::{
-    catalogue::CardInEffect,
     id::Id,
     run_admission::{BEGIN_RUN_CREDITS, BeginRun, BeginVerdict, EndRun, EndVerdict},
     suspension::Suspension,
@@ -26,8 +25,7 @@ impl Gate {
             let catalogue = self.catalogue.fresh(&self.store).await?;
             let believed = self.believed(team).await?;
             let now_ms = self.store_time.now_ms();
-            let card: CardInEffect<'_> = catalogue.catalogue.card_at(now_ms).ok_or(GateError::RateCardNotFound)?;
-            let mut step = BeginRun::new(team, flow, run, &belief(&believed, &catalogue, card, now_ms), &self.policy);
+            let mut step = BeginRun::new(team, flow, run, &belief(&believed, &catalogue, now_ms), &self.policy);
             let reply = self.transact(step.transaction.take()).await?;
             let terms = self.team_exists(team, step.terms(&reply)?)?;
             let account = step.account(&reply)?;

@@ -10,12 +10,13 @@ use tollgate::{
         id::Id,
         plan::Plan,
         policy::Policy,
-        reservation::{Charged, Reservation, State, Trigger},
+        rate_card::RateCard,
+        reservation::{Charged, Reservation, Trigger},
         run_admission::{EndRun, EndVerdict},
         terms_change::TeamSettings,
     },
     gate::{
-        Gate, GateError, GateOptions,
+        Gate, GateOptions,
         calls::{ActualUse, Page, Proceed, ReserveAnswer, ReserveCall, ReserveDecision, SettleCall},
     },
     store::{Store, StoreLocation, StoreOptions},
@@ -44,7 +45,13 @@ impl Sidecars {
     }
 
     async fn one(&self) -> Arc<Gate> {
-        let options = GateOptions { clock: Clock::Manual(self.clock.clone()), ..GateOptions::default() };
+        self.with_clock(&self.clock).await
+    }
+
+    /// A sidecar that accepts rate cards at short notice, and has a clock of its own.
+    async fn with_clock(&self, clock: &ManualClock) -> Arc<Gate> {
+        let policy = Policy { rate_card_notice_ms: 0, ..Policy::default() };
+        let options = GateOptions { clock: Clock::Manual(clock.clone()), policy };
         Gate::open(self.store.clone(), options).await.unwrap()
     }
 }
@@ -173,4 +180,29 @@ async fn a_grant_with_numbers_that_no_store_keeps_is_as_good_as_none() {
             assert_eq!(committed.credits, 25, "{grant}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_stores_time_says_which_card_prices_a_call_whatever_the_sidecars_clock_does() {
+    let sidecars = Sidecars::new().await;
+    let own = ManualClock::at(0);
+    let (gate, other) = (sidecars.with_clock(&own).await, sidecars.one().await);
+    let team = team(&gate, "team", Plan::Basic, true, 1_000).await;
+    let card = RateCard { version: "next".to_owned(), effective_at_ms: NOW_MS + 10_000, ..RateCard::shipped() };
+    other.put_rate_card(card, "test").await.unwrap();
+    let card_of = async |name| reserve(&gate, call(&team, name, 1)).await.reservation.terms.rate_card.to_string();
+
+    gate.rate_card(None).await.unwrap();
+    own.advance_ms(20_000);
+    assert_eq!(card_of("early").await, "2025-01-22", "the sidecar's clock ran ahead");
+
+    sidecars.clock.advance_ms(9_999);
+    assert_eq!(card_of("last").await, "2025-01-22");
+    sidecars.clock.advance_ms(1);
+    assert_eq!(card_of("first").await, "next");
+
+    let card = RateCard { version: "last".to_owned(), effective_at_ms: NOW_MS + 20_000, ..RateCard::shipped() };
+    other.put_rate_card(card, "test").await.unwrap();
+    sidecars.clock.advance_ms(3_600_000);
+    assert_eq!(card_of("late").await, "last", "the sidecar's machine slept, and saw no card being announced");
 }
