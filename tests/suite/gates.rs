@@ -206,3 +206,15 @@ async fn the_stores_time_says_which_card_prices_a_call_whatever_the_sidecars_clo
     sidecars.clock.advance_ms(3_600_000);
     assert_eq!(card_of("late").await, "last", "the sidecar's machine slept, and saw no card being announced");
 }
+
+#[tokio::test]
+async fn a_hold_that_only_seems_to_have_run_out_is_extended() {
+    let sidecars = Sidecars::new().await;
+    let own = ManualClock::at(0);
+    let gate = sidecars.with_clock(&own).await;
+    let team = team(&gate, "team", Plan::Basic, true, 1_000).await;
+    reserve(&gate, call(&team, "a", 1)).await;
+    own.advance_ms(60_000);
+    let expires_at_ms = gate.extend(settle(&team, "a", b""), 90_000).await.unwrap();
+    assert_eq!(expires_at_ms, NOW_MS + 90_000);
+}
