@@ -8,6 +8,7 @@ use tollgate::{
     domain::{
         commit::commit,
         id::Id,
+        keys,
         plan::Plan,
         policy::Policy,
         rate_card::RateCard,
@@ -20,7 +21,7 @@ use tollgate::{
         calls::{ActualUse, Page, Proceed, ReserveAnswer, ReserveCall, ReserveDecision, SettleCall},
     },
     store::{Store, StoreLocation, StoreOptions},
-    transaction::Outcome,
+    transaction::{Outcome, Read, Transaction, Write},
 };
 
 /// 2026-01-10T00:00:00Z.
@@ -217,4 +218,23 @@ async fn a_hold_that_only_seems_to_have_run_out_is_extended() {
     own.advance_ms(60_000);
     let expires_at_ms = gate.extend(settle(&team, "a", b""), 90_000).await.unwrap();
     assert_eq!(expires_at_ms, NOW_MS + 90_000);
+}
+
+#[tokio::test]
+async fn a_team_whose_records_are_damaged_does_not_keep_the_credits_of_others() {
+    let sidecars = Sidecars::new().await;
+    let gate = sidecars.one().await;
+    let damaged = team(&gate, "a", Plan::Basic, true, 1_000).await;
+    let sound = team(&gate, "b", Plan::Basic, true, 1_000).await;
+    reserve(&gate, call(&sound, "r", 1)).await;
+    let mut step = Transaction::on(keys::team(&damaged));
+    let holds = step.record(keys::open_holds(), Read::Nothing);
+    step.option(vec![], vec![Write::IndexPut(holds, "no hold".to_owned(), 0.into())]);
+    sidecars.store.transact(step).await.unwrap();
+    sidecars.clock.advance_ms(60_000);
+
+    let held = async || gate.usage(&sound, None, &page()).await.unwrap().balance.account.held;
+    assert_eq!(held().await, 25);
+    gate.sweep().await.unwrap();
+    assert_eq!(held().await, 0);
 }
