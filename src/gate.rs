@@ -63,7 +63,7 @@ pub struct Gate {
     cache: Cache,
     catalogue: SharedCatalogue,
     grants: RecentGrants,
-    store_time: StoreTime,
+    store_time: Arc<StoreTime>,
     draining: AtomicBool,
     /// Commits and releases under way, which are carried out though their callers may have gone.
     settling: TaskTracker,
@@ -88,8 +88,8 @@ impl Gate {
     /// The store's, if the catalogue cannot be fetched.
     pub async fn open(store: Store, options: GateOptions) -> Result<Arc<Self>, GateError> {
         let GateOptions { policy, clock } = options;
-        let store_time = StoreTime::new(clock.clone());
-        let catalogue = SharedCatalogue::open(&store, &clock).await?;
+        let store_time = Arc::new(StoreTime::new(clock.clone()));
+        let catalogue = SharedCatalogue::open(&store, &store_time).await?;
         Ok(Arc::new(Self {
             store,
             policy,

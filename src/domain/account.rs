@@ -152,10 +152,9 @@ pub fn cap_of_used(account: RecordRef, credits: i64) -> Linear {
     minus_cap(Linear::constant(credits).plus(1, account, "used"), account)
 }
 
-/// The time is in the cycle, and before `until_ms`.
-pub fn time_within(cycle: Cycle, until_ms: Option<i64>) -> [Guard; 2] {
-    let end_ms = until_ms.map_or(cycle.end_ms, |until_ms| until_ms.min(cycle.end_ms));
-    [not_before(cycle.start_ms), before(end_ms)]
+/// The time is in the cycle.
+pub fn time_within(cycle: Cycle) -> [Guard; 2] {
+    [not_before(cycle.start_ms), before(cycle.end_ms)]
 }
 
 /// The time is at or after this one, in Unix milliseconds.
@@ -165,7 +164,12 @@ pub fn not_before(at_ms: i64) -> Guard {
 
 /// The time is before this one, in Unix milliseconds.
 pub fn before(at_ms: i64) -> Guard {
-    Guard::AtMostZero(Linear::now_plus(1 - at_ms))
+    not_after(at_ms - 1)
+}
+
+/// The time is this one, in Unix milliseconds, or before it.
+pub fn not_after(at_ms: i64) -> Guard {
+    Guard::AtMostZero(Linear::now_plus(-at_ms))
 }
 
 fn reserved(account: RecordRef, credits: i64) -> Linear {

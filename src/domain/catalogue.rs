@@ -1,17 +1,21 @@
 //! The catalogue: what plans include, and every rate card, as one versioned record that all sidecars share.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{
-    Damaged, keys,
+    Damaged,
+    account::not_after,
+    keys,
     plan::IncludedCredits,
     rate_card::{InvalidRateCard, Rate, RateCard},
 };
 use crate::transaction::{Fields, Guard, Key, Read, RecordRef, Scope, Transaction, Value, Write};
 
-/// A change of the catalogue takes effect no sooner than this after it was accepted, so that every sidecar has fetched it
-/// by then: they fetch it each second, and a copy older than 8 s prices nothing.
+/// A change of the catalogue takes effect no sooner than this after it was accepted, so that a copy prices correctly for as
+/// long after it was read, whatever has been accepted since.
 pub const MIN_NOTICE_MS: i64 = 10_000;
 
 /// The most cards that a catalogue holds; cards are never removed, for old reservations are settled at theirs.
@@ -29,22 +33,25 @@ pub struct Catalogue {
     pub rate_cards: Vec<RateCard>,
 }
 
-/// A catalogue, and the version of its record.
+/// A copy of the catalogue, and the version of its record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionedCatalogue {
     /// Counts changes.
     pub version: i64,
+    /// The store's time when it was read, in Unix milliseconds.
+    pub read_at_ms: i64,
     /// What it says.
     pub catalogue: Catalogue,
 }
 
-/// The card in effect at some time, and until when it is.
-#[derive(Clone, Copy, Debug)]
+/// The card in effect at some time, and when a copy of the catalogue can tell that it is.
+#[derive(Clone, Debug)]
 pub struct CardInEffect<'a> {
     /// The card.
     pub card: &'a RateCard,
-    /// When the next one takes its place, in Unix milliseconds; `None` if none is announced.
-    pub until_ms: Option<i64>,
+    /// From its effective time until the next card's, or until a card may be in effect that the copy does not have; in Unix
+    /// milliseconds of the store.
+    pub valid_ms: Range<i64>,
 }
 
 /// Why a card was not accepted.
@@ -71,10 +78,8 @@ impl Catalogue {
     }
 
     /// The card in effect at a time; `None` before the first one.
-    pub fn card_at(&self, at_ms: i64) -> Option<CardInEffect<'_>> {
-        let later = self.rate_cards.partition_point(|card| card.effective_at_ms <= at_ms);
-        let card = self.rate_cards.get(later.checked_sub(1)?)?;
-        Some(CardInEffect { card, until_ms: self.rate_cards.get(later).map(|next| next.effective_at_ms) })
+    pub fn card_at(&self, at_ms: i64) -> Option<&RateCard> {
+        self.rate_cards.iter().rfind(|card| card.effective_at_ms <= at_ms)
     }
 
     /// The next card that is announced and not yet in effect.
@@ -114,13 +119,22 @@ impl Catalogue {
 }
 
 impl VersionedCatalogue {
-    /// Reads a catalogue's record.
-    pub fn from_fields(fields: &Fields) -> Result<Self, Damaged> {
+    /// Reads a catalogue's record, as a store had it at a time.
+    pub fn from_fields(fields: &Fields, read_at_ms: i64) -> Result<Self, Damaged> {
         let damaged = |what: &str| Damaged::new("catalogue", what);
         let version = fields.number("version").ok_or_else(|| damaged("no version"))?;
         let body = fields.text("body").ok_or_else(|| damaged("no body"))?;
         let catalogue = serde_json::from_str(body).map_err(|error| damaged(&error.to_string()))?;
-        Ok(Self { version, catalogue })
+        Ok(Self { version, read_at_ms, catalogue })
+    }
+
+    /// The card in effect at a time; `None` before the first one.
+    pub fn card_in_effect(&self, at_ms: i64) -> Option<CardInEffect<'_>> {
+        let card = self.catalogue.card_at(at_ms)?;
+        let known_until_ms = self.read_at_ms + MIN_NOTICE_MS;
+        let next = self.catalogue.announced_at(at_ms);
+        let until_ms = next.map_or(known_until_ms, |next| next.effective_at_ms.min(known_until_ms));
+        Some(CardInEffect { card, valid_ms: card.effective_at_ms..until_ms })
     }
 }
 
@@ -144,12 +158,20 @@ pub fn seed(catalogue: &Catalogue) -> Result<Transaction, Damaged> {
     Ok(transaction)
 }
 
-/// Replaces the catalogue, if it still is of the version that the new one was made from.
-pub fn replace(from: &VersionedCatalogue, to: &Catalogue, card: &str, caller: &str) -> Result<Transaction, Damaged> {
+/// Replaces the catalogue, if it still is of the version that the new one was made from, and `card`, which was added, is
+/// still announced early enough.
+pub fn replace(
+    from: &VersionedCatalogue,
+    to: &Catalogue,
+    card: &RateCard,
+    notice_ms: i64,
+    caller: &str,
+) -> Result<Transaction, Damaged> {
     let mut transaction = Transaction::on(scope());
     let record = transaction.record(key(), Read::Whole);
     let log = transaction.record(keys::audit(), Read::Nothing);
     transaction.require(Guard::FieldEquals(record, "version", from.version.to_string()));
+    transaction.require(not_after(card.effective_at_ms - notice_ms.max(MIN_NOTICE_MS)));
     let mut writes = writes(record, from.version + 1, to)?;
     writes.push(Write::Append {
         log,
@@ -158,7 +180,7 @@ pub fn replace(from: &VersionedCatalogue, to: &Catalogue, card: &str, caller: &s
             ("caller", caller.into()),
             ("change", "rate card".into()),
             ("before", String::new().into()),
-            ("after", card.into()),
+            ("after", json(card)?.into()),
         ],
         keep: Some(AUDIT_ENTRIES),
     });
@@ -167,8 +189,11 @@ pub fn replace(from: &VersionedCatalogue, to: &Catalogue, card: &str, caller: &s
 }
 
 fn writes(record: RecordRef, version: i64, catalogue: &Catalogue) -> Result<Vec<Write>, Damaged> {
-    let body = serde_json::to_string(catalogue).map_err(|error| Damaged::new("catalogue", error.to_string()))?;
-    Ok(vec![Write::Set(record, "version", version.into()), Write::Set(record, "body", body.into())])
+    Ok(vec![Write::Set(record, "version", version.into()), Write::Set(record, "body", json(catalogue)?.into())])
+}
+
+fn json(value: &impl Serialize) -> Result<String, Damaged> {
+    serde_json::to_string(value).map_err(|error| Damaged::new("catalogue", error.to_string()))
 }
 
 fn key() -> Key {

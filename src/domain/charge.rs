@@ -3,7 +3,7 @@
 //! A commit that buys several blocks writes one entry for all of them, so that what it writes does not grow with them.
 
 use super::{Damaged, OVERAGE_BLOCK_CREDITS, id::Id};
-use crate::transaction::{Fields, Value};
+use crate::transaction::{Fields, Linear, RecordRef, Value};
 
 /// Blocks that one commit bought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,8 @@ impl Charge {
     }
 }
 
-/// The entry of blocks that a commit buys.
-pub(crate) fn charge_fields(first_block: i64, blocks: i64) -> Vec<(&'static str, Value)> {
+/// The entry of blocks that a commit buys: their numbers follow on those that the account has before it.
+pub(crate) fn charge_fields(account: RecordRef, blocks: i64) -> Vec<(&'static str, Value)> {
+    let first_block = Linear::constant(1).plus(1, account, "blocks");
     vec![("first_block", first_block.into()), ("blocks", blocks.into()), ("at", Value::now())]
 }

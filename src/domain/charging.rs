@@ -49,7 +49,7 @@ struct Entry {
 
 impl Charge {
     /// The options of this charge. `believed` is what the account last looked like; without it, or where it is wrong, the
-    /// options that buy blocks may be missing, and the transaction is refused.
+    /// option that buys the right number of blocks may be missing, and the transaction is refused.
     pub(crate) fn options(&self, ledger: Ledger, believed: Option<&Account>) -> Vec<Choice> {
         let promised = Entry { used: self.promised, above_hold: 0 };
         if self.excess == 0 {
@@ -106,24 +106,24 @@ impl Charge {
         self.option(ledger, guards, entry, Vec::new())
     }
 
-    /// used passes the allotment, and exactly as many blocks are bought as that takes (rule 5). The number of blocks so
-    /// far is believed, for each charge carries its own number (I4).
+    /// used passes the allotment, and exactly as many blocks are bought as that takes (rule 5). How many those are is
+    /// believed; their numbers are the store's to say, so that commits of a team that buy blocks do not make each other
+    /// wait, and each number is still given once (I4).
     fn crossings(&self, ledger: Ledger, believed: Option<&Account>, when: &[Guard], entry: Entry) -> Vec<Choice> {
-        let Some(believed) = believed else { return Vec::new() };
         // used never is above the allotment, so a charge cannot exceed it by more than itself.
         let most = blocks_for(entry.used);
-        let likely = blocks_for(believed.used + entry.used - believed.allotment()).clamp(1, most.max(1));
+        let excess = believed.map_or(entry.used, |believed| believed.used + entry.used - believed.allotment());
+        let likely = blocks_for(excess).clamp(1, most.max(1));
         let candidates = (likely - 1).max(1)..=(likely + 1).min(most);
         let crossing = |blocks: i64| {
             let mut guards = when.to_vec();
             let excess = excess_of_used(ledger.account, entry.used);
             let bought = OVERAGE_BLOCK_CREDITS * blocks;
             guards.extend([
-                Guard::FieldEquals(ledger.account, "blocks", believed.blocks.to_string()),
                 Guard::AtMostZero(excess.clone().plus_constant(-bought)),
                 above_zero(excess.plus_constant(OVERAGE_BLOCK_CREDITS - bought)),
             ]);
-            let charged = charge_fields(believed.blocks + 1, blocks);
+            let charged = charge_fields(ledger.account, blocks);
             let writes = vec![
                 Write::Add(ledger.account, "blocks", blocks),
                 Write::Append { log: ledger.charges, fields: charged, keep: None },

@@ -93,7 +93,11 @@ mod tests {
         };
         let charged = Charged { credits: 25, units: 1, model: id("gpt-4"), late: false };
         let step = commit(&id("team"), &id("reservation"), &reservation, &charged, None, &Policy::default());
-        assert_eq!(step.transaction.options.len(), 3, "within, or waived as overages are off, or at their cap");
+        assert_eq!(
+            step.transaction.options.len(),
+            4,
+            "within, or a block is bought, or waived as overages are off, or at their cap"
+        );
         assert!(matches!(step.transaction.require[0], Guard::PackedEquals(..)));
     }
 }

@@ -4,7 +4,7 @@
 //! compares it byte for byte with what it has, so that it need not be believed.
 
 use super::{Damaged, billing_cycle::Cycle, id::Id, plan::Plan, policy::Policy};
-use crate::transaction::Value;
+use crate::transaction::{NUMBER_LIMIT, Value};
 
 /// The first field of every record: the form of the rest.
 const FORM: &str = "1";
@@ -329,8 +329,10 @@ impl Fields<'_> {
         whole.then_some(Reservation { content, terms, created_at_ms, expires_at_ms, state, settled_at_ms })
     }
 
-    fn number<N: std::str::FromStr>(&mut self) -> Option<N> {
-        self.0.next()?.parse().ok()
+    /// A number that a store could have kept: sums with it stay in range, whoever made up the record.
+    fn number<N: TryFrom<i64>>(&mut self) -> Option<N> {
+        let number: i64 = self.0.next()?.parse().ok()?;
+        if number.unsigned_abs() < NUMBER_LIMIT.unsigned_abs() { number.try_into().ok() } else { None }
     }
 
     fn id(&mut self) -> Option<Id> {

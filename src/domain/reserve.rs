@@ -1,9 +1,11 @@
 //! CheckAndReserve: the options that may cover a call, in the order of the rules, as one transaction.
 
+use std::ops::Range;
+
 use super::{
     Damaged,
-    account::{Account, allotment_covers, overage_covers, overages_on, time_within},
-    catalogue::{CardInEffect, Catalogue},
+    account::{Account, allotment_covers, before, not_before, overage_covers, overages_on, time_within},
+    catalogue::Catalogue,
     id::Id,
     keys,
     policy::Policy,
@@ -31,6 +33,17 @@ pub struct Request<'a> {
     pub dry_run: bool,
 }
 
+/// What a call costs.
+#[derive(Clone, Debug)]
+pub struct Price {
+    /// Credits.
+    pub credits: i64,
+    /// The version of the card that says so.
+    pub rate_card: Id,
+    /// When it does, in Unix milliseconds of the store.
+    pub valid_ms: Range<i64>,
+}
+
 /// What a sidecar believes when it decides. The transaction carries all of it, so a wrong belief costs a retry only.
 #[derive(Clone, Debug)]
 pub struct Belief<'a> {
@@ -38,8 +51,6 @@ pub struct Belief<'a> {
     pub terms: &'a Terms,
     /// Plans and cards.
     pub catalogue: &'a Catalogue,
-    /// The card in effect.
-    pub card: CardInEffect<'a>,
     /// Whether the cycle's account exists already.
     pub account_exists: bool,
     /// The store's time, in Unix milliseconds.
@@ -88,8 +99,9 @@ pub enum Verdict {
 }
 
 impl Step {
-    /// Builds the transaction for a call that costs so many credits.
-    pub fn new(request: &Request<'_>, credits: i64, belief: &Belief<'_>, card: &Id, policy: &Policy) -> Self {
+    /// Builds the transaction for a call at that price.
+    pub fn new(request: &Request<'_>, price: &Price, belief: &Belief<'_>, policy: &Policy) -> Self {
+        let credits = price.credits;
         let terms = belief.terms;
         let cycle = terms.anchor.cycle_at(belief.now_ms);
         let mut transaction = Transaction::on(keys::team(request.team));
@@ -101,7 +113,8 @@ impl Step {
 
         let absent_guard = transaction.require(Guard::Absent(reservation));
         transaction.require(Guard::FieldEquals(terms_record, "version", terms.version.to_string()));
-        for guard in time_within(cycle, belief.card.until_ms) {
+        let valid = [not_before(price.valid_ms.start), before(price.valid_ms.end)];
+        for guard in time_within(cycle).into_iter().chain(valid) {
             transaction.require(guard);
         }
         let mut step = Self {
@@ -121,7 +134,8 @@ impl Step {
         };
         step.declare_run(policy);
 
-        let offer = |basis| ReservationTerms { credits, basis, cycle, rate_card: card.clone(), plan: terms.plan };
+        let offer =
+            |basis| ReservationTerms { credits, basis, cycle, rate_card: price.rate_card.clone(), plan: terms.plan };
         let record = account.record;
         step.offer(request, offer(Basis::Allotment), vec![allotment_covers(record, credits)], &account.first_writes);
         // Past the allotment, what due holds give back comes first, or the basis would depend on when somebody swept.

@@ -11,7 +11,7 @@ use super::{
     run::{self, Run},
     terms::Terms,
 };
-use crate::transaction::{Guard, Outcome, Read, RecordRef, Reply, Transaction, Value, Write};
+use crate::transaction::{Guard, Linear, Outcome, Read, RecordRef, Reply, Transaction, Value, Write};
 
 /// BeginRun asks for room of so many credits, and holds none.
 pub const BEGIN_RUN_CREDITS: i64 = 1;
@@ -58,7 +58,7 @@ impl BeginRun {
 
         let absent_guard = transaction.require(Guard::Absent(run));
         transaction.require(Guard::FieldEquals(terms, "version", belief.terms.version.to_string()));
-        for guard in time_within(belief.terms.anchor.cycle_at(belief.now_ms), None) {
+        for guard in time_within(belief.terms.anchor.cycle_at(belief.now_ms)) {
             transaction.require(guard);
         }
         let record = account.record;
@@ -99,7 +99,7 @@ impl BeginRun {
     }
 }
 
-/// The transaction of one EndRun, and how to read the reply. Without a believed run it only reads.
+/// The transaction of one EndRun, and how to read the reply.
 #[derive(Debug)]
 pub struct EndRun {
     /// What to send.
@@ -113,8 +113,8 @@ pub struct EndRun {
 pub enum EndVerdict {
     /// The run has ended now.
     Ended(Run),
-    /// The run is like this; decide again with it.
-    Stale(Run),
+    /// The run had ended already.
+    AlreadyEnded(Run),
     /// There is no such run.
     NotFound,
     /// There is no such team.
@@ -122,23 +122,19 @@ pub enum EndVerdict {
 }
 
 impl EndRun {
-    /// Builds the transaction that ends a run, believed to be as given.
+    /// Builds the transaction that ends a run, unless it has ended.
     ///
     /// What it has committed by now is written down beside its counter, which later commits still raise: a repeat of
     /// EndRun returns the first result.
-    pub fn new(team: &Id, id: &Id, believed: Option<&Run>) -> Self {
+    pub fn new(team: &Id, id: &Id) -> Self {
         let mut transaction = Transaction::on(keys::team(team));
         let terms = transaction.record(keys::terms(), Read::Whole);
         let run = transaction.record(keys::run(id), Read::Whole);
-        if let Some(believed) = believed {
-            transaction.require(Guard::FieldEquals(run, "ended_at", "0".to_owned()));
-            transaction.require(Guard::FieldEquals(run, "credits", believed.credits.to_string()));
-            let writes = vec![
-                Write::Set(run, "ended_at", Value::now()),
-                Write::Set(run, "ended_credits", believed.credits.into()),
-            ];
-            transaction.option(Vec::new(), writes);
-        }
+        transaction.require(Guard::FieldEquals(run, "ended_at", "0".to_owned()));
+        let committed = Linear::default().plus(1, run, "credits");
+        let writes =
+            vec![Write::Set(run, "ended_at", Value::now()), Write::Set(run, "ended_credits", committed.into())];
+        transaction.option(Vec::new(), writes);
         Self { transaction, terms, run }
     }
 
@@ -151,7 +147,7 @@ impl EndRun {
         let run = Run::from_fields(fields)?;
         Ok(match reply.outcome {
             Outcome::Applied { .. } => EndVerdict::Ended(run),
-            Outcome::Stale { .. } | Outcome::Refused => EndVerdict::Stale(run),
+            Outcome::Stale { .. } | Outcome::Refused => EndVerdict::AlreadyEnded(run),
         })
     }
 }

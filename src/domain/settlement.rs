@@ -47,10 +47,7 @@ impl Settlement {
         let account = transaction.record(keys::account(believed.terms.cycle.start_ms), Read::Whole);
         let first = Read::First { limit: HOLDS_LOOKED_AT, unless_applied: true };
         let holds = transaction.record(keys::open_holds(), first);
-        let run = match (&believed.content.run, believed.content.trigger) {
-            (Some(run), super::reservation::Trigger::Run) => Some(transaction.record(keys::run(run), Read::Nothing)),
-            _ => None,
-        };
+        let run = believed.content.run_of_trigger().map(|run| transaction.record(keys::run(run), Read::Nothing));
         transaction.require(Guard::PackedEquals(reservation, believed.packed()));
         let member = believed.hold_member(id);
         Self { transaction, account, run, reservation, terms, holds, believed: believed.clone(), member }

@@ -139,7 +139,7 @@ impl TermsChange {
         let record = transaction.record(keys::terms(), Read::Whole);
         let account = declare_account(&mut transaction, belief);
         transaction.require(Guard::FieldEquals(record, "version", before.version.to_string()));
-        for guard in time_within(before.anchor.cycle_at(belief.now_ms), None) {
+        for guard in time_within(before.anchor.cycle_at(belief.now_ms)) {
             transaction.require(guard);
         }
         let mut writes = account.first_writes;

@@ -4,11 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-use super::GateError;
+use super::{GateError, store_time::StoreTime};
 use crate::{
-    clock::Clock,
-    domain::Damaged,
-    domain::catalogue::{self, Catalogue, VersionedCatalogue},
+    domain::{
+        Damaged,
+        catalogue::{self, Catalogue, VersionedCatalogue},
+    },
     store::Store,
     transaction::{Record, Reply},
 };
@@ -16,59 +17,47 @@ use crate::{
 /// How often the catalogue is fetched.
 pub(crate) const REFRESH_EVERY: Duration = Duration::from_secs(1);
 
-/// A copy prices calls until it is so old, in milliseconds. A change takes effect at least 10 s after it was accepted.
+/// A copy that is older, in milliseconds of the store's time, is replaced before it prices a call. The call's transaction
+/// has the rest of [`catalogue::MIN_NOTICE_MS`] to reach the store, which checks that it does.
 const MAX_AGE_MS: i64 = 8_000;
 
 /// A copy of the catalogue that tasks share.
 #[derive(Debug)]
 pub(crate) struct SharedCatalogue {
-    copy: watch::Sender<Copy>,
-    clock: Clock,
-}
-
-#[derive(Clone, Debug)]
-struct Copy {
-    catalogue: Arc<VersionedCatalogue>,
-    /// The monotonic time when it was asked for, in milliseconds.
-    asked_at_ms: i64,
+    copy: watch::Sender<Arc<VersionedCatalogue>>,
+    store_time: Arc<StoreTime>,
 }
 
 impl SharedCatalogue {
     /// Seeds the catalogue if there is none, and fetches it.
-    pub(crate) async fn open(store: &Store, clock: &Clock) -> Result<Self, GateError> {
-        let asked_at_ms = clock.monotonic_ms();
-        let catalogue = Arc::new(fetch(store).await?);
-        let (copy, _) = watch::channel(Copy { catalogue, asked_at_ms });
-        Ok(Self { copy, clock: clock.clone() })
+    pub(crate) async fn open(store: &Store, store_time: &Arc<StoreTime>) -> Result<Self, GateError> {
+        let store_time = Arc::clone(store_time);
+        let (copy, _) = watch::channel(Arc::new(fetch(store, &store_time).await?));
+        Ok(Self { copy, store_time })
     }
 
     /// A copy that is fresh enough to price with; fetched now if the one at hand is too old.
     pub(crate) async fn fresh(&self, store: &Store) -> Result<Arc<VersionedCatalogue>, GateError> {
-        let copy = self.copy.borrow().clone();
-        if self.clock.monotonic_ms() - copy.asked_at_ms <= MAX_AGE_MS {
-            return Ok(copy.catalogue);
+        let copy = Arc::clone(&self.copy.borrow());
+        // A copy from far ahead was read before the store's clock was set back.
+        if (self.store_time.now_ms() - copy.read_at_ms).abs() <= MAX_AGE_MS {
+            return Ok(copy);
         }
         self.refresh(store).await
     }
 
     /// Fetches the catalogue.
     pub(crate) async fn refresh(&self, store: &Store) -> Result<Arc<VersionedCatalogue>, GateError> {
-        let asked_at_ms = self.clock.monotonic_ms();
-        let catalogue = Arc::new(fetch(store).await?);
-        self.copy.send_if_modified(|copy| {
-            let newer = asked_at_ms >= copy.asked_at_ms;
-            if newer {
-                *copy = Copy { catalogue: catalogue.clone(), asked_at_ms };
-            }
-            newer
-        });
+        let catalogue = Arc::new(fetch(store, &self.store_time).await?);
+        self.copy.send_replace(Arc::clone(&catalogue));
         Ok(catalogue)
     }
 }
 
 /// Reads the catalogue, and writes the one that ships if there is none.
-async fn fetch(store: &Store) -> Result<VersionedCatalogue, GateError> {
+async fn fetch(store: &Store, store_time: &StoreTime) -> Result<VersionedCatalogue, GateError> {
     let reply = store.transact(catalogue::read()).await?;
+    store_time.learn(reply.now_ms);
     if let Some(catalogue) = read(&reply)? {
         return Ok(catalogue);
     }
@@ -79,7 +68,7 @@ async fn fetch(store: &Store) -> Result<VersionedCatalogue, GateError> {
 /// Reads the catalogue from a reply to one of its transactions; `None` if there is none.
 pub(crate) fn read(reply: &Reply) -> Result<Option<VersionedCatalogue>, GateError> {
     match reply.records.first() {
-        Some(Record::Hash(fields)) => Ok(Some(VersionedCatalogue::from_fields(fields)?)),
+        Some(Record::Hash(fields)) => Ok(Some(VersionedCatalogue::from_fields(fields, reply.now_ms)?)),
         _ => Ok(None),
     }
 }

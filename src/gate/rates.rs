@@ -29,8 +29,7 @@ impl Gate {
             let Some(extended) = extended.map_err(|refused| GateError::refused_card(refused, notice_ms))? else {
                 return Ok(card);
             };
-            let description = serde_json::to_string(&card).unwrap_or_else(|_| card.version.clone());
-            let reply = self.transact(replace(&current, &extended, &description, caller)?).await?;
+            let reply = self.transact(replace(&current, &extended, &card, notice_ms, caller)?).await?;
             if matches!(reply.outcome, Outcome::Applied { .. }) {
                 self.catalogue.refresh(&self.store).await?;
                 return Ok(card);
@@ -47,7 +46,7 @@ impl Gate {
         let catalogue = self.catalogue.refresh(&self.store).await?;
         let at_ms = at_ms.unwrap_or_else(|| self.store_time.now_ms());
         let card = catalogue.catalogue.card_at(at_ms).ok_or(GateError::RateCardNotFound)?;
-        Ok(card.card.clone())
+        Ok(card.clone())
     }
 
     /// All cards, by the time they take effect.

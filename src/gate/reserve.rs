@@ -14,11 +14,11 @@ use crate::{
     cache::{Asked, Believed, Refusal},
     domain::{
         account::Account,
-        catalogue::{CardInEffect, VersionedCatalogue},
+        catalogue::VersionedCatalogue,
         id::Id,
         rate_card::Rate,
         reservation::{Content, Reservation, State},
-        reserve::{Belief, Request, Step, Verdict},
+        reserve::{Belief, Price, Request, Step, Verdict},
         suspension::Suspension,
         terms::Terms,
     },
@@ -26,11 +26,9 @@ use crate::{
 };
 
 /// A call that has been priced, on what is believed now.
-struct Priced<'a> {
+struct Priced {
     content: Content,
-    credits: i64,
-    card: CardInEffect<'a>,
-    card_version: Id,
+    price: Price,
 }
 
 impl Gate {
@@ -54,7 +52,7 @@ impl Gate {
             if let Some(answer) = self.refusal_from_memory(&call, &id, &priced, &catalogue, now_ms) {
                 return Ok(answer);
             }
-            let belief = belief(&believed, &catalogue, priced.card, now_ms);
+            let belief = belief(&believed, &catalogue, now_ms);
             let request = Request {
                 team: &call.team,
                 reservation: &id,
@@ -62,7 +60,7 @@ impl Gate {
                 hold_ms: call.hold_ms,
                 dry_run: call.dry_run,
             };
-            let mut step = Step::new(&request, priced.credits, &belief, &priced.card_version, &self.policy);
+            let mut step = Step::new(&request, &priced.price, &belief, &self.policy);
             let asked_at_ms = self.clock.monotonic_ms();
             let reply = self.transact(step.transaction.take()).await?;
             let terms = self.team_exists(&call.team, step.terms(&reply)?)?;
@@ -92,14 +90,14 @@ impl Gate {
                 Verdict::Refused { holds, in_current_run } => {
                     let account = self.current_account(&catalogue, &terms, account, &reply);
                     let refusal = Refusal {
-                        credits: priced.credits,
+                        credits: priced.price.credits,
                         run: flow_and_run(&priced.content).map(|(flow, run)| (flow.clone(), run.clone())),
                         in_current_run,
                         account,
                         holds,
                         asked_at_ms,
                     };
-                    let answer = self.suspended(&catalogue, &terms, &refusal, priced.credits, reply.now_ms);
+                    let answer = self.suspended(&catalogue, &terms, &refusal, priced.price.credits, reply.now_ms);
                     self.cache.refuse(&call.team, refusal, believed.changes);
                     return Ok(answer);
                 }
@@ -111,13 +109,13 @@ impl Gate {
         &self,
         call: &ReserveCall,
         id: &Id,
-        priced: &Priced<'_>,
+        priced: &Priced,
         catalogue: &VersionedCatalogue,
         now_ms: i64,
     ) -> Option<ReserveAnswer> {
         let run = flow_and_run(&priced.content);
         let asked = Asked {
-            credits: priced.credits,
+            credits: priced.price.credits,
             run,
             trigger: call.trigger,
             now_ms,
@@ -128,7 +126,7 @@ impl Gate {
             return None;
         }
         refusal.in_current_run &= run.is_some() && refusal.is_of(run);
-        Some(self.suspended(catalogue, &terms, &refusal, priced.credits, now_ms))
+        Some(self.suspended(catalogue, &terms, &refusal, priced.price.credits, now_ms))
     }
 
     fn suspended(
@@ -199,30 +197,19 @@ impl Gate {
 }
 
 /// What a transaction on the current cycle is built from.
-pub(super) fn belief<'a>(
-    believed: &'a Believed,
-    catalogue: &'a VersionedCatalogue,
-    card: CardInEffect<'a>,
-    now_ms: i64,
-) -> Belief<'a> {
+pub(super) fn belief<'a>(believed: &'a Believed, catalogue: &'a VersionedCatalogue, now_ms: i64) -> Belief<'a> {
     let cycle = believed.terms.anchor.cycle_at(now_ms);
     Belief {
         terms: &believed.terms,
         catalogue: &catalogue.catalogue,
-        card,
         account_exists: believed.account.as_ref().is_some_and(|account| account.cycle == cycle),
         now_ms,
     }
 }
 
-fn price<'a>(
-    call: &ReserveCall,
-    terms: &Terms,
-    catalogue: &'a VersionedCatalogue,
-    now_ms: i64,
-) -> Result<Priced<'a>, GateError> {
+fn price(call: &ReserveCall, terms: &Terms, catalogue: &VersionedCatalogue, now_ms: i64) -> Result<Priced, GateError> {
     let unknown = |card: &str| GateError::UnknownModel { model: call.model.to_string(), rate_card: card.to_owned() };
-    let card = catalogue.catalogue.card_at(now_ms).ok_or_else(|| unknown("in effect"))?;
+    let card = catalogue.card_in_effect(now_ms).ok_or_else(|| unknown("in effect"))?;
     let rate: &Rate = card.card.rate(call.model.as_str()).ok_or_else(|| unknown(&card.card.version))?;
     let stored_id = |text: &str| Id::parse(text).map_err(|_| unknown(&card.card.version));
     Ok(Priced {
@@ -234,9 +221,11 @@ fn price<'a>(
             units: call.units,
             trigger: call.trigger,
         },
-        credits: rate.price(terms.plan, call.units),
-        card,
-        card_version: stored_id(&card.card.version)?,
+        price: Price {
+            credits: rate.price(terms.plan, call.units),
+            rate_card: stored_id(&card.card.version)?,
+            valid_ms: card.valid_ms,
+        },
     })
 }
 

@@ -7,7 +7,6 @@ use super::{
     reserve::belief,
 };
 use crate::domain::{
-    catalogue::CardInEffect,
     id::Id,
     run_admission::{BEGIN_RUN_CREDITS, BeginRun, BeginVerdict, EndRun, EndVerdict},
     suspension::Suspension,
@@ -26,8 +25,7 @@ impl Gate {
             let catalogue = self.catalogue.fresh(&self.store).await?;
             let believed = self.believed(team).await?;
             let now_ms = self.store_time.now_ms();
-            let card: CardInEffect<'_> = catalogue.catalogue.card_at(now_ms).ok_or(GateError::RateCardNotFound)?;
-            let mut step = BeginRun::new(team, flow, run, &belief(&believed, &catalogue, card, now_ms), &self.policy);
+            let mut step = BeginRun::new(team, flow, run, &belief(&believed, &catalogue, now_ms), &self.policy);
             let reply = self.transact(step.transaction.take()).await?;
             let terms = self.team_exists(team, step.terms(&reply)?)?;
             let account = step.account(&reply)?;
@@ -67,27 +65,16 @@ impl Gate {
     /// # Errors
     /// [`GateError::RunNotFound`], [`GateError::TeamNotFound`], and whatever keeps the gate from a verified answer.
     pub async fn end_run(&self, team: &Id, run: &Id) -> Result<EndRunAnswer, GateError> {
-        let mut rounds = Rounds::default();
-        let mut believed = None;
-        loop {
-            let mut step = EndRun::new(team, run, believed.as_ref());
-            let reply = self.transact(step.transaction.take()).await?;
-            let seen = match step.verdict(&reply)? {
-                EndVerdict::NotFound => return Err(GateError::RunNotFound),
-                EndVerdict::TeamNotFound => return Err(GateError::TeamNotFound),
-                EndVerdict::Ended(run) => {
-                    self.cache.note_change(team);
-                    return Ok(EndRunAnswer { credits: run.ended_credits, replayed: false });
-                }
-                EndVerdict::Stale(run) => run,
-            };
-            if seen.ended_at_ms.is_some() {
-                return Ok(EndRunAnswer { credits: seen.ended_credits, replayed: true });
+        let mut step = EndRun::new(team, run);
+        let reply = self.transact(step.transaction.take()).await?;
+        match step.verdict(&reply)? {
+            EndVerdict::NotFound => Err(GateError::RunNotFound),
+            EndVerdict::TeamNotFound => Err(GateError::TeamNotFound),
+            EndVerdict::Ended(run) => {
+                self.cache.note_change(team);
+                Ok(EndRunAnswer { credits: run.ended_credits, replayed: false })
             }
-            if believed.is_some() {
-                rounds.stale()?;
-            }
-            believed = Some(seen);
+            EndVerdict::AlreadyEnded(run) => Ok(EndRunAnswer { credits: run.ended_credits, replayed: true }),
         }
     }
 }

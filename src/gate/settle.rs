@@ -64,13 +64,20 @@ impl Gate {
         let mut subject = self.subject(&call).await?;
         loop {
             let reservation = &subject.reservation;
-            let step = match reservation.clone().at(self.store_time.now_ms()).state {
-                State::Open => extend(&call.team, &call.reservation, reservation, hold_ms),
-                _ => look(&call.team, &call.reservation, reservation),
+            let open = reservation.clone().at(self.store_time.now_ms()).state == State::Open;
+            let step = if open {
+                extend(&call.team, &call.reservation, reservation, hold_ms)
+            } else {
+                look(&call.team, &call.reservation, reservation)
             };
             let Some(settled) = self.round(&catalogue, &mut subject, step).await? else { continue };
             let extended = settled.reservation;
             return match extended.state {
+                // It only seemed due: the store's time, which we know now, is behind our guess.
+                State::Open if !open => {
+                    subject.rounds.stale()?;
+                    continue;
+                }
                 State::Open => {
                     self.grants.remember(&call.team, &call.reservation, &extended);
                     Ok(extended.expires_at_ms)

@@ -7,10 +7,13 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::{Gate, GateError, catalogue::REFRESH_EVERY, due::ExpiryRounds};
-use crate::domain::{
-    expire::HoldsQuery,
-    id::Id,
-    trim::{CYCLES_KEPT, UsageRowsQuery, remove},
+use crate::{
+    domain::{
+        expire::HoldsQuery,
+        id::Id,
+        trim::{CYCLES_KEPT, UsageRowsQuery, remove},
+    },
+    store::StoreError,
 };
 
 /// How often the teams in memory are swept.
@@ -66,21 +69,31 @@ impl Gate {
         }
     }
 
-    /// Visits every team once: expires what is due, and trims.
+    /// Visits every team once: expires what is due, and trims. A team that it fails for does not keep it from the others.
     ///
     /// # Errors
-    /// The store's; teams that were not visited yet are left for the next time.
+    /// The store cannot be reached, or has too much to do: teams that were not visited yet are left for the next time.
     pub async fn sweep(&self) -> Result<(), GateError> {
         let mut after = String::new();
         loop {
             let (teams, next) = self.team_ids(&after, TEAMS_PER_PAGE).await?;
             for team in &teams {
-                self.sweep_holds(team).await?;
-                self.trim(team).await?;
+                match self.sweep_team(team).await {
+                    Ok(()) => {}
+                    Err(error @ GateError::Store(StoreError::Unavailable { .. } | StoreError::Overloaded)) => {
+                        return Err(error);
+                    }
+                    Err(error) => tracing::warn!(%team, %error, "a team could not be swept"),
+                }
             }
             let Some(next) = next else { return Ok(()) };
             after = next;
         }
+    }
+
+    async fn sweep_team(&self, team: &Id) -> Result<(), GateError> {
+        self.sweep_holds(team).await?;
+        self.trim(team).await
     }
 
     /// Expires what is due of a team, and notes when the next hold runs out.

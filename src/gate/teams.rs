@@ -101,9 +101,8 @@ impl Gate {
             if changed == terms {
                 return Ok(terms);
             }
-            let card = catalogue.catalogue.card_at(now_ms).ok_or(GateError::RateCardNotFound)?;
             let believed = Believed { terms, account: None, changes: 0 };
-            let belief = belief(&believed, &catalogue, card, now_ms);
+            let belief = belief(&believed, &catalogue, now_ms);
             let mut step = TermsChange::replace(team, &belief, change, &changed, caller);
             let reply = self.transact(step.transaction.take()).await?;
             match step.verdict(&reply)? {
