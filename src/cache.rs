@@ -49,6 +49,8 @@ pub struct Lesson {
 /// A request that the store verified cannot be covered.
 #[derive(Clone, Debug)]
 pub struct Refusal {
+    /// The id that it came with, of which the store had no reservation.
+    pub reservation: Id,
     /// What it asked for.
     pub credits: i64,
     /// The flow and the run that it belonged to; `None` for a test.

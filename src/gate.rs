@@ -6,8 +6,8 @@ mod catalogue;
 mod charges;
 mod due;
 mod error;
-mod grants;
 mod rates;
+mod recent;
 mod reserve;
 mod runs;
 mod settle;
@@ -37,7 +37,7 @@ use crate::{
 };
 use calls::Balance;
 use catalogue::SharedCatalogue;
-use grants::RecentGrants;
+use recent::RecentReservations;
 use store_time::StoreTime;
 
 /// After so many stale rounds a call gives up: UNAVAILABLE, never Suspend.
@@ -62,7 +62,7 @@ pub struct Gate {
     clock: Clock,
     cache: Cache,
     catalogue: SharedCatalogue,
-    grants: RecentGrants,
+    recent: RecentReservations,
     store_time: Arc<StoreTime>,
     draining: AtomicBool,
     /// Commits and releases under way, which are carried out though their callers may have gone.
@@ -96,7 +96,7 @@ impl Gate {
             clock,
             cache: Cache::new(CACHED_TEAMS),
             catalogue,
-            grants: RecentGrants::default(),
+            recent: RecentReservations::default(),
             store_time,
             draining: AtomicBool::new(false),
             settling: TaskTracker::new(),

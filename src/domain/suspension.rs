@@ -109,13 +109,13 @@ fn remedies(terms: &Terms, account: &Account) -> Vec<Remedy> {
     remedies
 }
 
-/// When the holds that run out first have given back enough of this cycle's credits.
+/// When the holds that run out first have given back enough of this cycle's credits, or the cycle ends.
 fn sufficing_hold_ms(account: &Account, credits: i64, holds: &[Hold]) -> Option<i64> {
     let mut shortfall = account.shortfall(credits);
     for hold in holds.iter().filter(|hold| hold.cycle_start_ms == account.cycle.start_ms) {
         shortfall -= hold.credits;
         if shortfall <= 0 {
-            return Some(hold.expires_at_ms);
+            return Some(hold.expires_at_ms.min(account.cycle.end_ms));
         }
     }
     None

@@ -67,7 +67,8 @@ impl Change {
             }
             Self::Overages { enabled, cap_blocks } => {
                 if !terms.may_have_overages() {
-                    return Err(OveragesUnavailable);
+                    // Whoever switches off what cannot be on has what they want.
+                    return if *enabled { Err(OveragesUnavailable) } else { Ok(changed) };
                 }
                 changed.overages_enabled = *enabled;
                 changed.overage_cap_blocks = *cap_blocks;

@@ -61,7 +61,7 @@ impl Gate {
         let replies = self.store.transact_all(transactions).await?;
         for ((step, reply), (id, _)) in steps.iter().zip(replies).zip(due) {
             let reply = reply?;
-            self.grants.mark_settled(team, id, step.reservation(&reply)?);
+            self.recent.mark_settled(team, id, step.reservation(&reply)?);
             if let Some(terms) = step.terms(&reply)? {
                 self.learn(team, &terms, step.account(&reply)?, reply.outcome);
             }

@@ -90,6 +90,7 @@ impl Gate {
                 Verdict::Refused { holds, in_current_run } => {
                     let account = self.current_account(&catalogue, &terms, account, &reply);
                     let refusal = Refusal {
+                        reservation: id,
                         credits: priced.price.credits,
                         run: flow_and_run(&priced.content).map(|(flow, run)| (flow.clone(), run.clone())),
                         in_current_run,
@@ -122,11 +123,19 @@ impl Gate {
             monotonic_ms: self.clock.monotonic_ms(),
         };
         let (terms, mut refusal) = self.cache.refusal(&call.team, &asked)?;
-        if self.grants.recall(&call.team, id).is_some() {
+        if call.reservation.is_some() && self.may_have_been_made(&call.team, id, &refusal) {
             return None;
         }
         refusal.in_current_run &= run.is_some() && refusal.is_of(run);
         Some(self.suspended(catalogue, &terms, &refusal, priced.price.credits, now_ms))
+    }
+
+    /// Whether a reservation of that id may exist: a repeat returns the first result, which only the store can tell. What
+    /// another sidecar settled is not known here; so an id is taken for a new one once, and then the store is asked.
+    fn may_have_been_made(&self, team: &Id, id: &Id, refusal: &Refusal) -> bool {
+        let open = refusal.holds.iter().any(|hold| hold.reservation == *id);
+        let verified_absent = refusal.reservation == *id;
+        open || self.recent.recall(team, id).is_some() || !(verified_absent || self.recent.may_refuse(team, id))
     }
 
     fn suspended(
@@ -149,7 +158,7 @@ impl Gate {
         if call.dry_run {
             return proceed(call.reservation.clone(), reservation, false, balance);
         }
-        self.grants.remember(&call.team, &id, &reservation);
+        self.recent.remember(&call.team, &id, &reservation);
         self.cache.note_due(&call.team, reservation.expires_at_ms);
         proceed(Some(id), reservation, false, balance)
     }

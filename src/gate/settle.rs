@@ -79,7 +79,7 @@ impl Gate {
                     continue;
                 }
                 State::Open => {
-                    self.grants.remember(&call.team, &call.reservation, &extended);
+                    self.recent.remember(&call.team, &call.reservation, &extended);
                     Ok(extended.expires_at_ms)
                 }
                 State::Committed(_) => Err(GateError::ReservationCommitted),
@@ -119,7 +119,7 @@ impl Gate {
             let Settled { reservation: settled, balance } = settled;
             return match settled.state.clone() {
                 State::Committed(done) => {
-                    self.grants.remember(&call.team, &call.reservation, &settled);
+                    self.recent.remember(&call.team, &call.reservation, &settled);
                     let again = charged(&settled, &actual, &catalogue, done.late)?;
                     if (again.units, &again.model) != (done.units, &done.model) {
                         return Err(GateError::IdReused { what: "reservation_id" });
@@ -148,7 +148,7 @@ impl Gate {
             let Settled { reservation: settled, balance } = settled;
             return match settled.state {
                 State::Released => {
-                    self.grants.remember(&call.team, &call.reservation, &settled);
+                    self.recent.remember(&call.team, &call.reservation, &settled);
                     Ok(ReleaseAnswer { balance, replayed: !open })
                 }
                 // The hold ran out first: its credits have come back already.
@@ -164,7 +164,7 @@ impl Gate {
     async fn subject<'a>(&self, call: &'a SettleCall) -> Result<Subject<'a>, GateError> {
         let (team, id) = (&call.team, &call.reservation);
         let granted = std::str::from_utf8(&call.grant).ok().and_then(|grant| Reservation::unpack(grant).ok());
-        let believed = granted.or_else(|| self.grants.recall(team, id)).filter(|known| known.state == State::Open);
+        let believed = granted.or_else(|| self.recent.recall(team, id)).filter(|known| known.state == State::Open);
         let reservation = match believed {
             Some(believed) => believed,
             None => self.read_reservation(team, id).await?.0.ok_or(GateError::ReservationNotFound)?,
@@ -228,7 +228,7 @@ impl Gate {
     }
 
     fn not_found(&self, subject: &Subject<'_>) -> GateError {
-        self.grants.forget(subject.team, subject.id);
+        self.recent.forget(subject.team, subject.id);
         GateError::ReservationNotFound
     }
 

@@ -217,7 +217,7 @@ impl Model {
         if let Some(reserved) = self.reservations.get(&call.id) {
             let run = self.runs.get(&call.run).filter(|_| !call.test && self.paid_seat);
             let refused = self.covering(credits, run.map(|run| run.completion)).err();
-            return (replayed(reserved, &content), refused);
+            return (replayed(reserved, &content), refused.filter(|_| reserved.state != "open"));
         }
         let mut run = None;
         if !call.test
@@ -442,7 +442,7 @@ impl Model {
 
     pub(super) fn set_overages(&mut self, enabled: bool, cap: Option<i64>) -> Answer {
         if self.plan != Plan::Professional || !self.paid_seat {
-            return Answer::Error("no overages");
+            return if enabled { Answer::Error("no overages") } else { Answer::Done };
         }
         if (enabled, cap) != (self.overages, self.cap) {
             (self.overages, self.cap) = (enabled, cap);

@@ -2,7 +2,7 @@
 //! answers and books. So the views of both go stale. And their clocks lag behind the store's, so that they take a cycle, a run
 //! or a hold for current that has just ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -33,6 +33,8 @@ pub(super) struct Runner {
     asked: usize,
     /// Which of them made a reservation.
     made_by: BTreeMap<u8, usize>,
+    /// Which of them has taken which id for a new one, though it was not.
+    refused_once: BTreeSet<(usize, u8)>,
     clock: ManualClock,
     gates_clock: ManualClock,
     model: Model,
@@ -70,6 +72,7 @@ impl Runner {
             gates: [gate, other],
             asked: 0,
             made_by: BTreeMap::new(),
+            refused_once: BTreeSet::new(),
             clock,
             gates_clock,
             model,
@@ -84,6 +87,9 @@ impl Runner {
             let actual = self.actual(operation).await;
             if actual != expected && Some(&actual) != alternative.as_ref() {
                 return Err(format!("{place}: {operation:?}\n  rules: {expected:?}\n  gate:  {actual:?}"));
+            }
+            if let (Operation::Reserve { id, .. }, true) = (operation, actual != expected && is_of_repeat(&expected)) {
+                self.refused_once.insert((self.asked, *id));
             }
             self.compare_books(matches!(operation, Operation::Sweep))
                 .await
@@ -102,9 +108,10 @@ impl Runner {
                 let hold_ms = hold_seconds * 1_000;
                 let call = Call { id, flow, run, model: name, units, test, hold_ms, dry_run };
                 let (answer, alternative) = model.reserve(&call);
-                // A sidecar knows the reservations that it made itself, and answers no repeat of them from memory.
-                let own = self.made_by.get(&id) == Some(&self.asked) && alternative_of_repeat(&answer);
-                return (answer, alternative.filter(|_| !own));
+                // Of a reservation that the other sidecar made and somebody settled, a sidecar may know nothing, once.
+                let own = self.made_by.get(&id) == Some(&self.asked);
+                let known = is_of_repeat(&answer) && (own || self.refused_once.contains(&(self.asked, id)));
+                return (answer, alternative.filter(|_| !known));
             }
             Operation::Commit { id, units, model: name, .. } => model.commit(id, units, name),
             Operation::Release { id, .. } => model.release(id),
@@ -318,7 +325,7 @@ fn model_id(model: u8) -> Id {
     Id::parse(MODELS[usize::from(model)]).unwrap()
 }
 
-fn alternative_of_repeat(answer: &Answer) -> bool {
+fn is_of_repeat(answer: &Answer) -> bool {
     matches!(answer, Answer::Proceed { replayed: true, .. } | Answer::Error("reservation reused" | "released"))
 }
 
