@@ -79,6 +79,21 @@ async fn a_reserve_and_a_commit_cost_one_script_call_each_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_repeated_commit_or_release_with_its_grant_costs_one_script_call() {
+    let mut watched = Watched::start(Engine::Redis).await;
+    let client = watched.client.clone();
+    let committed = client.proceed(block(TEAM, "committed", "gpt-4o")).await;
+    let released = client.proceed(block(TEAM, "released", "gpt-4o")).await;
+    client.commit(TEAM, "committed", &committed.grant).await.unwrap();
+    client.release(TEAM, "released", &released.grant).await.unwrap();
+    watched.monitor.take();
+    assert!(client.commit(TEAM, "committed", &committed.grant).await.unwrap().replayed);
+    watched.cost_one_call("a repeated commit");
+    assert!(client.release(TEAM, "released", &released.grant).await.unwrap().replayed);
+    watched.cost_one_call("a repeated release");
+}
+
+#[tokio::test]
 async fn a_commit_with_its_grant_costs_one_script_call_on_any_sidecar() {
     let mut watched = Watched::start(Engine::Redis).await;
     let granted = watched.client.proceed(block(TEAM, "first", "gpt-4o")).await;
