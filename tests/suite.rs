@@ -3,9 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where what it relies on fails")]
 
 mod suite {
+    mod contention;
+    mod crashes;
+    mod freshness;
     mod gates;
+    mod one_call;
+    mod process;
     mod properties;
     mod replay;
+    mod replay_for_real;
     mod stores;
     mod support;
 }

@@ -7,22 +7,27 @@ use super::{
     calls::{ActualUse, Balance, CommitAnswer, ReleaseAnswer, SettleCall},
     due::ExpiryRounds,
 };
-use crate::domain::{
-    account::Account,
-    catalogue::VersionedCatalogue,
-    commit::commit,
-    expire::expire,
-    extend::extend,
-    id::Id,
-    release::release,
-    reservation::{Charged, Reservation, State},
-    settlement::{Settlement, SettlementVerdict, look},
+use crate::{
+    domain::{
+        account::Account,
+        catalogue::VersionedCatalogue,
+        commit::commit,
+        expire::expire,
+        extend::extend,
+        id::Id,
+        release::release,
+        reservation::{Charged, Reservation, State},
+        settlement::{Settlement, SettlementVerdict, look},
+    },
+    transaction::Outcome,
 };
 
 /// A reservation and its account as they are now, after what was to be done is done.
 struct Settled {
     reservation: Reservation,
     balance: Balance,
+    /// This very step did it; otherwise it was so already.
+    applied: bool,
 }
 
 /// A reservation that a call is about, and what is believed of it.
@@ -116,7 +121,7 @@ impl Gate {
                 look(&call.team, &call.reservation, reservation)
             };
             let Some(settled) = self.round(&catalogue, &mut subject, step).await? else { continue };
-            let Settled { reservation: settled, balance } = settled;
+            let Settled { reservation: settled, balance, applied } = settled;
             return match settled.state.clone() {
                 State::Committed(done) => {
                     self.recent.remember(&call.team, &call.reservation, &settled);
@@ -124,7 +129,7 @@ impl Gate {
                     if (again.units, &again.model) != (done.units, &done.model) {
                         return Err(GateError::IdReused { what: "reservation_id" });
                     }
-                    Ok(CommitAnswer { credits: done.credits, balance, replayed: !charge, late: done.late })
+                    Ok(CommitAnswer { credits: done.credits, balance, replayed: !applied, late: done.late })
                 }
                 State::Released => Err(GateError::ReservationReleased),
                 State::Open | State::Expired => Err(GateError::Unverified),
@@ -145,11 +150,11 @@ impl Gate {
                 (false, _) => look(&call.team, &call.reservation, reservation),
             };
             let Some(settled) = self.round(&catalogue, &mut subject, step).await? else { continue };
-            let Settled { reservation: settled, balance } = settled;
+            let Settled { reservation: settled, balance, applied } = settled;
             return match settled.state {
                 State::Released => {
                     self.recent.remember(&call.team, &call.reservation, &settled);
-                    Ok(ReleaseAnswer { balance, replayed: !open })
+                    Ok(ReleaseAnswer { balance, replayed: !applied })
                 }
                 // The hold ran out first: its credits have come back already.
                 State::Expired => Ok(ReleaseAnswer { balance, replayed: false }),
@@ -181,8 +186,9 @@ impl Gate {
         })
     }
 
-    /// Sends one step. A step without options only looks: it is done if the reservation is as believed. `None` is a stale
-    /// round: the subject is as the store has it now.
+    /// Sends one step. A step without options only looks: it is done if the reservation is as believed. Any step is done if
+    /// the reservation turns out to be committed or released: nothing changes it any more. `None` is a stale round: the
+    /// subject is as the store has it now.
     async fn round(
         &self,
         catalogue: &VersionedCatalogue,
@@ -204,8 +210,12 @@ impl Gate {
             SettlementVerdict::NotFound => return Err(self.not_found(subject)),
             SettlementVerdict::Done(reservation) => (reservation, true),
             SettlementVerdict::Stale(reservation) => {
-                let as_believed = looks && reservation == subject.reservation;
-                (reservation, as_believed)
+                let believed = &subject.reservation;
+                let as_believed = looks && reservation == *believed;
+                // A grant may be anybody's invention; the account in the reply is that of the cycle it named.
+                let same_account = reservation.terms.cycle == believed.terms.cycle;
+                let is_final = matches!(reservation.state, State::Committed(_) | State::Released);
+                (reservation, as_believed || (is_final && same_account))
             }
         };
         if reservation.is_forgotten(reply.now_ms, &self.policy) {
@@ -213,7 +223,8 @@ impl Gate {
         }
         if let (true, Some(terms), Some(account)) = (done, terms, account.clone()) {
             let balance = self.balance(catalogue, &terms, account);
-            return Ok(Some(Settled { reservation: reservation.at(reply.now_ms), balance }));
+            let applied = matches!(reply.outcome, Outcome::Applied { .. });
+            return Ok(Some(Settled { reservation: reservation.at(reply.now_ms), balance, applied }));
         }
         let holds = step.holds_in_the_way(&reply)?;
         if holds.iter().any(|hold| hold.expires_at_ms <= reply.now_ms) {

@@ -1,20 +1,65 @@
-//! What tests share: real servers to talk to, and waiting for a condition with a bound.
+//! What tests share: real servers and sidecars to talk to, and waiting for a condition with a bound.
 
+pub(crate) mod client;
+pub(crate) mod kept;
+pub(crate) mod monitor;
 pub(crate) mod proxy;
 pub(crate) mod servers;
+pub(crate) mod sidecar;
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use tollgate::clock::Clock;
 
 /// How long a test waits for what should happen almost at once. Only a failing test waits for all of it.
-const PATIENCE_MS: i64 = 20_000;
+pub(crate) const PATIENCE_MS: i64 = 20_000;
+
+/// Between two looks at a condition.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Waits until the condition holds. Panics, naming what it waited for, if it does not in time.
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let begun_ms = Clock::System.monotonic_ms();
     while !condition() {
         assert!(Clock::System.monotonic_ms() - begun_ms < PATIENCE_MS, "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(PAUSE);
     }
+}
+
+/// The same where other tasks of the test go on meanwhile: waits until there is an answer.
+pub(crate) async fn wait_for<T, Look>(what: &str, mut look: impl FnMut() -> Look) -> T
+where
+    Look: Future<Output = Option<T>>,
+{
+    let begun_ms = Clock::System.monotonic_ms();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Clock::System.monotonic_ms() - begun_ms < PATIENCE_MS, "waited in vain for {what}");
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Where a program is. `tests/run` puts what the machine lacks under target/tools.
+pub(crate) fn tool(program: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::iter::once(tools())
+        .chain(std::env::split_paths(&path))
+        .map(|directory| directory.join(program))
+        .find(|program| program.is_file());
+    found.unwrap_or_else(|| panic!("there is no {program}: run tests/run, which installs it"))
+}
+
+fn tools() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin")
+}
+
+/// Sends a signal, named as kill(1) does: `TERM`, `KILL`.
+pub(crate) fn signal(process_id: u32, name: &str) {
+    let sent = std::process::Command::new("kill").args(["-s", name, &process_id.to_string()]).status().unwrap();
+    assert!(sent.success(), "no process {process_id} to send {name} to");
 }

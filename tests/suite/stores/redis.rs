@@ -12,7 +12,7 @@ use super::fixture::scope;
 use crate::suite::support::{
     proxy::Proxy,
     servers::{Engine, Server},
-    wait_until,
+    signal, wait_until,
 };
 
 const APPLIED: Outcome = Outcome::Applied { option: 0 };
@@ -183,23 +183,17 @@ async fn a_killed_server_is_unavailable_and_comes_back_with_every_answer() {
     }
 }
 
-fn signal(server: &Server, signal: &str) {
-    let pid = server.process_id().to_string();
-    let sent = std::process::Command::new("kill").args([signal, &pid]).status().unwrap();
-    assert!(sent.success());
-}
-
 #[tokio::test]
 async fn a_server_that_hangs_is_unavailable_in_time_and_serves_again() {
     let server = Server::start(Engine::Redis);
     let store = open(&server).await;
     store.transact(count()).await.unwrap();
-    signal(&server, "-STOP");
+    signal(server.process_id(), "STOP");
     let begun_ms = Clock::System.monotonic_ms();
     unavailable(&store, count()).await;
     unavailable(&store, count()).await;
     let waited_ms = Clock::System.monotonic_ms() - begun_ms;
-    signal(&server, "-CONT");
+    signal(server.process_id(), "CONT");
     assert!(waited_ms < 5_000, "{waited_ms} ms for two calls");
     wait_until_it_serves(&store).await;
 }
@@ -220,9 +214,9 @@ async fn a_connection_that_went_silent_is_replaced() {
 async fn too_many_calls_on_their_way_are_told_at_once() {
     let server = Server::start(Engine::Redis);
     let store = open(&server).await;
-    signal(&server, "-STOP");
+    signal(server.process_id(), "STOP");
     let replies = join_all((0..5_000).map(|_| store.transact(count()))).await;
-    signal(&server, "-CONT");
+    signal(server.process_id(), "CONT");
     assert!(replies.iter().any(|reply| matches!(reply, Err(StoreError::Overloaded))));
     assert!(replies.iter().any(|reply| matches!(reply, Err(StoreError::Unavailable { .. }))));
     wait_until_it_serves(&store).await;

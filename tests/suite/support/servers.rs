@@ -11,7 +11,7 @@ use std::{
 use tempfile::TempDir;
 use tollgate::store::StoreLocation;
 
-use super::wait_until;
+use super::{tool, wait_until};
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,17 +26,6 @@ impl Engine {
             Self::Redis => "redis-server",
             Self::Valkey => "valkey-server",
         }
-    }
-
-    /// Where the program is. `tests/run` puts what the machine lacks under target/tools.
-    fn find(self) -> PathBuf {
-        let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin");
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let found = std::iter::once(installed)
-            .chain(std::env::split_paths(&path))
-            .map(|directory| directory.join(self.program()))
-            .find(|program| program.is_file());
-        found.unwrap_or_else(|| panic!("there is no {}: run tests/run, which installs it", self.program()))
     }
 }
 
@@ -157,7 +146,7 @@ impl Drop for Server {
 }
 
 fn spawn(engine: Engine, settings: &[String], port: Option<u16>, directory: &Path) -> Child {
-    let mut command = Command::new(engine.find());
+    let mut command = Command::new(tool(engine.program()));
     command.args(["--unixsocket", "socket", "--save", "", "--bind", "127.0.0.1", "--dir"]).arg(directory);
     if let Some(port) = port {
         let flag = if settings.iter().any(|setting| setting == "--tls-cert-file") { "--tls-port" } else { "--port" };

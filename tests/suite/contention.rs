@@ -1,0 +1,156 @@
+//! Many clients at once on a team that cannot serve them all: exactly what there is may proceed, never one call more,
+//! and not one less.
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+use tollgate::proto::v1::{CheckAndReserveRequest, check_and_reserve_response::Decision};
+
+use crate::suite::support::{
+    client::{Books, Client, block, professional_team, prompt_test, team_without_seat, until_answered},
+    kept::Kept,
+    servers::{Engine, Server},
+    sidecar::Sidecar,
+};
+
+const TASKS: usize = 64;
+
+/// Far more than may proceed: most are refused, from memory or by the store.
+const MANY: usize = 10_000;
+
+/// A few more than may proceed, where it is the commits that are looked at.
+const SOME: usize = 1_500;
+
+/// What there is room for.
+const ROOM: usize = 1_000;
+
+/// Credits of one attempt, a call of gpt-4o.
+const PRICE: i64 = 2;
+
+/// Credits for exactly [`ROOM`] attempts.
+const INCLUDED: i64 = 2_000;
+
+const TEAM: &str = "team";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_sidecars_on_one_redis_let_exactly_as_many_proceed_as_there_is_room_for() {
+    let server = Server::start(Engine::Redis);
+    exactly_the_room_proceeds(&two_sidecars(&server)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_sidecars_on_one_valkey_let_exactly_as_many_proceed_as_there_is_room_for() {
+    let server = Server::start(Engine::Valkey);
+    exactly_the_room_proceeds(&two_sidecars(&server)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_sidecar_on_a_file_lets_exactly_as_many_proceed_as_there_is_room_for() {
+    let kept = Kept::embedded();
+    exactly_the_room_proceeds(&[kept.sidecar()]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_committed_meanwhile_by_either_sidecar_is_charged_once_and_makes_no_room() {
+    let server = Server::start(Engine::Redis);
+    let sidecars = two_sidecars(&server);
+    sidecars[0].client().put_team(team_without_seat(TEAM, INCLUDED)).await;
+    let granted = race(&sidecars, SOME, block, Committing::HalfOfTheTasks).await;
+    assert_eq!(granted.iter().map(|task| task.proceeded).sum::<usize>(), ROOM);
+    let committed = PRICE * granted.iter().map(|task| task.committed as i64).sum::<i64>();
+    let Books { balance, credits, .. } = sidecars[0].client().books(TEAM).await;
+    assert!(committed > 0);
+    assert_eq!((balance.used, balance.held, balance.remaining), (committed, INCLUDED - committed, 0));
+    assert_eq!(credits, committed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_overage_block_is_bought_once_however_many_commits_need_it() {
+    let server = Server::start(Engine::Redis);
+    let sidecars = two_sidecars(&server);
+    let client = sidecars[0].client();
+    client.put_team(professional_team(TEAM, INCLUDED - 1_000)).await;
+    client.set_overages(TEAM, true, Some(1)).await;
+    let granted = race(&sidecars, SOME, prompt_test, Committing::AllTasks).await;
+    assert_eq!(granted.iter().map(|task| task.committed).sum::<usize>(), ROOM);
+    let Books { balance, credits, calls } = client.books(TEAM).await;
+    assert_eq!((balance.used, balance.overage, balance.held, balance.remaining), (INCLUDED, 1_000, 0, 0));
+    assert_eq!((credits, calls), (INCLUDED, ROOM as i64));
+    assert_eq!(client.blocks(TEAM).await, [1]);
+}
+
+fn two_sidecars(server: &Server) -> [Sidecar; 2] {
+    [Sidecar::start(&server.location()), Sidecar::start(&server.location())]
+}
+
+async fn exactly_the_room_proceeds(sidecars: &[Sidecar]) {
+    let client = sidecars[0].client();
+    client.put_team(team_without_seat(TEAM, INCLUDED)).await;
+    let granted = race(sidecars, MANY, block, Committing::Nobody).await;
+    assert_eq!(granted.iter().map(|task| task.proceeded).sum::<usize>(), ROOM);
+    let Books { balance, calls, .. } = client.books(TEAM).await;
+    assert_eq!((balance.used, balance.held, balance.remaining, calls), (0, INCLUDED, 0, 0));
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Committing {
+    Nobody,
+    HalfOfTheTasks,
+    AllTasks,
+}
+
+/// What became of one task's attempts.
+#[derive(Default)]
+struct Task {
+    proceeded: usize,
+    committed: usize,
+}
+
+/// So many attempts, by tasks that take the sidecars in turn.
+async fn race(
+    sidecars: &[Sidecar],
+    attempts: usize,
+    request: fn(&str, &str, &str) -> CheckAndReserveRequest,
+    committing: Committing,
+) -> Vec<Task> {
+    let start = Arc::new(tokio::sync::Barrier::new(TASKS));
+    let tasks = (0..TASKS).map(|task| {
+        let own = sidecars[task % sidecars.len()].client();
+        let other = sidecars[(task + 1) % sidecars.len()].client();
+        let commits = match committing {
+            Committing::Nobody => false,
+            // Two neighbours of each four, so that there are some on either sidecar.
+            Committing::HalfOfTheTasks => task % 4 < 2,
+            Committing::AllTasks => true,
+        };
+        let start = Arc::clone(&start);
+        tokio::spawn(async move {
+            start.wait().await;
+            let mut done = Task::default();
+            for attempt in (task..attempts).step_by(TASKS) {
+                let id = format!("r-{attempt}");
+                let reserve = || own.reserve(request(TEAM, &id, "gpt-4o"));
+                if let Decision::Proceed(proceed) = until_answered("a reserve", reserve).await {
+                    assert_eq!(proceed.credits, PRICE);
+                    done.proceeded += 1;
+                    if commits {
+                        commit_on_both(&own, &other, &id, &proceed.grant).await;
+                        done.committed += 1;
+                    }
+                }
+            }
+            done
+        })
+    });
+    join_all(tasks).await.into_iter().map(Result::unwrap).collect()
+}
+
+/// Two clients commit the same reservation at once; one of them is told that the other was faster.
+async fn commit_on_both(own: &Client, other: &Client, id: &str, grant: &[u8]) {
+    let (one, another) = tokio::join!(
+        until_answered("a commit", || own.commit(TEAM, id, grant)),
+        until_answered("a commit", || other.commit(TEAM, id, grant)),
+    );
+    assert_eq!((one.credits, another.credits), (PRICE, PRICE));
+    assert!(one.replayed != another.replayed, "one commit of {id} charged, and one did not");
+}

@@ -1,0 +1,221 @@
+//! kill -9, of the sidecar and of its store, between a reserve and its commit and amid many commits: what was
+//! acknowledged is in the books, and nothing is there twice.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use futures::future::join_all;
+use tollgate::proto::v1::{Proceed, ReservationState};
+use tonic::Code;
+
+use crate::suite::support::{
+    client::{Client, block, professional_team, prompt_test, team_without_seat, until_answered},
+    kept::Kept,
+    servers::Engine,
+    sidecar::Sidecar,
+    wait_for,
+};
+
+const TEAM: &str = "team";
+
+#[tokio::test]
+async fn a_commit_after_the_sidecar_was_killed_is_charged_once_on_a_file() {
+    commit_after_the_sidecar_was_killed(&Kept::embedded()).await;
+}
+
+#[tokio::test]
+async fn a_commit_after_the_sidecar_was_killed_is_charged_once_on_redis() {
+    commit_after_the_sidecar_was_killed(&Kept::durable(Engine::Redis)).await;
+}
+
+#[tokio::test]
+async fn a_commit_after_the_sidecar_was_killed_is_charged_once_on_valkey() {
+    commit_after_the_sidecar_was_killed(&Kept::durable(Engine::Valkey)).await;
+}
+
+async fn commit_after_the_sidecar_was_killed(kept: &Kept) {
+    let mut sidecar = kept.sidecar();
+    let client = sidecar.client();
+    client.put_team(team_without_seat(TEAM, 100)).await;
+    let granted = client.proceed(block(TEAM, "with-grant", "gpt-4")).await;
+    client.proceed(block(TEAM, "without-grant", "gpt-4o")).await;
+    client.proceed(block(TEAM, "not-committed", "gpt-3.5")).await;
+
+    sidecar.kill();
+    sidecar.restart();
+
+    charged_once(&client, &granted).await;
+    let again = client.proceed(block(TEAM, "not-committed", "gpt-3.5")).await;
+    assert!(again.replayed && again.state() == ReservationState::Open);
+    let again = client.proceed(block(TEAM, "with-grant", "gpt-4")).await;
+    assert!(again.replayed && again.state() == ReservationState::Committed);
+
+    sidecar.kill();
+    sidecar.restart();
+
+    charged_already(&client, &granted).await;
+}
+
+#[tokio::test]
+async fn a_commit_while_redis_was_killed_is_charged_once_when_it_is_back() {
+    commit_while_the_store_was_killed(Engine::Redis).await;
+}
+
+#[tokio::test]
+async fn a_commit_while_valkey_was_killed_is_charged_once_when_it_is_back() {
+    commit_while_the_store_was_killed(Engine::Valkey).await;
+}
+
+async fn commit_while_the_store_was_killed(engine: Engine) {
+    let mut kept = Kept::durable(engine);
+    let sidecar = kept.sidecar();
+    let client = sidecar.client();
+    client.put_team(team_without_seat(TEAM, 100)).await;
+    let granted = client.proceed(block(TEAM, "with-grant", "gpt-4")).await;
+    client.proceed(block(TEAM, "without-grant", "gpt-4o")).await;
+    client.proceed(block(TEAM, "not-committed", "gpt-3.5")).await;
+
+    kept.server().kill();
+    let commit = client.commit(TEAM, "with-grant", &granted.grant).await;
+    assert_eq!(commit.unwrap_err().code(), Code::Unavailable);
+    let reserve = client.reserve(block(TEAM, "another", "gpt-4o")).await;
+    assert_eq!(reserve.unwrap_err().code(), Code::Unavailable, "no store is no reason to suspend");
+    kept.server().restart();
+
+    charged_once(&client, &granted).await;
+    assert_eq!(client.reservation(TEAM, "not-committed").await.state(), ReservationState::Open);
+    assert!(!client.proceed(block(TEAM, "another", "gpt-4o")).await.replayed);
+
+    kept.server().kill();
+    kept.server().restart();
+
+    let again = until_answered("a commit", || client.commit(TEAM, "with-grant", &granted.grant)).await;
+    assert!(again.replayed);
+}
+
+/// Commits two of the three reservations, each repeatedly, and looks at the books.
+async fn charged_once(client: &Client, granted: &Proceed) {
+    for (id, grant, credits) in [("with-grant", &granted.grant[..], 25), ("without-grant", &[], 2)] {
+        let commit = until_answered("a commit", || client.commit(TEAM, id, grant)).await;
+        assert_eq!((commit.credits, commit.replayed, commit.late), (credits, false, false));
+    }
+    charged_already(client, granted).await;
+}
+
+async fn charged_already(client: &Client, granted: &Proceed) {
+    for (id, grant, credits) in [("with-grant", &granted.grant[..], 25), ("without-grant", &[], 2)] {
+        for grant in [grant, &[]] {
+            let commit = until_answered("a repeated commit", || client.commit(TEAM, id, grant)).await;
+            assert_eq!((commit.credits, commit.replayed), (credits, true));
+        }
+    }
+    let books = client.books(TEAM).await;
+    assert_eq!((books.balance.used, books.balance.held, books.balance.remaining), (27, 5, 68));
+    assert_eq!((books.calls, books.credits), (2, 27));
+}
+
+const COMMITS: usize = 500;
+const TASKS: usize = 8;
+
+/// So many commits are acknowledged before the crash.
+const ACKNOWLEDGED: usize = 200;
+
+const MODELS: [(&str, i64); 4] = [("gpt-4o", 2), ("gpt-3.5", 5), ("gpt-4o-mini", 15), ("gpt-4", 25)];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_commit_is_lost_or_doubled_when_the_sidecar_is_killed_amid_many_on_a_file() {
+    commits_outlive(&mut Kept::embedded(), Crash::OfTheSidecar).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_commit_is_lost_or_doubled_when_the_sidecar_is_killed_amid_many_on_redis() {
+    commits_outlive(&mut Kept::durable(Engine::Redis), Crash::OfTheSidecar).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_commit_is_lost_or_doubled_when_redis_is_killed_amid_many() {
+    commits_outlive(&mut Kept::durable(Engine::Redis), Crash::OfTheStore).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_commit_is_lost_or_doubled_when_valkey_is_killed_amid_many() {
+    commits_outlive(&mut Kept::durable(Engine::Valkey), Crash::OfTheStore).await;
+}
+
+#[derive(PartialEq, Eq)]
+enum Crash {
+    OfTheSidecar,
+    OfTheStore,
+}
+
+async fn commits_outlive(kept: &mut Kept, crash: Crash) {
+    let mut sidecar = kept.sidecar();
+    let client = sidecar.client();
+    client.put_team(professional_team(TEAM, 1_000)).await;
+    client.set_overages(TEAM, true, None).await;
+    let grants = Arc::new(reserve_all(&sidecar).await);
+    let acknowledged = Arc::new(AtomicUsize::new(0));
+    let tasks: Vec<_> = (0..TASKS)
+        .map(|task| tokio::spawn(commit_all(task, sidecar.client(), grants.clone(), acknowledged.clone())))
+        .collect();
+
+    let enough = || async { (acknowledged.load(Ordering::SeqCst) >= ACKNOWLEDGED).then_some(()) };
+    wait_for("enough acknowledged commits", enough).await;
+    match crash {
+        Crash::OfTheSidecar => sidecar.kill(),
+        Crash::OfTheStore => kept.server().kill(),
+    }
+    let before_the_crash = acknowledged.load(Ordering::SeqCst);
+    assert!(before_the_crash < COMMITS, "the crash came too late");
+    match crash {
+        Crash::OfTheSidecar => sidecar.restart(),
+        Crash::OfTheStore => kept.server().restart(),
+    }
+    let charged: i64 = join_all(tasks).await.into_iter().map(Result::unwrap).sum();
+
+    let expected: i64 = (0..COMMITS).map(|index| MODELS[index % MODELS.len()].1).sum();
+    assert_eq!(charged, expected);
+    let books = client.books(TEAM).await;
+    let balance = books.balance;
+    assert_eq!((books.calls, books.credits), (COMMITS as i64, expected));
+    assert_eq!((balance.used, balance.run_completion, balance.above_hold, balance.held), (expected, 0, 0, 0));
+    // 5,875 credits, of which 1,000 are included.
+    assert_eq!((balance.overage, client.blocks(TEAM).await), (5_000, vec![1, 2, 3, 4, 5]));
+    for (index, grant) in grants.iter().enumerate() {
+        let again = client.commit(TEAM, &id(index), grant).await.unwrap();
+        assert_eq!((again.credits, again.replayed), (MODELS[index % MODELS.len()].1, true));
+    }
+    assert_eq!(client.books(TEAM).await.balance, balance);
+}
+
+fn id(index: usize) -> String {
+    format!("r-{index}")
+}
+
+/// Reserves everything, and returns the grants in their order.
+async fn reserve_all(sidecar: &Sidecar) -> Vec<Vec<u8>> {
+    let client = sidecar.client();
+    let mut grants = Vec::with_capacity(COMMITS);
+    for first in (0..COMMITS).step_by(50) {
+        let batch = (first..COMMITS.min(first + 50)).map(|index| {
+            let model = MODELS[index % MODELS.len()].0;
+            let client = &client;
+            async move { client.proceed(prompt_test(TEAM, &id(index), model)).await.grant.to_vec() }
+        });
+        grants.extend(join_all(batch).await);
+    }
+    grants
+}
+
+/// One task's share of the commits, each repeated until it is answered. Returns the credits that the answers charged.
+async fn commit_all(task: usize, client: Client, grants: Arc<Vec<Vec<u8>>>, acknowledged: Arc<AtomicUsize>) -> i64 {
+    let mut charged = 0;
+    for index in (task..COMMITS).step_by(TASKS) {
+        let (id, grant) = (id(index), &grants[index]);
+        charged += until_answered("a commit", || client.commit(TEAM, &id, grant)).await.credits;
+        acknowledged.fetch_add(1, Ordering::SeqCst);
+    }
+    charged
+}

@@ -1,0 +1,157 @@
+//! `tollgate replay` as a process, against sidecars in theirs: on every kind of store the report agrees with the books,
+//! whoever is killed meanwhile.
+
+use std::process::Output;
+
+use serde_json::Value;
+use tollgate::store::StoreLocation;
+
+use crate::suite::support::{
+    client::Client,
+    kept::Kept,
+    servers::{Engine, Server},
+    sidecar::{Sidecar, tollgate},
+    wait_for,
+};
+
+const TRACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/azure_llm_2023_code_excerpt.csv");
+
+const TEAMS: usize = 8;
+
+/// The calls of the excerpt, and what they cost: 172 at 5, 190 at 2, 132 at 15 and 106 at 25 credits.
+const CALLS: i64 = 600;
+const CREDITS: i64 = 5_870;
+
+/// What a team without a seat has, which is less than an eighth of the excerpt costs.
+const INCLUDED_WITHOUT_SEAT: i64 = 500;
+
+/// The dearest call.
+const DEAREST: i64 = 25;
+
+#[tokio::test]
+async fn the_whole_excerpt_is_in_the_books_of_a_sidecar_in_memory() {
+    whole_excerpt(&Sidecar::start(&StoreLocation::Memory)).await;
+}
+
+#[tokio::test]
+async fn the_whole_excerpt_is_in_the_books_of_a_sidecar_on_a_file() {
+    whole_excerpt(&Kept::embedded().sidecar()).await;
+}
+
+#[tokio::test]
+async fn the_whole_excerpt_is_in_the_books_of_a_sidecar_on_redis() {
+    let server = Server::start(Engine::Redis);
+    whole_excerpt(&Sidecar::start(&server.location())).await;
+}
+
+async fn whole_excerpt(sidecar: &Sidecar) {
+    proceeded_in_full(&report(&replay(sidecar, &["--paid-seat"])));
+    assert_eq!(used(&sidecar.client()).await, CREDITS);
+    // Again, for people: it is new work, as its ids are new.
+    let table = replay_for_people(sidecar);
+    assert!(table.contains("replay-7") && table.contains("agree"), "{table}");
+    assert_eq!(used(&sidecar.client()).await, 2 * CREDITS);
+}
+
+#[tokio::test]
+async fn teams_that_reach_their_limit_are_suspended_and_their_books_agree() {
+    let server = Server::start(Engine::Redis);
+    let sidecar = Sidecar::start(&server.location());
+    let report = report(&replay(&sidecar, &[]));
+    let total = &report["total"];
+    let stopped = total["suspended"]["blocks_stopped"].as_i64().unwrap();
+    assert!(stopped > 0);
+    assert_eq!(total["suspended"].as_object().unwrap().len(), 1, "{total}");
+    assert_eq!((&total["books"], &total["failed"]), (&"agree".into(), &0.into()));
+    assert_eq!(total["proceeded"].as_i64().unwrap() + stopped, CALLS);
+    for team in report["teams"].as_array().unwrap() {
+        let credits = team["credits"].as_i64().unwrap();
+        assert!((INCLUDED_WITHOUT_SEAT - DEAREST + 1..=INCLUDED_WITHOUT_SEAT).contains(&credits), "{team}");
+        assert!(team["suspended"]["blocks_stopped"].as_i64().is_some(), "{team}");
+    }
+    assert_eq!(used(&sidecar.client()).await, total["credits"].as_i64().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_outlives_a_killed_sidecar_on_a_file() {
+    let kept = Kept::embedded();
+    let mut sidecar = kept.sidecar();
+    let replaying = slow_replay(&sidecar);
+    under_way(&sidecar.client()).await;
+    sidecar.kill();
+    sidecar.restart();
+    proceeded_in_full(&report(&replaying.await.unwrap()));
+    assert_eq!(used(&sidecar.client()).await, CREDITS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_outlives_a_killed_redis() {
+    let mut kept = Kept::durable(Engine::Redis);
+    let sidecar = kept.sidecar();
+    let replaying = slow_replay(&sidecar);
+    under_way(&sidecar.client()).await;
+    kept.server().kill();
+    kept.server().restart();
+    proceeded_in_full(&report(&replaying.await.unwrap()));
+    assert_eq!(used(&sidecar.client()).await, CREDITS);
+}
+
+/// One that takes its time, so that something can happen meanwhile.
+fn slow_replay(sidecar: &Sidecar) -> tokio::task::JoinHandle<Output> {
+    let (data, admin) = (sidecar.data().to_owned(), sidecar.admin().to_owned());
+    tokio::task::spawn_blocking(move || {
+        let arguments = ["replay", TRACE, "--addr", &data, "--admin", &admin, "--json"];
+        tollgate(&[&arguments[..], &["--paid-seat", "--ms-per-token", "2"]].concat())
+    })
+}
+
+/// Waits until a part of the excerpt is committed.
+async fn under_way(client: &Client) {
+    let enough = || async { Some(used_if_known(client).await?).filter(|&used| used > CREDITS / 5) };
+    let used = wait_for("the replay to be under way", enough).await;
+    assert!(used < CREDITS, "the replay is over already");
+}
+
+fn replay(sidecar: &Sidecar, options: &[&str]) -> Output {
+    let arguments = ["replay", TRACE, "--addr", sidecar.data(), "--admin", sidecar.admin(), "--json"];
+    tollgate(&[&arguments, options].concat())
+}
+
+fn replay_for_people(sidecar: &Sidecar) -> String {
+    let output = tollgate(&["replay", TRACE, "--addr", sidecar.data(), "--admin", sidecar.admin()]);
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The report of a replay that went well.
+fn report(output: &Output) -> Value {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}{}", String::from_utf8_lossy(&output.stdout));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn proceeded_in_full(report: &Value) {
+    let total = &report["total"];
+    assert_eq!((&total["calls"], &total["proceeded"], &total["failed"]), (&CALLS.into(), &CALLS.into(), &0.into()));
+    assert_eq!((&total["credits"], &total["usage_growth"]), (&CREDITS.into(), &CREDITS.into()));
+    assert_eq!((&total["books"], &report["stopped_early"]), (&"agree".into(), &false.into()));
+    assert_eq!((&report["reserve"]["count"], &report["commit"]["count"]), (&CALLS.into(), &CALLS.into()));
+    let teams = report["teams"].as_array().unwrap();
+    assert_eq!(teams.len(), TEAMS);
+    assert!(teams.iter().all(|team| team["calls"] == CALLS / TEAMS as i64 && team["books"] == "agree"));
+}
+
+/// What the books of all teams say.
+async fn used(client: &Client) -> i64 {
+    used_if_known(client).await.unwrap()
+}
+
+/// The same; none if a team is not there yet.
+async fn used_if_known(client: &Client) -> Option<i64> {
+    let mut sum = 0;
+    for team in 0..TEAMS {
+        let request = tollgate::proto::v1::GetUsageRequest { team_id: format!("replay-{team}"), ..Default::default() };
+        sum += client.usage.clone().get_usage(request).await.ok()?.into_inner().balance?.used;
+    }
+    Some(sum)
+}

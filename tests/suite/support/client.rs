@@ -1,0 +1,189 @@
+//! A client of a sidecar, short words for its calls, and the retry rule that the contract asks of every client.
+
+use std::{error::Error as _, time::Duration};
+
+use tollgate::proto::v1::{
+    account_service_client::AccountServiceClient, check_and_reserve_response::Decision,
+    quota_service_client::QuotaServiceClient, usage_service_client::UsageServiceClient, *,
+};
+use tonic::{
+    Code, Status,
+    transport::{Channel, Endpoint},
+};
+
+use super::wait_for;
+
+/// How long one attempt at a call may take.
+const ATTEMPT: Duration = Duration::from_secs(10);
+
+/// Clients of all services of a sidecar; clones share two connections.
+#[derive(Clone)]
+pub(crate) struct Client {
+    pub(crate) data: Channel,
+    pub(crate) quota: QuotaServiceClient<Channel>,
+    pub(crate) accounts: AccountServiceClient<Channel>,
+    pub(crate) usage: UsageServiceClient<Channel>,
+}
+
+impl Client {
+    /// A client of these listeners, given as `host:port` or `unix:/path`.
+    pub(crate) fn of(data: &str, admin: &str) -> Self {
+        let (data, admin) = (channel(data), channel(admin));
+        Self {
+            quota: QuotaServiceClient::new(data.clone()),
+            accounts: AccountServiceClient::new(admin.clone()),
+            usage: UsageServiceClient::new(admin),
+            data,
+        }
+    }
+
+    /// Makes or replaces a team.
+    pub(crate) async fn put_team(&self, team: Team) {
+        let request = PutTeamRequest { team: Some(team) };
+        self.accounts.clone().put_team(request).await.unwrap();
+    }
+
+    /// Switches overages.
+    pub(crate) async fn set_overages(&self, team: &str, enabled: bool, cap_blocks: Option<u32>) {
+        let request = SetOveragesRequest { team_id: team.to_owned(), enabled, cap_blocks };
+        self.accounts.clone().set_overages(request).await.unwrap();
+    }
+
+    /// Reserves, and returns the decision.
+    pub(crate) async fn reserve(&self, request: CheckAndReserveRequest) -> Result<Decision, Status> {
+        Ok(self.quota.clone().check_and_reserve(request).await?.into_inner().decision.unwrap())
+    }
+
+    /// Reserves what must be allowed to proceed.
+    pub(crate) async fn proceed(&self, request: CheckAndReserveRequest) -> Proceed {
+        match self.reserve(request).await.unwrap() {
+            Decision::Proceed(proceed) => proceed,
+            Decision::Suspend(suspend) => panic!("suspended: {}", suspend.message),
+        }
+    }
+
+    /// Reserves what must be suspended.
+    pub(crate) async fn suspend(&self, request: CheckAndReserveRequest) -> Suspend {
+        match self.reserve(request).await.unwrap() {
+            Decision::Suspend(suspend) => suspend,
+            Decision::Proceed(proceed) => panic!("{} credits may proceed", proceed.credits),
+        }
+    }
+
+    /// Commits what was reserved.
+    pub(crate) async fn commit(&self, team: &str, id: &str, grant: &[u8]) -> Result<CommitResponse, Status> {
+        let (team_id, reservation_id) = (team.to_owned(), id.to_owned());
+        let request =
+            CommitRequest { team_id, reservation_id, grant: grant.to_vec().into(), ..CommitRequest::default() };
+        Ok(self.quota.clone().commit(request).await?.into_inner())
+    }
+
+    /// Releases.
+    pub(crate) async fn release(&self, team: &str, id: &str, grant: &[u8]) -> Result<ReleaseResponse, Status> {
+        let (team_id, reservation_id) = (team.to_owned(), id.to_owned());
+        let request = ReleaseRequest { team_id, reservation_id, grant: grant.to_vec().into() };
+        Ok(self.quota.clone().release(request).await?.into_inner())
+    }
+
+    /// The reservation as it stands.
+    pub(crate) async fn reservation(&self, team: &str, id: &str) -> Reservation {
+        let request = GetReservationRequest { team_id: team.to_owned(), reservation_id: id.to_owned() };
+        self.quota.clone().get_reservation(request).await.unwrap().into_inner().reservation.unwrap()
+    }
+
+    /// The balance of the current cycle, and the calls and credits that its usage rows add up to.
+    pub(crate) async fn books(&self, team: &str) -> Books {
+        let request = GetUsageRequest { team_id: team.to_owned(), page_size: 1_000, ..GetUsageRequest::default() };
+        let usage = self.usage.clone().get_usage(request).await.unwrap().into_inner();
+        assert_eq!(usage.next_page_token, "", "the rows are on one page");
+        Books {
+            calls: usage.rows.iter().map(|row| row.calls).sum(),
+            credits: usage.rows.iter().map(|row| row.credits).sum(),
+            balance: usage.balance.unwrap(),
+        }
+    }
+
+    /// The numbers of the overage blocks that a team was charged.
+    pub(crate) async fn blocks(&self, team: &str) -> Vec<u32> {
+        let request = ListChargesRequest { team_id: Some(team.to_owned()), ..ListChargesRequest::default() };
+        let charges = self.usage.clone().list_charges(request).await.unwrap().into_inner().charges;
+        charges.iter().map(|charge| charge.block).collect()
+    }
+}
+
+/// What a sidecar's books say of a team.
+#[derive(Debug)]
+pub(crate) struct Books {
+    pub(crate) calls: i64,
+    pub(crate) credits: i64,
+    pub(crate) balance: Balance,
+}
+
+/// A channel to a listener.
+pub(crate) fn channel(address: &str) -> Channel {
+    let uri = if address.starts_with("unix:") { address.to_owned() } else { format!("http://{address}") };
+    Endpoint::from_shared(uri).unwrap().timeout(ATTEMPT).connect_lazy()
+}
+
+/// Repeats a call by the retry rule, with the same id and content, until it is answered.
+pub(crate) async fn until_answered<T, Attempt>(what: &str, mut call: impl FnMut() -> Attempt) -> T
+where
+    Attempt: Future<Output = Result<T, Status>>,
+{
+    wait_for(what, || {
+        let attempt = call();
+        async move {
+            match attempt.await {
+                Ok(answer) => Some(answer),
+                Err(status) if is_of_unknown_outcome(&status) => None,
+                Err(status) => panic!("{what}: {status}"),
+            }
+        }
+    })
+    .await
+}
+
+/// Whether the retry rule asks for a repetition. A connection that broke in the middle is of unknown outcome as well,
+/// whatever code the client's own side gave it: only that side attaches a source.
+pub(crate) fn is_of_unknown_outcome(status: &Status) -> bool {
+    status.source().is_some() || matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled)
+}
+
+/// A team with these included credits and no seat, so that nothing may pass its limit.
+pub(crate) fn team_without_seat(team: &str, included: i64) -> Team {
+    Team {
+        team_id: team.to_owned(),
+        plan: "free".to_owned(),
+        billing_anchor_day: 1,
+        included_credits: Some(included),
+        ..Team::default()
+    }
+}
+
+/// A team with these included credits that may switch overages on.
+pub(crate) fn professional_team(team: &str, included: i64) -> Team {
+    Team { plan: "professional".to_owned(), paid_seat: true, ..team_without_seat(team, included) }
+}
+
+/// A block of a run, which has one run for all its calls.
+pub(crate) fn block(team: &str, reservation: &str, model: &str) -> CheckAndReserveRequest {
+    CheckAndReserveRequest {
+        team_id: team.to_owned(),
+        flow_id: "flow".to_owned(),
+        run_id: "run".to_owned(),
+        block_id: "block".to_owned(),
+        reservation_id: reservation.to_owned(),
+        model: model.to_owned(),
+        ..CheckAndReserveRequest::default()
+    }
+}
+
+/// The test of a prompt, which belongs to no run.
+pub(crate) fn prompt_test(team: &str, reservation: &str, model: &str) -> CheckAndReserveRequest {
+    CheckAndReserveRequest {
+        run_id: String::new(),
+        block_id: String::new(),
+        trigger: Trigger::Test.into(),
+        ..block(team, reservation, model)
+    }
+}

@@ -1,0 +1,168 @@
+//! The real program as a process of its own: started, listened to, killed, and gone when the test ends.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    path::Path,
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::Arc,
+};
+
+use tempfile::TempDir;
+use tollgate::store::StoreLocation;
+
+use super::{client::Client, signal, wait_until};
+
+/// A sidecar in a process. What it prints is kept in its directory, and shown if the test fails.
+pub(crate) struct Sidecar {
+    directory: Arc<TempDir>,
+    arguments: Vec<String>,
+    child: Child,
+    data: String,
+    admin: String,
+}
+
+impl Sidecar {
+    /// Starts one on two sockets of its own, and waits until it is ready.
+    pub(crate) fn start(store: &StoreLocation) -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        let socket = |name: &str| format!("unix:{}", directory.path().join(name).display());
+        let (data, admin, store) = (socket("data"), socket("admin"), argument(store));
+        Self::start_in(&directory, &["--listen", &data, "--admin", &admin, "--store", &store])
+    }
+
+    /// Starts one in this directory with these arguments, and waits until it is ready.
+    pub(crate) fn start_in(directory: &Arc<TempDir>, arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        let child = spawn(directory.path(), &arguments);
+        let (data, admin) = Default::default();
+        let mut sidecar = Self { directory: Arc::clone(directory), arguments, child, data, admin };
+        sidecar.wait_until_ready();
+        sidecar
+    }
+
+    /// Ends it as a crash would: with kill -9.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again as it was started first, after it ended.
+    pub(crate) fn restart(&mut self) {
+        self.child = spawn(self.directory.path(), &self.arguments);
+        self.wait_until_ready();
+    }
+
+    /// Sends a signal, named as kill(1) does.
+    pub(crate) fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
+    }
+
+    /// How it ended, once it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// A client of both listeners, which connects when it is first used and again whenever it has to.
+    pub(crate) fn client(&self) -> Client {
+        Client::of(&self.data, &self.admin)
+    }
+
+    /// The data listener, as it says itself: `host:port` or `unix:/path`.
+    pub(crate) fn data(&self) -> &str {
+        &self.data
+    }
+
+    /// The admin listener, the same.
+    pub(crate) fn admin(&self) -> &str {
+        &self.admin
+    }
+
+    /// What it printed on standard output since it was last started.
+    pub(crate) fn stdout(&self) -> String {
+        read(&self.directory.path().join("stdout"))
+    }
+
+    fn stderr(&self) -> String {
+        read(&self.directory.path().join("stderr"))
+    }
+
+    fn wait_until_ready(&mut self) {
+        wait_until("the sidecar is ready", || self.is_ready() || self.ended().is_some());
+        assert!(self.is_ready(), "the sidecar ended: {}", self.stderr());
+        let lines = self.stdout();
+        let address = |name: &str| {
+            let line = lines.lines().find_map(|line| line.trim_start().strip_prefix(name)).unwrap();
+            line.trim_start().split(' ').next().unwrap().to_owned()
+        };
+        (self.data, self.admin) = (address("executors:"), address("admin:"));
+    }
+
+    /// The start-up lines end with a call of the admin listener.
+    fn is_ready(&self) -> bool {
+        let lines = self.stdout();
+        let last = lines.lines().last().unwrap_or_default();
+        lines.ends_with('\n') && (last.ends_with("UsageService/GetUsage") || last.ends_with("AccountService/PutTeam"))
+    }
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the sidecar at {} printed:\n{}{}", self.data, self.stdout(), self.stderr());
+        }
+    }
+}
+
+/// Runs the program to its end with these arguments, and returns what it printed.
+pub(crate) fn tollgate(arguments: &[&str]) -> Output {
+    run(Command::new(env!("CARGO_BIN_EXE_tollgate")).args(arguments))
+}
+
+/// Runs a command to its end in a directory of its own, and returns what it printed. It is killed if it does not end in
+/// time.
+pub(crate) fn run(command: &mut Command) -> Output {
+    let directory = tempfile::tempdir().unwrap();
+    let (out, err) = (directory.path().join("stdout"), directory.path().join("stderr"));
+    command.current_dir(&directory).stdin(Stdio::null());
+    command.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
+    let mut running = Running(command.spawn().unwrap());
+    let mut status = None;
+    wait_until("the command ends", || {
+        status = running.0.try_wait().unwrap();
+        status.is_some()
+    });
+    Output { status: status.unwrap(), stdout: fs::read(out).unwrap(), stderr: fs::read(err).unwrap() }
+}
+
+/// Killed when it is dropped, ended or not.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A store as the command line names it.
+pub(crate) fn argument(store: &StoreLocation) -> String {
+    match store {
+        StoreLocation::Redis(url) => url.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn spawn(directory: &Path, arguments: &Vec<String>) -> Child {
+    let stdout = File::create(directory.join("stdout")).unwrap();
+    let stderr = OpenOptions::new().create(true).append(true).open(directory.join("stderr")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    command.args(arguments).current_dir(directory).stdin(Stdio::null());
+    command.stdout(stdout).stderr(stderr).spawn().unwrap()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
