@@ -6,5 +6,6 @@ mod suite {
     mod properties;
     mod replay;
     mod stores;
+    mod stories;
     mod support;
 }
