@@ -91,6 +91,17 @@ fn charges_are_listed_block_by_block_whatever_commit_made_them() {
 }
 
 #[test]
+fn a_cycle_without_charges_lists_none() {
+    let stage = charged();
+    stage.advance_to("2025-08-10T00:00:00Z");
+    for team in [Some(TEAM), None] {
+        assert_eq!(charges(&stage, team, Some("2025-08-10T00:00:00Z"), 10), [""; 0]);
+        assert_eq!(charges(&stage, team, Some("2025-05-31T23:59:59Z"), 10), [""; 0]);
+        assert_eq!(charges(&stage, team, Some("2025-07-31T23:59:59Z"), 10).len(), 2);
+    }
+}
+
+#[test]
 fn usage_is_counted_by_day_flow_model_and_trigger() {
     let stage = Stage::set_at("2025-06-10T23:59:59Z", free());
     let used = |id, flow, model| {
