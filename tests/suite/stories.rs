@@ -15,3 +15,4 @@ mod settlement;
 mod stage;
 mod suspension;
 mod terms;
+mod unavailable;

@@ -45,6 +45,20 @@ fn teams_are_listed_by_id() {
     }
 }
 
+#[test]
+fn a_page_has_100_rows_unless_it_says_and_1000_at_most() {
+    let stage = Stage::empty(&StoreLocation::Memory, MORNING, Policy::default());
+    for number in 0..1_001 {
+        stage.put(free().of(&format!("team-{number:04}")));
+    }
+    for (page_size, rows) in [(0, 100), (999, 999), (1_000, 1_000), (u32::MAX, 1_000)] {
+        let request = ListTeamsRequest { page_size, page_token: String::new() };
+        let answer = stage.wait_for(stage.accounts.clone().list_teams(request)).unwrap().into_inner();
+        assert_eq!(answer.teams.len(), rows);
+        assert!(!answer.next_page_token.is_empty());
+    }
+}
+
 fn charges(stage: &Stage, team: Option<&str>, cycle: Option<&str>, size: u32) -> Vec<String> {
     follow(size, |page_token| {
         let request = ListChargesRequest {

@@ -70,6 +70,15 @@ fn a_commit_that_crosses_two_blocks_makes_two_charges() {
 }
 
 #[test]
+fn a_run_begins_and_a_current_one_goes_on_by_overages() {
+    let stage = used(5_000);
+    stage.begin_run("run").admits();
+    stage.reserve("r1").proceeds(25, Overage);
+    stage.reserve("t1").test().proceeds(25, Overage);
+    stage.has_charges(&[]);
+}
+
+#[test]
 fn a_hold_that_was_not_needed_in_full_buys_only_what_was_used() {
     let stage = used(4_990);
     stage.reserve("r1").units(4).proceeds(100, Overage);
@@ -149,6 +158,13 @@ fn a_cap_bounds_the_blocks_of_a_cycle() {
     stage.reserve("r2").run("another").proceeds(25, Overage);
     stage.commit("r2").charges(25);
     stage.has_charges(&["team/2025-06-01/1", "team/2025-06-01/2"]);
+
+    // No cap at all, once none is said.
+    stage.overages_capped_at(0);
+    stage.reserve("r5").run("yet-another").units(40).suspends(OverageCapReached, &remedies);
+    assert_eq!(stage.overages_on().overage_cap_blocks, None);
+    stage.reserve("r5").run("yet-another").units(80).proceeds(2_000, Overage);
+    stage.release("r5").gives_back();
 
     // Each cycle has its own.
     stage.advance_to("2025-07-10T00:00:00Z");

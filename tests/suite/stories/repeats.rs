@@ -4,7 +4,8 @@ use tollgate::proto::v1::{
     Basis::{Allotment, RunCompletion},
     Remedy::{UpgradePlan, WaitForNextCycle},
     ReservationState::{Committed, Expired, Open},
-    SuspendReason::BlocksStopped,
+    SuspendReason::{BlocksStopped, LimitReached},
+    Trigger,
 };
 use tonic::Code;
 
@@ -98,7 +99,9 @@ fn the_same_reservation_with_any_other_content_is_refused() {
     again().replays(50, Allotment, Open);
 
     stage.reserve("one").units(1).proceeds(25, Allotment);
-    stage.reserve("one").units(0).replays(25, Allotment, Open);
+    let mut spelled_out = stage.reserve("one").units(0);
+    spelled_out.request.set_trigger(Trigger::Run);
+    spelled_out.replays(25, Allotment, Open);
 }
 
 #[test]
@@ -145,10 +148,7 @@ fn a_dry_run_decides_and_writes_nothing() {
     // The id is free, also for other content, and the run has not begun.
     stage.reserve("r1").model("gpt-4o").run("other").proceeds(2, Allotment);
     stage.spends(25);
-    stage
-        .reserve("r2")
-        .dry_run()
-        .suspends(tollgate::proto::v1::SuspendReason::LimitReached, &[WaitForNextCycle, UpgradePlan]);
+    stage.reserve("r2").dry_run().suspends(LimitReached, &[WaitForNextCycle, UpgradePlan]);
     stage.reserve("r3").run("other").dry_run().proceeds(25, RunCompletion);
     stage.reserve("r4").run("other").units(40).proceeds(1_000, RunCompletion);
 }

@@ -1,7 +1,7 @@
 //! What becomes of a reservation: charged above its hold (rule 7), released, expired, committed late, extended, forgotten.
 
 use tollgate::proto::v1::{
-    Basis::{Allotment, Overage},
+    Basis::{Allotment, Overage, RunCompletion},
     Remedy::{UpgradePlan, WaitForNextCycle},
     ReservationState::{Committed, Expired, Open, Released},
     SuspendReason::BlocksStopped,
@@ -10,7 +10,7 @@ use tonic::Code;
 
 use super::{
     super::support::wait_until,
-    stage::{Stage, Verb as _, at, free, professional},
+    stage::{Stage, Verb as _, at, basic, free, professional},
 };
 
 #[test]
@@ -137,6 +137,23 @@ fn a_late_commit_whose_credits_are_gone_is_above_its_hold() {
 }
 
 #[test]
+fn what_a_completing_run_uses_above_its_hold_is_above_hold() {
+    let stage = Stage::set(basic().with_seat().including(500));
+    stage.begin_run("run").admits();
+    stage.spends(500);
+    stage.reserve("r1").model("gpt-4o").proceeds(2, RunCompletion);
+    stage.commit("r1").model("gpt-4").charges(25);
+    stage.balance().used(500).run_completion(2).above_hold(23);
+
+    // After its hold ran out, all of it is excess.
+    stage.reserve("r2").proceeds(25, RunCompletion);
+    stage.advance(120);
+    stage.commit("r2").charges_late(25);
+    stage.balance().used(500).run_completion(2).above_hold(48).held(0);
+    stage.end_run("run").ends_with(50);
+}
+
+#[test]
 fn a_late_commit_buys_a_block_if_overages_are_on() {
     let stage = Stage::set(professional().with_seat().including(5_000));
     stage.overages_on();
@@ -158,6 +175,10 @@ fn a_hold_is_extended_from_now_and_never_shortened() {
     stage.advance(1_800);
     assert_eq!(stage.state_of("r1"), Open);
     stage.extend("r1", 1_801).holds_until("2025-06-10T10:00:01Z");
+    let mut unset = stage.extend("r1", 0);
+    unset.request.hold_for = None;
+    stage.advance(1_800);
+    unset.holds_until("2025-06-10T10:02:00Z");
     stage.balance().held(25);
     stage.commit("r1").charges(25);
 }
@@ -203,6 +224,20 @@ fn settled_reservations_answer_for_their_retention() {
     stage.commit("expired").fails(Code::NotFound, "RESERVATION_NOT_FOUND");
     wait_until("the hold comes back", || stage.balance().0.held == 0);
     stage.balance().used(25);
+}
+
+#[test]
+fn teams_share_neither_credits_nor_ids() {
+    let stage = Stage::set(free().including(25));
+    stage.put(free().of("other").including(0));
+    stage.reserve("r1").proceeds(25, Allotment);
+    let mut others = stage.reserve("r1");
+    others.request.team_id = "other".to_owned();
+    others.suspends(BlocksStopped, &[WaitForNextCycle, UpgradePlan]);
+    let mut others = stage.commit("r1");
+    others.request.team_id = "other".to_owned();
+    others.fails(Code::NotFound, "RESERVATION_NOT_FOUND");
+    stage.balance().held(25).used(0);
 }
 
 #[test]

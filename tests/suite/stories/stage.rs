@@ -52,7 +52,7 @@ pub(crate) struct Stage {
     /// What the executor has to send back, by reservation.
     grants: RefCell<BTreeMap<String, Bytes>>,
     spent: Cell<u32>,
-    _sidecar: Sidecar,
+    pub(crate) sidecar: Sidecar,
     runtime: Runtime,
 }
 
@@ -98,7 +98,7 @@ impl Stage {
             clock,
             grants: RefCell::default(),
             spent: Cell::default(),
-            _sidecar: sidecar,
+            sidecar,
             runtime,
         }
     }

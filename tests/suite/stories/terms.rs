@@ -58,6 +58,20 @@ fn a_hold_granted_before_the_plan_was_lowered_is_charged_and_waived() {
 }
 
 #[test]
+fn a_change_of_terms_takes_no_block_back_and_buys_none() {
+    let stage = Stage::set(professional().with_seat().including(5_000));
+    stage.overages_on();
+    stage.spends(4_990);
+    stage.reserve("r1").proceeds(25, Overage);
+    stage.commit("r1").charges(25);
+    stage.put(professional().with_seat().including(4_000));
+    stage.balance().included(4_000).overage(1_000).waived(15).used(5_015).remaining(0);
+    stage.put(free().including(4_500));
+    stage.balance().included(4_500).overage(1_000).waived(0).used(5_015).remaining(485);
+    stage.has_charges(&["team/2025-06-01/1"]);
+}
+
+#[test]
 fn an_override_acts_at_once_and_goes_when_it_is_not_said_again() {
     let stage = Stage::set(professional().with_seat().including(1_000));
     stage.overages_on();
@@ -110,6 +124,16 @@ fn a_new_anchor_day_acts_from_the_next_turn() {
     stage.advance_to("2025-07-15T00:00:00Z");
     stage.balance().of_cycle("2025-07-15", "2025-08-15").remaining(500);
     stage.balance_at("2025-06-20T00:00:00Z").of_cycle("2025-06-01", "2025-07-01").used(100);
+}
+
+#[test]
+fn an_anchor_day_that_is_changed_back_before_the_turn_never_acted() {
+    let stage = Stage::set(free());
+    stage.put(free().anchored_on(15));
+    stage.put(free().anchored_on(20));
+    stage.put(free());
+    stage.advance_to("2025-07-20T00:00:00Z");
+    stage.balance().of_cycle("2025-07-01", "2025-08-01");
 }
 
 #[test]
