@@ -227,6 +227,31 @@ fn settled_reservations_answer_for_their_retention() {
 }
 
 #[test]
+fn a_grant_is_not_believed() {
+    let stage = Stage::set(free());
+    let other = stage.reserve("other").model("gpt-4o").proceeds(2, Allotment).grant;
+    type Forge = fn(Vec<u8>) -> Vec<u8>;
+    let forgeries: [(&str, Forge); 4] = [
+        ("garbage", |_| b"\xff|open|".to_vec()),
+        ("cheaper", |grant| String::from_utf8(grant).unwrap().replace("|25|", "|1|").into_bytes()),
+        ("released", |grant| String::from_utf8(grant).unwrap().replace("open", "released").into_bytes()),
+        ("longer", |grant| [grant, b"|1".to_vec()].concat()),
+    ];
+    for (id, forge) in forgeries {
+        let grant = stage.reserve(id).proceeds(25, Allotment).grant.to_vec();
+        let mut commit = stage.commit(id);
+        commit.request.grant = forge(grant.clone()).into();
+        assert_ne!(commit.request.grant, grant);
+        commit.charges(25);
+    }
+    stage.reserve("swapped").proceeds(25, Allotment);
+    let mut commit = stage.commit("swapped");
+    commit.request.grant = other;
+    commit.charges(25);
+    stage.balance().used(125).held(2);
+}
+
+#[test]
 fn teams_share_neither_credits_nor_ids() {
     let stage = Stage::set(free().including(25));
     stage.put(free().of("other").including(0));

@@ -1,7 +1,7 @@
 //! What a Suspend tells: why, what lifts it, and when to ask again; and that it is not remembered.
 
 use tollgate::proto::v1::{
-    Basis::Allotment,
+    Basis::{Allotment, RunCompletion},
     Remedy::{EnableOverages, UpgradePlan, WaitForNextCycle},
     SuspendReason::{BlocksStopped, LimitReached},
 };
@@ -45,6 +45,17 @@ fn a_suspended_call_is_told_when_holds_that_would_suffice_may_come_back() {
     assert_eq!(retry_after(&stage, 50), 15);
     stage.extend("r2", 50).answer();
     assert_eq!(retry_after(&stage, 50), 35);
+}
+
+#[test]
+fn what_a_current_run_holds_past_the_limit_comes_back_to_nobody_else() {
+    let stage = Stage::set(basic().with_seat().including(25));
+    stage.reserve("r1").held_for(60).proceeds(25, Allotment);
+    stage.reserve("r2").held_for(10).proceeds(25, RunCompletion);
+    let suspend = stage.reserve("r3").run("new").suspends(LimitReached, &[WaitForNextCycle, UpgradePlan]);
+    assert_eq!(suspend.retry_after.unwrap().seconds, 60);
+    let suspend = stage.reserve("r4").run("new").units(2).suspends(LimitReached, &[WaitForNextCycle, UpgradePlan]);
+    assert_eq!(suspend.retry_after.unwrap().seconds, 30);
 }
 
 #[test]

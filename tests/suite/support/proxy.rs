@@ -70,11 +70,12 @@ fn pass_on(
         let mut buffer = [0; 4096];
         while let Ok(length @ 1..) = from.read(&mut buffer) {
             let alive = number >= first_alive.load(Ordering::SeqCst);
-            if alive && to.write_all(&buffer[..length]).is_err() {
-                return;
-            }
+            // Recorded first, so that whoever has an answer finds its request.
             if let Some(record) = record.as_ref().filter(|_| alive) {
                 record.lock().unwrap().extend_from_slice(&buffer[..length]);
+            }
+            if alive && to.write_all(&buffer[..length]).is_err() {
+                return;
             }
         }
         // The other side is told of the end only by a connection that is not silent.
