@@ -95,11 +95,13 @@ impl Gate {
     }
 
     async fn cycles_to_list(&self, from: &Position, at_ms: Option<i64>) -> Result<Vec<i64>, GateError> {
-        let mut starts_ms = self.cycle_starts_ms(&from.team).await?;
-        if let Some(at_ms) = at_ms {
-            let cycle = starts_ms.iter().rfind(|start_ms| **start_ms <= at_ms).copied();
-            starts_ms.retain(|start_ms| Some(*start_ms) == cycle);
-        }
+        let mut starts_ms = match at_ms {
+            Some(at_ms) => {
+                let account = self.recorded_account(&from.team, at_ms).await?;
+                account.map(|account| account.cycle.start_ms).into_iter().collect()
+            }
+            None => self.cycle_starts_ms(&from.team).await?,
+        };
         starts_ms.retain(|start_ms| from.cycle_start_ms.is_none_or(|first| *start_ms >= first));
         // The cursor belongs to the position's own cycle, which may have been trimmed meanwhile.
         if from.cycle_start_ms.is_some() && starts_ms.first() != from.cycle_start_ms.as_ref() {

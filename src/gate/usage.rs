@@ -73,16 +73,18 @@ impl Gate {
         if current.contains(at_ms) {
             return self.read_current_account(team, terms, catalogue).await;
         }
-        let starts = self.cycle_starts_ms(team).await?;
-        if let Some(start_ms) = starts.into_iter().rfind(|start_ms| *start_ms <= at_ms) {
-            let mut query = AccountQuery::new(team, start_ms);
-            let reply = self.transact(query.transaction.take()).await?;
-            if let Some(account) = query.account(&reply)?.filter(|account| account.cycle.contains(at_ms)) {
-                return Ok(account);
-            }
-        }
         let included = terms.included(&catalogue.catalogue.included_credits);
-        Ok(Account::new(terms.anchor.cycle_at(at_ms), included, terms))
+        let recorded = self.recorded_account(team, at_ms).await?;
+        Ok(recorded.unwrap_or_else(|| Account::new(terms.anchor.cycle_at(at_ms), included, terms)))
+    }
+
+    /// The account of the cycle at a time, in Unix milliseconds; `None` if nothing was written to it.
+    pub(super) async fn recorded_account(&self, team: &Id, at_ms: i64) -> Result<Option<Account>, GateError> {
+        let starts_ms = self.cycle_starts_ms(team).await?;
+        let Some(start_ms) = starts_ms.into_iter().rfind(|start_ms| *start_ms <= at_ms) else { return Ok(None) };
+        let mut query = AccountQuery::new(team, start_ms);
+        let reply = self.transact(query.transaction.take()).await?;
+        Ok(query.account(&reply)?.filter(|account| account.cycle.contains(at_ms)))
     }
 
     /// The starts of the cycles that a team has records of, oldest first, in Unix milliseconds.
