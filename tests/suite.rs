@@ -13,5 +13,6 @@ mod suite {
     mod replay;
     mod replay_for_real;
     mod stores;
+    mod stories;
     mod support;
 }

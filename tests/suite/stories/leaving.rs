@@ -1,0 +1,90 @@
+//! Clients that do not wait: a deadline is honoured, and a Commit is carried out though its client went away.
+
+use std::time::Duration;
+
+use tollgate::{
+    domain::policy::Policy,
+    proto::v1::{Basis::Allotment, ReservationState},
+    store::StoreLocation,
+};
+use tonic::{Code, Request};
+
+use super::{
+    super::support::{
+        proxy::Proxy,
+        servers::{Engine, Server},
+        wait_until,
+    },
+    stage::{MORNING, Stage, free},
+};
+
+/// An id that can be found in what a sidecar sends to its store.
+const RESERVATION: &str = "left-behind";
+
+/// A Redis server that can be told to do nothing for a while, and a way to it that tells what was sent.
+struct SlowStore {
+    server: Server,
+    proxy: Proxy,
+}
+
+impl SlowStore {
+    fn start() -> Self {
+        let server = Server::start_on_port(Engine::Redis, &["--appendonly", "no"]);
+        let proxy = Proxy::to(server.port());
+        Self { server, proxy }
+    }
+
+    fn location(&self) -> StoreLocation {
+        StoreLocation::Redis(format!("redis://127.0.0.1:{}", self.proxy.port))
+    }
+
+    /// What is asked from now on is done after [`Self::resume`].
+    fn pause(&self) {
+        redis::cmd("CLIENT").arg(&["PAUSE", "60000", "WRITE"]).exec(&mut self.server.connect()).unwrap();
+    }
+
+    fn resume(&self) {
+        redis::cmd("CLIENT").arg("UNPAUSE").exec(&mut self.server.connect()).unwrap();
+    }
+}
+
+#[test]
+fn a_deadline_is_honoured() {
+    let store = SlowStore::start();
+    let stage = Stage::empty(&store.location(), MORNING, Policy::default());
+    stage.put(free());
+    store.pause();
+    let mut request = Request::new(stage.reserve("r1").request);
+    request.set_timeout(Duration::from_millis(50));
+    let refused = stage.wait_for(stage.quota.clone().check_and_reserve(request)).unwrap_err();
+    // A store that does not answer in time would be Unavailable, and later than that.
+    assert!(matches!(refused.code(), Code::DeadlineExceeded | Code::Cancelled), "{refused}");
+
+    store.resume();
+    stage.reserve("r2").proceeds(25, Allotment);
+}
+
+#[test]
+fn a_commit_whose_client_went_away_is_carried_out() {
+    let store = SlowStore::start();
+    let first = Stage::empty(&store.location(), MORNING, Policy::default());
+    first.put(free());
+    first.reserve(RESERVATION).proceeds(25, Allotment);
+    assert_eq!(first.state_of(RESERVATION), ReservationState::Open);
+
+    // Another sidecar knows nothing of the reservation, so that it has to read it first and to write only then.
+    let second = Stage::empty(&store.location(), MORNING, Policy::default());
+    let request = second.commit(RESERVATION).without_grant().request;
+    let seen = store.proxy.times_sent(RESERVATION);
+    assert!(seen > 0, "the store is asked by the reservation's key");
+    store.pause();
+    let mut client = second.quota.clone();
+    let commit = second.start(async move { client.commit(request).await });
+    wait_until("the sidecar has asked the store", || store.proxy.times_sent(RESERVATION) > seen);
+    commit.abort();
+    assert!(second.wait_for(commit).unwrap_err().is_cancelled());
+
+    store.resume();
+    wait_until("the commit is carried out", || first.state_of(RESERVATION) == ReservationState::Committed);
+    first.balance().used(25).held(0);
+}

@@ -1,0 +1,143 @@
+//! The stage that stories play on: a sidecar on a store in memory, one team, a clock that moves when it is told to, and
+//! a verb for each operation.
+//!
+//! The verbs wait for their answers, so that a story is read from top to bottom, and a failure names its line.
+
+mod answers;
+mod books;
+mod executor;
+mod operator;
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+};
+
+use bytes::Bytes;
+use tokio::runtime::{Builder, Runtime};
+use tollgate::{
+    clock::{Clock, ManualClock},
+    domain::policy::Policy,
+    proto::v1::{
+        account_service_client::AccountServiceClient, quota_service_client::QuotaServiceClient,
+        usage_service_client::UsageServiceClient,
+    },
+    serve::{ListenAddress, ServeOptions, Sidecar},
+    store::{Store, StoreLocation, StoreOptions},
+};
+use tonic::transport::{Channel, Endpoint};
+
+pub(crate) use self::{
+    answers::{at, check_refusal, moment, violated_field},
+    books::Books,
+    executor::Verb,
+    operator::{Terms, basic, card, free, plan, professional},
+};
+
+/// When stories begin, unless they say otherwise: in a cycle from 2025-06-01 to 2025-07-01 of a team with anchor day 1.
+pub(crate) const MORNING: &str = "2025-06-10T09:00:00Z";
+
+/// The team of a story.
+pub(crate) const TEAM: &str = "team";
+
+/// A sidecar with its clients.
+pub(crate) struct Stage {
+    pub(crate) quota: QuotaServiceClient<Channel>,
+    pub(crate) accounts: AccountServiceClient<Channel>,
+    pub(crate) usage: UsageServiceClient<Channel>,
+    /// The connections themselves: to the data listener, and to the admin listener.
+    pub(crate) data: Channel,
+    pub(crate) admin: Channel,
+    clock: ManualClock,
+    /// What the executor has to send back, by reservation.
+    grants: RefCell<BTreeMap<String, Bytes>>,
+    spent: Cell<u32>,
+    pub(crate) sidecar: Sidecar,
+    runtime: Runtime,
+}
+
+impl Stage {
+    /// A team with these terms, in the morning.
+    pub(crate) fn set(terms: Terms) -> Self {
+        Self::set_at(MORNING, terms)
+    }
+
+    /// A team with these terms, at this time.
+    pub(crate) fn set_at(time: &str, terms: Terms) -> Self {
+        Self::set_with(time, Policy::default(), terms)
+    }
+
+    /// The same under other settings of the rules.
+    pub(crate) fn set_with(time: &str, policy: Policy, terms: Terms) -> Self {
+        let stage = Self::empty(&StoreLocation::Memory, time, policy);
+        stage.put(terms);
+        stage
+    }
+
+    /// A sidecar on this store. No team is made.
+    pub(crate) fn empty(location: &StoreLocation, time: &str, policy: Policy) -> Self {
+        let clock = ManualClock::at(answers::milliseconds(time));
+        // One thread beside that of the story is enough for a sidecar, and it goes on while the story waits.
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (sidecar, data, admin) = runtime.block_on(async {
+            let clock = Clock::Manual(clock.clone());
+            let options = StoreOptions { clock: clock.clone(), ..StoreOptions::default() };
+            let store = Store::open(location, options).await.unwrap();
+            let options = ServeOptions { policy, clock, ..ServeOptions::default() };
+            let sidecar = Sidecar::start_with(store, options).await.unwrap();
+            let data = connect(sidecar.listen_address()).await;
+            let admin = connect(sidecar.admin_address()).await;
+            (sidecar, data, admin)
+        });
+        Self {
+            quota: QuotaServiceClient::new(data.clone()),
+            accounts: AccountServiceClient::new(admin.clone()),
+            usage: UsageServiceClient::new(admin.clone()),
+            data,
+            admin,
+            clock,
+            grants: RefCell::default(),
+            spent: Cell::default(),
+            sidecar,
+            runtime,
+        }
+    }
+
+    /// Moves the clock forward.
+    pub(crate) fn advance(&self, seconds: i64) {
+        self.clock.advance_ms(seconds * 1_000);
+    }
+
+    /// Moves the clock forward to this time.
+    #[track_caller]
+    pub(crate) fn advance_to(&self, time: &str) {
+        let time_ms = answers::milliseconds(time);
+        assert!(time_ms >= self.clock.now_ms(), "{time} has passed");
+        self.clock.advance_to(time_ms);
+    }
+
+    /// Waits for what is not a verb.
+    pub(crate) fn wait_for<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
+    /// Starts what the story does not wait for.
+    pub(crate) fn start<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        self.runtime.spawn(work)
+    }
+
+    fn grant_of(&self, reservation: &str) -> Bytes {
+        self.grants.borrow().get(reservation).cloned().unwrap_or_default()
+    }
+
+    fn keep_grant(&self, reservation: &str, grant: Bytes) {
+        self.grants.borrow_mut().insert(reservation.to_owned(), grant);
+    }
+}
+
+async fn connect(address: &ListenAddress) -> Channel {
+    Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
+}

@@ -1,0 +1,108 @@
+//! What a story looks up in the books.
+
+use tollgate::proto::v1::{
+    Balance, Charge, GetReservationRequest, GetTeamRequest, GetUsageRequest, ListChargesRequest, Reservation,
+    ReservationState, Team, UsageRow,
+};
+use tonic::Status;
+
+use super::{
+    Stage, TEAM,
+    answers::{at, moment},
+};
+
+/// A balance, of which a story says what it expects.
+pub(crate) struct Books(pub(crate) Balance);
+
+macro_rules! counters {
+    ($($counter:ident),*) => {
+        impl Books {
+            $(
+                #[track_caller]
+                pub(crate) fn $counter(self, expected: i64) -> Self {
+                    assert_eq!(self.0.$counter, expected, "{} in {:?}", stringify!($counter), self.0);
+                    self
+                }
+            )*
+        }
+    };
+}
+
+counters!(included, waived, overage, used, run_completion, above_hold, held, remaining);
+
+impl Books {
+    /// It is the balance of this cycle.
+    #[track_caller]
+    pub(crate) fn of_cycle(self, start: &str, end: &str) -> Self {
+        assert_eq!((at(self.0.cycle_start), at(self.0.cycle_end)), (midnight(start), midnight(end)));
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn next_rate_card(self, version: &str) -> Self {
+        assert_eq!(self.0.next_rate_card, version);
+        self
+    }
+}
+
+fn midnight(day: &str) -> String {
+    format!("{day}T00:00:00Z")
+}
+
+impl Stage {
+    /// The team's balance now.
+    #[track_caller]
+    pub(crate) fn balance(&self) -> Books {
+        Books(self.usage_of(None).unwrap().0)
+    }
+
+    /// The team's balance in the cycle of a time.
+    #[track_caller]
+    pub(crate) fn balance_at(&self, time: &str) -> Books {
+        Books(self.usage_of(Some(time)).unwrap().0)
+    }
+
+    /// What the team committed in the present cycle.
+    #[track_caller]
+    pub(crate) fn usage_rows(&self) -> Vec<UsageRow> {
+        self.usage_of(None).unwrap().1
+    }
+
+    pub(crate) fn usage_of(&self, time: Option<&str>) -> Result<(Balance, Vec<UsageRow>), Status> {
+        let request =
+            GetUsageRequest { team_id: TEAM.to_owned(), cycle_start: time.map(moment), ..GetUsageRequest::default() };
+        let usage = self.wait_for(self.usage.clone().get_usage(request))?.into_inner();
+        Ok((usage.balance.unwrap(), usage.rows))
+    }
+
+    /// These blocks were charged in all, and no others.
+    #[track_caller]
+    pub(crate) fn has_charges(&self, expected: &[&str]) -> Vec<Charge> {
+        let request = ListChargesRequest { team_id: Some(TEAM.to_owned()), ..ListChargesRequest::default() };
+        let charges = self.wait_for(self.usage.clone().list_charges(request)).unwrap().into_inner().charges;
+        let ids: Vec<&str> = charges.iter().map(|charge| charge.charge_id.as_str()).collect();
+        assert_eq!(ids, expected);
+        assert!(charges.iter().all(|charge| charge.credits == 1_000 && charge.team_id == TEAM), "{charges:?}");
+        charges
+    }
+
+    /// The team as it is now.
+    #[track_caller]
+    pub(crate) fn team(&self) -> Team {
+        let request = GetTeamRequest { team_id: TEAM.to_owned() };
+        self.wait_for(self.accounts.clone().get_team(request)).unwrap().into_inner().team.unwrap()
+    }
+
+    /// A reservation as it is now.
+    pub(crate) fn look_up(&self, reservation: &str) -> Result<Reservation, Status> {
+        let request = GetReservationRequest { team_id: TEAM.to_owned(), reservation_id: reservation.to_owned() };
+        let answer = self.wait_for(self.quota.clone().get_reservation(request))?;
+        Ok(answer.into_inner().reservation.unwrap())
+    }
+
+    /// Where a reservation stands now.
+    #[track_caller]
+    pub(crate) fn state_of(&self, reservation: &str) -> ReservationState {
+        self.look_up(reservation).unwrap().state()
+    }
+}

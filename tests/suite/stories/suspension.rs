@@ -1,0 +1,84 @@
+//! What a Suspend tells: why, what lifts it, and when to ask again; and that it is not remembered.
+
+use tollgate::proto::v1::{
+    Basis::{Allotment, RunCompletion},
+    Remedy::{EnableOverages, UpgradePlan, WaitForNextCycle},
+    SuspendReason::{BlocksStopped, LimitReached},
+};
+
+use super::stage::{Stage, Verb as _, basic, free, plan, professional};
+
+#[test]
+fn what_lifts_a_suspension_depends_on_plan_and_seat() {
+    for name in ["free", "basic", "professional"] {
+        let upgrade = [WaitForNextCycle, UpgradePlan];
+        Stage::set(plan(name).including(0)).reserve("r1").suspends(BlocksStopped, &upgrade);
+        let lifts = if name == "professional" { [WaitForNextCycle, EnableOverages] } else { upgrade };
+        Stage::set(plan(name).with_seat().including(0)).reserve("r1").suspends(LimitReached, &lifts);
+        Stage::set(plan(name).with_seat().including(0)).reserve("r1").test().suspends(LimitReached, &lifts);
+        Stage::set(plan(name).with_seat().including(0)).begin_run("run").suspends(LimitReached, &lifts);
+    }
+}
+
+/// How long to wait before asking again, in seconds.
+fn retry_after(stage: &Stage, credits: u32) -> i64 {
+    let ask = stage.reserve("asked").model("gpt-3.5").units(credits / 5);
+    let suspend = ask.suspends(BlocksStopped, &[WaitForNextCycle, UpgradePlan]);
+    let wait = suspend.retry_after.unwrap();
+    assert_eq!(wait.nanos, 0);
+    wait.seconds
+}
+
+#[test]
+fn a_suspended_call_is_told_when_holds_that_would_suffice_may_come_back() {
+    let stage = Stage::set(free().including(100));
+    stage.reserve("r1").held_for(40).proceeds(25, Allotment);
+    stage.reserve("r2").held_for(20).proceeds(25, Allotment);
+    stage.reserve("r3").held_for(60).proceeds(25, Allotment);
+    stage.balance().remaining(25);
+    assert_eq!(retry_after(&stage, 50), 20);
+    assert_eq!(retry_after(&stage, 55), 40);
+    assert_eq!(retry_after(&stage, 75), 40);
+    assert_eq!(retry_after(&stage, 100), 60);
+    assert_eq!(retry_after(&stage, 105), 30, "no hold would suffice");
+    stage.advance(5);
+    assert_eq!(retry_after(&stage, 50), 15);
+    stage.extend("r2", 50).answer();
+    assert_eq!(retry_after(&stage, 50), 35);
+}
+
+#[test]
+fn what_a_current_run_holds_past_the_limit_comes_back_to_nobody_else() {
+    let stage = Stage::set(basic().with_seat().including(25));
+    stage.reserve("r1").held_for(60).proceeds(25, Allotment);
+    stage.reserve("r2").held_for(10).proceeds(25, RunCompletion);
+    let suspend = stage.reserve("r3").run("new").suspends(LimitReached, &[WaitForNextCycle, UpgradePlan]);
+    assert_eq!(suspend.retry_after.unwrap().seconds, 60);
+    let suspend = stage.reserve("r4").run("new").units(2).suspends(LimitReached, &[WaitForNextCycle, UpgradePlan]);
+    assert_eq!(suspend.retry_after.unwrap().seconds, 30);
+}
+
+#[test]
+fn a_suspended_call_is_told_to_ask_again_in_30_seconds_if_nothing_is_held() {
+    let stage = Stage::set(free().including(10));
+    assert_eq!(retry_after(&stage, 15), 30);
+}
+
+#[test]
+fn a_suspend_is_not_remembered() {
+    let stage = Stage::set(basic().with_seat().including(0));
+    stage.reserve("r1").suspends(LimitReached, &[WaitForNextCycle, UpgradePlan]);
+    assert_eq!(stage.look_up("r1").unwrap_err().code(), tonic::Code::NotFound);
+    stage.put(professional().with_seat());
+    stage.reserve("r1").model("gpt-4o").flow("another").proceeds(2, Allotment);
+}
+
+#[test]
+fn a_call_that_costs_less_is_decided_for_itself() {
+    let stage = Stage::set(free().including(10));
+    stage.reserve("r1").suspends(BlocksStopped, &[WaitForNextCycle, UpgradePlan]);
+    stage.reserve("r2").model("gpt-4o").units(5).proceeds(10, Allotment);
+    stage.reserve("r3").model("gpt-4o").suspends(BlocksStopped, &[WaitForNextCycle, UpgradePlan]);
+    stage.commit("r2").units(4).charges(8);
+    stage.reserve("r3").model("gpt-4o").proceeds(2, Allotment);
+}

@@ -1,0 +1,73 @@
+//! When there is no answer: the sidecar is going, or its store has gone. A client repeats the call with the same id.
+
+use tollgate::{
+    domain::policy::Policy,
+    proto::v1::{Basis::Allotment, ReservationState::Open},
+};
+use tonic::{Code, Status};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_types::StatusExt as _;
+
+use super::{
+    super::support::{
+        servers::{Engine, Server},
+        wait_until,
+    },
+    stage::{MORNING, Stage, Verb as _, check_refusal, free},
+};
+
+/// The refusal says when to repeat the call.
+#[track_caller]
+fn asks_to_repeat(status: &Status, reason: &str) {
+    check_refusal(status, Code::Unavailable, reason);
+    let wait = status.get_details_retry_info().and_then(|info| info.retry_delay);
+    assert!(wait.is_some_and(|wait| !wait.is_zero()), "{status:?}");
+}
+
+#[test]
+fn a_sidecar_that_drains_makes_nothing_new_and_settles_what_there_is() {
+    let stage = Stage::set(free());
+    for id in ["committed", "released", "extended"] {
+        stage.reserve(id).proceeds(25, Allotment);
+    }
+    stage.wait_for(stage.sidecar.begin_drain());
+    asks_to_repeat(&stage.reserve("new").ask().unwrap_err(), "DRAINING");
+    asks_to_repeat(&stage.begin_run("new").ask().unwrap_err(), "DRAINING");
+    for channel in [&stage.data, &stage.admin] {
+        let request = HealthCheckRequest::default();
+        let health = stage.wait_for(HealthClient::new(channel.clone()).check(request)).unwrap();
+        assert_eq!(health.into_inner().status(), ServingStatus::NotServing);
+    }
+    stage.commit("committed").charges(25);
+    stage.release("released").gives_back();
+    stage.extend("extended", 600).holds_until("2025-06-10T09:10:00Z");
+    stage.end_run("run").ends_with(25);
+    stage.balance().used(25).held(25);
+}
+
+#[test]
+fn without_its_store_a_sidecar_neither_proceeds_nor_suspends() {
+    let mut server = Server::start_durable(Engine::Redis);
+    let stage = Stage::empty(&server.location(), MORNING, Policy::default());
+    stage.put(free());
+    stage.reserve("r1").proceeds(25, Allotment);
+    server.kill();
+    let refusals = [
+        stage.reserve("r2").ask().unwrap_err(),
+        stage.commit("r1").ask().unwrap_err(),
+        stage.begin_run("another").ask().unwrap_err(),
+        stage.usage_of(None).unwrap_err(),
+    ];
+    for refused in &refusals {
+        asks_to_repeat(refused, "STORE_UNAVAILABLE");
+        for secret in ["redis", "socket", "/tmp", "{team}"] {
+            assert!(!refused.message().to_lowercase().contains(secret), "{refused}");
+        }
+    }
+
+    server.restart();
+    wait_until("the store is there again", || stage.usage_of(None).is_ok());
+    stage.reserve("r1").replays(25, Allotment, Open);
+    stage.commit("r1").charges(25);
+    stage.balance().used(25).held(0);
+}
