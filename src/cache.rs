@@ -3,12 +3,7 @@
 
 use dashmap::DashMap;
 
-use crate::domain::{
-    account::Account,
-    id::Id,
-    reservation::{Hold, Trigger},
-    terms::Terms,
-};
+use crate::domain::{account::Account, hold::Hold, id::Id, reservation::Trigger, terms::Terms};
 
 /// A verified refusal answers the same or a dearer request for so long, in milliseconds (I6).
 pub const REFUSAL_VALID_MS: i64 = 1_000;

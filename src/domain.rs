@@ -4,6 +4,7 @@
 //! what it assumes, or the reading of a store's reply. This module must not know a clock, IO, async, proto or a log.
 
 pub mod account;
+pub mod belief;
 pub mod billing_cycle;
 pub mod catalogue;
 pub mod charge;
@@ -11,6 +12,7 @@ pub mod charging;
 pub mod commit;
 pub mod expire;
 pub mod extend;
+pub mod hold;
 pub mod id;
 pub mod keys;
 pub mod listing;

@@ -3,11 +3,11 @@
 use super::{
     Damaged,
     account::not_before,
+    hold::Hold,
     id::Id,
     keys,
     policy::Policy,
-    reservation::{Basis, Hold, Reservation, State},
-    reserve::{HOLDS_LOOKED_AT, holds},
+    reservation::{Basis, Reservation, State},
     settlement::Settlement,
 };
 use crate::transaction::{Guard, Linear, Read, RecordRef, Reply, Transaction, Write};
@@ -34,29 +34,6 @@ pub fn expire(team: &Id, id: &Id, reservation: &Reservation, policy: &Policy) ->
         }
     }
     step
-}
-
-/// Reads the open reservations of a team whose holds run out first.
-#[derive(Debug)]
-pub struct HoldsQuery {
-    /// What to send.
-    pub transaction: Transaction,
-    holds: RecordRef,
-}
-
-impl HoldsQuery {
-    /// Builds the query.
-    pub fn new(team: &Id) -> Self {
-        let mut transaction = Transaction::on(keys::team(team));
-        let first = Read::First { limit: HOLDS_LOOKED_AT, unless_applied: false };
-        let holds = transaction.record(keys::open_holds(), first);
-        Self { transaction, holds }
-    }
-
-    /// Reads the reply.
-    pub fn holds(&self, reply: &Reply) -> Result<Vec<Hold>, Damaged> {
-        holds(reply, self.holds)
-    }
 }
 
 /// Reads several reservations of a team.

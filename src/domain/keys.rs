@@ -1,7 +1,7 @@
 //! The names of a team's records. Ids stand in them as they are: their alphabet lacks `|` and `,`, and every prefix ends in `:`
 //! or is a whole name. A cycle is named by the day it starts: no two cycles of a team start on the same day.
 
-use super::{billing_cycle::day_name, id::Id, usage::UsageKey};
+use super::{billing_cycle::day_name, id::Id};
 use crate::transaction::{Key, Scope};
 
 /// The scope of a team's records.
@@ -59,9 +59,9 @@ pub fn usage_rows(cycle_start_ms: i64) -> Key {
     Key::index(format!("usage:{}", day_name(cycle_start_ms)))
 }
 
-/// The counters of one usage row.
-pub fn usage_row(cycle_start_ms: i64, row: &UsageKey) -> Key {
-    Key::hash(format!("usage:{}:{}", day_name(cycle_start_ms), row.member()))
+/// The counters of one usage row, by its name among the rows.
+pub fn usage_row(cycle_start_ms: i64, member: &str) -> Key {
+    Key::hash(format!("usage:{}:{}", day_name(cycle_start_ms), member))
 }
 
 /// The accepted changes of terms.

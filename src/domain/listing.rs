@@ -68,8 +68,10 @@ impl UsageCountsQuery {
     /// Builds the query.
     pub fn new(team: &Id, cycle_start_ms: i64, rows: &[UsageKey]) -> Self {
         let mut transaction = Transaction::on(keys::team(team));
-        let rows =
-            rows.iter().map(|row| transaction.record(keys::usage_row(cycle_start_ms, row), Read::Whole)).collect();
+        let rows = rows
+            .iter()
+            .map(|row| transaction.record(keys::usage_row(cycle_start_ms, &row.member()), Read::Whole))
+            .collect();
         Self { transaction, rows }
     }
 

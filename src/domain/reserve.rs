@@ -5,18 +5,16 @@ use std::ops::Range;
 use super::{
     Damaged,
     account::{Account, allotment_covers, before, not_before, overage_covers, overages_on, time_within},
-    catalogue::Catalogue,
+    belief::{Belief, declare_account},
+    hold::{self, Hold, hold_member},
     id::Id,
     keys,
     policy::Policy,
-    reservation::{Basis, Content, Hold, Reservation, State, Terms as ReservationTerms, hold_member, open_parts},
+    reservation::{self, Basis, Content, Reservation, State, Terms as ReservationTerms},
     run::{self, Run},
     terms::Terms,
 };
-use crate::transaction::{Guard, Outcome, Read, Record, RecordRef, Reply, Transaction, Value, Write};
-
-/// How many open holds a refusal looks at: to expire the due ones, and to say when others come back.
-pub const HOLDS_LOOKED_AT: u32 = 64;
+use crate::transaction::{Guard, Outcome, Read, RecordRef, Reply, Transaction, Value, Write};
 
 /// A call, with its model already found on the card in effect.
 #[derive(Clone, Debug)]
@@ -42,19 +40,6 @@ pub struct Price {
     pub rate_card: Id,
     /// When it does, in Unix milliseconds of the store.
     pub valid_ms: Range<i64>,
-}
-
-/// What a sidecar believes when it decides. The transaction carries all of it, so a wrong belief costs a retry only.
-#[derive(Clone, Debug)]
-pub struct Belief<'a> {
-    /// The team's terms.
-    pub terms: &'a Terms,
-    /// Plans and cards.
-    pub catalogue: &'a Catalogue,
-    /// Whether the cycle's account exists already.
-    pub account_exists: bool,
-    /// The store's time, in Unix milliseconds.
-    pub now_ms: i64,
 }
 
 /// The transaction of one CheckAndReserve, and how to read the reply.
@@ -108,8 +93,7 @@ impl Step {
         let terms_record = transaction.record(keys::terms(), Read::Whole);
         let account = declare_account(&mut transaction, belief);
         let reservation = transaction.record(keys::reservation(request.reservation), Read::Whole);
-        let first = Read::First { limit: HOLDS_LOOKED_AT, unless_applied: true };
-        let holds = transaction.record(keys::open_holds(), first);
+        let holds = hold::declare(&mut transaction);
 
         let absent_guard = transaction.require(Guard::Absent(reservation));
         transaction.require(Guard::FieldEquals(terms_record, "version", terms.version.to_string()));
@@ -170,7 +154,11 @@ impl Step {
                 (Basis::RunCompletion, Some(run)) => Write::Add(run, "completion", terms.credits),
                 _ => Write::Add(self.account, "held", terms.credits),
             });
-            writes.push(Write::Put(self.reservation, open_parts(&self.content, &terms, self.hold_ms), None));
+            writes.push(Write::Put(
+                self.reservation,
+                reservation::open_parts(&self.content, &terms, self.hold_ms),
+                None,
+            ));
             writes.push(Write::IndexPut(self.holds, member, Value::now_plus(self.hold_ms)));
         }
         self.offers.push(terms);
@@ -193,7 +181,7 @@ impl Step {
             Outcome::Refused => {
                 let run = self.run.and_then(|run| reply.hash(run)).map(Run::from_fields).transpose()?;
                 Ok(Verdict::Refused {
-                    holds: holds(reply, self.holds)?,
+                    holds: hold::read(reply, self.holds)?,
                     in_current_run: run.is_some_and(|run| run.is_current(reply.now_ms, policy)),
                 })
             }
@@ -227,34 +215,5 @@ impl Step {
     /// The cycle's account in a reply; `None` if nothing was written to it yet.
     pub fn account(&self, reply: &Reply) -> Result<Option<Account>, Damaged> {
         reply.hash(self.account).map(Account::from_fields).transpose()
-    }
-}
-
-/// A declared account, and what its first write also writes.
-pub(crate) struct DeclaredAccount {
-    pub(crate) record: RecordRef,
-    pub(crate) first_writes: Vec<Write>,
-}
-
-/// Declares the account of the cycle at the believed time; unless it is known to exist, it starts in this transaction.
-pub(crate) fn declare_account(transaction: &mut Transaction, belief: &Belief<'_>) -> DeclaredAccount {
-    let cycle = belief.terms.anchor.cycle_at(belief.now_ms);
-    let key = keys::account(cycle.start_ms);
-    if belief.account_exists {
-        return DeclaredAccount { record: transaction.record(key, Read::Whole), first_writes: Vec::new() };
-    }
-    let included = belief.terms.included(&belief.catalogue.included_credits);
-    let start = Account::new(cycle, included, belief.terms).fields();
-    let record = transaction.starting_record(key, Read::Whole, start);
-    let cycles = transaction.record(keys::cycles(), Read::Nothing);
-    let first_writes = vec![Write::IndexPut(cycles, cycle.name(), cycle.start_ms.into())];
-    DeclaredAccount { record, first_writes }
-}
-
-/// The open reservations in a reply.
-pub(crate) fn holds(reply: &Reply, index: RecordRef) -> Result<Vec<Hold>, Damaged> {
-    match reply.record(index) {
-        Record::Index(entries) => entries.iter().map(|(at, member)| Hold::from_entry(*at, member)).collect(),
-        _ => Ok(Vec::new()),
     }
 }

@@ -3,11 +3,11 @@
 use super::{
     Damaged,
     account::{Account, allotment_covers, overage_covers, overages_on, time_within},
+    belief::{Belief, declare_account},
+    hold::{self, Hold},
     id::Id,
     keys,
     policy::Policy,
-    reservation::Hold,
-    reserve::{Belief, HOLDS_LOOKED_AT, declare_account, holds},
     run::{self, Run},
     terms::Terms,
 };
@@ -53,8 +53,7 @@ impl BeginRun {
         let terms = transaction.record(keys::terms(), Read::Whole);
         let account = declare_account(&mut transaction, belief);
         let run = transaction.starting_record(keys::run(id), Read::Whole, run::start_fields(flow, policy));
-        let first = Read::First { limit: HOLDS_LOOKED_AT, unless_applied: true };
-        let holds = transaction.record(keys::open_holds(), first);
+        let holds = hold::declare(&mut transaction);
 
         let absent_guard = transaction.require(Guard::Absent(run));
         transaction.require(Guard::FieldEquals(terms, "version", belief.terms.version.to_string()));
@@ -84,7 +83,7 @@ impl BeginRun {
                 }
             }
             (Outcome::Applied { .. } | Outcome::Stale { .. }, _) => BeginVerdict::Stale,
-            (Outcome::Refused, _) => BeginVerdict::Refused(holds(reply, self.holds)?),
+            (Outcome::Refused, _) => BeginVerdict::Refused(hold::read(reply, self.holds)?),
         })
     }
 

@@ -3,10 +3,10 @@
 use super::{
     Damaged,
     account::Account,
+    hold::{self, Hold},
     id::Id,
     keys,
-    reservation::{Basis, Hold, Reservation, State},
-    reserve::{HOLDS_LOOKED_AT, holds},
+    reservation::{Basis, Reservation, State},
     terms::Terms,
 };
 use crate::transaction::{Guard, Outcome, Read, RecordRef, Reply, Transaction, Value, Write};
@@ -45,8 +45,7 @@ impl Settlement {
         let reservation = transaction.record(keys::reservation(id), Read::Whole);
         let terms = transaction.record(keys::terms(), Read::Whole);
         let account = transaction.record(keys::account(believed.terms.cycle.start_ms), Read::Whole);
-        let first = Read::First { limit: HOLDS_LOOKED_AT, unless_applied: true };
-        let holds = transaction.record(keys::open_holds(), first);
+        let holds = hold::declare(&mut transaction);
         let run = believed.content.run_of_trigger().map(|run| transaction.record(keys::run(run), Read::Nothing));
         transaction.require(Guard::PackedEquals(reservation, believed.packed()));
         let member = believed.hold_member(id);
@@ -106,7 +105,7 @@ impl Settlement {
 
     /// The holds that run out first, in a reply that refused the change: it may have to wait for those that are due.
     pub fn holds_in_the_way(&self, reply: &Reply) -> Result<Vec<Hold>, Damaged> {
-        if reply.outcome == Outcome::Refused { holds(reply, self.holds) } else { Ok(Vec::new()) }
+        if reply.outcome == Outcome::Refused { hold::read(reply, self.holds) } else { Ok(Vec::new()) }
     }
 
     /// The team's terms in a reply; `None` if there is no such team.

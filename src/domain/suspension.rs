@@ -1,6 +1,6 @@
 //! Suspensions: why a call has to wait, until when, and what lifts it (rules 3 to 5).
 
-use super::{account::Account, plan::Plan, reservation::Hold, terms::Terms};
+use super::{account::Account, hold::Hold, plan::Plan, terms::Terms};
 
 /// When nothing says when held credits come back, ask again after this many milliseconds.
 pub const DEFAULT_RETRY_MS: i64 = 30_000;

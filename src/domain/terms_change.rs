@@ -5,12 +5,12 @@ use thiserror::Error;
 use super::{
     Damaged, OVERAGE_BLOCK_CREDITS,
     account::{Account, time_within},
+    belief::{Belief, declare_account},
     billing_cycle::Anchor,
     catalogue::Catalogue,
     id::Id,
     keys,
     plan::Plan,
-    reserve::{Belief, declare_account},
     terms::Terms,
 };
 use crate::transaction::{Guard, Linear, Outcome, Read, RecordRef, Reply, Transaction, Value, Write};

@@ -72,7 +72,7 @@ pub fn remove(team: &Id, cycle_start_ms: i64, rows: &[UsageKey]) -> Transaction 
     let mut writes = Vec::new();
     let index = transaction.record(keys::usage_rows(cycle_start_ms), Read::Nothing);
     for row in rows {
-        let record = transaction.record(keys::usage_row(cycle_start_ms, row), Read::Nothing);
+        let record = transaction.record(keys::usage_row(cycle_start_ms, &row.member()), Read::Nothing);
         writes.push(Write::Delete(record));
         writes.push(Write::IndexRemove(index, row.member()));
     }

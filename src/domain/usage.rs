@@ -74,7 +74,7 @@ pub(crate) fn count_commit(
 ) -> Vec<Write> {
     let rows = transaction.record(keys::usage_rows(cycle_start_ms), Read::Nothing);
     let zero = ["calls", "units", "credits"].map(|field| (field, 0.into()));
-    let row = transaction.starting_record(keys::usage_row(cycle_start_ms, key), Read::Nothing, zero.to_vec());
+    let row = transaction.starting_record(keys::usage_row(cycle_start_ms, &key.member()), Read::Nothing, zero.to_vec());
     vec![
         Write::IndexPut(rows, key.member(), 0.into()),
         Write::Add(row, "calls", 1),

@@ -4,8 +4,9 @@ use super::{Gate, GateError};
 use crate::{
     domain::{
         expire::{ReservationsQuery, expire, remove_orphan},
+        hold::Hold,
         id::Id,
-        reservation::{Hold, Reservation},
+        reservation::Reservation,
     },
     transaction::Reply,
 };

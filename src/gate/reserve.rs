@@ -14,11 +14,12 @@ use crate::{
     cache::{Asked, Believed, Refusal},
     domain::{
         account::Account,
+        belief::Belief,
         catalogue::VersionedCatalogue,
         id::Id,
         rate_card::Rate,
         reservation::{Content, Reservation, State},
-        reserve::{Belief, Price, Request, Step, Verdict},
+        reserve::{Price, Request, Step, Verdict},
         suspension::Suspension,
         terms::Terms,
     },

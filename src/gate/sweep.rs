@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Gate, GateError, catalogue::REFRESH_EVERY, due::ExpiryRounds};
 use crate::{
     domain::{
-        expire::HoldsQuery,
+        hold::HoldsQuery,
         id::Id,
         trim::{CYCLES_KEPT, UsageRowsQuery, remove},
     },

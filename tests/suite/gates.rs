@@ -129,6 +129,24 @@ async fn commits_that_buy_blocks_do_not_make_each_other_wait() {
 }
 
 #[tokio::test]
+async fn a_commit_buys_no_more_blocks_than_it_takes_though_its_view_is_old() {
+    let sidecars = Sidecars::new().await;
+    let (gate, other) = (sidecars.one().await, sidecars.one().await);
+    let included = |credits| TeamSettings {
+        plan: Plan::Professional,
+        paid_seat: true,
+        anchor_day: 1,
+        included_override: Some(credits),
+    };
+    let team = team(&gate, "team", Plan::Professional, true, 500).await;
+    reserve(&gate, call(&team, "a", 120)).await;
+    other.put_team(&team, &included(2_900), "test").await.unwrap();
+    let answer = gate.commit(settle(&team, "a", b""), ActualUse::default()).await.unwrap();
+    let account = answer.balance.account;
+    assert_eq!((account.used, account.blocks), (3_000, 1), "it took three blocks when it was reserved, and one now");
+}
+
+#[tokio::test]
 async fn a_run_ends_in_one_step_however_much_is_committed_meanwhile() {
     let sidecars = Sidecars::new().await;
     let gate = sidecars.one().await;

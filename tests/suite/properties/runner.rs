@@ -91,6 +91,10 @@ impl Runner {
             if let (Operation::Reserve { id, .. }, true) = (operation, actual != expected && is_of_repeat(&expected)) {
                 self.refused_once.insert((self.asked, *id));
             }
+            // To look at the books would tell the gates the time.
+            if matches!(operation, Operation::Wait { .. } | Operation::Switch) {
+                continue;
+            }
             self.compare_books(matches!(operation, Operation::Sweep))
                 .await
                 .map_err(|difference| format!("after {place}: {operation:?}\n{difference}"))?;

@@ -1,0 +1,38 @@
+//! What a sidecar believes when it decides about the current cycle.
+
+use super::{account::Account, catalogue::Catalogue, keys, terms::Terms};
+use crate::transaction::{Read, RecordRef, Transaction, Write};
+
+/// What a sidecar believes when it decides. The transaction carries all of it, so a wrong belief costs a retry only.
+#[derive(Clone, Debug)]
+pub struct Belief<'a> {
+    /// The team's terms.
+    pub terms: &'a Terms,
+    /// Plans and cards.
+    pub catalogue: &'a Catalogue,
+    /// Whether the cycle's account exists already.
+    pub account_exists: bool,
+    /// The store's time, in Unix milliseconds.
+    pub now_ms: i64,
+}
+
+/// A declared account, and what its first write also writes.
+pub(crate) struct DeclaredAccount {
+    pub(crate) record: RecordRef,
+    pub(crate) first_writes: Vec<Write>,
+}
+
+/// Declares the account of the cycle at the believed time; unless it is known to exist, it starts in this transaction.
+pub(crate) fn declare_account(transaction: &mut Transaction, belief: &Belief<'_>) -> DeclaredAccount {
+    let cycle = belief.terms.anchor.cycle_at(belief.now_ms);
+    let key = keys::account(cycle.start_ms);
+    if belief.account_exists {
+        return DeclaredAccount { record: transaction.record(key, Read::Whole), first_writes: Vec::new() };
+    }
+    let included = belief.terms.included(&belief.catalogue.included_credits);
+    let start = Account::new(cycle, included, belief.terms).fields();
+    let record = transaction.starting_record(key, Read::Whole, start);
+    let cycles = transaction.record(keys::cycles(), Read::Nothing);
+    let first_writes = vec![Write::IndexPut(cycles, cycle.name(), cycle.start_ms.into())];
+    DeclaredAccount { record, first_writes }
+}

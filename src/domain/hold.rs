@@ -1,0 +1,96 @@
+//! Open holds: the index of a team's open reservations by the time they run out.
+
+use super::{
+    Damaged,
+    id::Id,
+    keys,
+    reservation::{Basis, Terms},
+};
+use crate::transaction::{Read, Record, RecordRef, Reply, Transaction};
+
+/// How many open holds a refusal looks at: to expire the due ones, and to say when others come back.
+const LOOKED_AT: u32 = 64;
+
+/// Between the parts of a member's name; no id has it.
+const SEPARATOR: char = '|';
+
+/// A member of the index of open holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// The reservation.
+    pub reservation: Id,
+    /// The start of the cycle that it belongs to, in Unix milliseconds.
+    pub cycle_start_ms: i64,
+    /// What comes back to that cycle's allotment.
+    pub credits: i64,
+    /// When, in Unix milliseconds.
+    pub expires_at_ms: i64,
+}
+
+impl Hold {
+    /// Reads an entry of the index.
+    pub fn from_entry(expires_at_ms: i64, member: &str) -> Result<Self, Damaged> {
+        let mut fields = member.split(SEPARATOR);
+        let mut hold = || {
+            Some(Self {
+                reservation: Id::parse(fields.next()?).ok()?,
+                cycle_start_ms: fields.next()?.parse().ok()?,
+                credits: fields.next()?.parse().ok()?,
+                expires_at_ms,
+            })
+        };
+        hold().ok_or_else(|| Damaged::new("holds", "unreadable"))
+    }
+
+    /// The name of its entry.
+    pub fn member(&self) -> String {
+        member(&self.reservation, self.cycle_start_ms, self.credits)
+    }
+}
+
+/// The name of a reservation's member in the index of open holds. It says how many credits of which cycle's allotment
+/// come back when the hold runs out, so that a suspension can say when to ask again.
+pub fn hold_member(id: &Id, terms: &Terms) -> String {
+    let credits = if terms.basis == Basis::RunCompletion { 0 } else { terms.credits };
+    member(id, terms.cycle.start_ms, credits)
+}
+
+/// Reads the open reservations of a team whose holds run out first.
+#[derive(Debug)]
+pub struct HoldsQuery {
+    /// What to send.
+    pub transaction: Transaction,
+    holds: RecordRef,
+}
+
+impl HoldsQuery {
+    /// Builds the query.
+    pub fn new(team: &Id) -> Self {
+        let mut transaction = Transaction::on(keys::team(team));
+        let first = Read::First { limit: LOOKED_AT, unless_applied: false };
+        let holds = transaction.record(keys::open_holds(), first);
+        Self { transaction, holds }
+    }
+
+    /// Reads the reply.
+    pub fn holds(&self, reply: &Reply) -> Result<Vec<Hold>, Damaged> {
+        read(reply, self.holds)
+    }
+}
+
+/// Declares the index in a transaction that may be refused because of what it holds.
+pub(crate) fn declare(transaction: &mut Transaction) -> RecordRef {
+    transaction.record(keys::open_holds(), Read::First { limit: LOOKED_AT, unless_applied: true })
+}
+
+/// The holds in a reply, the first to run out first.
+pub(crate) fn read(reply: &Reply, index: RecordRef) -> Result<Vec<Hold>, Damaged> {
+    match reply.record(index) {
+        Record::Index(entries) => entries.iter().map(|(at, member)| Hold::from_entry(*at, member)).collect(),
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn member(id: &Id, cycle_start_ms: i64, credits: i64) -> String {
+    format!("{id}{SEPARATOR}{cycle_start_ms}{SEPARATOR}{credits}")
+}

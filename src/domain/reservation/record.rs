@@ -1,0 +1,198 @@
+//! The packed record of a reservation: one line of text, which is also the grant of an open one.
+//!
+//! A caller that echoes it spares the store a read, and the store compares it byte for byte with what it has, so that it need not
+//! be believed.
+
+use super::{Basis, Charged, Content, Reservation, State, Terms, Trigger};
+use crate::{
+    domain::{Damaged, billing_cycle::Cycle, id::Id, plan::Plan},
+    transaction::{NUMBER_LIMIT, Value},
+};
+
+/// The first field of every record: the form of the rest.
+const FORM: &str = "1";
+
+const SEPARATOR: char = '|';
+
+impl Reservation {
+    /// The record of this reservation, exactly as it is kept.
+    pub fn packed(&self) -> String {
+        let mut record = leading_fields(state_name(&self.state), &self.content, &self.terms);
+        record.push_str(&format!("|{}|{}", self.created_at_ms, self.expires_at_ms));
+        if let State::Committed(charged) = &self.state {
+            record.push_str(&charged_fields(charged));
+        }
+        if let Some(settled_at_ms) = self.settled_at_ms {
+            record.push_str(&format!("|{settled_at_ms}"));
+        }
+        record
+    }
+
+    /// The record after the hold was set to run out at another time.
+    pub fn extended_parts(&self, expires_at: Value) -> Vec<Value> {
+        let leading = leading_fields("open", &self.content, &self.terms);
+        vec![format!("{leading}|{}|", self.created_at_ms).into(), expires_at]
+    }
+
+    /// The record after it was settled.
+    pub fn settled_parts(&self, state: &State, settled_at: Value) -> Vec<Value> {
+        let leading = leading_fields(state_name(state), &self.content, &self.terms);
+        let mut text = format!("{leading}|{}|{}", self.created_at_ms, self.expires_at_ms);
+        if let State::Committed(charged) = state {
+            text.push_str(&charged_fields(charged));
+        }
+        text.push(SEPARATOR);
+        vec![text.into(), settled_at]
+    }
+
+    /// Reads a record.
+    pub fn unpack(record: &str) -> Result<Self, Damaged> {
+        Fields(record.split(SEPARATOR)).reservation().ok_or_else(|| Damaged::new("reservation", "unreadable"))
+    }
+}
+
+/// The record of a reservation that is made now and held for so long.
+pub fn open_parts(content: &Content, terms: &Terms, hold_ms: i64) -> Vec<Value> {
+    let leading = leading_fields("open", content, terms);
+    vec![format!("{leading}|").into(), Value::now(), "|".into(), Value::now_plus(hold_ms)]
+}
+
+fn leading_fields(state: &str, content: &Content, terms: &Terms) -> String {
+    let optional = |id: &Option<Id>| id.as_ref().map_or(String::new(), ToString::to_string);
+    format!(
+        "{FORM}|{state}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}",
+        terms.credits,
+        terms.basis.name(),
+        terms.cycle.start_ms,
+        terms.cycle.end_ms,
+        terms.rate_card,
+        terms.plan.name(),
+        content.flow,
+        optional(&content.run),
+        optional(&content.block),
+        content.model,
+        content.units,
+        content.trigger.name(),
+    )
+}
+
+fn charged_fields(charged: &Charged) -> String {
+    format!("|{}|{}|{}|{}", charged.credits, charged.units, charged.model, u8::from(charged.late))
+}
+
+fn state_name(state: &State) -> &'static str {
+    match state {
+        State::Open => "open",
+        State::Committed(_) => "committed",
+        State::Released => "released",
+        State::Expired => "expired",
+    }
+}
+
+/// The fields of a record that are still to be read.
+struct Fields<'a>(std::str::Split<'a, char>);
+
+impl Fields<'_> {
+    fn reservation(&mut self) -> Option<Reservation> {
+        if self.0.next()? != FORM {
+            return None;
+        }
+        let state_name = self.0.next()?;
+        let credits = self.number()?;
+        let basis = Basis::parse(self.0.next()?)?;
+        let cycle = Cycle { start_ms: self.number()?, end_ms: self.number()? };
+        let rate_card = self.id()?;
+        let plan = Plan::parse(self.0.next()?)?;
+        let content = Content {
+            flow: self.id()?,
+            run: self.optional_id()?,
+            block: self.optional_id()?,
+            model: self.id()?,
+            units: self.number()?,
+            trigger: Trigger::parse(self.0.next()?)?,
+        };
+        let created_at_ms = self.number()?;
+        let expires_at_ms = self.number()?;
+        let state = match state_name {
+            "open" => State::Open,
+            "committed" => State::Committed(Charged {
+                credits: self.number()?,
+                units: self.number()?,
+                model: self.id()?,
+                late: self.number::<u8>()? == 1,
+            }),
+            "released" => State::Released,
+            "expired" => State::Expired,
+            _ => return None,
+        };
+        let settled_at_ms = if state == State::Open { None } else { Some(self.number()?) };
+        let terms = Terms { credits, basis, cycle, rate_card, plan };
+        let whole = self.0.next().is_none();
+        whole.then_some(Reservation { content, terms, created_at_ms, expires_at_ms, state, settled_at_ms })
+    }
+
+    /// A number that a store could have kept: sums with it stay in range, whoever made up the record.
+    fn number<N: TryFrom<i64>>(&mut self) -> Option<N> {
+        let number: i64 = self.0.next()?.parse().ok()?;
+        if number.unsigned_abs() < NUMBER_LIMIT.unsigned_abs() { number.try_into().ok() } else { None }
+    }
+
+    fn id(&mut self) -> Option<Id> {
+        Id::parse(self.0.next()?).ok()
+    }
+
+    fn optional_id(&mut self) -> Option<Option<Id>> {
+        let text = self.0.next()?;
+        if text.is_empty() { Some(None) } else { Id::parse(text).ok().map(Some) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reservation(state: State) -> Reservation {
+        let id = |text| Id::parse(text).unwrap();
+        let settled_at_ms = (state != State::Open).then_some(3_000);
+        Reservation {
+            content: Content {
+                flow: id("flow:1"),
+                run: Some(id("run-1")),
+                block: None,
+                model: id("gpt-3.5"),
+                units: 3,
+                trigger: Trigger::Test,
+            },
+            terms: Terms {
+                credits: 15,
+                basis: Basis::Overage,
+                cycle: Cycle { start_ms: 1, end_ms: 2 },
+                rate_card: id("2025-01-22"),
+                plan: Plan::Basic,
+            },
+            created_at_ms: 1_000,
+            expires_at_ms: 2_000,
+            state,
+            settled_at_ms,
+        }
+    }
+
+    #[test]
+    fn a_record_reads_back_as_it_was_written_in_every_state() {
+        let charged = Charged { credits: 10, units: 2, model: Id::parse("gpt-4").unwrap(), late: true };
+        for state in [State::Open, State::Committed(charged), State::Released, State::Expired] {
+            let reservation = reservation(state);
+            let record = reservation.packed();
+            assert_eq!(Reservation::unpack(&record).unwrap(), reservation, "{record}");
+        }
+    }
+
+    #[test]
+    fn a_cut_or_lengthened_record_is_refused() {
+        let record = reservation(State::Released).packed();
+        for (end, _) in record.char_indices().filter(|(_, character)| *character == SEPARATOR) {
+            assert!(Reservation::unpack(&record[..end]).is_err(), "{}", &record[..end]);
+        }
+        assert!(Reservation::unpack(&format!("{record}|1")).is_err());
+    }
+}
