@@ -146,6 +146,33 @@ async fn a_commit_buys_no_more_blocks_than_it_takes_though_its_view_is_old() {
     assert_eq!((account.used, account.blocks), (3_000, 1), "it took three blocks when it was reserved, and one now");
 }
 
+/// 2026-02-01T00:00:00Z, when a cycle from the first of a month turns.
+const TURN_MS: i64 = 1_769_904_000_000;
+
+#[tokio::test]
+async fn a_call_belongs_to_the_cycle_that_the_stores_time_says_though_the_sidecars_clock_lags() {
+    let sidecars = Sidecars::new().await;
+    sidecars.clock.advance_to(TURN_MS - 2_000);
+    let gate = sidecars.with_clock(&ManualClock::at(TURN_MS - 2_000)).await;
+    let team = team(&gate, "team", Plan::Basic, true, 100).await;
+    let before = reserve(&gate, call(&team, "before", 4)).await.reservation;
+    sidecars.clock.advance_to(TURN_MS);
+    let after = reserve(&gate, call(&team, "after", 4)).await.reservation;
+    assert_eq!((before.terms.cycle.end_ms, after.terms.cycle.start_ms), (TURN_MS, TURN_MS));
+}
+
+#[tokio::test]
+async fn a_commit_after_its_hold_is_late_though_the_sidecars_clock_lags() {
+    let sidecars = Sidecars::new().await;
+    let gate = sidecars.with_clock(&ManualClock::at(NOW_MS)).await;
+    let team = team(&gate, "team", Plan::Basic, true, 100).await;
+    let mut short = call(&team, "short", 4);
+    short.hold_ms = 2_000;
+    reserve(&gate, short).await;
+    sidecars.clock.advance_ms(2_000);
+    assert!(gate.commit(settle(&team, "short", b""), ActualUse::default()).await.unwrap().late);
+}
+
 #[tokio::test]
 async fn a_run_ends_in_one_step_however_much_is_committed_meanwhile() {
     let sidecars = Sidecars::new().await;
