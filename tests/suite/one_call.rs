@@ -97,8 +97,9 @@ async fn a_repeated_commit_or_release_with_its_grant_costs_one_script_call() {
 async fn a_commit_with_its_grant_costs_one_script_call_on_any_sidecar() {
     let mut watched = Watched::start(Engine::Redis).await;
     let granted = watched.client.proceed(block(TEAM, "first", "gpt-4o")).await;
+    watched.cost_one_call("the reserve");
     let other = Sidecar::start(&watched.server.location());
-    // Its first sweep, which visits the team, is done when it has asked for nothing of the team for the last time.
+    // Its first sweep visits the team too, and looks at its cycles last.
     wait_until("the other sidecar swept", || watched.monitor.take().iter().any(|line| line.contains(":cycles")));
     other.client().commit(TEAM, "first", &granted.grant).await.unwrap();
     watched.cost_one_call("a commit on a sidecar that never saw the team");

@@ -1,4 +1,7 @@
 //! A client of a sidecar, short words for its calls, and the retry rule that the contract asks of every client.
+//!
+//! Reserve, commit and release are single attempts, for tests that look at what becomes of one; everything else follows the
+//! rule by itself.
 
 use std::{error::Error as _, time::Duration};
 
@@ -40,13 +43,21 @@ impl Client {
     /// Makes or replaces a team.
     pub(crate) async fn put_team(&self, team: Team) {
         let request = PutTeamRequest { team: Some(team) };
-        self.accounts.clone().put_team(request).await.unwrap();
+        answered(request, |request| {
+            let mut client = self.accounts.clone();
+            async move { client.put_team(request).await }
+        })
+        .await;
     }
 
     /// Switches overages.
     pub(crate) async fn set_overages(&self, team: &str, enabled: bool, cap_blocks: Option<u32>) {
         let request = SetOveragesRequest { team_id: team.to_owned(), enabled, cap_blocks };
-        self.accounts.clone().set_overages(request).await.unwrap();
+        answered(request, |request| {
+            let mut client = self.accounts.clone();
+            async move { client.set_overages(request).await }
+        })
+        .await;
     }
 
     /// Reserves, and returns the decision.
@@ -56,7 +67,7 @@ impl Client {
 
     /// Reserves what must be allowed to proceed.
     pub(crate) async fn proceed(&self, request: CheckAndReserveRequest) -> Proceed {
-        match self.reserve(request).await.unwrap() {
+        match until_answered("a reserve", || self.reserve(request.clone())).await {
             Decision::Proceed(proceed) => proceed,
             Decision::Suspend(suspend) => panic!("suspended: {}", suspend.message),
         }
@@ -64,7 +75,7 @@ impl Client {
 
     /// Reserves what must be suspended.
     pub(crate) async fn suspend(&self, request: CheckAndReserveRequest) -> Suspend {
-        match self.reserve(request).await.unwrap() {
+        match until_answered("a reserve", || self.reserve(request.clone())).await {
             Decision::Suspend(suspend) => suspend,
             Decision::Proceed(proceed) => panic!("{} credits may proceed", proceed.credits),
         }
@@ -88,13 +99,23 @@ impl Client {
     /// The reservation as it stands.
     pub(crate) async fn reservation(&self, team: &str, id: &str) -> Reservation {
         let request = GetReservationRequest { team_id: team.to_owned(), reservation_id: id.to_owned() };
-        self.quota.clone().get_reservation(request).await.unwrap().into_inner().reservation.unwrap()
+        answered(request, |request| {
+            let mut client = self.quota.clone();
+            async move { client.get_reservation(request).await }
+        })
+        .await
+        .reservation
+        .unwrap()
     }
 
     /// The balance of the current cycle, and the calls and credits that its usage rows add up to.
     pub(crate) async fn books(&self, team: &str) -> Books {
         let request = GetUsageRequest { team_id: team.to_owned(), page_size: 1_000, ..GetUsageRequest::default() };
-        let usage = self.usage.clone().get_usage(request).await.unwrap().into_inner();
+        let usage = answered(request, |request| {
+            let mut client = self.usage.clone();
+            async move { client.get_usage(request).await }
+        })
+        .await;
         assert_eq!(usage.next_page_token, "", "the rows are on one page");
         Books {
             calls: usage.rows.iter().map(|row| row.calls).sum(),
@@ -106,8 +127,12 @@ impl Client {
     /// The numbers of the overage blocks that a team was charged.
     pub(crate) async fn blocks(&self, team: &str) -> Vec<u32> {
         let request = ListChargesRequest { team_id: Some(team.to_owned()), ..ListChargesRequest::default() };
-        let charges = self.usage.clone().list_charges(request).await.unwrap().into_inner().charges;
-        charges.iter().map(|charge| charge.block).collect()
+        let answer = answered(request, |request| {
+            let mut client = self.usage.clone();
+            async move { client.list_charges(request).await }
+        })
+        .await;
+        answer.charges.iter().map(|charge| charge.block).collect()
     }
 }
 
@@ -141,6 +166,15 @@ where
         }
     })
     .await
+}
+
+/// The answer to a request, repeated by the retry rule.
+async fn answered<Request, Answer, Attempt>(request: Request, mut call: impl FnMut(Request) -> Attempt) -> Answer
+where
+    Request: Clone,
+    Attempt: Future<Output = Result<tonic::Response<Answer>, Status>>,
+{
+    until_answered(std::any::type_name::<Request>(), || call(request.clone())).await.into_inner()
 }
 
 /// Whether the retry rule asks for a repetition. A connection that broke in the middle is of unknown outcome as well,
