@@ -74,6 +74,11 @@ pub struct Gate {
 pub(crate) struct Rounds(u32);
 
 impl Rounds {
+    /// Whether there was one already.
+    pub(crate) fn any(&self) -> bool {
+        self.0 > 0
+    }
+
     /// One more round, or the end of patience.
     pub(crate) fn stale(&mut self) -> Result<(), GateError> {
         self.0 += 1;

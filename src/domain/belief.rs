@@ -12,8 +12,19 @@ pub struct Belief<'a> {
     pub catalogue: &'a Catalogue,
     /// Whether the cycle's account exists already.
     pub account_exists: bool,
+    /// What remains of the cycle's allotment, in credits. A call that fits into it is offered the allotment only, which keeps
+    /// its transaction small; `None` offers everything.
+    pub remaining: Option<i64>,
     /// The store's time, in Unix milliseconds.
     pub now_ms: i64,
+}
+
+impl Belief<'_> {
+    /// The same for a call that did not fit where it seemed to.
+    #[must_use]
+    pub fn offering_everything(self) -> Self {
+        Self { remaining: None, ..self }
+    }
 }
 
 /// A declared account, and what its first write also writes.

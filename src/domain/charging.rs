@@ -48,8 +48,8 @@ struct Entry {
 }
 
 impl Charge {
-    /// The options of this charge. `believed` is what the account last looked like; without it, or where it is wrong, the
-    /// option that buys the right number of blocks may be missing, and the transaction is refused.
+    /// The options of this charge. `believed` is what the account last looked like, by which options that will not be
+    /// needed are left out; where it is wrong, the transaction is refused, and tried again with what is so.
     pub(crate) fn options(&self, ledger: Ledger, believed: Option<&Account>) -> Vec<Choice> {
         let promised = Entry { used: self.promised, above_hold: 0 };
         if self.excess == 0 {
@@ -81,7 +81,8 @@ impl Charge {
         entry: Entry,
     ) -> Vec<Choice> {
         let mut options = vec![self.within(ledger, when, entry)];
-        if entry.used == 0 {
+        let fits = believed.is_some_and(|believed| believed.used + entry.used <= believed.allotment());
+        if entry.used == 0 || fits {
             return options;
         }
         if self.basis == Basis::Overage {

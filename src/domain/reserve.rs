@@ -48,6 +48,8 @@ pub struct Step {
     /// What to send.
     pub transaction: Transaction,
     offers: Vec<ReservationTerms>,
+    /// Whether all is offered that may cover the call, so that a refusal is an answer.
+    complete: bool,
     content: Content,
     hold_ms: i64,
     dry_run: bool,
@@ -104,6 +106,7 @@ impl Step {
         let mut step = Self {
             transaction,
             offers: Vec::new(),
+            complete: belief.remaining.is_none_or(|remaining| remaining < credits),
             content: request.content.clone(),
             hold_ms: request.hold_ms,
             dry_run: request.dry_run,
@@ -122,6 +125,9 @@ impl Step {
             |basis| ReservationTerms { credits, basis, cycle, rate_card: price.rate_card.clone(), plan: terms.plan };
         let record = account.record;
         step.offer(request, offer(Basis::Allotment), vec![allotment_covers(record, credits)], &account.first_writes);
+        if !step.complete {
+            return step;
+        }
         // Past the allotment, what due holds give back comes first, or the basis would depend on when somebody swept.
         let nothing_due = Guard::NothingDue(holds);
         let overage = vec![nothing_due.clone(), overages_on(record), overage_covers(record, credits)];
@@ -178,6 +184,7 @@ impl Step {
                 Ok(Verdict::RunEnded)
             }
             Outcome::Stale { .. } => Ok(Verdict::Stale),
+            Outcome::Refused if !self.complete => Ok(Verdict::Stale),
             Outcome::Refused => {
                 let run = self.run.and_then(|run| reply.hash(run)).map(Run::from_fields).transpose()?;
                 Ok(Verdict::Refused {

@@ -54,6 +54,7 @@ impl Gate {
                 return Ok(answer);
             }
             let belief = belief(&believed, &catalogue, now_ms);
+            let belief = if rounds.any() { belief.offering_everything() } else { belief };
             let request = Request {
                 team: &call.team,
                 reservation: &id,
@@ -89,17 +90,17 @@ impl Gate {
                     self.expire_due(&call.team, &holds, reply.now_ms).await?;
                 }
                 Verdict::Refused { holds, in_current_run } => {
-                    let account = self.current_account(&catalogue, &terms, account, &reply);
+                    let credits = priced.price.credits;
                     let refusal = Refusal {
                         reservation: id,
-                        credits: priced.price.credits,
+                        credits,
                         run: flow_and_run(&priced.content).map(|(flow, run)| (flow.clone(), run.clone())),
                         in_current_run,
-                        account,
+                        account: self.current_account(&catalogue, &terms, account, &reply),
                         holds,
                         asked_at_ms,
                     };
-                    let answer = self.suspended(&catalogue, &terms, &refusal, priced.price.credits, reply.now_ms);
+                    let answer = self.suspended(&catalogue, &terms, &refusal, credits, reply.now_ms);
                     self.cache.refuse(&call.team, refusal, believed.changes);
                     return Ok(answer);
                 }
@@ -209,10 +210,12 @@ impl Gate {
 /// What a transaction on the current cycle is built from.
 pub(super) fn belief<'a>(believed: &'a Believed, catalogue: &'a VersionedCatalogue, now_ms: i64) -> Belief<'a> {
     let cycle = believed.terms.anchor.cycle_at(now_ms);
+    let account = believed.account.as_ref().filter(|account| account.cycle == cycle);
     Belief {
         terms: &believed.terms,
         catalogue: &catalogue.catalogue,
-        account_exists: believed.account.as_ref().is_some_and(|account| account.cycle == cycle),
+        account_exists: account.is_some(),
+        remaining: account.map(Account::remaining),
         now_ms,
     }
 }
