@@ -87,6 +87,10 @@ impl EmbeddedStore {
         answer.await.unwrap_or_else(|_| Err(StoreError::unavailable("it was closed before it answered")))
     }
 
+    pub(super) async fn ended(&self) {
+        self.shared.messages.closed().await;
+    }
+
     pub(super) async fn close(&self) {
         let (closed, done) = oneshot::channel();
         // Both fail only if it is closed already.
