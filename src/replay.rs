@@ -11,7 +11,7 @@ mod sidecar;
 mod table;
 mod trace;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{io::Write as _, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -75,11 +75,13 @@ pub async fn run(arguments: ReplayArguments) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let _interrupts = AbortOnDropHandle::new(tokio::spawn(watch_interrupts(stop.clone())));
     let report = replay(&arguments, stop).await?;
-    if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+    // Whoever closed standard output does not want to read it; the exit code tells how it went all the same.
+    let mut output = std::io::stdout();
+    let _ = if arguments.json {
+        writeln!(output, "{}", serde_json::to_string_pretty(&report)?)
     } else {
-        print!("{report}");
-    }
+        write!(output, "{report}")
+    };
     verdict(&report)
 }
 

@@ -149,6 +149,13 @@ impl Sidecar {
         let worker = Arc::clone(&gate);
         let stop = background.clone();
         servers.spawn(async move { worker.run(stop).await });
+        let (kept, stop) = (store.clone(), background.clone());
+        servers.spawn(async move {
+            tokio::select! {
+                () = kept.ended() => tracing::error!("the store ended by itself"),
+                () = stop.cancelled() => {}
+            }
+        });
         let sidecar = Self {
             listen: listen_address,
             admin: admin_address,
@@ -183,4 +190,23 @@ impl fmt::Debug for Sidecar {
 
 async fn bind(options: &ServeOptions) -> Result<[Listener; 2], StartError> {
     Ok([Listener::bind(&options.listen).await?, Listener::bind(&options.admin).await?])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_sidecar_whose_store_ended_is_of_no_use() {
+        let directory = tempfile::tempdir().unwrap();
+        let location = StoreLocation::Embedded(directory.path().to_owned());
+        let store = Store::open(&location, StoreOptions::default()).await.unwrap();
+        let mut sidecar = Sidecar::start_with(store.clone(), ServeOptions::default()).await.unwrap();
+        assert!(tokio::time::timeout(Duration::ZERO, sidecar.broken()).await.is_err(), "it is of use before");
+        store.close().await;
+        tokio::time::timeout(Duration::from_secs(5), sidecar.broken()).await.unwrap();
+        sidecar.shutdown().await;
+    }
 }

@@ -108,6 +108,15 @@ impl Store {
         }
     }
 
+    /// Waits until the store will never answer again: an embedded one that is closed, or whose writer panicked. A store that
+    /// can come back has not ended.
+    pub async fn ended(&self) {
+        match self {
+            Self::Embedded(store) => store.ended().await,
+            Self::Memory(_) | Self::Redis(_) => std::future::pending().await,
+        }
+    }
+
     /// Ends it: what was sent before is answered first, and an embedded store's file is closed. Later calls to an embedded store are
     /// answered that it is unavailable.
     pub async fn close(&self) {

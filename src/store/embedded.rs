@@ -60,7 +60,11 @@ impl EmbeddedStore {
         let database = open_database(directory)?;
         let commits = Arc::new(AtomicU64::new(0));
         let (sender, receiver) = mpsc::channel(QUEUE_LIMIT);
-        let writer = Writer::start(database, clock, Arc::clone(&commits)).map_err(|error| {
+        let reopen = {
+            let directory = directory.to_owned();
+            Box::new(move || open_database(&directory))
+        };
+        let writer = Writer::start(database, reopen, clock, Arc::clone(&commits)).map_err(|error| {
             OpenError::because(format!("The embedded store in {} could not be prepared.", directory.display()), error)
         })?;
         let thread = std::thread::Builder::new()
@@ -81,6 +85,10 @@ impl EmbeddedStore {
             mpsc::error::TrySendError::Closed(_) => StoreError::unavailable("it is closed"),
         })?;
         answer.await.unwrap_or_else(|_| Err(StoreError::unavailable("it was closed before it answered")))
+    }
+
+    pub(super) async fn ended(&self) {
+        self.shared.messages.closed().await;
     }
 
     pub(super) async fn close(&self) {

@@ -1,7 +1,7 @@
 //! `tollgate replay` as a process, against sidecars in theirs: on every kind of store the report agrees with the books,
 //! whoever is killed meanwhile.
 
-use std::process::Output;
+use std::process::{Command, Output};
 
 use serde_json::Value;
 use tollgate::store::StoreLocation;
@@ -10,7 +10,7 @@ use crate::suite::support::{
     client::Client,
     kept::Kept,
     servers::{Engine, Server},
-    sidecar::{Sidecar, tollgate},
+    sidecar::{Sidecar, run, tollgate},
     wait_for,
 };
 
@@ -70,6 +70,18 @@ async fn teams_that_reach_their_limit_are_suspended_and_their_books_agree() {
         assert!(team["suspended"]["blocks_stopped"].as_i64().is_some(), "{team}");
     }
     assert_eq!(used(&sidecar.client()).await, total["credits"].as_i64().unwrap());
+}
+
+#[tokio::test]
+async fn a_replay_that_nobody_reads_tells_by_its_exit_code_how_it_went() {
+    let sidecar = Sidecar::start(&StoreLocation::Memory);
+    for format in [&["--json"][..], &[]] {
+        let output = run(Command::new("bash")
+            .args(["-o", "pipefail", "-c", r#""$@" | true"#, "bash", env!("CARGO_BIN_EXE_tollgate")])
+            .args(["replay", TRACE, "--addr", sidecar.data(), "--admin", sidecar.admin(), "--paid-seat"])
+            .args(format));
+        assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,10 @@ use redb::{Database, WriteTransaction};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    super::{error::StoreError, interpreter::carry_out},
+    super::{
+        error::{OpenError, StoreError},
+        interpreter::carry_out,
+    },
     tables::{Tables, broken},
 };
 use crate::{
@@ -23,6 +26,9 @@ pub(super) const BATCH_LIMIT: usize = 256;
 
 /// How many records whose time has come are dropped for each call of a batch. A call writes fewer that ever have to be.
 const PURGES_PER_CALL: usize = 16;
+
+/// Between two attempts to open a file that failed, in milliseconds: each of them reads it whole.
+const REOPEN_PAUSE_MS: i64 = 1_000;
 
 type Replies = Result<Vec<Result<Reply, StoreError>>, StoreError>;
 
@@ -39,8 +45,16 @@ pub(super) enum Message {
     Close(oneshot::Sender<()>),
 }
 
+/// Opens the file again.
+pub(super) type Reopen = Box<dyn Fn() -> Result<Database, OpenError> + Send>;
+
 pub(super) struct Writer {
-    database: Database,
+    /// None once its file failed: the database then refuses everything, even when a full disk has room again, until it is
+    /// opened anew.
+    database: Option<Database>,
+    reopen: Reopen,
+    /// No attempt to open the file again before this monotonic time, in milliseconds.
+    reopen_from_ms: i64,
     clock: Clock,
     commits: Arc<AtomicU64>,
     /// The latest time that was given out, or by a former process kept.
@@ -49,11 +63,14 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Makes the tables that are missing, and learns the latest time.
-    pub(super) fn start(database: Database, clock: Clock, commits: Arc<AtomicU64>) -> Result<Self, redb::Error> {
-        let write = database.begin_write()?;
-        let last_ms = Tables::open(&write)?.last_ms()?;
-        write.commit()?;
-        Ok(Self { database, clock, commits, last_ms })
+    pub(super) fn start(
+        database: Database,
+        reopen: Reopen,
+        clock: Clock,
+        commits: Arc<AtomicU64>,
+    ) -> Result<Self, redb::Error> {
+        let last_ms = prepare(&database)?;
+        Ok(Self { database: Some(database), reopen, reopen_from_ms: i64::MIN, clock, commits, last_ms })
     }
 
     /// Serves until it is told to close, or all handles are gone.
@@ -102,9 +119,37 @@ impl Writer {
     }
 
     /// Carries out a batch. An error is about the whole of it: none of its transactions took place, or, if the commit
-    /// failed, nobody knows.
+    /// failed, nobody knows. The database is closed by it, and opened again for a later batch.
     fn carry_out(&mut self, jobs: &[Job]) -> Result<Vec<Vec<Result<Reply, StoreError>>>, StoreError> {
-        let write = self.database.begin_write().map_err(broken)?;
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => self.reopened()?,
+        };
+        let replies = self.carry_out_on(&database, jobs)?;
+        self.database = Some(database);
+        Ok(replies)
+    }
+
+    fn reopened(&mut self) -> Result<Database, StoreError> {
+        let now_ms = self.clock.monotonic_ms();
+        if now_ms < self.reopen_from_ms {
+            return Err(StoreError::unavailable("its file failed just now"));
+        }
+        self.reopen_from_ms = now_ms.saturating_add(REOPEN_PAUSE_MS);
+        let database = (self.reopen)()
+            .map_err(|error| StoreError::unavailable_because("its file could not be opened again", error))?;
+        // While it was closed, another sidecar may have had it.
+        self.last_ms = self.last_ms.max(prepare(&database).map_err(broken)?);
+        tracing::warn!("the embedded store's file failed, and is open again");
+        Ok(database)
+    }
+
+    fn carry_out_on(
+        &mut self,
+        database: &Database,
+        jobs: &[Job],
+    ) -> Result<Vec<Vec<Result<Reply, StoreError>>>, StoreError> {
+        let write = database.begin_write().map_err(broken)?;
         let mut wrote = false;
         let replies = self.apply(&write, jobs, &mut wrote)?;
         if wrote {
@@ -146,5 +191,110 @@ impl Writer {
             tables.keep_last_ms(self.last_ms).map_err(broken)?;
         }
         Ok(replies)
+    }
+}
+
+/// Makes the tables that are missing; the latest time that was kept.
+fn prepare(database: &Database) -> Result<i64, redb::Error> {
+    let write = database.begin_write()?;
+    let last_ms = Tables::open(&write)?.last_ms()?;
+    write.commit()?;
+    Ok(last_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, io, path::Path, sync::atomic::AtomicBool};
+
+    use redb::{StorageBackend, backends::FileBackend};
+
+    use super::*;
+    use crate::{
+        clock::ManualClock,
+        transaction::{Key, Outcome, Read, Scope, Write},
+    };
+
+    /// A file on a disk that can be full.
+    #[derive(Debug)]
+    struct Disk {
+        file: FileBackend,
+        full: Arc<AtomicBool>,
+    }
+
+    impl Disk {
+        fn room(&self) -> Result<(), io::Error> {
+            if self.full.load(Ordering::SeqCst) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        }
+    }
+
+    impl StorageBackend for Disk {
+        fn len(&self) -> Result<u64, io::Error> {
+            self.file.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+            self.file.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> Result<(), io::Error> {
+            self.room()?;
+            self.file.set_len(len)
+        }
+
+        fn sync_data(&self) -> Result<(), io::Error> {
+            self.file.sync_data()
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+            self.room()?;
+            self.file.write(offset, data)
+        }
+
+        fn close(&self) -> Result<(), io::Error> {
+            self.file.close()
+        }
+    }
+
+    fn open(path: &Path, full: &Arc<AtomicBool>) -> Result<Database, OpenError> {
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(path).unwrap();
+        let disk = Disk { file: FileBackend::new(file).unwrap(), full: Arc::clone(full) };
+        let opened = redb::Builder::new().create_with_backend(disk);
+        opened.map_err(|error| OpenError::because("It could not be opened.", error))
+    }
+
+    fn count(writer: &mut Writer) -> Result<Reply, StoreError> {
+        let mut step = Transaction::on(Scope::new("team"));
+        let record = step.starting_record(Key::hash("h"), Read::Whole, vec![("n", 0.into())]);
+        step.option(vec![], vec![Write::Add(record, "n", 1)]);
+        let (reply, mut answer) = oneshot::channel();
+        writer.serve(&mut vec![Job { transactions: vec![step], reply }]);
+        answer.try_recv().unwrap().and_then(|mut replies| replies.remove(0))
+    }
+
+    #[test]
+    fn a_disk_that_was_full_and_has_room_again_is_written_to_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let full = Arc::new(AtomicBool::new(false));
+        let clock = ManualClock::at(1_000_000);
+        let database = open(&path, &full).unwrap();
+        let reopen = {
+            let full = Arc::clone(&full);
+            Box::new(move || open(&path, &full))
+        };
+        let mut writer = Writer::start(database, reopen, Clock::Manual(clock.clone()), Arc::default()).unwrap();
+        count(&mut writer).unwrap();
+
+        full.store(true, Ordering::SeqCst);
+        for _ in 0..3 {
+            assert!(matches!(count(&mut writer), Err(StoreError::Unavailable { .. })));
+        }
+        full.store(false, Ordering::SeqCst);
+        assert!(matches!(count(&mut writer), Err(StoreError::Unavailable { .. })), "it was tried just now");
+        clock.advance_ms(REOPEN_PAUSE_MS);
+        let reply = count(&mut writer).unwrap();
+        assert_eq!(reply.outcome, Outcome::Applied { option: 0 });
+        let crate::transaction::Record::Hash(fields) = &reply.records[0] else { panic!("{reply:?}") };
+        assert_eq!(fields.number("n"), Some(2), "what was answered is there, and what was not took no place");
     }
 }
