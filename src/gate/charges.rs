@@ -134,6 +134,7 @@ impl Position {
         };
         position()
             .filter(|position| team.is_none_or(|team| *team == position.team))
+            .filter(|position| position.cursor.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-'))
             .ok_or_else(|| GateError::invalid("page_token", "is not one that a page of this list came with"))
     }
 }

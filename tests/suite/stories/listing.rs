@@ -177,3 +177,18 @@ fn rate_cards_are_listed_by_the_time_they_take_effect() {
         assert_eq!(versions, ["2025-01-22", "z", "a", "m"], "in pages of {size}");
     }
 }
+
+#[test]
+fn a_page_token_that_no_page_came_with_is_refused() {
+    let stage = charged();
+    for token in ["team||0|x", "team||0|(1", "team|1|0|", "|", "team", "other||0|", "team||0|1\r\n"] {
+        let request = ListChargesRequest {
+            team_id: Some(TEAM.to_owned()),
+            page_token: token.replace("team", TEAM),
+            ..ListChargesRequest::default()
+        };
+        let refused = stage.wait_for(stage.usage.clone().list_charges(request)).unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{token}: {refused}");
+        assert!(refused.message().starts_with("page_token "), "{token}: {refused}");
+    }
+}
