@@ -18,8 +18,9 @@ use crate::transaction::{Fields, Guard, Key, Read, RecordRef, Scope, Transaction
 /// long after it was read, whatever has been accepted since.
 pub const MIN_NOTICE_MS: i64 = 10_000;
 
-/// The most cards that a catalogue holds; cards are never removed, for old reservations are settled at theirs.
-pub const MAX_RATE_CARDS: usize = 1_000;
+/// The most bytes that a catalogue's record has, some 1,500 cards like the one that ships: every sidecar fetches it each
+/// second. Cards are never removed, for old reservations are settled at theirs.
+pub const MAX_BYTES: usize = 1024 * 1024;
 
 /// How many audit entries of the catalogue stay.
 const AUDIT_ENTRIES: u32 = 10_000;
@@ -109,11 +110,11 @@ impl Catalogue {
         if let Some(other) = self.rate_cards.get(later).filter(|other| other.effective_at_ms == card.effective_at_ms) {
             return refuse("rate_card.effective_at", format!("the card {} takes effect at that moment", other.version));
         }
-        if self.rate_cards.len() >= MAX_RATE_CARDS {
-            return refuse("rate_card", format!("there are {MAX_RATE_CARDS} cards already, and none may be removed"));
-        }
         let mut catalogue = self.clone();
         catalogue.rate_cards.insert(later, card.clone());
+        if serde_json::to_vec(&catalogue).map_or(usize::MAX, |body| body.len()) > MAX_BYTES {
+            return refuse("rate_card", "all rate cards together would be too large; none may be removed".to_owned());
+        }
         Ok(Some(catalogue))
     }
 }
@@ -198,4 +199,31 @@ fn json(value: &impl Serialize) -> Result<String, Damaged> {
 
 fn key() -> Key {
     Key::hash("catalogue")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_catalogue_takes_cards_until_it_is_too_large_to_be_fetched_each_second() {
+        let rate = RateCard::shipped().rates.remove(0);
+        let rates: Vec<_> = (0..1_000).map(|model| Rate { model: format!("model-{model}"), ..rate.clone() }).collect();
+        let card = |number: i64| RateCard {
+            version: format!("card-{number}"),
+            effective_at_ms: 1_800_000_000_000 + number,
+            rates: rates.clone(),
+        };
+        let mut catalogue = Catalogue::shipped();
+        let refused = (0..).find_map(|number| match catalogue.with_card(&card(number), 0, 0) {
+            Ok(Some(larger)) => {
+                catalogue = larger;
+                None
+            }
+            other => Some(other),
+        });
+        assert!(matches!(refused, Some(Err(RefusedCard::Invalid(_)))), "{refused:?}");
+        assert!(catalogue.rate_cards.len() > 10);
+        assert!(serde_json::to_vec(&catalogue).unwrap().len() <= MAX_BYTES);
+    }
 }
