@@ -11,7 +11,7 @@ mod sidecar;
 mod table;
 mod trace;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{io::Write as _, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -75,12 +75,12 @@ pub async fn run(arguments: ReplayArguments) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let _interrupts = AbortOnDropHandle::new(tokio::spawn(watch_interrupts(stop.clone())));
     let report = replay(&arguments, stop).await?;
-    if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        print!("{report}");
+    let text = if arguments.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.to_string() };
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        // Whoever reads has read enough, as `head` does; that changes nothing about the verdict.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("cannot print the report"),
+        _ => verdict(&report),
     }
-    verdict(&report)
 }
 
 /// Replays the trace. No more rows are started once `stop` is cancelled; those under way are waited for.

@@ -1,7 +1,7 @@
 //! `tollgate replay` as a process, against sidecars in theirs: on every kind of store the report agrees with the books,
 //! whoever is killed meanwhile.
 
-use std::process::Output;
+use std::process::{Command, Output};
 
 use serde_json::Value;
 use tollgate::store::StoreLocation;
@@ -10,7 +10,7 @@ use crate::suite::support::{
     client::Client,
     kept::Kept,
     servers::{Engine, Server},
-    sidecar::{Sidecar, tollgate},
+    sidecar::{Sidecar, run, tollgate},
     wait_for,
 };
 
@@ -51,6 +51,17 @@ async fn whole_excerpt(sidecar: &Sidecar) {
     let table = replay_for_people(sidecar);
     assert!(table.contains("replay-7") && table.contains("agree"), "{table}");
     assert_eq!(used(&sidecar.client()).await, 2 * CREDITS);
+}
+
+#[test]
+fn a_report_that_nobody_reads_to_its_end_is_no_failure() {
+    let sidecar = Sidecar::start(&StoreLocation::Memory);
+    for options in [&[][..], &["--json"]] {
+        let mut shell = Command::new("bash");
+        shell.args(["-c", "set -o pipefail; \"$@\" | true", "bash", env!("CARGO_BIN_EXE_tollgate"), "replay", TRACE]);
+        let output = run(shell.args(["--addr", sidecar.data(), "--admin", sidecar.admin()]).args(options));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
 }
 
 #[tokio::test]
