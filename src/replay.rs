@@ -75,14 +75,12 @@ pub async fn run(arguments: ReplayArguments) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let _interrupts = AbortOnDropHandle::new(tokio::spawn(watch_interrupts(stop.clone())));
     let report = replay(&arguments, stop).await?;
-    // Whoever closed standard output does not want to read it; the exit code tells how it went all the same.
-    let mut output = std::io::stdout();
-    let _ = if arguments.json {
-        writeln!(output, "{}", serde_json::to_string_pretty(&report)?)
-    } else {
-        write!(output, "{report}")
-    };
-    verdict(&report)
+    let text = if arguments.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.to_string() };
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        // Whoever reads has read enough, as `head` does; that changes nothing about the verdict.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("cannot print the report"),
+        _ => verdict(&report),
+    }
 }
 
 /// Replays the trace. No more rows are started once `stop` is cancelled; those under way are waited for.

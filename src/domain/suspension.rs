@@ -25,7 +25,7 @@ pub enum Reason {
     LimitReached,
     /// No paid seat: current runs stop too.
     BlocksStopped,
-    /// A current run has used what it may use past the limit.
+    /// The call would take a current run above what it may use past the limit.
     RunCeilingReached,
     /// Overages are on, and the cap leaves too little room.
     OverageCapReached,
@@ -79,7 +79,9 @@ impl Suspension {
                 "The credits left in this cycle do not cover this call; current runs complete, new ones wait."
             }
             Reason::BlocksStopped => "The credits left in this cycle do not cover this call, and blocks have stopped.",
-            Reason::RunCeilingReached => "This run has used what a current run may use past the limit.",
+            Reason::RunCeilingReached => {
+                "This call would take the run above what a current run may use past the limit."
+            }
             Reason::OverageCapReached => "Overages are on, and their cap leaves too few credits for this call.",
         };
         let lifts: Vec<&str> = self.remedies.iter().map(|remedy| remedy.phrase()).collect();

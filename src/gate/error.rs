@@ -101,7 +101,7 @@ impl GateError {
             RefusedCard::Invalid(invalid) => invalid.into(),
             RefusedCard::VersionReused(_) => Self::IdReused { what: "version" },
             RefusedCard::NoticeTooShort { earliest_ms } => Self::NoticeTooShort {
-                notice: jiff::SignedDuration::from_millis(notice_ms).to_string(),
+                notice: format!("{:#}", jiff::SignedDuration::from_millis(notice_ms)),
                 earliest: jiff::Timestamp::from_millisecond(earliest_ms)
                     .map_or_else(|_| format!("{earliest_ms} ms"), |at| at.to_string()),
             },

@@ -4,6 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 use tonic::{
+    Status,
+    body::Body,
     server::NamedService,
     service::{Routes, RoutesBuilder},
     transport::Server,
@@ -48,14 +50,20 @@ const MAX_CONCURRENT_CALLS: u32 = 1_024;
 pub(super) fn data(gate: &Arc<Gate>, health: HealthServer<impl Health>) -> Result<Routes, Error> {
     let mut routes = everywhere(ON_DATA, health)?;
     routes.add_service(service::quota(Arc::clone(gate)));
-    Ok(routes.routes())
+    Ok(pointing_elsewhere(
+        routes,
+        "this listener has QuotaService; AccountService and UsageService are on the admin listener",
+    ))
 }
 
 /// The services of the admin listener.
 pub(super) fn admin(gate: &Arc<Gate>, health: HealthServer<impl Health>) -> Result<Routes, Error> {
     let mut routes = everywhere(ON_ADMIN, health)?;
     routes.add_service(service::account(Arc::clone(gate))).add_service(service::usage(Arc::clone(gate)));
-    Ok(routes.routes())
+    Ok(pointing_elsewhere(
+        routes,
+        "this listener has AccountService and UsageService; QuotaService is on the data listener",
+    ))
 }
 
 /// How a listener is served, and what ends it.
@@ -82,6 +90,12 @@ impl Listening {
             }
         }
     }
+}
+
+/// Says to whoever calls a service that this listener has not where it is: one address taken for the other is soon done.
+fn pointing_elsewhere(routes: RoutesBuilder, advice: &'static str) -> Routes {
+    let answer = move || async move { Status::unimplemented(advice).into_http::<Body>() };
+    routes.routes().into_axum_router().fallback(answer).into()
 }
 
 fn everywhere(services: &[&str], health: HealthServer<impl Health>) -> Result<RoutesBuilder, Error> {

@@ -135,7 +135,7 @@ mod tests {
     /// The contract's table of errors.
     fn table() -> Vec<(GateError, Code, &'static str)> {
         let unknown_model = GateError::UnknownModel { model: "m".into(), rate_card: "c".into() };
-        let short = GateError::NoticeTooShort { notice: "PT168H".into(), earliest: "2025-01-22T00:00:00Z".into() };
+        let short = GateError::NoticeTooShort { notice: "168h".into(), earliest: "2025-01-22T00:00:00Z".into() };
         let damaged = Damaged { record: "terms", what: "the key {t}:terms".into() };
         vec![
             (GateError::invalid("units", "must be at most 10000"), Code::InvalidArgument, "INVALID_FIELD"),

@@ -113,7 +113,7 @@ impl EmbeddedStore {
 
 fn open_database(directory: &Path) -> Result<Database, OpenError> {
     fs::create_dir_all(directory).map_err(|error| {
-        OpenError::because(format!("The directory {} could not be made.", directory.display()), error)
+        OpenError::because(format!("The directory {} could not be made: {error}.", directory.display()), error)
     })?;
     let path = directory.join(FILE_NAME);
     // Without the integrity check, a file that something else has changed could be trusted; it is read whole for that.

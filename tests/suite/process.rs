@@ -255,6 +255,23 @@ fn a_store_that_is_taken_or_out_of_reach_is_refused() {
 }
 
 #[test]
+fn a_directory_that_cannot_be_made_is_named_with_the_cause() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    refuses(&serving(&format!("embedded:{}", file.path().display())), 69, "could not be made: File exists");
+}
+
+#[test]
+fn a_server_that_wants_another_password_is_not_called_out_of_reach() {
+    for engine in [Engine::Redis, Engine::Valkey] {
+        let server = Server::start_on_port(engine, &["--requirepass", "right"]);
+        for login in ["", ":wrong@", "nobody:right@"] {
+            let store = format!("redis://{login}127.0.0.1:{}", server.port());
+            refuses(&serving(&store), 69, "wants a password, or another one");
+        }
+    }
+}
+
+#[test]
 fn a_server_that_may_lose_credits_is_refused() {
     for engine in [Engine::Redis, Engine::Valkey] {
         let evicting = Server::start_with(engine, &["--maxmemory-policy", "allkeys-lru"]);

@@ -17,7 +17,10 @@ use redis::{
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 
-use super::super::{error::OpenError, location::StoreLocation};
+use super::{
+    super::{error::OpenError, location::StoreLocation},
+    server,
+};
 use crate::clock::Clock;
 
 /// Long enough for a TLS handshake with a server in the same region that is busy, short enough to tell a caller in time.
@@ -51,8 +54,11 @@ impl Link {
             // It fails only if there is a provider already, which then serves.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let refuse =
-            |error| OpenError::because(format!("{location} cannot be reached. Is it up, and is the URL right?"), error);
+        let refuse = |error| {
+            server::refuses_login(&error, location).unwrap_or_else(|| {
+                OpenError::because(format!("{location} cannot be reached. Is it up, and is the URL right?"), error)
+            })
+        };
         let client = Client::open(url).map_err(refuse)?;
         let manager = ConnectionManager::new_with_config(client.clone(), config()).await.map_err(refuse)?;
         Ok(Self { client, current: RwLock::new((manager, 0)), renewed_ms: AtomicI64::new(i64::MIN) })

@@ -1,6 +1,6 @@
 //! Whether a server is fit to keep credits, and what of them survives its crash.
 
-use redis::{InfoDict, RedisError, aio::ConnectionManager};
+use redis::{ErrorKind, InfoDict, RedisError, aio::ConnectionManager};
 
 use super::super::{error::OpenError, location::StoreLocation};
 
@@ -19,7 +19,7 @@ pub(super) async fn check(
     location: &StoreLocation,
     require_aof: bool,
 ) -> Result<&'static str, OpenError> {
-    match info(&mut connection, "memory").await?.and_then(|info| info.get::<String>("maxmemory_policy")) {
+    match info(&mut connection, location, "memory").await?.and_then(|info| info.get::<String>("maxmemory_policy")) {
         Some(policy) if policy != "noeviction" => {
             return Err(OpenError::new(format!(
                 "{location} has maxmemory-policy {policy}, by which it would silently drop credits when its memory is full. \
@@ -31,7 +31,7 @@ pub(super) async fn check(
             tracing::warn!(store = %location, "the server does not tell its maxmemory-policy, which must be noeviction")
         }
     }
-    let aof = info(&mut connection, "persistence").await?.and_then(|info| info.get::<u8>("aof_enabled"));
+    let aof = info(&mut connection, location, "persistence").await?.and_then(|info| info.get::<u8>("aof_enabled"));
     if aof == Some(1) {
         return Ok(sync(&mut connection).await);
     }
@@ -57,11 +57,32 @@ async fn sync(connection: &mut ConnectionManager) -> &'static str {
     }
 }
 
+/// What to say to whoever named no password, or a wrong one; none if the error is another.
+pub(super) fn refuses_login(error: &RedisError, location: &StoreLocation) -> Option<OpenError> {
+    let of_login =
+        error.kind() == ErrorKind::AuthenticationFailed || matches!(error.code(), Some("NOAUTH" | "WRONGPASS"));
+    of_login.then(|| {
+        OpenError::because(
+            format!(
+                "{location} wants a password, or another one. Put it into TOLLGATE_STORE, as in \
+                 redis://USER:PASSWORD@HOST (without USER, redis://:PASSWORD@HOST)."
+            ),
+            error.clone(),
+        )
+    })
+}
+
 /// A section of what the server tells of itself; none if it does not tell it to us.
-async fn info(connection: &mut ConnectionManager, section: &str) -> Result<Option<InfoDict>, OpenError> {
+async fn info(
+    connection: &mut ConnectionManager,
+    location: &StoreLocation,
+    section: &str,
+) -> Result<Option<InfoDict>, OpenError> {
     match redis::cmd("INFO").arg(section).query_async(connection).await {
         Ok(info) => Ok(Some(info)),
         Err(error) if error.code() == Some("NOPERM") => Ok(None),
-        Err(error) => Err(OpenError::because("The Redis server did not answer what it is asked first.", error)),
+        Err(error) => Err(refuses_login(&error, location).unwrap_or_else(|| {
+            OpenError::because(format!("{location} is reached, but does not tell what it is set to."), error)
+        })),
     }
 }

@@ -75,17 +75,20 @@ fn an_executor_cannot_reach_what_operators_do_nor_the_other_way_round() {
     let stage = Stage::set(free());
     let (data, admin) = (stage.data.clone(), stage.admin.clone());
     let quota = stage.reserve("r1").request;
-    let codes = stage.wait_for(async {
+    let refused = stage.wait_for(async {
         let team_id = || TEAM.to_owned();
         let get_team = GetTeamRequest { team_id: team_id() };
         let get_usage = GetUsageRequest { team_id: team_id(), ..GetUsageRequest::default() };
         [
-            QuotaServiceClient::new(admin).check_and_reserve(quota).await.unwrap_err().code(),
-            AccountServiceClient::new(data.clone()).get_team(get_team).await.unwrap_err().code(),
-            UsageServiceClient::new(data).get_usage(get_usage).await.unwrap_err().code(),
+            QuotaServiceClient::new(admin).check_and_reserve(quota).await.unwrap_err(),
+            AccountServiceClient::new(data.clone()).get_team(get_team).await.unwrap_err(),
+            UsageServiceClient::new(data).get_usage(get_usage).await.unwrap_err(),
         ]
     });
-    assert_eq!(codes, [Code::Unimplemented; 3]);
+    for (status, place) in refused.into_iter().zip(["data listener", "admin listener", "admin listener"]) {
+        assert_eq!(status.code(), Code::Unimplemented);
+        assert!(status.message().ends_with(place), "{status}");
+    }
     stage.balance().held(0);
 }
 

@@ -35,6 +35,7 @@ fn a_card_has_to_be_announced_in_time() {
             Err(refused) => {
                 check_refusal(&refused, Code::FailedPrecondition, "NOTICE_TOO_SHORT");
                 assert!(!accepted && refused.message().contains(IN_A_WEEK), "{refused}");
+                assert!(refused.message().contains("at least 168h ahead"), "{refused}");
             }
         }
     }
