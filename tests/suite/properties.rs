@@ -4,6 +4,7 @@
 //! what is due before anything else, and has no transactions. A failure is shrunk and kept: its seed in `properties/seeds.txt`, its
 //! operations in `kept.rs`. Both are tried first from then on.
 
+mod books;
 mod kept;
 mod model;
 mod operation;

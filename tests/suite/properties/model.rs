@@ -11,6 +11,8 @@ use tollgate::domain::{
     suspension::{Reason, Remedy},
 };
 
+use super::books::{Books, CycleBooks};
+
 /// What an operation is answered, as far as the rules determine it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -23,54 +25,6 @@ pub(super) enum Answer {
     RunEnds { credits: i64, replayed: bool },
     Done,
     Error(&'static str),
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Books {
-    pub(super) included: i64,
-    pub(super) waived: i64,
-    pub(super) blocks: i64,
-    pub(super) used: i64,
-    pub(super) run_completion: i64,
-    pub(super) above_hold: i64,
-    pub(super) held: i64,
-}
-
-#[derive(Clone, Debug)]
-struct CycleBooks {
-    books: Books,
-    overages: bool,
-    cap: Option<i64>,
-}
-
-impl CycleBooks {
-    fn allotment(&self) -> i64 {
-        self.books.included + self.books.waived + 1_000 * self.books.blocks
-    }
-
-    fn overage_bound(&self) -> i64 {
-        self.cap.map_or(i64::MAX, |cap| self.books.included + self.books.waived + 1_000 * cap)
-    }
-
-    /// Buys what takes the allotment to at least what is used.
-    fn buy(&mut self) {
-        while self.books.used > self.allotment() {
-            self.books.blocks += 1;
-        }
-    }
-
-    /// Credits that were promised enter what is used.
-    fn enter_promised(&mut self, credits: i64, basis: Basis) {
-        self.books.used += credits;
-        if self.books.used <= self.allotment() {
-            return;
-        }
-        if basis == Basis::Overage || (self.overages && self.books.used <= self.overage_bound()) {
-            self.buy();
-        } else {
-            self.books.waived += self.books.used - self.allotment();
-        }
-    }
 }
 
 #[derive(Clone, Debug)]

@@ -23,7 +23,8 @@ use tollgate::{
 };
 
 use super::{
-    model::{Answer, Books, Call, Model},
+    books::Books,
+    model::{Answer, Call, Model},
     operation::{MODELS, Operation},
 };
 
