@@ -7,10 +7,10 @@ use super::{
     keys,
     policy::Policy,
     reservation::{Basis, Charged, Reservation, State},
-    settlement::{Settlement, give_back_run_completion},
+    settlement::Settlement,
     usage::{UsageKey, count_commit},
 };
-use crate::transaction::{Read, Value, Write};
+use crate::transaction::{Linear, Read, Write};
 
 /// Builds the transaction that charges a reservation, believed to be as given.
 ///
@@ -43,12 +43,13 @@ pub fn commit(
     };
 
     let key = UsageKey::new(reservation.created_at_ms, content.flow.clone(), charged.model.clone(), content.trigger);
-    let mut writes = step.settle(&State::Committed(charged.clone()), Value::now(), policy.committed_retention_ms);
+    let mut writes =
+        step.settle(&State::Committed(charged.clone()), Linear::now_plus(0), policy.committed_retention_ms);
     writes.extend(count_commit(&mut step.transaction, terms.cycle.start_ms, &key, charged.units, charged.credits));
     if let Some(run) = step.run {
         writes.push(Write::AddIfPresent(run, "credits", charged.credits));
     }
-    writes.extend(give_back_run_completion(&step, reservation, held - covered));
+    writes.extend(step.give_back_run_completion(held - covered));
 
     let charges = step.transaction.record(keys::charges(terms.cycle.start_ms), Read::Nothing);
     let ledger = Ledger { account: step.account, charges, holds: step.holds };

@@ -19,7 +19,7 @@ use crate::transaction::{Guard, Linear, Read, RecordRef, Reply, Transaction, Wri
 pub fn expire(team: &Id, id: &Id, reservation: &Reservation, policy: &Policy) -> Settlement {
     let mut step = Settlement::of(team, id, reservation);
     step.transaction.require(not_before(reservation.expires_at_ms));
-    let settled_at = reservation.expires_at_ms.into();
+    let settled_at = Linear::constant(reservation.expires_at_ms);
     let writes = step.settle(&State::Expired, settled_at, policy.unsettled_retention_ms);
     let giving_back = writes.iter().cloned().chain(step.give_back()).collect();
     match step.run.filter(|_| reservation.terms.basis == Basis::RunCompletion) {

@@ -42,6 +42,11 @@ impl Hold {
         hold().ok_or_else(|| Damaged::new("holds", "unreadable"))
     }
 
+    /// Whether it has run out at a time, in Unix milliseconds.
+    pub fn is_due(&self, now_ms: i64) -> bool {
+        self.expires_at_ms <= now_ms
+    }
+
     /// The name of its entry.
     pub fn member(&self) -> String {
         member(&self.reservation, self.cycle_start_ms, self.credits)

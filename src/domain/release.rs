@@ -7,13 +7,13 @@ use super::{
     reservation::{Reservation, State},
     settlement::Settlement,
 };
-use crate::transaction::Value;
+use crate::transaction::Linear;
 
 /// Builds the transaction that releases a reservation, believed to be open and not due.
 pub fn release(team: &Id, id: &Id, reservation: &Reservation, policy: &Policy) -> Settlement {
     let mut step = Settlement::of(team, id, reservation);
     step.transaction.require(before(reservation.expires_at_ms));
-    let mut writes = step.settle(&State::Released, Value::now(), policy.unsettled_retention_ms);
+    let mut writes = step.settle(&State::Released, Linear::now_plus(0), policy.unsettled_retention_ms);
     writes.extend(step.give_back());
     step.transaction.option(Vec::new(), writes);
     step

@@ -9,7 +9,7 @@ use super::{
     reservation::{Basis, Reservation, State},
     terms::Terms,
 };
-use crate::transaction::{Guard, Outcome, Read, RecordRef, Reply, Transaction, Value, Write};
+use crate::transaction::{Guard, Linear, Outcome, Read, RecordRef, Reply, Transaction, Value, Write};
 
 /// The transaction of one change of a reservation, and how to read the reply.
 #[derive(Debug)]
@@ -53,15 +53,10 @@ impl Settlement {
     }
 
     /// The writes that put the reservation into a terminal state, kept from `settled_at` on for so long.
-    pub(crate) fn settle(&self, state: &State, settled_at: Value, retention_ms: i64) -> Vec<Write> {
-        let purge_at = match &settled_at {
-            Value::Greatest(linears) => {
-                Value::Greatest(linears.iter().map(|linear| linear.clone().plus_constant(retention_ms)).collect())
-            }
-            Value::Text(_) => Value::now_plus(retention_ms),
-        };
-        let parts = self.believed.settled_parts(state, settled_at);
-        let mut writes = vec![Write::Put(self.reservation, parts, Some(purge_at))];
+    pub(crate) fn settle(&self, state: &State, settled_at: Linear, retention_ms: i64) -> Vec<Write> {
+        let purge_at = settled_at.clone().plus_constant(retention_ms);
+        let parts = self.believed.settled_parts(state, settled_at.into());
+        let mut writes = vec![Write::Put(self.reservation, parts, Some(purge_at.into()))];
         if self.believed.state == State::Open {
             writes.push(Write::IndexRemove(self.holds, self.member.clone()));
         }
@@ -72,10 +67,16 @@ impl Settlement {
     pub(crate) fn give_back(&self) -> Vec<Write> {
         let credits = self.believed.terms.credits;
         if self.believed.terms.basis == Basis::RunCompletion {
-            give_back_run_completion(self, &self.believed, credits).into_iter().collect()
+            self.give_back_run_completion(credits).into_iter().collect()
         } else {
             vec![Write::Add(self.account, "held", -credits)]
         }
+    }
+
+    /// The write that gives credits back to the ceiling of the run that held them past the limit.
+    pub(crate) fn give_back_run_completion(&self, credits: i64) -> Option<Write> {
+        let run = self.run.filter(|_| self.believed.terms.basis == Basis::RunCompletion && credits != 0)?;
+        Some(Write::AddIfPresent(run, "completion", -credits))
     }
 
     /// The writes that move the end of the hold.
@@ -122,10 +123,4 @@ impl Settlement {
 /// A transaction that changes nothing: it reads a reservation with its account, as they are believed to be.
 pub fn look(team: &Id, id: &Id, believed: &Reservation) -> Settlement {
     Settlement::of(team, id, believed)
-}
-
-/// The write that gives credits back to the ceiling of the run that held them past the limit.
-pub(crate) fn give_back_run_completion(step: &Settlement, reservation: &Reservation, credits: i64) -> Option<Write> {
-    let run = step.run.filter(|_| reservation.terms.basis == Basis::RunCompletion && credits != 0)?;
-    Some(Write::AddIfPresent(run, "completion", -credits))
 }

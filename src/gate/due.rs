@@ -29,7 +29,7 @@ impl ExpiryRounds {
 impl Gate {
     /// Expires those of some holds that are due, in two store calls.
     pub(super) async fn expire_due(&self, team: &Id, holds: &[Hold], now_ms: i64) -> Result<(), GateError> {
-        let due: Vec<&Hold> = holds.iter().filter(|hold| hold.expires_at_ms <= now_ms).collect();
+        let due: Vec<&Hold> = holds.iter().filter(|hold| hold.is_due(now_ms)).collect();
         let mut query = ReservationsQuery::new(team, due.iter().map(|hold| &hold.reservation));
         let reply = self.transact(query.transaction.take()).await?;
         let mut found = Vec::new();

@@ -86,6 +86,11 @@ impl GateError {
     pub fn invalid(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::InvalidField { field: field.into(), problem: problem.into() }
     }
+
+    /// A page token that no page came with.
+    pub(crate) fn foreign_page_token() -> Self {
+        Self::invalid("page_token", "is not one that a page came with")
+    }
 }
 
 impl From<InvalidRateCard> for GateError {

@@ -62,7 +62,7 @@ impl Gate {
                 .iter()
                 .position(|card| card.version == version)
                 .map(|position| position + 1)
-                .ok_or_else(|| GateError::invalid("page_token", "is not one that a page came with"))?,
+                .ok_or_else(GateError::foreign_page_token)?,
         };
         let size = usize::try_from(page.size).unwrap_or(usize::MAX);
         let items: Vec<RateCard> = cards.iter().skip(first).take(size).cloned().collect();

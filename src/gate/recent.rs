@@ -10,7 +10,7 @@ const REMEMBERED: usize = 65_536;
 /// What is remembered, by team and id.
 #[derive(Debug)]
 pub(crate) struct RecentReservations {
-    /// Those it made, open or settled: so that a caller that does not send its grant back still costs one store call, and so
+    /// Those it made or settled, as they stand: so that a caller that does not send its grant back still costs one store call, and so
     /// that a repeat is never answered with a refusal from memory.
     made: Cache<(Id, Id), Reservation>,
     /// Ids that were answered with a refusal from memory. Another sidecar may have made a reservation of such an id, so the

@@ -85,7 +85,7 @@ impl Gate {
                     let balance = self.current_balance(&catalogue, &terms, account, &reply);
                     return Ok(self.proceed(&call, id, reservation, balance));
                 }
-                Verdict::Refused { holds, .. } if holds.iter().any(|hold| hold.expires_at_ms <= reply.now_ms) => {
+                Verdict::Refused { holds, .. } if holds.iter().any(|hold| hold.is_due(reply.now_ms)) => {
                     expiry_rounds.next()?;
                     self.expire_due(&call.team, &holds, reply.now_ms).await?;
                 }

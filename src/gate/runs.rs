@@ -43,7 +43,7 @@ impl Gate {
                 BeginVerdict::RunOfAnotherFlow => return Err(GateError::IdReused { what: "run_id" }),
                 BeginVerdict::Admitted(run) => admitted(run, false),
                 BeginVerdict::AlreadyCurrent(run) => admitted(run, true),
-                BeginVerdict::Refused(holds) if holds.iter().any(|hold| hold.expires_at_ms <= reply.now_ms) => {
+                BeginVerdict::Refused(holds) if holds.iter().any(|hold| hold.is_due(reply.now_ms)) => {
                     expiry_rounds.next()?;
                     self.expire_due(team, &holds, reply.now_ms).await?;
                     continue;

@@ -125,9 +125,11 @@ impl Gate {
             return match settled.state.clone() {
                 State::Committed(done) => {
                     self.recent.remember(&call.team, &call.reservation, &settled);
-                    let again = charged(&settled, &actual, &catalogue, done.late)?;
-                    if (again.units, &again.model) != (done.units, &done.model) {
-                        return Err(GateError::IdReused { what: "reservation_id" });
+                    if !applied {
+                        let again = charged(&settled, &actual, &catalogue, done.late)?;
+                        if (again.units, &again.model) != (done.units, &done.model) {
+                            return Err(GateError::IdReused { what: "reservation_id" });
+                        }
                     }
                     Ok(CommitAnswer { credits: done.credits, balance, replayed: !applied, late: done.late })
                 }
@@ -227,7 +229,7 @@ impl Gate {
             return Ok(Some(Settled { reservation: reservation.at(reply.now_ms), balance, applied }));
         }
         let holds = step.holds_in_the_way(&reply)?;
-        if holds.iter().any(|hold| hold.expires_at_ms <= reply.now_ms) {
+        if holds.iter().any(|hold| hold.is_due(reply.now_ms)) {
             subject.expiry_rounds.next()?;
             self.expire_due(subject.team, &holds, reply.now_ms).await?;
         } else {

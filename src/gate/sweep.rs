@@ -104,7 +104,7 @@ impl Gate {
             let reply = self.transact(query.transaction.take()).await?;
             let holds = query.holds(&reply)?;
             let Some(next) = holds.first() else { return Ok(()) };
-            if next.expires_at_ms > reply.now_ms {
+            if !next.is_due(reply.now_ms) {
                 self.cache.note_due(team, next.expires_at_ms);
                 return Ok(());
             }

@@ -81,7 +81,7 @@ impl Gate {
     /// A page of the list of all teams, and the token of the next one.
     pub(super) async fn team_ids(&self, after: &str, limit: u32) -> Result<(Vec<Id>, Option<String>), GateError> {
         if !after.is_empty() {
-            Id::parse(after).map_err(|_| GateError::invalid("page_token", "is not one that a page came with"))?;
+            Id::parse(after).map_err(|_| GateError::foreign_page_token())?;
         }
         let mut query = TeamsQuery::new(after, limit);
         let reply = self.transact(query.transaction.take()).await?;

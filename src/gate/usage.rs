@@ -21,8 +21,7 @@ impl Gate {
     /// [`GateError::TeamNotFound`], a time in the future, an invalid page token, and the store's.
     pub async fn usage(&self, team: &Id, at_ms: Option<i64>, page: &Page) -> Result<UsageAnswer, GateError> {
         if !page.token.is_empty() {
-            UsageKey::from_member(&page.token)
-                .map_err(|_| GateError::invalid("page_token", "is not one that a page came with"))?;
+            UsageKey::from_member(&page.token).map_err(|_| GateError::foreign_page_token())?;
         }
         let catalogue = self.catalogue.fresh(&self.store).await?;
         let terms = self.read_terms(team).await?;
