@@ -8,11 +8,12 @@ mod connection;
 mod demo;
 mod drain;
 mod error;
+mod limits;
 mod listener;
 mod services;
 mod welcome;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -21,6 +22,7 @@ use tonic_health::server::{HealthReporter, health_reporter};
 pub use self::{
     address::{InvalidAddress, ListenAddress},
     error::{ListenError, StartError},
+    limits::Limits,
     welcome::Welcome,
 };
 use self::{listener::Listener, services::Listening};
@@ -40,6 +42,10 @@ pub struct ServeOptions {
     pub admin: ListenAddress,
     /// Where the credits are kept.
     pub store: StoreLocation,
+    /// What each listener lets in.
+    pub limits: Limits,
+    /// How long a call waits for the store.
+    pub store_wait: Duration,
     /// Settings of the rules.
     pub policy: Policy,
     /// The clock of the gate, and of a store in this process.
@@ -58,6 +64,8 @@ impl Default for ServeOptions {
             listen: any_port.clone(),
             admin: any_port,
             store: StoreLocation::Memory,
+            limits: Limits::default(),
+            store_wait: StoreOptions::default().wait,
             policy: Policy::default(),
             clock: Clock::default(),
             require_aof: false,
@@ -90,7 +98,11 @@ impl Sidecar {
     /// If an address cannot be listened on, or the store cannot be opened, or is not fit to keep credits.
     pub async fn start(options: ServeOptions) -> Result<Self, StartError> {
         let listeners = bind(&options).await?;
-        let store_options = StoreOptions { clock: options.clock.clone(), require_aof: options.require_aof };
+        let store_options = StoreOptions {
+            clock: options.clock.clone(),
+            require_aof: options.require_aof,
+            wait: options.store_wait,
+        };
         let store = Store::open(&options.store, store_options).await?;
         Self::serve(listeners, store, options).await
     }
@@ -194,8 +206,6 @@ async fn bind(options: &ServeOptions) -> Result<[Listener; 2], StartError> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test]

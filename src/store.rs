@@ -19,6 +19,8 @@ pub use self::{
     redis::RedisStore,
 };
 
+use std::time::Duration;
+
 use crate::{
     clock::Clock,
     transaction::{Reply, Transaction},
@@ -36,12 +38,20 @@ pub enum Store {
 }
 
 /// How a store is opened.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct StoreOptions {
     /// The store's clock. With the system's clock, the Redis store takes the time of its server.
     pub clock: Clock,
     /// Refuse a Redis server that does not log its changes to disk.
     pub require_aof: bool,
+    /// The longest that a call waits for an answer.
+    pub wait: Duration,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { clock: Clock::default(), require_aof: false, wait: Duration::from_millis(250) }
+    }
 }
 
 impl Store {

@@ -95,6 +95,7 @@ impl ServeArguments {
             clock: Clock::default(),
             require_aof: self.require_aof,
             demo_teams: true,
+            ..ServeOptions::default()
         })
     }
 }
