@@ -11,6 +11,7 @@ mod recent;
 mod reserve;
 mod runs;
 mod settle;
+mod standing;
 mod store_time;
 mod sweep;
 mod teams;
@@ -29,7 +30,7 @@ use crate::{
     cache::{Believed, Cache, Lesson},
     clock::Clock,
     domain::{
-        account::Account, catalogue::VersionedCatalogue, id::Id, policy::Policy, terms::Terms,
+        account::Account, catalogue::VersionedCatalogue, id::Id, policy::Policy, suspension::Suspension, terms::Terms,
         terms_change::TermsChange,
     },
     store::Store,
@@ -38,6 +39,7 @@ use crate::{
 use calls::Balance;
 use catalogue::SharedCatalogue;
 use recent::RecentReservations;
+use standing::Standing;
 use store_time::StoreTime;
 
 /// After so many stale rounds a call gives up: UNAVAILABLE, never Suspend.
@@ -63,6 +65,7 @@ pub struct Gate {
     cache: Cache,
     catalogue: SharedCatalogue,
     recent: RecentReservations,
+    standing: Standing,
     store_time: Arc<StoreTime>,
     draining: AtomicBool,
     /// Commits and releases under way, which are carried out though their callers may have gone.
@@ -102,6 +105,7 @@ impl Gate {
             cache: Cache::new(CACHED_TEAMS),
             catalogue,
             recent: RecentReservations::default(),
+            standing: Standing::default(),
             store_time,
             draining: AtomicBool::new(false),
             settling: TaskTracker::new(),
@@ -159,6 +163,22 @@ impl Gate {
         let changed = matches!(outcome, Outcome::Applied { .. });
         let lesson = Lesson { terms: terms.clone(), account, changed };
         self.cache.learn(team, lesson, self.clock.monotonic_ms());
+    }
+
+    /// A call of a team was suspended: the log is told if that is news.
+    fn note_suspended(&self, team: &Id, suspension: &Suspension) {
+        if self.standing.refused(team, self.clock.monotonic_ms()) {
+            let until = jiff::Timestamp::from_millisecond(suspension.resumes_at_ms).map(|at| at.to_string());
+            let until = until.unwrap_or_default();
+            tracing::info!(%team, reason = suspension.reason.name(), until, "a team is suspended");
+        }
+    }
+
+    /// A call of a team proceeds within what the team has or may buy: the log is told if the team was suspended.
+    fn note_proceeds(&self, team: &Id) {
+        if let Some(suspended_ms) = self.standing.proceeds(team, self.clock.monotonic_ms()) {
+            tracing::info!(%team, suspended_ms, "a team has resumed");
+        }
     }
 
     fn balance(&self, catalogue: &VersionedCatalogue, terms: &Terms, account: Account) -> Balance {

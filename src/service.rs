@@ -7,6 +7,7 @@ mod account;
 mod caller;
 mod decode;
 mod encode;
+mod log;
 mod quota;
 mod status;
 mod usage;

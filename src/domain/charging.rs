@@ -38,6 +38,17 @@ pub(crate) struct Ledger {
     pub(crate) holds: RecordRef,
 }
 
+impl Ledger {
+    /// How many overage blocks an option of a charge buys.
+    pub(crate) fn blocks_bought_by(&self, option: &Choice) -> i64 {
+        let bought = option.writes.iter().find_map(|write| match write {
+            Write::Add(record, "blocks", blocks) if *record == self.account => Some(*blocks),
+            _ => None,
+        });
+        bought.unwrap_or_default()
+    }
+}
+
 /// What a set of options does to the account.
 #[derive(Clone, Copy)]
 struct Entry {

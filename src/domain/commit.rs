@@ -54,6 +54,7 @@ pub fn commit(
     let charges = step.transaction.record(keys::charges(terms.cycle.start_ms), Read::Nothing);
     let ledger = Ledger { account: step.account, charges, holds: step.holds };
     for mut choice in charge.options(ledger, account) {
+        step.blocks.push(ledger.blocks_bought_by(&choice));
         choice.writes.extend_from_slice(&writes);
         step.transaction.options.push(choice);
     }

@@ -150,8 +150,21 @@ impl Trigger {
     }
 }
 
+impl State {
+    /// Its name in records and in the log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Committed(_) => "committed",
+            Self::Released => "released",
+            Self::Expired => "expired",
+        }
+    }
+}
+
 impl Basis {
-    fn name(self) -> &'static str {
+    /// Its name in records and in the log.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Allotment => "allotment",
             Self::Overage => "overage",

@@ -20,6 +20,8 @@ pub struct Settlement {
     pub(crate) run: Option<RecordRef>,
     pub(crate) reservation: RecordRef,
     pub(crate) holds: RecordRef,
+    /// How many overage blocks each option buys, in their order; an option beyond them buys none.
+    pub(crate) blocks: Vec<i64>,
     terms: RecordRef,
     believed: Reservation,
     member: String,
@@ -49,7 +51,17 @@ impl Settlement {
         let run = believed.content.run_of_trigger().map(|run| transaction.record(keys::run(run), Read::Nothing));
         transaction.require(Guard::PackedEquals(reservation, believed.packed()));
         let member = believed.hold_member(id);
-        Self { transaction, account, run, reservation, terms, holds, believed: believed.clone(), member }
+        Self {
+            transaction,
+            account,
+            run,
+            reservation,
+            holds,
+            blocks: Vec::new(),
+            terms,
+            believed: believed.clone(),
+            member,
+        }
     }
 
     /// The writes that put the reservation into a terminal state, kept from `settled_at` on for so long.
@@ -102,6 +114,14 @@ impl Settlement {
     /// The reservation in a reply; `None` if it does not exist.
     pub fn reservation(&self, reply: &Reply) -> Result<Option<Reservation>, Damaged> {
         reply.packed(self.reservation).map(Reservation::unpack).transpose()
+    }
+
+    /// How many overage blocks the change has bought.
+    pub fn blocks_bought(&self, reply: &Reply) -> i64 {
+        match reply.outcome {
+            Outcome::Applied { option } => self.blocks.get(option).copied().unwrap_or_default(),
+            Outcome::Stale { .. } | Outcome::Refused => 0,
+        }
     }
 
     /// The holds that run out first, in a reply that refused the change: it may have to wait for those that are due.

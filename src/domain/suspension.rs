@@ -44,6 +44,18 @@ pub enum Remedy {
     UpgradePlan,
 }
 
+impl Reason {
+    /// Its name in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LimitReached => "limit_reached",
+            Self::BlocksStopped => "blocks_stopped",
+            Self::RunCeilingReached => "run_ceiling_reached",
+            Self::OverageCapReached => "overage_cap_reached",
+        }
+    }
+}
+
 impl Suspension {
     /// The suspension of a call that asked for so many credits and was refused in this account.
     ///

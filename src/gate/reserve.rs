@@ -18,7 +18,7 @@ use crate::{
         catalogue::VersionedCatalogue,
         id::Id,
         rate_card::Rate,
-        reservation::{Content, Reservation, State},
+        reservation::{Basis, Content, Reservation, State},
         reserve::{Price, Request, Step, Verdict},
         suspension::Suspension,
         terms::Terms,
@@ -100,7 +100,7 @@ impl Gate {
                         holds,
                         asked_at_ms,
                     };
-                    let answer = self.suspended(&catalogue, &terms, &refusal, credits, reply.now_ms);
+                    let answer = self.suspended(&call, &catalogue, &terms, &refusal, credits, reply.now_ms);
                     self.cache.refuse(&call.team, refusal, believed.changes);
                     return Ok(answer);
                 }
@@ -129,7 +129,7 @@ impl Gate {
             return None;
         }
         refusal.in_current_run &= run.is_some() && refusal.is_of(run);
-        Some(self.suspended(catalogue, &terms, &refusal, priced.price.credits, now_ms))
+        Some(self.suspended(call, catalogue, &terms, &refusal, priced.price.credits, now_ms))
     }
 
     /// Whether a reservation of that id may exist: a repeat returns the first result, which only the store can tell. What
@@ -142,6 +142,7 @@ impl Gate {
 
     fn suspended(
         &self,
+        call: &ReserveCall,
         catalogue: &VersionedCatalogue,
         terms: &Terms,
         refusal: &Refusal,
@@ -150,6 +151,9 @@ impl Gate {
     ) -> ReserveAnswer {
         let suspension = Suspension::new(terms, &refusal.account, credits, &refusal.holds, refusal.in_current_run);
         let retry_after_ms = suspension.retry_after_ms(now_ms);
+        if !call.dry_run {
+            self.note_suspended(&call.team, &suspension);
+        }
         ReserveAnswer {
             decision: ReserveDecision::Suspend(SuspendAnswer { suspension, retry_after_ms }),
             balance: self.balance(catalogue, terms, refusal.account.clone()),
@@ -159,6 +163,9 @@ impl Gate {
     fn proceed(&self, call: &ReserveCall, id: Id, reservation: Reservation, balance: Balance) -> ReserveAnswer {
         if call.dry_run {
             return proceed(call.reservation.clone(), reservation, false, balance);
+        }
+        if reservation.terms.basis != Basis::RunCompletion {
+            self.note_proceeds(&call.team);
         }
         self.recent.remember(&call.team, &id, &reservation);
         self.cache.note_due(&call.team, reservation.expires_at_ms);

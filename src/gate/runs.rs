@@ -41,7 +41,10 @@ impl Gate {
                 }
                 BeginVerdict::RunEnded => return Err(GateError::RunEnded),
                 BeginVerdict::RunOfAnotherFlow => return Err(GateError::IdReused { what: "run_id" }),
-                BeginVerdict::Admitted(run) => admitted(run, false),
+                BeginVerdict::Admitted(run) => {
+                    self.note_proceeds(team);
+                    admitted(run, false)
+                }
                 BeginVerdict::AlreadyCurrent(run) => admitted(run, true),
                 BeginVerdict::Refused(holds) if holds.iter().any(|hold| hold.is_due(reply.now_ms)) => {
                     expiry_rounds.next()?;
@@ -52,6 +55,7 @@ impl Gate {
                     let account = self.current_account(&catalogue, &terms, account.clone(), &reply);
                     let suspension = Suspension::new(&terms, &account, BEGIN_RUN_CREDITS, &holds, false);
                     let retry_after_ms = suspension.retry_after_ms(reply.now_ms);
+                    self.note_suspended(team, &suspension);
                     RunDecision::Suspend(SuspendAnswer { suspension, retry_after_ms })
                 }
             };

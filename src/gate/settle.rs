@@ -2,6 +2,8 @@
 
 use std::{future::Future, sync::Arc};
 
+use tracing::{Instrument as _, Span, field::display};
+
 use super::{
     Gate, GateError, Rounds,
     calls::{ActualUse, Balance, CommitAnswer, ReleaseAnswer, SettleCall},
@@ -10,6 +12,7 @@ use super::{
 use crate::{
     domain::{
         account::Account,
+        billing_cycle::day_name,
         catalogue::VersionedCatalogue,
         commit::commit,
         expire::expire,
@@ -178,6 +181,8 @@ impl Gate {
         };
         let known = self.cache.believed(team, self.clock.monotonic_ms()).and_then(|believed| believed.account);
         let account = known.filter(|account| account.cycle == reservation.terms.cycle);
+        let content = &reservation.content;
+        Span::current().record("flow", display(&content.flow)).record("run", content.run.as_ref().map(display));
         Ok(Subject {
             team,
             id,
@@ -226,6 +231,12 @@ impl Gate {
         if let (true, Some(terms), Some(account)) = (done, terms, account.clone()) {
             let balance = self.balance(catalogue, &terms, account);
             let applied = matches!(reply.outcome, Outcome::Applied { .. });
+            let blocks = step.blocks_bought(&reply);
+            if blocks > 0 {
+                let (account, cycle) = (&balance.account, day_name(reservation.terms.cycle.start_ms));
+                let first_block = account.blocks - blocks + 1;
+                tracing::info!(team = %subject.team, cycle, first_block, blocks, "overage blocks are charged");
+            }
             return Ok(Some(Settled { reservation: reservation.at(reply.now_ms), balance, applied }));
         }
         let holds = step.holds_in_the_way(&reply)?;
@@ -249,7 +260,7 @@ impl Gate {
         &self,
         work: impl Future<Output = Result<T, GateError>> + Send + 'static,
     ) -> Result<T, GateError> {
-        match self.settling.spawn(work).await {
+        match self.settling.spawn(work.in_current_span()).await {
             Ok(result) => result,
             Err(error) => {
                 tracing::error!(%error, "a commit or release was cut off");

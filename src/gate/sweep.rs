@@ -56,6 +56,7 @@ impl Gate {
                 }
             }
             self.cache.drop_idle(self.clock.monotonic_ms());
+            self.standing.drop_old(self.clock.monotonic_ms());
         }
     }
 

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::{Caller, decode, encode};
+use super::{
+    Caller, decode, encode,
+    log::{Subject, answered, done, span},
+};
 use crate::{
     gate::Gate,
     proto::v1::{
@@ -32,19 +35,22 @@ impl AccountService for AccountApi {
     async fn put_team(&self, request: Request<PutTeamRequest>) -> Result<Response<PutTeamResponse>, Status> {
         let caller = Caller::of(&request);
         let (team, settings) = decode::put_team(request.into_inner())?;
-        let terms = self.gate.put_team(&team, &settings, caller.as_str()).await?;
+        let span = span("PutTeam", &Subject::team(&team));
+        let terms = answered(span, self.gate.put_team(&team, &settings, caller.as_str()), done).await?;
         Ok(Response::new(PutTeamResponse { team: Some(encode::team(&team, &terms)) }))
     }
 
     async fn get_team(&self, request: Request<GetTeamRequest>) -> Result<Response<GetTeamResponse>, Status> {
         let team = decode::get_team(&request.into_inner())?;
-        let terms = self.gate.team(&team).await?;
+        let span = span("GetTeam", &Subject::team(&team));
+        let terms = answered(span, self.gate.team(&team), done).await?;
         Ok(Response::new(GetTeamResponse { team: Some(encode::team(&team, &terms)) }))
     }
 
     async fn list_teams(&self, request: Request<ListTeamsRequest>) -> Result<Response<ListTeamsResponse>, Status> {
         let request = request.into_inner();
-        let teams = self.gate.teams(&decode::page(request.page_size, request.page_token)).await?;
+        let page = decode::page(request.page_size, request.page_token);
+        let teams = answered(span("ListTeams", &Subject::default()), self.gate.teams(&page), done).await?;
         Ok(Response::new(encode::teams(teams)))
     }
 
@@ -55,7 +61,8 @@ impl AccountService for AccountApi {
         let caller = Caller::of(&request);
         let request = request.into_inner();
         let team = decode::set_overages(&request)?;
-        let terms = self.gate.set_overages(&team, request.enabled, request.cap_blocks, caller.as_str()).await?;
+        let change = self.gate.set_overages(&team, request.enabled, request.cap_blocks, caller.as_str());
+        let terms = answered(span("SetOverages", &Subject::team(&team)), change, done).await?;
         Ok(Response::new(SetOveragesResponse { team: Some(encode::team(&team, &terms)) }))
     }
 
@@ -65,7 +72,8 @@ impl AccountService for AccountApi {
     ) -> Result<Response<PutRateCardResponse>, Status> {
         let caller = Caller::of(&request);
         let card = decode::put_rate_card(request.into_inner())?;
-        let card = self.gate.put_rate_card(card, caller.as_str()).await?;
+        let span = span("PutRateCard", &Subject::default());
+        let card = answered(span, self.gate.put_rate_card(card, caller.as_str()), done).await?;
         Ok(Response::new(PutRateCardResponse { rate_card: Some(encode::rate_card(card)) }))
     }
 
@@ -74,7 +82,7 @@ impl AccountService for AccountApi {
         request: Request<GetRateCardRequest>,
     ) -> Result<Response<GetRateCardResponse>, Status> {
         let at_ms = decode::get_rate_card(request.into_inner())?;
-        let card = self.gate.rate_card(at_ms).await?;
+        let card = answered(span("GetRateCard", &Subject::default()), self.gate.rate_card(at_ms), done).await?;
         Ok(Response::new(GetRateCardResponse { rate_card: Some(encode::rate_card(card)) }))
     }
 
@@ -83,7 +91,8 @@ impl AccountService for AccountApi {
         request: Request<ListRateCardsRequest>,
     ) -> Result<Response<ListRateCardsResponse>, Status> {
         let request = request.into_inner();
-        let cards = self.gate.rate_cards(&decode::page(request.page_size, request.page_token)).await?;
+        let page = decode::page(request.page_size, request.page_token);
+        let cards = answered(span("ListRateCards", &Subject::default()), self.gate.rate_cards(&page), done).await?;
         Ok(Response::new(encode::rate_cards(cards)))
     }
 }

@@ -112,7 +112,7 @@ fn log(error: &GateError) {
         GateError::Store(_) | GateError::Unverified => {
             tracing::warn!(cause = causes(error), "a call got no answer from the store");
         }
-        _ => {}
+        refused => tracing::debug!(decision = "refused", cause = %refused),
     }
 }
 

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::{decode, encode};
+use super::{
+    decode, encode,
+    log::{Subject, answered, done, span},
+};
 use crate::{
     gate::Gate,
     proto::v1::{
@@ -28,7 +31,8 @@ impl UsageApi {
 impl UsageService for UsageApi {
     async fn get_usage(&self, request: Request<GetUsageRequest>) -> Result<Response<GetUsageResponse>, Status> {
         let (team, at_ms, page) = decode::get_usage(request.into_inner())?;
-        let answer = self.gate.usage(&team, at_ms, &page).await?;
+        let span = span("GetUsage", &Subject::team(&team));
+        let answer = answered(span, self.gate.usage(&team, at_ms, &page), done).await?;
         Ok(Response::new(encode::usage(answer)))
     }
 
@@ -37,7 +41,8 @@ impl UsageService for UsageApi {
         request: Request<ListChargesRequest>,
     ) -> Result<Response<ListChargesResponse>, Status> {
         let (team, at_ms, page) = decode::list_charges(request.into_inner())?;
-        let charges = self.gate.charges(team.as_ref(), at_ms, &page).await?;
+        let span = span("ListCharges", &Subject { team: team.as_ref(), ..Subject::default() });
+        let charges = answered(span, self.gate.charges(team.as_ref(), at_ms, &page), done).await?;
         Ok(Response::new(encode::charges(charges)))
     }
 }

@@ -17,7 +17,7 @@ const SEPARATOR: char = '|';
 impl Reservation {
     /// The record of this reservation, exactly as it is kept.
     pub fn packed(&self) -> String {
-        let mut record = leading_fields(state_name(&self.state), &self.content, &self.terms);
+        let mut record = leading_fields(self.state.name(), &self.content, &self.terms);
         record.push_str(&format!("|{}|{}", self.created_at_ms, self.expires_at_ms));
         if let State::Committed(charged) = &self.state {
             record.push_str(&charged_fields(charged));
@@ -36,7 +36,7 @@ impl Reservation {
 
     /// The record after it was settled.
     pub fn settled_parts(&self, state: &State, settled_at: Value) -> Vec<Value> {
-        let leading = leading_fields(state_name(state), &self.content, &self.terms);
+        let leading = leading_fields(state.name(), &self.content, &self.terms);
         let mut text = format!("{leading}|{}|{}", self.created_at_ms, self.expires_at_ms);
         if let State::Committed(charged) = state {
             text.push_str(&charged_fields(charged));
@@ -78,15 +78,6 @@ fn leading_fields(state: &str, content: &Content, terms: &Terms) -> String {
 
 fn charged_fields(charged: &Charged) -> String {
     format!("|{}|{}|{}|{}", charged.credits, charged.units, charged.model, u8::from(charged.late))
-}
-
-fn state_name(state: &State) -> &'static str {
-    match state {
-        State::Open => "open",
-        State::Committed(_) => "committed",
-        State::Released => "released",
-        State::Expired => "expired",
-    }
 }
 
 /// The fields of a record that are still to be read.
