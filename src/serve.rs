@@ -5,6 +5,7 @@
 
 mod address;
 mod connection;
+mod data_listener;
 mod demo;
 mod drain;
 mod error;
@@ -21,6 +22,7 @@ use tonic_health::server::{HealthReporter, health_reporter};
 
 pub use self::{
     address::{InvalidAddress, ListenAddress},
+    data_listener::DataListener,
     error::{ListenError, StartError},
     limits::Limits,
     welcome::Welcome,

@@ -22,7 +22,8 @@ use crate::{
     proto::{
         DESCRIPTORS,
         v1::{
-            account_service_server::AccountServiceServer, quota_service_server::QuotaServiceServer,
+            account_service_server::AccountServiceServer,
+            quota_service_server::{QuotaService, QuotaServiceServer},
             usage_service_server::UsageServiceServer,
         },
     },
@@ -48,8 +49,16 @@ const MAX_CONCURRENT_CALLS: u32 = 1_024;
 
 /// The services of the data listener.
 pub(super) fn data(gate: &Arc<Gate>, health: HealthServer<impl Health>) -> Result<Routes, Error> {
+    data_of(service::quota(Arc::clone(gate)), health)
+}
+
+/// The same with a QuotaService of any making.
+pub(super) fn data_of(
+    quota: QuotaServiceServer<impl QuotaService>,
+    health: HealthServer<impl Health>,
+) -> Result<Routes, Error> {
     let mut routes = everywhere(ON_DATA, health)?;
-    routes.add_service(service::quota(Arc::clone(gate)));
+    routes.add_service(quota);
     Ok(pointing_elsewhere(
         routes,
         "this listener has QuotaService; AccountService and UsageService are on the admin listener",

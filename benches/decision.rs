@@ -1,0 +1,254 @@
+//! `cargo bench --bench decision`: one decision without gRPC, in nanoseconds and in allocations.
+//!
+//! From the inside out: the pure rules, the memory store that carries their transaction out, and the gate with its cache, which
+//! is all of a call but the wire. A draw from a lease will be one more of these.
+
+use std::{hint::black_box, sync::Arc, time::Duration};
+
+use allocation_counter::AllocationInfo;
+use anyhow::Context as _;
+use bytes::Bytes;
+use criterion::{BatchSize, Criterion};
+use futures::FutureExt as _;
+use tokio::runtime::{Builder, Runtime};
+use tollgate::{
+    clock::Clock,
+    domain::{
+        belief::Belief,
+        catalogue::Catalogue,
+        id::Id,
+        plan::Plan,
+        policy::Policy,
+        reservation::{Content, Trigger},
+        reserve::{Price, Request, Step, Verdict},
+        terms::{MAX_INCLUDED_CREDITS, Terms},
+        terms_change::TeamSettings,
+    },
+    gate::{
+        Gate, GateOptions,
+        calls::{ActualUse, ReserveAnswer, ReserveCall, ReserveDecision, SettleCall},
+    },
+    store::{Store, StoreLocation, StoreOptions},
+    transaction::Reply,
+};
+
+const HOLD_MS: i64 = 120_000;
+
+/// So many open reservations at most: what is measured must not depend on how long it is measured.
+const OPEN_AT_MOST: u64 = 1_000;
+
+/// Allocations are counted over so many calls.
+const COUNTED_CALLS: u64 = 1_000;
+
+fn main() -> anyhow::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let mut criterion = Criterion::default().configure_from_args();
+    let bench = Bench::new(&runtime)?;
+    bench.rules(&mut criterion)?;
+    bench.reserve(&mut criterion, &runtime)?;
+    bench.reserve_and_commit(&mut criterion, &runtime)?;
+    bench.suspend(&mut criterion)?;
+    criterion.final_summary();
+    Ok(())
+}
+
+/// A gate on the memory store with a team that has credits for ever, and one that has none.
+struct Bench {
+    gate: Arc<Gate>,
+    store: Store,
+    team: Id,
+    suspended: Id,
+    terms: Terms,
+    catalogue: Catalogue,
+    policy: Policy,
+    content: Content,
+    clock: Clock,
+}
+
+impl Bench {
+    fn new(runtime: &Runtime) -> anyhow::Result<Self> {
+        let clock = Clock::default();
+        let store = runtime.block_on(Store::open(&StoreLocation::Memory, StoreOptions::default()))?;
+        let gate = runtime.block_on(Gate::open(store.clone(), GateOptions::default()))?;
+        let (team, suspended) = (Id::parse("team")?, Id::parse("suspended")?);
+        let settings = |plan, paid_seat, credits| TeamSettings {
+            plan,
+            paid_seat,
+            anchor_day: 1,
+            included_override: Some(credits),
+        };
+        let rich = settings(Plan::Professional, true, MAX_INCLUDED_CREDITS);
+        let terms = runtime.block_on(gate.put_team(&team, &rich, "bench"))?;
+        runtime.block_on(gate.put_team(&suspended, &settings(Plan::Free, false, 0), "bench"))?;
+        let content = Content {
+            flow: Id::parse("flow-1")?,
+            run: Some(Id::parse("00000001-00000001-00000001")?),
+            block: Some(Id::parse("block-1")?),
+            model: Id::parse("gpt-4o")?,
+            units: 1,
+            trigger: Trigger::Run,
+        };
+        let (catalogue, policy) = (Catalogue::shipped(), Policy::default());
+        let bench = Self { gate, store, team, suspended, terms, catalogue, policy, content, clock };
+        // The account of the cycle exists, and the team is in the cache, as for all calls but the first.
+        bench.reserved(bench.call(&bench.team, reservation(0)?))?;
+        Ok(bench)
+    }
+
+    /// A reserve that the allotment covers, decided.
+    fn decide(&self, reservation: &Id) -> anyhow::Result<Step> {
+        let now_ms = self.clock.now_ms();
+        let price = Price { credits: 2, rate_card: Id::parse("2025-01-22")?, valid_ms: 0..i64::MAX / 2 };
+        let request =
+            Request { team: &self.team, reservation, content: &self.content, hold_ms: HOLD_MS, dry_run: false };
+        let belief = Belief {
+            terms: &self.terms,
+            catalogue: &self.catalogue,
+            account_exists: true,
+            remaining: Some(MAX_INCLUDED_CREDITS),
+            now_ms,
+        };
+        Ok(Step::new(&request, &price, &belief, &self.policy))
+    }
+
+    /// What the reply to a decision says.
+    fn read(&self, step: &Step, reply: &Reply) -> anyhow::Result<Verdict> {
+        black_box((step.terms(reply)?, step.account(reply)?));
+        Ok(step.verdict(reply, &self.policy)?)
+    }
+
+    fn rules(&self, criterion: &mut Criterion) -> anyhow::Result<()> {
+        let id = reservation(1)?;
+        count("rules: decide a reserve", || self.decide(&id).map(drop))?;
+        criterion.bench_function("rules: decide a reserve", |bencher| bencher.iter(|| self.decide(black_box(&id))));
+
+        let mut step = self.decide(&id)?;
+        let transaction = step.transaction.take();
+        let reply = self.store.transact(transaction).now_or_never().context("memory waits for nothing")??;
+        anyhow::ensure!(matches!(self.read(&step, &reply)?, Verdict::Granted(_)), "a reserve is granted");
+        count("rules: read the reply", || self.read(&step, &reply).map(drop))?;
+        criterion
+            .bench_function("rules: read the reply", |bencher| bencher.iter(|| self.read(&step, black_box(&reply))));
+
+        // It is carried out once, and found stale from then on; so each run has a reservation of its own.
+        let mut number = 1;
+        let mut decided = || {
+            number += 1;
+            self.decide(&reservation(number)?).map(|mut step| step.transaction.take())
+        };
+        criterion.bench_function("memory store: carry out a reserve", |bencher| {
+            bencher.iter_batched(
+                &mut decided,
+                |transaction| transaction.map(|transaction| self.store.transact(transaction).now_or_never()),
+                BatchSize::SmallInput,
+            );
+        });
+        Ok(())
+    }
+
+    fn reserve(&self, criterion: &mut Criterion, runtime: &Runtime) -> anyhow::Result<()> {
+        let name = "gate on memory: reserve";
+        let mut number = 1_000_000_000;
+        let mut next = || {
+            number += 1;
+            reservation(number).map(|id| self.call(&self.team, id))
+        };
+        let counted = (0..COUNTED_CALLS).map(|_| next()).collect::<anyhow::Result<Vec<_>>>()?;
+        let mut calls = counted.into_iter();
+        count(name, || self.reserved(calls.next().context("as many as are counted")?).map(drop))?;
+        criterion.bench_function(name, |bencher| {
+            bencher.iter_custom(|iterations| self.time_reserves(iterations, &mut next, runtime).unwrap_or_default());
+        });
+        Ok(())
+    }
+
+    /// The time that so many reserves take, without that of the releases after them.
+    fn time_reserves(
+        &self,
+        iterations: u64,
+        mut next: impl FnMut() -> anyhow::Result<ReserveCall>,
+        runtime: &Runtime,
+    ) -> anyhow::Result<Duration> {
+        let (mut left, mut took_ns) = (iterations, 0);
+        while left > 0 {
+            let some = left.min(OPEN_AT_MOST);
+            left -= some;
+            let calls = (0..some).map(|_| next()).collect::<anyhow::Result<Vec<_>>>()?;
+            let mut settled = Vec::with_capacity(calls.len());
+            let began_ns = self.clock.monotonic_ns();
+            for call in calls {
+                settled.push(self.reserved(call)?);
+            }
+            took_ns += self.clock.monotonic_ns() - began_ns;
+            for call in settled {
+                runtime.block_on(self.gate.release(call))?;
+            }
+        }
+        Ok(Duration::from_nanos(u64::try_from(took_ns)?))
+    }
+
+    fn reserve_and_commit(&self, criterion: &mut Criterion, runtime: &Runtime) -> anyhow::Result<()> {
+        let name = "gate on memory: reserve and commit";
+        let mut number = 2_000_000_000;
+        let mut pair = || {
+            number += 1;
+            let settle = self.reserved(self.call(&self.team, reservation(number)?))?;
+            anyhow::Ok(runtime.block_on(self.gate.commit(settle, ActualUse::default()))?)
+        };
+        count(name, || pair().map(drop))?;
+        criterion.bench_function(name, |bencher| bencher.iter(&mut pair));
+        Ok(())
+    }
+
+    fn suspend(&self, criterion: &mut Criterion) -> anyhow::Result<()> {
+        let name = "gate on memory: suspend";
+        let mut number = 3_000_000_000;
+        let mut next = || {
+            number += 1;
+            let answer = self.answered(self.call(&self.suspended, reservation(number)?))?;
+            anyhow::ensure!(matches!(answer.decision, ReserveDecision::Suspend(_)), "no credits are left");
+            Ok(answer)
+        };
+        count(name, || next().map(drop))?;
+        criterion.bench_function(name, |bencher| bencher.iter(&mut next));
+        Ok(())
+    }
+
+    fn call(&self, team: &Id, reservation: Id) -> ReserveCall {
+        let Content { flow, run, block, model, units, trigger } = self.content.clone();
+        let (team, reservation) = (team.clone(), Some(reservation));
+        ReserveCall { team, flow, run, block, reservation, model, units, trigger, hold_ms: HOLD_MS, dry_run: false }
+    }
+
+    fn answered(&self, call: ReserveCall) -> anyhow::Result<ReserveAnswer> {
+        Ok(self.gate.check_and_reserve(call).now_or_never().context("memory waits for nothing")??)
+    }
+
+    /// Reserves what proceeds, and says how to settle it.
+    fn reserved(&self, call: ReserveCall) -> anyhow::Result<SettleCall> {
+        match self.answered(call)?.decision {
+            ReserveDecision::Proceed(proceed) => Ok(SettleCall {
+                team: self.team.clone(),
+                reservation: proceed.id.context("a reservation has an id")?,
+                grant: Bytes::clone(&proceed.grant),
+            }),
+            ReserveDecision::Suspend(suspend) => anyhow::bail!("suspended: {}", suspend.suspension.message()),
+        }
+    }
+}
+
+fn reservation(number: u64) -> anyhow::Result<Id> {
+    Ok(Id::parse(&format!("00000001-00000001-{number:010}-reservation"))?)
+}
+
+/// Tells what a call allocates, in the mean of many.
+fn count(name: &str, mut call: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let mut done = Ok(());
+    let AllocationInfo { count_total, bytes_total, .. } = allocation_counter::measure(|| {
+        done = (0..COUNTED_CALLS).try_for_each(|_| call());
+    });
+    done?;
+    let each = |total: u64| total as f64 / COUNTED_CALLS as f64;
+    println!("{name}: {:.1} allocations, {:.0} bytes", each(count_total), each(bytes_total));
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! `cargo bench --bench gate`: what the gate costs, each figure beside that of an empty call in the same run.
+//!
+//! This process conducts: it starts servers and a load client, each a process of its own, says what is to be measured, and
+//! shows what came of it. docs/performance.md says what the rows mean.
+
+mod gate {
+    pub(super) mod arguments;
+    pub(super) mod conductor;
+    mod effort;
+    pub(super) mod floor;
+    mod growth;
+    pub(super) mod load;
+    mod load_client;
+    mod matrix;
+    mod operation;
+    mod order;
+    mod process;
+    mod redis_server;
+    mod report;
+    mod rounds;
+    mod row;
+    mod script_call;
+    mod server;
+    mod stage;
+    mod strict_path;
+    mod table;
+}
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use gate::{
+    arguments::{CommandLine, Role},
+    conductor, floor, load,
+};
+
+fn main() -> ExitCode {
+    let command_line = CommandLine::parse();
+    let done = match command_line.role {
+        Some(Role::Floor { address }) => floor::run(&address),
+        Some(Role::Load) => load::run(),
+        None => conductor::run(&command_line.settings),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("gate: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Growth: what more teams, and more open reservations, do to a call and to memory.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{
+    arguments::Settings,
+    effort::Effort,
+    order::{Teams, Work},
+    rounds::Outcome,
+    row::{StoreKind, Transport},
+    stage::{Gate, Stage},
+};
+
+/// An embedded store grows in its file, and filling it takes longer than all the rest.
+const STORES: [StoreKind; 2] = [StoreKind::Memory, StoreKind::Redis];
+
+/// Latency by itself, and under load.
+const AT_ONCE: [u32; 2] = [1, 64];
+
+/// What there is more and more of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Grown {
+    Teams,
+    OpenReservations,
+}
+
+/// What was measured with so many.
+#[derive(Debug, Serialize)]
+pub(crate) struct Point {
+    pub(crate) store: StoreKind,
+    pub(crate) grown: Grown,
+    pub(crate) count: u32,
+    /// Resident memory before the calls, in bytes.
+    pub(crate) sidecar_bytes: u64,
+    pub(crate) redis_bytes: Option<u64>,
+    pub(crate) under_load: Vec<UnderLoad>,
+}
+
+/// Reserves and commits, held against the floor.
+#[derive(Debug, Serialize)]
+pub(crate) struct UnderLoad {
+    pub(crate) at_once: u32,
+    #[serde(flatten)]
+    pub(crate) outcome: Outcome,
+}
+
+impl fmt::Display for Grown {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Teams => "teams",
+            Self::OpenReservations => "open reservations",
+        })
+    }
+}
+
+impl Grown {
+    fn counts(self, effort: &Effort) -> &'static [u32] {
+        match self {
+            Self::Teams => effort.team_counts,
+            Self::OpenReservations => effort.open_counts,
+        }
+    }
+}
+
+/// The names of all series. A series is measured as a whole, for each point grows out of the one before.
+pub(crate) fn series() -> Vec<(String, StoreKind, Grown)> {
+    let mut series = Vec::new();
+    for store in STORES {
+        series.push((format!("growth/{store}/teams"), store, Grown::Teams));
+        series.push((format!("growth/{store}/open"), store, Grown::OpenReservations));
+    }
+    series
+}
+
+/// Measures what was asked for.
+pub(crate) fn measure(stage: &mut Stage, settings: &Settings) -> anyhow::Result<Vec<Point>> {
+    let mut points = Vec::new();
+    for (name, store, grown) in series().into_iter().filter(|(name, ..)| settings.selects(name)) {
+        let gate = stage.gate(store, Transport::Tcp, 0..1)?;
+        let mut present = 0;
+        for &count in grown.counts(&stage.effort) {
+            eprintln!("{name}/{count}");
+            grow(stage, &gate, grown, present, count)?;
+            present = count;
+            points.push(look(stage, &gate, store, grown, count)?);
+        }
+    }
+    Ok(points)
+}
+
+/// Makes of `present` so many as there are to be.
+fn grow(stage: &mut Stage, gate: &Gate, grown: Grown, present: u32, count: u32) -> anyhow::Result<()> {
+    let (teams, reservations) = match grown {
+        Grown::Teams => {
+            stage.client.make_teams(gate.sidecar.admin(), present..count)?;
+            (Teams::InTurn(count), count)
+        }
+        Grown::OpenReservations => (Teams::One, count - present),
+    };
+    let made = stage.make_calls(gate, Work::Reserve, teams, reservations)?;
+    anyhow::ensure!(made.failed == 0, "{} reserves failed: {}", made.failed, made.failure.unwrap_or_default());
+    Ok(())
+}
+
+fn look(stage: &mut Stage, gate: &Gate, store: StoreKind, grown: Grown, count: u32) -> anyhow::Result<Point> {
+    let sidecar_bytes = gate.sidecar.resident_bytes()?;
+    let redis_bytes = gate.redis.as_ref().map(|redis| redis.resident_bytes()).transpose()?;
+    let teams = if grown == Grown::Teams { Teams::Zipf(count) } else { Teams::One };
+    let mut under_load = Vec::new();
+    for at_once in AT_ONCE {
+        let outcome = stage.compare(gate, Work::ReserveAndCommit, teams, at_once)?.outcome();
+        under_load.push(UnderLoad { at_once, outcome });
+    }
+    Ok(Point { store, grown, count, sidecar_bytes, redis_bytes, under_load })
+}

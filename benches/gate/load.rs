@@ -1,0 +1,206 @@
+//! The load client: an executor's tonic client in a process of its own, many calls at once.
+//!
+//! It reads orders from standard input and writes answers to standard output until its input ends.
+
+use std::{
+    io::{BufRead as _, Write as _},
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use anyhow::Context as _;
+use hdrhistogram::Histogram;
+use tokio::task::JoinSet;
+use tollgate::{
+    clock::Clock,
+    proto::v1::{PutTeamRequest, Team, account_service_client::AccountServiceClient},
+};
+use tonic::{
+    Status,
+    transport::{Channel, Endpoint},
+};
+
+use super::{
+    operation::Executor,
+    order::{Answer, Load, Measured, Order, SUSPENDED_TEAM, Until, team_name},
+};
+
+/// How many calls share a connection: what an executor with one channel has in flight on a busy day.
+const CALLS_PER_CONNECTION: u32 = 64;
+
+/// Teams are made so many at once.
+const MADE_AT_ONCE: u32 = 64;
+
+/// More than can be used up.
+const CREDITS_FOR_EVER: i64 = 1_000_000_000_000;
+
+/// Latencies in nanoseconds, to three digits.
+const SHORTEST_NS: u64 = 1_000;
+const LONGEST_NS: u64 = 60_000_000_000;
+
+pub(crate) fn run() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut output = std::io::stdout();
+    for line in std::io::stdin().lock().lines() {
+        let answer = runtime.block_on(carry_out(serde_json::from_str(&line?)?));
+        let answer = answer.unwrap_or_else(|error| Answer::Failed(format!("{error:#}")));
+        writeln!(output, "{}", serde_json::to_string(&answer)?)?;
+        output.flush()?;
+    }
+    Ok(())
+}
+
+async fn carry_out(order: Order) -> anyhow::Result<Answer> {
+    match order {
+        Order::MakeTeams { admin, numbers } => make_teams(&admin, numbers).await.map(|()| Answer::Done),
+        Order::Load(load) => make_calls(load).await.map(Answer::Measured),
+    }
+}
+
+async fn connect(address: &str) -> anyhow::Result<Channel> {
+    let uri = if address.starts_with("unix:") { address.to_owned() } else { format!("http://{address}") };
+    Endpoint::from_shared(uri)?.connect().await.with_context(|| format!("cannot connect to {address}"))
+}
+
+async fn make_teams(admin: &str, numbers: Range<u32>) -> anyhow::Result<()> {
+    let channel = connect(admin).await?;
+    make_team(channel.clone(), SUSPENDED_TEAM.to_owned(), false).await?;
+    let next = Arc::new(AtomicU32::new(numbers.start));
+    let mut makers = JoinSet::new();
+    for _ in 0..MADE_AT_ONCE {
+        let (channel, next) = (channel.clone(), Arc::clone(&next));
+        makers.spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= numbers.end {
+                    return anyhow::Ok(());
+                }
+                make_team(channel.clone(), team_name(number), true).await?;
+            }
+        });
+    }
+    while let Some(made) = makers.join_next().await {
+        made??;
+    }
+    Ok(())
+}
+
+async fn make_team(channel: Channel, team_id: String, has_credits: bool) -> Result<(), Status> {
+    let team = Team {
+        team_id,
+        plan: if has_credits { "professional" } else { "free" }.to_owned(),
+        paid_seat: has_credits,
+        billing_anchor_day: 1,
+        included_credits: Some(if has_credits { CREDITS_FOR_EVER } else { 0 }),
+        ..Team::default()
+    };
+    AccountServiceClient::new(channel).put_team(PutTeamRequest { team: Some(team) }).await.map(|_| ())
+}
+
+async fn make_calls(load: Load) -> anyhow::Result<Measured> {
+    let mut channels = Vec::new();
+    for _ in 0..load.at_once.div_ceil(CALLS_PER_CONNECTION) {
+        channels.push(connect(&load.address).await?);
+    }
+    let clock = Clock::default();
+    let window = Arc::new(Window::new(load.until, &clock));
+    let mut tasks = JoinSet::new();
+    for (number, channel) in (0..load.at_once).zip(channels.iter().cycle()) {
+        let executor = Executor::new(channel.clone(), load.work, load.teams, number, load.at_once)?;
+        tasks.spawn(work(executor, Arc::clone(&window), clock.clone()));
+    }
+    let mut all = Tally::new()?;
+    while let Some(tally) = tasks.join_next().await {
+        all.add(&tally??)?;
+    }
+    let end_ns = window.end_ns.unwrap_or_else(|| clock.monotonic_ns());
+    Ok(all.measured(end_ns - window.begin_ns))
+}
+
+async fn work(mut executor: Executor, window: Arc<Window>, clock: Clock) -> anyhow::Result<Tally> {
+    let mut tally = Tally::new()?;
+    loop {
+        let began_ns = clock.monotonic_ns();
+        if !window.has_more(began_ns) {
+            return Ok(tally);
+        }
+        let outcome = executor.execute().await;
+        let ended_ns = clock.monotonic_ns();
+        if window.counts(began_ns, ended_ns) {
+            tally.note(outcome, ended_ns - began_ns)?;
+        }
+    }
+}
+
+/// Which operations are made, and which of them count.
+struct Window {
+    begin_ns: i64,
+    /// None: as many operations as there are.
+    end_ns: Option<i64>,
+    left: AtomicU32,
+}
+
+impl Window {
+    fn new(until: Until, clock: &Clock) -> Self {
+        let now_ns = clock.monotonic_ns();
+        match until {
+            Until::Elapsed { warm_up_ms, measure_ms } => {
+                let begin_ns = now_ns + i64::from(warm_up_ms) * 1_000_000;
+                Self { begin_ns, end_ns: Some(begin_ns + i64::from(measure_ms) * 1_000_000), left: AtomicU32::new(0) }
+            }
+            Until::Done { operations } => Self { begin_ns: now_ns, end_ns: None, left: AtomicU32::new(operations) },
+        }
+    }
+
+    fn has_more(&self, now_ns: i64) -> bool {
+        match self.end_ns {
+            Some(end_ns) => now_ns < end_ns,
+            None => {
+                let take = |left: u32| left.checked_sub(1);
+                self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+            }
+        }
+    }
+
+    fn counts(&self, began_ns: i64, ended_ns: i64) -> bool {
+        began_ns >= self.begin_ns && self.end_ns.is_none_or(|end_ns| ended_ns <= end_ns)
+    }
+}
+
+struct Tally {
+    latencies_ns: Histogram<u64>,
+    failed: u64,
+    failure: Option<String>,
+}
+
+impl Tally {
+    fn new() -> anyhow::Result<Self> {
+        let latencies_ns = Histogram::new_with_bounds(SHORTEST_NS, LONGEST_NS, 3)?;
+        Ok(Self { latencies_ns, failed: 0, failure: None })
+    }
+
+    fn note(&mut self, outcome: Result<(), Status>, took_ns: i64) -> anyhow::Result<()> {
+        match outcome {
+            Ok(()) => self.latencies_ns.saturating_record(u64::try_from(took_ns)?),
+            Err(status) => {
+                self.failed += 1;
+                self.failure.get_or_insert_with(|| format!("{:?}: {}", status.code(), status.message()));
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, other: &Self) -> anyhow::Result<()> {
+        self.latencies_ns.add(&other.latencies_ns)?;
+        self.failed += other.failed;
+        self.failure = self.failure.take().or_else(|| other.failure.clone());
+        Ok(())
+    }
+
+    fn measured(self, elapsed_ns: i64) -> Measured {
+        Measured { failed: self.failed, failure: self.failure, ..Measured::of(&self.latencies_ns, elapsed_ns) }
+    }
+}

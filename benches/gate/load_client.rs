@@ -1,0 +1,55 @@
+//! The conductor's side of the load client.
+
+use std::{
+    env,
+    io::Write as _,
+    ops::Range,
+    process::{ChildStdin, Command, Stdio},
+};
+
+use anyhow::{Context as _, bail};
+
+use super::{
+    order::{Answer, Load, Measured, Order},
+    process::Running,
+};
+
+/// A load client in a process of its own.
+pub(crate) struct LoadClient {
+    process: Running,
+    orders: ChildStdin,
+}
+
+impl LoadClient {
+    pub(crate) fn start() -> anyhow::Result<Self> {
+        let mut process = Running::start(Command::new(env::current_exe()?).arg("load").stdin(Stdio::piped()))?;
+        let orders = process.child().stdin.take().context("the load client takes no orders")?;
+        Ok(Self { process, orders })
+    }
+
+    /// Makes the suspended team, and those of these numbers.
+    pub(crate) fn make_teams(&mut self, admin: &str, numbers: Range<u32>) -> anyhow::Result<()> {
+        match self.ask(&Order::MakeTeams { admin: admin.to_owned(), numbers })? {
+            Answer::Failed(problem) => bail!("teams could not be made: {problem}"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes calls. That some fail is a figure; that all do is an error.
+    pub(crate) fn measure(&mut self, load: &Load) -> anyhow::Result<Measured> {
+        match self.ask(&Order::Load(load.clone()))? {
+            Answer::Measured(Measured { operations: 0, failure, .. }) => {
+                bail!("no call was answered as it should: {}", failure.unwrap_or_default())
+            }
+            Answer::Measured(measured) => Ok(measured),
+            Answer::Failed(problem) => bail!("calls could not be made: {problem}"),
+            Answer::Done => bail!("the load client did something else"),
+        }
+    }
+
+    fn ask(&mut self, order: &Order) -> anyhow::Result<Answer> {
+        writeln!(self.orders, "{}", serde_json::to_string(order)?)?;
+        let line = self.process.line()?.context("the load client ended by itself")?;
+        Ok(serde_json::from_str(&line)?)
+    }
+}

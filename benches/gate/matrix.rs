@@ -1,0 +1,69 @@
+//! The matrix: each store and workload by each way, held against the floor.
+
+use serde::Serialize;
+
+use super::{
+    arguments::Settings,
+    effort::Effort,
+    order::Teams,
+    rounds::Outcome,
+    row::{StoreKind, Transport, Workload},
+    stage::Stage,
+};
+
+/// A place in the matrix, and what was measured there.
+#[derive(Debug, Serialize)]
+pub(crate) struct Cell {
+    #[serde(flatten)]
+    pub(crate) place: Place,
+    #[serde(flatten)]
+    pub(crate) outcome: Outcome,
+}
+
+/// A place in the matrix.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Place {
+    pub(crate) store: StoreKind,
+    pub(crate) workload: Workload,
+    pub(crate) transport: Transport,
+    pub(crate) at_once: u32,
+}
+
+impl Place {
+    pub(crate) fn name(&self) -> String {
+        let Self { store, workload, transport, at_once } = self;
+        format!("{store}/{workload}/{transport}/{at_once}")
+    }
+}
+
+/// All places, those that one sidecar serves together.
+pub(crate) fn places(effort: &Effort) -> Vec<Vec<Place>> {
+    let mut places = Vec::new();
+    for store in StoreKind::ALL {
+        for workload in Workload::ALL {
+            for transport in Transport::ALL {
+                let at = |&at_once| Place { store, workload, transport, at_once };
+                places.push(effort.at_once.iter().map(at).collect());
+            }
+        }
+    }
+    places
+}
+
+/// Measures what was asked for.
+pub(crate) fn measure(stage: &mut Stage, settings: &Settings) -> anyhow::Result<Vec<Cell>> {
+    let mut cells = Vec::new();
+    for mut places in places(&stage.effort) {
+        places.retain(|place| settings.selects(&place.name()));
+        let Some(&Place { store, workload, transport, .. }) = places.first() else { continue };
+        let teams = workload.teams(stage.effort.many_teams);
+        let count = if let Teams::Zipf(count) = teams { count } else { 1 };
+        let gate = stage.gate(store, transport, 0..count)?;
+        for place in places {
+            eprintln!("{}", place.name());
+            let outcome = stage.compare(&gate, workload.work(), teams, place.at_once)?.outcome();
+            cells.push(Cell { place, outcome });
+        }
+    }
+    Ok(cells)
+}

@@ -1,0 +1,116 @@
+//! One operation as an executor carries it out, with requests as long as real ones.
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
+use rand_distr::Zipf;
+use tollgate::proto::v1::{
+    CheckAndReserveRequest, CommitRequest, Proceed, check_and_reserve_response::Decision,
+    quota_service_client::QuotaServiceClient,
+};
+use tonic::{Request, Status, transport::Channel};
+
+use super::order::{SUSPENDED_TEAM, Teams, Work, team_name};
+
+/// An executor sends a deadline with each call.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Nothing that was reserved expires while it is measured.
+const HOLD_SECONDS: i64 = 3_600;
+
+/// So many blocks make a run.
+const BLOCKS_PER_RUN: u32 = 10;
+
+/// Carries operations out, one after the other.
+pub(crate) struct Executor {
+    client: QuotaServiceClient<Channel>,
+    work: Work,
+    choice: Choice,
+    /// Makes its ids unlike those of every other.
+    label: String,
+    made: u32,
+}
+
+/// Chooses the team of a call.
+enum Choice {
+    One,
+    Zipf(Zipf<f64>, SmallRng),
+    InTurn { next: u32, step: u32, count: u32 },
+}
+
+impl Executor {
+    /// One of `of` executors that share a load, the `number`-th.
+    pub(crate) fn new(channel: Channel, work: Work, teams: Teams, number: u32, of: u32) -> anyhow::Result<Self> {
+        /// Counts the executors of this process.
+        static EXECUTORS: AtomicU32 = AtomicU32::new(0);
+        let choice = match teams {
+            Teams::One => Choice::One,
+            Teams::Zipf(count) => {
+                Choice::Zipf(Zipf::new(f64::from(count), 1.0)?, SmallRng::seed_from_u64(u64::from(number)))
+            }
+            Teams::InTurn(count) => Choice::InTurn { next: number, step: of, count },
+        };
+        let label = format!("{:08x}-{:08x}", std::process::id(), EXECUTORS.fetch_add(1, Ordering::Relaxed));
+        Ok(Self { client: QuotaServiceClient::new(channel), work, choice, label, made: 0 })
+    }
+
+    /// Carries one out. Anything but the answer that it should have is an error.
+    pub(crate) async fn execute(&mut self) -> Result<(), Status> {
+        let request = self.reserve_request();
+        let team_id = if self.work == Work::ReserveAndCommit { request.team_id.clone() } else { String::new() };
+        let answer = self.client.check_and_reserve(with_deadline(request)).await?.into_inner();
+        match (answer.decision, self.work) {
+            (Some(Decision::Proceed(_)), Work::Reserve) | (Some(Decision::Suspend(_)), Work::Suspend) => Ok(()),
+            (Some(Decision::Proceed(proceed)), Work::ReserveAndCommit) => self.commit(team_id, proceed).await,
+            (decision, work) => Err(Status::internal(format!("{work:?} was answered {decision:?}"))),
+        }
+    }
+
+    async fn commit(&mut self, team_id: String, proceed: Proceed) -> Result<(), Status> {
+        let Proceed { reservation_id, grant, .. } = proceed;
+        let request = CommitRequest { team_id, reservation_id, grant, ..CommitRequest::default() };
+        self.client.commit(with_deadline(request)).await.map(|_| ())
+    }
+
+    fn reserve_request(&mut self) -> CheckAndReserveRequest {
+        self.made = self.made.wrapping_add(1);
+        let Self { label, made, .. } = self;
+        let (run_id, reservation_id) =
+            (format!("{label}-{:08x}", *made / BLOCKS_PER_RUN), format!("{label}-{made:08x}-reservation"));
+        CheckAndReserveRequest {
+            team_id: self.team_id(),
+            flow_id: "flow-1".to_owned(),
+            run_id,
+            block_id: "block-1".to_owned(),
+            reservation_id,
+            model: "gpt-4o".to_owned(),
+            hold_for: Some(prost_types::Duration { seconds: HOLD_SECONDS, nanos: 0 }),
+            ..CheckAndReserveRequest::default()
+        }
+    }
+
+    fn team_id(&mut self) -> String {
+        if self.work == Work::Suspend {
+            return SUSPENDED_TEAM.to_owned();
+        }
+        team_name(match &mut self.choice {
+            Choice::One => 0,
+            // A rank from 1 to the number of teams, as a float because it is sampled as one.
+            Choice::Zipf(ranks, random) => random.sample(*ranks) as u32 - 1,
+            Choice::InTurn { next, step, count } => {
+                let team = *next % *count;
+                *next += *step;
+                team
+            }
+        })
+    }
+}
+
+fn with_deadline<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(DEADLINE);
+    request
+}

@@ -1,0 +1,107 @@
+//! What the conductor asks of the load client and how it is answered: a line of JSON each way.
+
+use std::ops::Range;
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+/// The team whose calls are suspended, by a sidecar and by the floor.
+pub(crate) const SUSPENDED_TEAM: &str = "suspended";
+
+/// What the load client is to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Order {
+    /// Makes the suspended team, and those of these numbers, which have credits for ever.
+    MakeTeams { admin: String, numbers: Range<u32> },
+    /// Makes calls, and measures them.
+    Load(Load),
+}
+
+/// Calls to make.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Load {
+    /// Where.
+    pub(crate) address: String,
+    /// How many wait for an answer at any time.
+    pub(crate) at_once: u32,
+    pub(crate) work: Work,
+    pub(crate) teams: Teams,
+    pub(crate) until: Until,
+}
+
+/// One operation, which is one sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Work {
+    /// A CheckAndReserve that proceeds.
+    Reserve,
+    /// The same, and a Commit after it.
+    ReserveAndCommit,
+    /// A CheckAndReserve that is suspended.
+    Suspend,
+}
+
+/// Whose calls they are. Teams are numbered from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Teams {
+    /// Those of one team.
+    One,
+    /// Those of so many teams, the n-th of which calls 1/n as often as the first (Zipf's law, exponent 1).
+    Zipf(u32),
+    /// Those of so many teams, one after the other.
+    InTurn(u32),
+}
+
+/// When to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Until {
+    /// After so long; what begins in the warm-up does not count.
+    Elapsed { warm_up_ms: u32, measure_ms: u32 },
+    /// After so many operations.
+    Done { operations: u32 },
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    /// Everything was done.
+    Done,
+    /// Calls were made.
+    Measured(Measured),
+    /// It could not be done.
+    Failed(String),
+}
+
+/// What was measured.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Measured {
+    pub(crate) operations: u64,
+    pub(crate) per_second: f64,
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
+    pub(crate) p99_9_us: f64,
+    /// Operations that had another answer than they should; they are in no other figure.
+    pub(crate) failed: u64,
+    /// What one of them was answered.
+    pub(crate) failure: Option<String>,
+}
+
+impl Measured {
+    /// What these latencies come to, of operations that were all answered as they should be.
+    pub(crate) fn of(latencies_ns: &Histogram<u64>, elapsed_ns: i64) -> Self {
+        let quantile_us = |quantile| latencies_ns.value_at_quantile(quantile) as f64 / 1_000.0;
+        Self {
+            operations: latencies_ns.len(),
+            per_second: latencies_ns.len() as f64 * 1e9 / elapsed_ns as f64,
+            p50_us: quantile_us(0.5),
+            p99_us: quantile_us(0.99),
+            p99_9_us: quantile_us(0.999),
+            failed: 0,
+            failure: None,
+        }
+    }
+}
+
+/// The name of a team.
+pub(crate) fn team_name(number: u32) -> String {
+    format!("team-{number:06}")
+}

@@ -1,0 +1,20 @@
+//! All that was measured.
+
+use serde::Serialize;
+
+use super::{growth::Point, matrix::Cell, strict_path::StrictPath};
+
+/// All that was measured. As JSON it is for programs, shown it is for people (`table`).
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) cores: usize,
+    pub(crate) quick: bool,
+    /// When Redis flushed its append-only file.
+    pub(crate) appendfsync: &'static str,
+    pub(crate) rounds: usize,
+    /// How long it took.
+    pub(crate) seconds: i64,
+    pub(crate) matrix: Vec<Cell>,
+    pub(crate) strict_path: Option<StrictPath>,
+    pub(crate) growth: Vec<Point>,
+}

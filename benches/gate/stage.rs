@@ -1,0 +1,110 @@
+//! What every measurement stands on: the load client, a floor for each transport, and sidecars to hold against them.
+
+use std::{fs, ops::Range, path::PathBuf};
+
+use tempfile::TempDir;
+
+use super::{
+    arguments::{Flush, Settings},
+    effort::Effort,
+    load_client::LoadClient,
+    order::{Load, Measured, Teams, Until, Work},
+    redis_server::RedisServer,
+    rounds::Rounds,
+    row::{StoreKind, Transport},
+    server::Server,
+};
+
+/// How many calls at once make what is to be there before a measurement.
+const SEEDS_AT_ONCE: u32 = 256;
+
+/// What every measurement stands on.
+pub(crate) struct Stage {
+    pub(crate) client: LoadClient,
+    pub(crate) effort: Effort,
+    floors: [Server; 2],
+    flush: Flush,
+    /// For what stores write: on the disk that the build is on.
+    files: PathBuf,
+}
+
+/// A sidecar and its store.
+pub(crate) struct Gate {
+    pub(crate) sidecar: Server,
+    pub(crate) redis: Option<RedisServer>,
+    transport: Transport,
+    _directory: Option<TempDir>,
+}
+
+impl Stage {
+    /// The stores' files are under `files`, which is emptied first: a run that was interrupted left its own there.
+    pub(crate) fn new(settings: &Settings, effort: Effort, files: PathBuf) -> anyhow::Result<Self> {
+        if files.exists() {
+            fs::remove_dir_all(&files)?;
+        }
+        fs::create_dir_all(&files)?;
+        let [tcp, unix] = Transport::ALL.map(Server::floor);
+        Ok(Self { client: LoadClient::start()?, effort, floors: [tcp?, unix?], flush: settings.appendfsync, files })
+    }
+
+    /// A sidecar with a new store, which has the teams of these numbers.
+    pub(crate) fn gate(&mut self, store: StoreKind, transport: Transport, teams: Range<u32>) -> anyhow::Result<Gate> {
+        let (mut redis, mut directory) = (None, None);
+        let location = match store {
+            StoreKind::Memory => "memory".to_owned(),
+            StoreKind::Embedded => {
+                let made = directory.insert(TempDir::with_prefix_in("embedded-", &self.files)?);
+                format!("embedded:{}", made.path().join("data").display())
+            }
+            StoreKind::Redis => redis.insert(RedisServer::start(&self.files, self.flush)?).url().to_owned(),
+        };
+        let gate = Gate { sidecar: Server::sidecar(transport, &location)?, redis, transport, _directory: directory };
+        self.client.make_teams(gate.sidecar.admin(), teams)?;
+        Ok(gate)
+    }
+
+    /// Holds a gate against the floor, as often as there are rounds.
+    pub(crate) fn compare(&mut self, gate: &Gate, work: Work, teams: Teams, at_once: u32) -> anyhow::Result<Rounds> {
+        self.compare_for(self.effort.rounds, gate, work, teams, at_once)
+    }
+
+    /// The same for fewer or more rounds.
+    pub(crate) fn compare_for(
+        &mut self,
+        rounds: usize,
+        gate: &Gate,
+        work: Work,
+        teams: Teams,
+        at_once: u32,
+    ) -> anyhow::Result<Rounds> {
+        let floor = self.load(self.floor(gate.transport), work, teams, at_once);
+        let load = self.load(&gate.sidecar, work, teams, at_once);
+        Rounds::alternate(&mut self.client, rounds, &floor, &load)
+    }
+
+    fn load(&self, server: &Server, work: Work, teams: Teams, at_once: u32) -> Load {
+        let Effort { warm_up_ms, measure_ms, .. } = self.effort;
+        let until = Until::Elapsed { warm_up_ms, measure_ms };
+        Load { address: server.data().to_owned(), at_once, work, teams, until }
+    }
+
+    fn floor(&self, transport: Transport) -> &Server {
+        let [tcp, unix] = &self.floors;
+        match transport {
+            Transport::Tcp => tcp,
+            Transport::Unix => unix,
+        }
+    }
+
+    /// Makes so many calls of a gate as fast as it answers.
+    pub(crate) fn make_calls(
+        &mut self,
+        gate: &Gate,
+        work: Work,
+        teams: Teams,
+        operations: u32,
+    ) -> anyhow::Result<Measured> {
+        let until = Until::Done { operations };
+        self.client.measure(&Load { at_once: SEEDS_AT_ONCE, until, ..self.load(&gate.sidecar, work, teams, 1) })
+    }
+}

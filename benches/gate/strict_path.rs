@@ -1,0 +1,92 @@
+//! The strict path by itself: where the time of one reserve on Redis goes, and how often Redis is called.
+
+use serde::Serialize;
+
+use super::{
+    arguments::Settings,
+    order::Teams,
+    redis_server::RedisServer,
+    rounds::{Figures, Rounds, Side, Spread},
+    row::{StoreKind, Transport, Workload},
+    script_call::{Body, ScriptCall},
+    stage::{Gate, Stage},
+};
+
+pub(crate) const NAME: &str = "strict-path";
+
+/// So many reserves are sent for one to be recorded that is like most.
+const WARM_CALLS: u32 = 20;
+
+/// Where the time of one reserve at a time goes, and what the workloads ask of Redis.
+#[derive(Debug, Serialize)]
+pub(crate) struct StrictPath {
+    pub(crate) floor: Figures,
+    /// The round trip of a script call with the same arguments, and a script that does nothing.
+    pub(crate) empty_script: Figures,
+    /// The same with one that unpacks its argument.
+    pub(crate) unpacking_script: Figures,
+    /// The same with the sidecar's own.
+    pub(crate) script: Figures,
+    pub(crate) gate: Figures,
+    /// What the gate's median has above the sum of the two others, in microseconds.
+    pub(crate) rest_us: Spread,
+    pub(crate) asked: Vec<Asked>,
+}
+
+/// What a workload asks of Redis.
+#[derive(Debug, Serialize)]
+pub(crate) struct Asked {
+    pub(crate) workload: Workload,
+    pub(crate) calls_per_operation: f64,
+    pub(crate) server_us_per_call: f64,
+}
+
+/// Measures it, if it was asked for.
+pub(crate) fn measure(stage: &mut Stage, settings: &Settings) -> anyhow::Result<Option<StrictPath>> {
+    if !settings.selects(NAME) {
+        return Ok(None);
+    }
+    eprintln!("{NAME}");
+    let gate = stage.gate(StoreKind::Redis, Transport::Tcp, 0..1)?;
+    let Some(redis) = &gate.redis else { return Ok(None) };
+    let mut connection = redis.connect()?;
+    let work = Workload::Hot.work();
+    let mut rounds = Rounds::default();
+    let [mut empty, mut unpacking, mut script] = [Side::default(), Side::default(), Side::default()];
+    let effort = stage.effort;
+    for round in 0..effort.rounds {
+        let turn = stage.compare_for(1, &gate, work, Teams::One, 1)?;
+        rounds.floor.0.extend(turn.floor.0);
+        rounds.gate.0.extend(turn.gate.0);
+        // A call is good for seconds only: it says when the price that it carries is valid.
+        let call = ScriptCall::record(redis, || stage.make_calls(&gate, work, Teams::One, WARM_CALLS).map(|_| ()))?;
+        for (side, body) in [(&mut empty, Body::Nothing), (&mut unpacking, Body::Unpacking), (&mut script, Body::Whole)]
+        {
+            side.0.push(call.measure(&mut connection, body, round, effort.measure_ms)?);
+        }
+    }
+    let sides = rounds.gate.0.iter().zip(&rounds.floor.0).zip(&script.0);
+    let rest_us = Spread::of(sides.map(|((gate, floor), script)| gate.p50_us - floor.p50_us - script.p50_us));
+
+    let asked = ask(stage, &gate, redis)?;
+    let [floor, gate, empty_script, unpacking_script, script] =
+        [&rounds.floor, &rounds.gate, &empty, &unpacking, &script].map(Side::figures);
+    Ok(Some(StrictPath { floor, empty_script, unpacking_script, script, gate, rest_us, asked }))
+}
+
+/// Counts what the workloads ask of Redis.
+fn ask(stage: &mut Stage, gate: &Gate, redis: &RedisServer) -> anyhow::Result<Vec<Asked>> {
+    let mut asked = Vec::new();
+    for workload in [Workload::Hot, Workload::Mix, Workload::Suspend] {
+        let before = redis.scripts()?;
+        let made = stage.make_calls(gate, workload.work(), Teams::One, stage.effort.counted_operations)?;
+        let after = redis.scripts()?;
+        let calls = (after.calls - before.calls) as f64;
+        asked.push(Asked {
+            workload,
+            calls_per_operation: calls / made.operations as f64,
+            server_us_per_call: (after.micros - before.micros) as f64 / calls.max(1.0),
+        });
+    }
+    Ok(asked)
+}

@@ -1,0 +1,166 @@
+//! The report as a person reads it.
+
+use std::fmt;
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::{
+    growth::Point,
+    matrix::Cell,
+    report::Report,
+    rounds::{Figures, Outcome, Spread},
+    strict_path::StrictPath,
+};
+
+const BYTES_PER_MEGABYTE: f64 = 1e6;
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.matrix.is_empty() {
+            writeln!(formatter, "{}\n", matrix(&self.matrix))?;
+        }
+        if let Some(path) = &self.strict_path {
+            writeln!(formatter, "{}\n", strict_path(path))?;
+            for asked in &path.asked {
+                let (calls, time) = (asked.calls_per_operation, asked.server_us_per_call);
+                writeln!(
+                    formatter,
+                    "{}: {calls:.3} Redis calls per operation, {time:.0} µs of the server each",
+                    asked.workload
+                )?;
+            }
+            writeln!(formatter)?;
+        }
+        if !self.growth.is_empty() {
+            writeln!(formatter, "{}\n", growth(&self.growth))?;
+        }
+        for (name, outcome) in self.outcomes().filter(|(_, outcome)| outcome.failed > 0) {
+            let failure = outcome.failure.as_deref().unwrap_or_default();
+            writeln!(formatter, "{name}: {} calls failed: {failure}", outcome.failed)?;
+        }
+        let Self { rounds, cores, appendfsync, seconds, .. } = self;
+        write!(
+            formatter,
+            "Medians of {rounds} rounds (×: gate / floor of the same round, and the least and the most of it), on {cores} cores that \
+             also ran the client and Redis (appendfsync {appendfsync}); {seconds} s."
+        )
+    }
+}
+
+impl Report {
+    fn outcomes(&self) -> impl Iterator<Item = (String, &Outcome)> {
+        let cells = self.matrix.iter().map(|cell| (cell.place.name(), &cell.outcome));
+        let points = self.growth.iter().flat_map(|point| {
+            let name = format!("{} with {} {}", point.store, point.count, point.grown);
+            point.under_load.iter().map(move |load| (name.clone(), &load.outcome))
+        });
+        cells.chain(points)
+    }
+}
+
+fn matrix(cells: &[Cell]) -> Table {
+    let mut table = table(&[
+        "row",
+        "by",
+        "at\nonce",
+        "floor\nper s",
+        "per s",
+        "×",
+        "p50\nµs",
+        "×",
+        "p99\nµs",
+        "×",
+        "p99.9\nµs",
+        "×",
+    ]);
+    for Cell { place, outcome } in cells {
+        let Outcome { floor, gate, ratio, .. } = outcome;
+        table.add_row(vec![
+            format!("{} {}", place.store, place.workload),
+            place.transport.to_string(),
+            place.at_once.to_string(),
+            count(floor.per_second),
+            count(gate.per_second),
+            times(ratio.per_second),
+            micros(gate.p50_us),
+            times(ratio.p50_us),
+            micros(gate.p99_us),
+            times(ratio.p99_us),
+            micros(gate.p99_9_us),
+            times(ratio.p99_9_us),
+        ]);
+    }
+    align_numbers(&mut table, 2);
+    table
+}
+
+fn strict_path(path: &StrictPath) -> Table {
+    let mut table = table(&["one reserve at a time", "p50 µs", "least", "most", "p99 µs"]);
+    let row = |name: &str, Figures { p50_us, p99_us, .. }: &Figures| {
+        vec![name.to_owned(), micros(*p50_us), one_digit(p50_us.least), one_digit(p50_us.most), micros(*p99_us)]
+    };
+    table.add_row(row("the floor", &path.floor));
+    table.add_row(row("a call of a script that does nothing", &path.empty_script));
+    table.add_row(row("of one that unpacks its argument", &path.unpacking_script));
+    table.add_row(row("of the sidecar's own script", &path.script));
+    table.add_row(row("CheckAndReserve, strict", &path.gate));
+    let Spread { median, least, most } = path.rest_us;
+    let rest = [median, least, most].map(one_digit);
+    table.add_row([vec!["above the floor and its script".to_owned()], rest.to_vec(), vec![String::new()]].concat());
+    align_numbers(&mut table, 1);
+    table
+}
+
+fn growth(points: &[Point]) -> Table {
+    let mut table =
+        table(&["store", "with", "", "sidecar\nMB", "Redis\nMB", "at\nonce", "p50\nµs", "×", "p99\nµs", "×"]);
+    for point in points {
+        let megabytes = |bytes: u64| one_digit(bytes as f64 / BYTES_PER_MEGABYTE);
+        for load in &point.under_load {
+            let Outcome { gate, ratio, .. } = &load.outcome;
+            table.add_row(vec![
+                point.store.to_string(),
+                point.grown.to_string(),
+                point.count.to_string(),
+                megabytes(point.sidecar_bytes),
+                point.redis_bytes.map_or_else(String::new, megabytes),
+                load.at_once.to_string(),
+                micros(gate.p50_us),
+                times(ratio.p50_us),
+                micros(gate.p99_us),
+                times(ratio.p99_us),
+            ]);
+        }
+    }
+    align_numbers(&mut table, 2);
+    table
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header.to_vec());
+    table
+}
+
+fn align_numbers(table: &mut Table, first: usize) {
+    for column in table.column_iter_mut().skip(first) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+}
+
+fn count(spread: Spread) -> String {
+    format!("{:.0}", spread.median)
+}
+
+fn micros(spread: Spread) -> String {
+    one_digit(spread.median)
+}
+
+fn one_digit(number: f64) -> String {
+    format!("{number:.1}")
+}
+
+/// `0.41 (0.38-0.44)`
+fn times(spread: Spread) -> String {
+    format!("{:.2} ({:.2}-{:.2})", spread.median, spread.least, spread.most)
+}
