@@ -34,6 +34,9 @@ use tollgate::{
 
 const HOLD_MS: i64 = 120_000;
 
+/// A time long after this one, as a store can compare it.
+const LONG_AFTER_MS: i64 = 1 << 45;
+
 /// So many open reservations at most: what is measured must not depend on how long it is measured.
 const OPEN_AT_MOST: u64 = 1_000;
 
@@ -98,7 +101,7 @@ impl Bench {
     /// A reserve that the allotment covers, decided.
     fn decide(&self, reservation: &Id) -> anyhow::Result<Step> {
         let now_ms = self.clock.now_ms();
-        let price = Price { credits: 2, rate_card: Id::parse("2025-01-22")?, valid_ms: 0..i64::MAX / 2 };
+        let price = Price { credits: 2, rate_card: Id::parse("2025-01-22")?, valid_ms: 0..LONG_AFTER_MS };
         let request =
             Request { team: &self.team, reservation, content: &self.content, hold_ms: HOLD_MS, dry_run: false };
         let belief = Belief {

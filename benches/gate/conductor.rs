@@ -8,7 +8,7 @@ use std::{
 use anyhow::ensure;
 use tollgate::clock::Clock;
 
-use super::{arguments::Settings, effort::Effort, growth, matrix, report::Report, stage::Stage, strict_path};
+use super::{arguments::Settings, effort::Effort, growth, matrix, process, report::Report, stage::Stage, strict_path};
 
 /// Where the report is written.
 fn directory() -> PathBuf {
@@ -24,6 +24,7 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
         selected.iter().for_each(|name| println!("{name}"));
         return Ok(());
     }
+    process::end_all_with_this()?;
     let clock = Clock::default();
     let began_ms = clock.monotonic_ms();
     let mut stage = Stage::new(settings, effort, directory().join("stores"))?;

@@ -1,12 +1,22 @@
 //! Processes that the benchmark starts, which end with it, and what they take.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{BufRead as _, BufReader},
     process::{Child, ChildStdout, Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
 };
 
 use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The processes that would outlive this one, if it were ended from outside.
+static STARTED: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+/// What a shell says of a process that a signal ended.
+const EXIT_INTERRUPTED: i32 = 130;
 
 /// A process, killed when it is dropped.
 pub(crate) struct Running {
@@ -17,10 +27,13 @@ pub(crate) struct Running {
 impl Running {
     /// Starts it. Its standard output is read here, its standard error goes where `command` says.
     pub(crate) fn start(command: &mut Command) -> anyhow::Result<Self> {
+        let mut started = started();
         let mut child = command
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {}", command.get_program().to_string_lossy()))?;
+        started.insert(child.id());
+        drop(started);
         let output = child.stdout.take().context("its output is not read here")?;
         Ok(Self { child, output: BufReader::new(output) })
     }
@@ -51,5 +64,33 @@ impl Drop for Running {
         // Both fail only if it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        started().remove(&self.child.id());
     }
+}
+
+/// From now on SIGINT and SIGTERM end what was started, and then this process: whoever loses patience with a long run leaves
+/// nothing behind.
+pub(crate) fn end_all_with_this() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut terminate, mut interrupt) = {
+        let _entered = runtime.enter();
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+    };
+    thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        });
+        // Nothing is started while this is held.
+        let started = started();
+        let _ = Command::new("kill").arg("-KILL").args(started.iter().map(ToString::to_string)).status();
+        std::process::exit(EXIT_INTERRUPTED)
+    });
+    Ok(())
+}
+
+fn started() -> MutexGuard<'static, BTreeSet<u32>> {
+    STARTED.lock().unwrap_or_else(PoisonError::into_inner)
 }

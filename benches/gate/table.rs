@@ -1,14 +1,16 @@
 //! The report as a person reads it.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::{
     growth::Point,
-    matrix::Cell,
+    matrix::{Cell, Place},
+    order::Work,
     report::Report,
     rounds::{Figures, Outcome, Spread},
+    row::Transport,
     strict_path::StrictPath,
 };
 
@@ -73,6 +75,11 @@ fn matrix(cells: &[Cell]) -> Table {
         "p99.9\nµs",
         "×",
     ]);
+    for transport in Transport::ALL {
+        for at_once in cells.iter().map(|cell| cell.place.at_once).collect::<BTreeSet<_>>() {
+            table.add_rows(floor(cells, transport, at_once));
+        }
+    }
     for Cell { place, outcome } in cells {
         let Outcome { floor, gate, ratio, .. } = outcome;
         table.add_row(vec![
@@ -92,6 +99,30 @@ fn matrix(cells: &[Cell]) -> Table {
     }
     align_numbers(&mut table, 2);
     table
+}
+
+/// The floor of one reserve, over all rows that have it beside them.
+fn floor(cells: &[Cell], transport: Transport, at_once: u32) -> Option<Vec<String>> {
+    let is_beside = |place: &Place| {
+        place.workload.work() == Work::Reserve && place.transport == transport && place.at_once == at_once
+    };
+    let beside: Vec<_> = cells.iter().filter(|cell| is_beside(&cell.place)).map(|cell| cell.outcome.floor).collect();
+    let figure = |figure: fn(&Figures) -> Spread| Spread::of(beside.iter().map(|floor| figure(floor).median));
+    let row = [
+        "floor".to_owned(),
+        transport.to_string(),
+        at_once.to_string(),
+        String::new(),
+        count(figure(|floor| floor.per_second)),
+        String::new(),
+        micros(figure(|floor| floor.p50_us)),
+        String::new(),
+        micros(figure(|floor| floor.p99_us)),
+        String::new(),
+        micros(figure(|floor| floor.p99_9_us)),
+        String::new(),
+    ];
+    (!beside.is_empty()).then(|| row.to_vec())
 }
 
 fn strict_path(path: &StrictPath) -> Table {
