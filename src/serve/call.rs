@@ -36,6 +36,10 @@ use crate::{
 /// A client learns more from an answer than from its own deadline, so it gets one so much earlier, or a tenth of the time.
 const BEFORE_DEADLINE: Duration = Duration::from_millis(10);
 
+/// For how long the rest of a request is waited for that was refused already. A stream that is reset before its end counts
+/// against its connection, which h2 ends after a thousand: honest clients would lose theirs by being told to come again.
+const REST_OF_REFUSED: Duration = Duration::from_secs(1);
+
 /// What calls cost, and so what they are counted with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -65,6 +69,7 @@ pub(super) struct Calls {
     work: Arc<Semaphore>,
     checks: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    refused: Arc<Semaphore>,
     clock: Clock,
     shed: Seldom,
 }
@@ -80,6 +85,7 @@ impl Calls {
             work: room(limits.max_calls),
             checks: room(limits.max_calls),
             streams: room(limits.max_streams),
+            refused: room(limits.max_calls),
             limits,
             clock: Clock::default(),
             shed: Seldom::default(),
@@ -99,6 +105,20 @@ impl Calls {
             tracing::warn!(times, ?kind, "more calls at once than there is room for; they are told to come again");
         }
         place
+    }
+
+    /// Tells a client to come again, at once; what else it sends is dropped as it comes.
+    fn refuse(&self, request: Request<Incoming>) -> Response<Body> {
+        if let Ok(place) = Arc::clone(&self.refused).try_acquire_owned() {
+            let mut rest = request.into_body();
+            tokio::spawn(async move {
+                let arrives = async { while let Some(Ok(_)) = next_frame(&mut rest).await {} };
+                // Late or not, there is nothing left to do for it.
+                let _ = timeout(REST_OF_REFUSED, arrives).await;
+                drop(place);
+            });
+        }
+        Status::from(Refusal::Overloaded).into_http()
     }
 
     async fn answer(self: Arc<Self>, request: Request<Body>, kind: Kind) -> Response<Body> {
@@ -142,7 +162,7 @@ impl hyper::service::Service<Request<Incoming>> for Visitor {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let kind = Kind::of(request.uri().path());
         let Some(place) = self.calls.enter(kind) else {
-            return Box::pin(std::future::ready(Ok(Status::from(Refusal::Overloaded).into_http())));
+            return Box::pin(std::future::ready(Ok(self.calls.refuse(request))));
         };
         let ticket = match kind {
             Kind::Stream => self.vitals.begin_stream(place),
@@ -156,6 +176,10 @@ impl hyper::service::Service<Request<Incoming>> for Visitor {
             Ok(response.map(|body| Body::new(Ticketed { body, _ticket: ticket })))
         })
     }
+}
+
+async fn next_frame(body: &mut Incoming) -> Option<Result<Frame<Bytes>, hyper::Error>> {
+    std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
 }
 
 /// How long a call may take: a little less than its client waits, and no longer than any may.

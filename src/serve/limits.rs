@@ -4,8 +4,9 @@ use std::time::Duration;
 
 /// What one listener lets in. Each listener has these limits for itself.
 ///
-/// Together they bound its memory, whatever clients send: each connection by its window and buffers, about 128 KiB; each
-/// call by a message, its headers and an answer that nobody takes, about 2 · (`max_message_bytes` + `max_header_bytes`).
+/// Together they bound its memory, whatever clients send: each connection by its window and buffers, 1 KiB for each call it
+/// may have in flight and 64 KiB besides; each call by a message, its headers and an answer that nobody takes, twice
+/// `max_message_bytes` and `max_header_bytes`. With what it ships with that is 80 MiB and 160 MiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The largest request that is read, in bytes: far above any that the contract allows, but for a rate card of hundreds
@@ -46,7 +47,7 @@ impl Default for Limits {
             max_calls: 1_024,
             max_streams: 256,
             max_call_time: Duration::from_secs(10),
-            max_connections: 1_024,
+            max_connections: 256,
             handshake_timeout: Duration::from_secs(5),
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),

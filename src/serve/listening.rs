@@ -1,6 +1,6 @@
 //! A listener at work: it lets connections in, serves each until its time has come, and ends when it is told to.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{error::Error as _, pin::pin, sync::Arc, time::Duration};
 
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -16,9 +16,17 @@ use super::{
     listener::Listener,
 };
 
-/// What a connection, and each of its calls, may have sent that nobody has read yet: the least that HTTP/2 knows. Requests
-/// are small, and read as they come.
-const WINDOW: u32 = 65_535;
+/// What a call may have sent that nobody has read yet: what HTTP/2 has if nothing is said. Requests are small, and read as
+/// they come.
+const CALL_WINDOW: u32 = 65_535;
+
+/// The same of a connection, for each call that it may have in flight. h2 takes small frames that nobody has read yet for an
+/// attack once they stand for more than half of the window, each for up to 256 bytes: so this is twice what honest calls
+/// that come all at once need.
+const CONNECTION_WINDOW_PER_CALL: u32 = 1_024;
+
+/// The largest window that there is.
+const LARGEST_WINDOW: u32 = (1 << 31) - 1;
 
 /// What of an answer may wait to be sent.
 const SEND_BUFFER: usize = 16 * 1024;
@@ -76,7 +84,8 @@ impl Listening {
             tokio::select! {
                 ended = &mut served => {
                     if let Err(error) = ended {
-                        tracing::debug!(%error, spoke_instead = vitals.spoke_instead(), "a connection failed");
+                        let cause = error.source().map(ToString::to_string);
+                        tracing::debug!(%error, cause, spoke_instead = vitals.spoke_instead(), "a connection failed");
                     }
                     return;
                 }
@@ -107,13 +116,17 @@ impl Listening {
             .timer(TokioTimer::new())
             .max_header_list_size(self.limits.max_header_bytes)
             .max_concurrent_streams(self.limits.max_calls_per_connection)
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW)
+            .initial_stream_window_size(CALL_WINDOW)
+            .initial_connection_window_size(connection_window(self.limits.max_calls_per_connection))
             .max_send_buf_size(SEND_BUFFER)
             .keep_alive_interval(self.limits.keepalive_interval)
             .keep_alive_timeout(self.limits.keepalive_timeout);
         http2
     }
+}
+
+fn connection_window(calls: u32) -> u32 {
+    calls.saturating_mul(CONNECTION_WINDOW_PER_CALL).clamp(CALL_WINDOW, LARGEST_WINDOW)
 }
 
 /// A tenth more or less, by chance: clients that connected together do not all come back together.
