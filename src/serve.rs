@@ -4,13 +4,21 @@
 //! stop. It must know no rule of the product.
 
 mod address;
+mod call;
 mod connection;
+mod crowd;
 mod demo;
+mod descriptors;
 mod drain;
 mod error;
+mod greeting;
 mod limits;
 mod listener;
+mod listening;
+mod seldom;
 mod services;
+mod unix_socket;
+mod vitals;
 mod welcome;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -25,7 +33,10 @@ pub use self::{
     limits::Limits,
     welcome::Welcome,
 };
-use self::{listener::Listener, services::Listening};
+use self::{
+    listener::{Listener, Reach},
+    listening::Listening,
+};
 use crate::{
     clock::Clock,
     domain::policy::Policy,
@@ -145,7 +156,7 @@ impl Sidecar {
         let everything = CancellationToken::new();
         let accepting = everything.child_token();
         let background = everything.child_token();
-        let listening = Listening { accepting: accepting.clone(), everything: everything.clone() };
+        let limits = options.limits;
         let (data_health, data_health_server) = health_reporter();
         let (admin_health, admin_health_server) = health_reporter();
         let health = [(data_health, services::ON_DATA), (admin_health, services::ON_ADMIN)];
@@ -153,8 +164,11 @@ impl Sidecar {
         let [listen_address, admin_address] = [data.address().clone(), admin.address().clone()];
 
         let mut servers = JoinSet::new();
-        servers.spawn(listening.serve(services::data(&gate, data_health_server)?, data));
-        servers.spawn(listening.serve(services::admin(&gate, admin_health_server)?, admin));
+        let data_services = services::data(&gate, data_health_server, &limits)?;
+        let admin_services = services::admin(&gate, admin_health_server, &limits)?;
+        let listening = Listening { accepting: accepting.clone(), everything: everything.clone(), limits };
+        servers.spawn(listening.serve(data_services, data));
+        servers.spawn(listening.serve(admin_services, admin));
         let worker = Arc::clone(&gate);
         let stop = background.clone();
         servers.spawn(async move { worker.run(stop).await });
@@ -198,7 +212,10 @@ impl fmt::Debug for Sidecar {
 }
 
 async fn bind(options: &ServeOptions) -> Result<[Listener; 2], StartError> {
-    Ok([Listener::bind(&options.listen).await?, Listener::bind(&options.admin).await?])
+    descriptors::provide(&options.limits);
+    let data = Listener::bind(&options.listen, Reach::Anywhere).await?;
+    let admin = Listener::bind(&options.admin, Reach::ThisMachine).await?;
+    Ok([data, admin])
 }
 
 #[cfg(test)]

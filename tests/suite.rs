@@ -5,6 +5,7 @@
 mod suite {
     mod contention;
     mod crashes;
+    mod door;
     mod freshness;
     mod gates;
     mod one_call;

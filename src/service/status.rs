@@ -8,13 +8,13 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::{gate::GateError, store::StoreError};
 
-const DOMAIN: &str = "tollgate";
+pub(super) const DOMAIN: &str = "tollgate";
 
 /// When a client should try again that found the store or this sidecar gone.
-const RETRY_UNAVAILABLE: Duration = Duration::from_secs(1);
+pub(super) const RETRY_UNAVAILABLE: Duration = Duration::from_secs(1);
 
 /// When a client should try again that came when too many others did.
-const RETRY_OVERLOADED: Duration = Duration::from_millis(200);
+pub(super) const RETRY_OVERLOADED: Duration = Duration::from_millis(200);
 
 /// One row of the contract's table of errors.
 struct Case {

@@ -57,6 +57,11 @@ impl Sidecar {
         signal(self.child.id(), name);
     }
 
+    /// Its process.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How it ended, once it has.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
@@ -82,7 +87,8 @@ impl Sidecar {
         read(&self.directory.path().join("stdout"))
     }
 
-    fn stderr(&self) -> String {
+    /// What it printed on standard error, since it was first started.
+    pub(crate) fn stderr(&self) -> String {
         read(&self.directory.path().join("stderr"))
     }
 
