@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 use tollgate::store::StoreLocation;
 
-use super::{client::Client, signal, wait_until};
+use super::{STORE_WAIT, client::Client, signal, wait_until};
 
 /// A sidecar in a process. What it prints is kept in its directory, and shown if the test fails.
 pub(crate) struct Sidecar {
@@ -32,7 +32,11 @@ impl Sidecar {
 
     /// Starts one in this directory with these arguments, and waits until it is ready.
     pub(crate) fn start_in(directory: &Arc<TempDir>, arguments: &[&str]) -> Self {
-        let arguments = arguments.iter().map(ToString::to_string).collect();
+        let mut arguments: Vec<_> = arguments.iter().map(ToString::to_string).collect();
+        // A test that is about the wait says it itself.
+        if !arguments.iter().any(|argument| argument.starts_with("--store-wait")) {
+            arguments.push(format!("--store-wait={}s", STORE_WAIT.as_secs()));
+        }
         let child = spawn(directory.path(), &arguments);
         let (data, admin) = Default::default();
         let mut sidecar = Self { directory: Arc::clone(directory), arguments, child, data, admin };
