@@ -67,7 +67,12 @@ pub(super) fn open(directory: &Path) -> Result<(Database, Place), OpenError> {
 }
 
 fn open_at(path: &Path, directory: &Path) -> Result<Database, DatabaseError> {
-    let is_new = !path.exists();
+    let found = fs::metadata(path);
+    if found.as_ref().is_ok_and(|found| found.len() == 0) {
+        // Taken for a new one, it would begin books anew that there were before.
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is empty").into());
+    }
+    let is_new = found.is_err();
     let opened = builder().create(path)?;
     if is_new {
         // The file's name is in the directory, which has to be on disk as well as what is in the file.

@@ -61,6 +61,11 @@ impl Sidecar {
         signal(self.child.id(), name);
     }
 
+    /// Its process.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How it ended, once it has.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
@@ -86,7 +91,8 @@ impl Sidecar {
         read(&self.directory.path().join("stdout"))
     }
 
-    fn stderr(&self) -> String {
+    /// What it printed on standard error since it was first started.
+    pub(crate) fn stderr(&self) -> String {
         read(&self.directory.path().join("stderr"))
     }
 
@@ -162,7 +168,10 @@ pub(crate) fn argument(store: &StoreLocation) -> String {
 fn spawn(directory: &Path, arguments: &Vec<String>) -> Child {
     let stdout = File::create(directory.join("stdout")).unwrap();
     let stderr = OpenOptions::new().create(true).append(true).open(directory.join("stderr")).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    // A test may bound how large its files can grow. The signal of that is ignored by processes whose parent ignores it, and
+    // then a write fails as it does on a full disk.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_tollgate")]);
     command.args(arguments).current_dir(directory).stdin(Stdio::null());
     command.stdout(stdout).stderr(stderr).spawn().unwrap()
 }
