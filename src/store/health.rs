@@ -78,9 +78,16 @@ impl Standing {
 
     /// It serves.
     pub(super) fn back(&self) {
-        let before = self.health.send_replace(StoreHealth::Up);
-        if let StoreHealth::RefusesChanges { since_ms, .. } | StoreHealth::Down { since_ms, .. } = before {
-            let away_ms = Clock::System.now_ms() - since_ms;
+        let mut lost_ms = None;
+        self.health.send_if_modified(|health| match std::mem::replace(health, StoreHealth::Up) {
+            StoreHealth::Up => false,
+            StoreHealth::RefusesChanges { since_ms, .. } | StoreHealth::Down { since_ms, .. } => {
+                lost_ms = Some(since_ms);
+                true
+            }
+        });
+        if let Some(lost_ms) = lost_ms {
+            let away_ms = Clock::System.now_ms() - lost_ms;
             tracing::info!(store = self.store, away_ms, "store back");
         }
     }
@@ -112,8 +119,9 @@ mod tests {
     #[test]
     fn a_store_is_away_since_it_was_first_missed_whatever_the_reason_becomes() {
         let standing = Standing::up("redis://h".to_owned());
-        let watch = standing.watch();
-        assert!(watch.borrow().is_up());
+        let mut watch = standing.watch();
+        standing.back();
+        assert!(!watch.has_changed().unwrap() && watch.borrow_and_update().is_up());
         standing.down("the connection to it failed", None);
         let StoreHealth::Down { since_ms, .. } = standing.now() else { panic!("{:?}", standing.now()) };
         standing.refuses_changes("its memory is full", None);

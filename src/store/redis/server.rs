@@ -56,11 +56,11 @@ impl Demands {
             Err(error) => return Err(error.into()),
         };
         let told = |name: &str| info.as_ref().and_then(|info| info.get::<String>(name));
-        if let Some(role) = told("role").filter(|role| role != "master") {
+        if told("role").is_some_and(|role| role != "master") {
             return Err(Unfit::Refused {
                 reason: "its server is a replica",
                 advice: format!(
-                    "{location} is a {role}, whose records its primary replaces. Name the primary instead."
+                    "{location} is a replica, whose records its primary replaces. Name the primary instead."
                 ),
             });
         }
@@ -85,6 +85,16 @@ impl Demands {
             });
         }
         Ok(Fitness { tells_policy: policy.is_some(), aof })
+    }
+
+    /// What to do about an error that will not pass by itself.
+    pub(super) fn advice(&self, error: &RedisError) -> Option<String> {
+        let Self { location, .. } = self;
+        if error.code() == Some("NOPERM") {
+            let detail = error.detail().unwrap_or_default();
+            return Some(format!("{location} does not permit its user what Tollgate needs ({detail})."));
+        }
+        refuses_login(error, location).map(|refusal| refusal.to_string())
     }
 }
 

@@ -160,13 +160,16 @@ impl Watcher {
         timeout((2 * self.wait).clamp(least, most), attempt).await?
     }
 
-    /// A server that somebody has to set otherwise is told of loudly, once.
+    /// What somebody has to set right is told loudly, once: it will not pass by itself.
     fn tell_once(&self, not_yet: &NotYet, told: &mut Option<String>) {
-        if let NotYet::Unfit(Unfit::Refused { advice, .. }) = not_yet
-            && told.as_ref() != Some(advice)
-        {
-            tracing::error!("no call is served until this is set right: {advice}");
-            *told = Some(advice.clone());
+        let advice = match not_yet {
+            NotYet::Unfit(Unfit::Refused { advice, .. }) => Some(advice.clone()),
+            NotYet::Unfit(Unfit::Silent(error)) | NotYet::Failed(error) => self.demands.advice(error),
+            NotYet::Answered(_) | NotYet::Late(_) => None,
+        };
+        if advice.is_some() && advice != *told {
+            tracing::error!("no call is served until this is set right: {}", advice.as_deref().unwrap_or_default());
+            *told = advice;
         }
     }
 }

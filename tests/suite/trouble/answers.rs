@@ -8,7 +8,7 @@ use super::stage::{Stage, TEAM, asks_to_repeat};
 use crate::suite::support::{
     client::{block, prompt_test, team_without_seat, until_answered},
     kept::Kept,
-    servers::Engine,
+    servers::{Engine, Server},
     sidecar::Sidecar,
     wait_until,
 };
@@ -86,4 +86,33 @@ async fn the_log_says_once_that_the_store_is_lost_and_once_that_it_is_back() {
     assert_eq!(logged.len(), 2, "{logged:#?}");
     assert!(logged[0].contains("WARN") && logged[0].contains("store lost"), "{logged:#?}");
     assert!(logged[1].contains("INFO") && logged[1].contains("away_ms"), "{logged:#?}");
+}
+
+#[tokio::test]
+async fn what_somebody_has_to_set_right_is_logged_once_as_an_error_that_says_what() {
+    let table: [(&[&[&str]], &str); 3] = [
+        (&[&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]], "Set maxmemory-policy to noeviction"),
+        (&[&["REPLICAOF", "127.0.0.1", "1"]], "Name the primary instead"),
+        (&[&["CONFIG", "SET", "requirepass", "secret"], &["CLIENT", "KILL", "TYPE", "normal"]], "wants a password"),
+    ];
+    for (commands, advice) in table {
+        let server = Server::start_durable(Engine::Redis);
+        let sidecar = Sidecar::start(&server.location());
+        let mut connection = server.connect();
+        for command in commands {
+            redis::cmd(command[0]).arg(&command[1..]).exec(&mut connection).unwrap();
+        }
+        wait_until("the advice is logged", || sidecar.stderr().contains("ERROR"));
+        // Another attempt to find the way is refused as the first was.
+        let mut probes = || -> usize {
+            let stats: redis::InfoDict = redis::cmd("INFO").arg("stats").query(&mut connection).unwrap();
+            stats.get("total_connections_received").unwrap()
+        };
+        let before = probes();
+        wait_until("it was tried again", || probes() > before + 5);
+        let logged = sidecar.stderr();
+        let errors: Vec<_> = logged.lines().filter(|line| line.contains("ERROR")).collect();
+        assert!(errors.len() == 1 && errors[0].contains(advice), "{logged}");
+        assert!(!logged.contains("secret"), "{logged}");
+    }
 }

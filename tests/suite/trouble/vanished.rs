@@ -43,7 +43,7 @@ impl Scene {
     }
 
     /// The server goes on, and the books show the commit, which nobody repeats.
-    async fn is_charged(self) {
+    async fn proves_charged(self) {
         signal(self.stage.server.process_id(), "CONT");
         let charged = || async {
             let balance = self.stage.client.books(TEAM).await.balance;
@@ -63,7 +63,7 @@ async fn a_commit_whose_client_cancelled_it_is_carried_out() {
     scene.is_under_way().await;
     calling.abort();
     assert!(calling.await.unwrap_err().is_cancelled());
-    scene.is_charged().await;
+    scene.proves_charged().await;
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn a_commit_whose_clients_connection_broke_is_carried_out() {
     scene.is_under_way().await;
     scene.way.cut();
     assert!(calling.await.unwrap().is_err());
-    scene.is_charged().await;
+    scene.proves_charged().await;
 }
 
 #[tokio::test]
@@ -88,5 +88,5 @@ async fn a_commit_whose_deadline_passed_is_carried_out() {
     scene.is_under_way().await;
     let status = calling.await.unwrap().unwrap_err();
     assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}");
-    scene.is_charged().await;
+    scene.proves_charged().await;
 }
