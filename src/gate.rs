@@ -11,8 +11,8 @@ mod recent;
 mod reserve;
 mod runs;
 mod settle;
-mod standing;
 mod store_time;
+mod suspended;
 mod sweep;
 mod teams;
 mod usage;
@@ -39,8 +39,8 @@ use crate::{
 use calls::Balance;
 use catalogue::SharedCatalogue;
 use recent::RecentReservations;
-use standing::Standing;
 use store_time::StoreTime;
+use suspended::SuspendedTeams;
 
 /// After so many stale rounds a call gives up: UNAVAILABLE, never Suspend.
 const MAX_STALE_ROUNDS: u32 = 8;
@@ -65,7 +65,7 @@ pub struct Gate {
     cache: Cache,
     catalogue: SharedCatalogue,
     recent: RecentReservations,
-    standing: Standing,
+    suspended: SuspendedTeams,
     store_time: Arc<StoreTime>,
     draining: AtomicBool,
     /// Commits and releases under way, which are carried out though their callers may have gone.
@@ -105,7 +105,7 @@ impl Gate {
             cache: Cache::new(CACHED_TEAMS),
             catalogue,
             recent: RecentReservations::default(),
-            standing: Standing::default(),
+            suspended: SuspendedTeams::default(),
             store_time,
             draining: AtomicBool::new(false),
             settling: TaskTracker::new(),
@@ -167,7 +167,7 @@ impl Gate {
 
     /// A call of a team was suspended: the log is told if that is news.
     fn note_suspended(&self, team: &Id, suspension: &Suspension) {
-        if self.standing.refused(team, self.clock.monotonic_ms()) {
+        if self.suspended.refused(team, self.clock.monotonic_ms()) {
             let until = jiff::Timestamp::from_millisecond(suspension.resumes_at_ms).map(|at| at.to_string());
             let until = until.unwrap_or_default();
             tracing::info!(%team, reason = suspension.reason.name(), until, "a team is suspended");
@@ -176,7 +176,7 @@ impl Gate {
 
     /// A call of a team proceeds within what the team has or may buy: the log is told if the team was suspended.
     fn note_proceeds(&self, team: &Id) {
-        if let Some(suspended_ms) = self.standing.proceeds(team, self.clock.monotonic_ms()) {
+        if let Some(suspended_ms) = self.suspended.proceeds(team, self.clock.monotonic_ms()) {
             tracing::info!(%team, suspended_ms, "a team has resumed");
         }
     }

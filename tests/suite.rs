@@ -16,4 +16,5 @@ mod suite {
     mod stores;
     mod stories;
     mod support;
+    mod trouble;
 }

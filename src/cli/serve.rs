@@ -1,11 +1,14 @@
 //! `tollgate serve`: a sidecar from the command line's options to the signal that ends it.
 
-use std::{convert::Infallible, io::Write, str::FromStr};
+use std::{convert::Infallible, io::Write, str::FromStr, time::Duration};
 
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE, Failure, duration::parse_ms};
+use super::{
+    EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE, Failure,
+    duration::{parse_ms, parse_wait},
+};
 use crate::{
     clock::Clock,
     domain::policy::Policy,
@@ -39,6 +42,10 @@ pub(super) struct ServeArguments {
     /// Refuse a Redis server that does not log its changes to disk (appendonly).
     #[arg(long)]
     require_aof: bool,
+
+    /// How long a call waits for the store, for example 250ms; then it is answered UNAVAILABLE.
+    #[arg(long, value_name = "DURATION", default_value = "250ms", value_parser = parse_wait)]
+    store_wait: Duration,
 
     /// How long a run stays current without an EndRun, for example 24h.
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_ms)]
@@ -94,6 +101,7 @@ impl ServeArguments {
             policy,
             clock: Clock::default(),
             require_aof: self.require_aof,
+            store_wait: self.store_wait,
             demo_teams: true,
             ..ServeOptions::default()
         })

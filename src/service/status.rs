@@ -109,7 +109,11 @@ fn log(error: &GateError) {
         GateError::Store(StoreError::Fault { .. }) | GateError::Damaged(_) => {
             tracing::error!(cause = causes(error), "a call failed on what the store holds");
         }
-        GateError::Store(_) | GateError::Unverified => {
+        // The store says once that it is lost; how many calls met that is no news.
+        GateError::Store(StoreError::Unavailable { .. }) | GateError::Unverified => {
+            tracing::debug!(cause = causes(error), "a call got no answer from the store");
+        }
+        GateError::Store(StoreError::Overloaded) => {
             tracing::warn!(cause = causes(error), "a call got no answer from the store");
         }
         refused => tracing::debug!(decision = "refused", cause = %refused),

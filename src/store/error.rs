@@ -44,6 +44,17 @@ impl StoreError {
     }
 }
 
+/// An error and everything behind it, for the log.
+pub(super) fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}
+
 /// Why a store could not be opened: a sentence for whoever starts the sidecar.
 #[derive(Debug, thiserror::Error)]
 #[error("{advice}")]

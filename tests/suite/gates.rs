@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::support::STORE_WAIT;
 use bytes::Bytes;
 use tollgate::{
     clock::{Clock, ManualClock},
@@ -41,7 +42,7 @@ fn id(text: &str) -> Id {
 impl Sidecars {
     async fn new() -> Self {
         let clock = ManualClock::at(NOW_MS);
-        let options = StoreOptions { clock: Clock::Manual(clock.clone()), ..StoreOptions::default() };
+        let options = StoreOptions { clock: Clock::Manual(clock.clone()), wait: STORE_WAIT, ..StoreOptions::default() };
         Self { store: Store::open(&StoreLocation::Memory, options).await.unwrap(), clock }
     }
 

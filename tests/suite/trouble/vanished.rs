@@ -1,0 +1,92 @@
+//! A commit whose client vanished while it was under way is carried out.
+
+use std::time::Duration;
+
+use tollgate::{proto::v1::CommitRequest, store::StoreOptions};
+use tonic::{Code, Request};
+
+use super::stage::{Stage, TEAM};
+use crate::suite::support::{
+    STORE_WAIT,
+    client::{Client, block},
+    proxy::Proxy,
+    servers::Engine,
+    signal, wait_for,
+};
+
+/// A sidecar behind a way that can break, with a reservation, and a server that is stopped.
+struct Scene {
+    stage: Stage,
+    way: Proxy,
+    commit: Request<CommitRequest>,
+    client: Client,
+}
+
+impl Scene {
+    async fn set() -> Self {
+        let options = StoreOptions { wait: STORE_WAIT, ..StoreOptions::default() };
+        let stage = Stage::set_with(Engine::Redis, options).await;
+        let address = stage.sidecar.listen_address().to_string();
+        let way = Proxy::to(address.rsplit(':').next().unwrap().parse().unwrap());
+        let client = Client::of(&format!("127.0.0.1:{}", way.port), &address);
+        let grant = client.proceed(block(TEAM, "id", "gpt-4")).await.grant;
+        signal(stage.server.process_id(), "STOP");
+        let (team_id, reservation_id) = (TEAM.to_owned(), "id".to_owned());
+        let commit = Request::new(CommitRequest { team_id, reservation_id, grant, ..CommitRequest::default() });
+        Self { stage, way, commit, client }
+    }
+
+    /// Waits until the commit is on its way to the server: its second call about this reservation.
+    async fn is_under_way(&self) {
+        let sent = || async { (self.stage.proxy.times_sent("{team}:reservation:id") >= 2).then_some(()) };
+        wait_for("the commit to be sent to the server", sent).await;
+    }
+
+    /// The server goes on, and the books show the commit, which nobody repeats.
+    async fn proves_charged(self) {
+        signal(self.stage.server.process_id(), "CONT");
+        let charged = || async {
+            let balance = self.stage.client.books(TEAM).await.balance;
+            ((balance.used, balance.held) == (25, 0)).then_some(())
+        };
+        wait_for("the commit to be in the books", charged).await;
+    }
+}
+
+#[tokio::test]
+async fn a_commit_whose_client_cancelled_it_is_carried_out() {
+    let mut scene = Scene::set().await;
+    let commit = std::mem::take(scene.commit.get_mut());
+    let mut quota = scene.client.quota.clone();
+    // Dropped by its task, the call is reset on its connection, which stays.
+    let calling = tokio::spawn(async move { quota.commit(commit).await });
+    scene.is_under_way().await;
+    calling.abort();
+    assert!(calling.await.unwrap_err().is_cancelled());
+    scene.proves_charged().await;
+}
+
+#[tokio::test]
+async fn a_commit_whose_clients_connection_broke_is_carried_out() {
+    let mut scene = Scene::set().await;
+    let commit = std::mem::take(scene.commit.get_mut());
+    let mut quota = scene.client.quota.clone();
+    let calling = tokio::spawn(async move { quota.commit(commit).await });
+    scene.is_under_way().await;
+    scene.way.cut();
+    assert!(calling.await.unwrap().is_err());
+    scene.proves_charged().await;
+}
+
+#[tokio::test]
+async fn a_commit_whose_deadline_passed_is_carried_out() {
+    let mut scene = Scene::set().await;
+    let mut commit = Request::new(std::mem::take(scene.commit.get_mut()));
+    commit.set_timeout(Duration::from_millis(1_000));
+    let mut quota = scene.client.quota.clone();
+    let calling = tokio::spawn(async move { quota.commit(commit).await });
+    scene.is_under_way().await;
+    let status = calling.await.unwrap().unwrap_err();
+    assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}");
+    scene.proves_charged().await;
+}
