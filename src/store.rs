@@ -109,6 +109,15 @@ impl Store {
         }
     }
 
+    /// Whether a text has the form of the cursors that this store gives to entries of a log.
+    pub fn is_cursor(&self, text: &str) -> bool {
+        let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u64>().is_ok();
+        match self {
+            Self::Memory(_) | Self::Embedded(_) => is_number(text),
+            Self::Redis(_) => text.split_once('-').is_some_and(|(ms, number)| is_number(ms) && is_number(number)),
+        }
+    }
+
     /// What survives what, in one sentence for the start-up line.
     pub fn durability(&self) -> &'static str {
         match self {
