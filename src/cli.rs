@@ -2,6 +2,7 @@
 //!
 //! Standard output has what was asked for, standard error the log and what went wrong. Exit codes are those of sysexits.h.
 
+mod completions;
 mod duration;
 mod serve;
 
@@ -13,8 +14,11 @@ use clap::{
 };
 use tracing_subscriber::EnvFilter;
 
-use self::serve::ServeArguments;
-use crate::replay::{self, ReplayArguments};
+use self::{completions::CompletionsArguments, serve::ServeArguments};
+use crate::{
+    operator,
+    replay::{self, ReplayArguments},
+};
 
 /// What was asked for came to nothing.
 const EXIT_FAILURE: u8 = 1;
@@ -53,6 +57,10 @@ enum Command {
     Serve(ServeArguments),
     /// Drives a trace of real model calls through a sidecar, as flow executors would, and checks its books.
     Replay(ReplayArguments),
+    #[command(flatten)]
+    Operate(operator::Command),
+    /// Prints what a shell needs to complete these commands: `source <(tollgate completions bash)`.
+    Completions(CompletionsArguments),
 }
 
 /// Why a command ended without having done what it was asked: a sentence, and an exit code.
@@ -89,16 +97,22 @@ fn run() -> Result<ExitCode, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(EXIT_SOFTWARE, format!("cannot start: {error}")))?;
+    let done = |()| 0;
     let outcome = match command_line.command {
-        None => runtime.block_on(serve::run(command_line.serve)),
-        Some(Command::Serve(arguments)) => runtime.block_on(serve::run(arguments)),
-        Some(Command::Replay(arguments)) => {
-            runtime.block_on(replay::run(arguments)).map_err(|error| Failure::new(EXIT_FAILURE, format!("{error:#}")))
-        }
+        None => runtime.block_on(serve::run(command_line.serve)).map(done),
+        Some(Command::Serve(arguments)) => runtime.block_on(serve::run(arguments)).map(done),
+        Some(Command::Replay(arguments)) => runtime
+            .block_on(replay::run(arguments))
+            .map(done)
+            .map_err(|error| Failure::new(EXIT_FAILURE, format!("{error:#}"))),
+        Some(Command::Operate(command)) => runtime
+            .block_on(operator::run(command))
+            .map_err(|operator::Failure { sentence, code }| Failure { sentence, code }),
+        Some(Command::Completions(arguments)) => completions::run::<CommandLine>(&arguments).map(done),
     };
     // What is still running was given its time; waiting for it could be waiting for ever.
     runtime.shutdown_background();
-    outcome.map(|()| ExitCode::SUCCESS)
+    outcome.map(ExitCode::from)
 }
 
 /// Shows the help that was asked for, or what is wrong with the command line.
@@ -107,9 +121,16 @@ fn refused(error: &clap::Error) -> ExitCode {
     let _ = error.print();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-        ErrorKind::ValueValidation if error.get(ContextKind::InvalidValue).is_some() => ExitCode::from(EXIT_CONFIG),
+        ErrorKind::ValueValidation if error.get(ContextKind::InvalidValue).is_some() && !is_for_operators() => {
+            ExitCode::from(EXIT_CONFIG)
+        }
         _ => ExitCode::from(EXIT_USAGE),
     }
+}
+
+/// Whether an operator's command is asked for: a value that it does not understand is wrong usage, and no setting of a sidecar.
+fn is_for_operators() -> bool {
+    std::env::args_os().nth(1).is_some_and(|name| operator::Command::has_subcommand(&name.to_string_lossy()))
 }
 
 fn start_log() -> Result<(), Failure> {

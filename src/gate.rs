@@ -1,6 +1,7 @@
 //! The gate: cached view plus pure rules make a transaction; the store applies it or says what is so; a stale view is
 //! refreshed and decided anew. This layer owns the order of these steps. It must not know proto, sockets or a store's kind.
 
+mod audit;
 pub mod calls;
 mod catalogue;
 mod charges;

@@ -123,6 +123,11 @@ impl Store {
         }
     }
 
+    /// Whether a text has the form of the cursors that this store gives to entries of a log.
+    pub fn is_cursor(&self, text: &str) -> bool {
+        self.cursors().have(text)
+    }
+
     /// Whether it serves, now and whenever that changes. Nothing is ever sent of a store in memory, which always does.
     pub fn health(&self) -> watch::Receiver<StoreHealth> {
         match self {

@@ -9,6 +9,7 @@ mod suite {
     mod freshness;
     mod gates;
     mod one_call;
+    mod operator;
     mod process;
     mod properties;
     mod replay;

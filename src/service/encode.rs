@@ -7,7 +7,7 @@ mod usage;
 use prost_types::Timestamp;
 
 pub(super) use self::{
-    account::{rate_card, rate_cards, team, teams},
+    account::{audit_entries, rate_card, rate_cards, team, teams},
     quota::{begin_run, commit, end_run, extend, get_reservation, release, reserve},
     usage::{charges, usage},
 };

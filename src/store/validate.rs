@@ -20,8 +20,9 @@ pub(super) enum Cursors {
 }
 
 impl Cursors {
-    fn have(self, cursor: &str) -> bool {
-        let number = |text: &str| text.parse::<u64>().ok();
+    pub(super) fn have(self, cursor: &str) -> bool {
+        // A sign is no part of a cursor, though it can be parsed.
+        let number = |text: &str| text.parse::<u64>().ok().filter(|_| !text.starts_with('+'));
         match self {
             Self::Numbers => number(cursor).is_some(),
             // There is nothing after the last of all ids, and Redis refuses to look.

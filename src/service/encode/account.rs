@@ -3,6 +3,7 @@
 use super::moment;
 use crate::{
     domain::{
+        audit::AuditedChange,
         id::Id,
         rate_card::{Rate, RateCard, Unit},
         terms::Terms,
@@ -48,6 +49,25 @@ pub(in crate::service) fn rate_cards(cards: Paged<RateCard>) -> v1::ListRateCard
     v1::ListRateCardsResponse {
         rate_cards: cards.items.into_iter().map(rate_card).collect(),
         next_page_token: cards.next.unwrap_or_default(),
+    }
+}
+
+/// ListAuditEntries.
+pub(in crate::service) fn audit_entries(changes: Paged<AuditedChange>) -> v1::ListAuditEntriesResponse {
+    v1::ListAuditEntriesResponse {
+        entries: changes.items.into_iter().map(audit_entry).collect(),
+        next_page_token: changes.next.unwrap_or_default(),
+    }
+}
+
+fn audit_entry(AuditedChange { team, entry }: AuditedChange) -> v1::AuditEntry {
+    v1::AuditEntry {
+        at: Some(moment(entry.at_ms)),
+        caller: entry.caller,
+        team_id: team.map_or(String::new(), |team| team.to_string()),
+        change: entry.change,
+        before: entry.before,
+        after: entry.after,
     }
 }
 
