@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod gate;
 pub mod proto;

@@ -21,7 +21,7 @@ pub(super) async fn check(
 ) -> Result<&'static str, OpenError> {
     match info(&mut connection, location, "memory").await?.and_then(|info| info.get::<String>("maxmemory_policy")) {
         Some(policy) if policy != "noeviction" => {
-            return Err(OpenError::new(format!(
+            return Err(OpenError::unfit(format!(
                 "{location} has maxmemory-policy {policy}, by which it would silently drop credits when its memory is full. \
                  Set maxmemory-policy to noeviction, or give Tollgate a server of its own."
             )));
@@ -37,7 +37,7 @@ pub(super) async fn check(
     }
     let durability = if aof.is_some() { SNAPSHOTS } else { UNKNOWN };
     if require_aof {
-        return Err(OpenError::new(format!(
+        return Err(OpenError::unfit(format!(
             "An append-only file is required, and {durability} ({location}). Set appendonly to yes, or do not require it."
         )));
     }

@@ -82,7 +82,8 @@ impl Sidecar {
         read(&self.directory.path().join("stdout"))
     }
 
-    fn stderr(&self) -> String {
+    /// What it logged, since it was first started.
+    pub(crate) fn stderr(&self) -> String {
         read(&self.directory.path().join("stderr"))
     }
 
