@@ -275,7 +275,7 @@ async fn sidecars_that_start_at_once_seed_each_thing_once() {
     let made: usize = logs.iter().map(|log| log.matches("made, as the file has it").count()).sum();
     assert_eq!(made, 2, "{logs:?}");
     let mut connection = server.connect();
-    let entries: u64 = redis::cmd("XLEN").arg("{acme}:audit").query(&mut connection).unwrap();
+    let entries: u64 = redis::cmd("XLEN").arg("tollgate:{acme}:audit").query(&mut connection).unwrap();
     assert_eq!(entries, 1);
 }
 
