@@ -25,6 +25,7 @@ pub mod reservation;
 pub mod reserve;
 pub mod run;
 pub mod run_admission;
+pub mod seed;
 pub mod settlement;
 pub mod suspension;
 pub mod terms;

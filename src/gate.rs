@@ -11,6 +11,7 @@ mod rates;
 mod recent;
 mod reserve;
 mod runs;
+mod seed;
 mod settle;
 mod store_time;
 mod suspended;
@@ -31,8 +32,8 @@ use crate::{
     cache::{Believed, Cache, Lesson},
     clock::Clock,
     domain::{
-        account::Account, catalogue::VersionedCatalogue, id::Id, policy::Policy, suspension::Suspension, terms::Terms,
-        terms_change::TermsChange,
+        account::Account, catalogue::VersionedCatalogue, id::Id, policy::Policy, seed::Seed, suspension::Suspension,
+        terms::Terms, terms_change::TermsChange,
     },
     store::Store,
     transaction::{Outcome, Reply, Transaction},
@@ -56,6 +57,8 @@ pub struct GateOptions {
     pub policy: Policy,
     /// The clock that measures how old a view is.
     pub clock: Clock,
+    /// What the store is given where it has nothing.
+    pub seed: Seed,
 }
 
 /// Decides, writes through, and answers.
@@ -91,15 +94,15 @@ impl Rounds {
 }
 
 impl Gate {
-    /// A gate on a store. The catalogue is seeded if there is none.
+    /// A gate on a store, which is given what it lacks of the seed.
     ///
     /// # Errors
-    /// The store's, if the catalogue cannot be fetched.
+    /// The store's, if the catalogue cannot be fetched or something cannot be seeded.
     pub async fn open(store: Store, options: GateOptions) -> Result<Arc<Self>, GateError> {
-        let GateOptions { policy, clock } = options;
+        let GateOptions { policy, clock, seed } = options;
         let store_time = Arc::new(StoreTime::new(clock.clone()));
-        let catalogue = SharedCatalogue::open(&store, &store_time).await?;
-        Ok(Arc::new(Self {
+        let catalogue = SharedCatalogue::open(&store, &store_time, &seed).await?;
+        let gate = Arc::new(Self {
             store,
             policy,
             clock,
@@ -110,7 +113,9 @@ impl Gate {
             store_time,
             draining: AtomicBool::new(false),
             settling: TaskTracker::new(),
-        }))
+        });
+        gate.plant(seed).await?;
+        Ok(gate)
     }
 
     /// From now on new reservations and runs are refused with [`GateError::Draining`].

@@ -4,6 +4,7 @@ pub mod cache;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod gate;
 pub mod operator;

@@ -43,7 +43,8 @@ Exit codes:
   70  a fault; the sidecar's log says more
   75  the sidecar cannot answer now; try again
   76  the listener does not know the call
-  77  not allowed";
+  77  not allowed
+  78  the configuration says nothing of use about the admin listener";
 
 /// What an operator may ask for.
 #[derive(Clone, Debug, Subcommand)]

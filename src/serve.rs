@@ -39,7 +39,7 @@ use self::{
 };
 use crate::{
     clock::Clock,
-    domain::policy::Policy,
+    domain::{policy::Policy, seed::Seed},
     gate::{Gate, GateOptions},
     store::{Store, StoreLocation, StoreOptions},
 };
@@ -59,11 +59,13 @@ pub struct ServeOptions {
     pub store_wait: Duration,
     /// Settings of the rules.
     pub policy: Policy,
+    /// What the store is given where it has nothing.
+    pub seed: Seed,
     /// The clock of the gate, and of a store in this process.
     pub clock: Clock,
     /// Refuse a Redis server that does not log its changes to disk.
     pub require_aof: bool,
-    /// Make three teams to try, if the store is in this process and has none.
+    /// Make three teams to try, if the store is in this process and has none, and the seed has none either.
     pub demo_teams: bool,
 }
 
@@ -78,6 +80,7 @@ impl Default for ServeOptions {
             limits: Limits::default(),
             store_wait: StoreOptions::default().wait,
             policy: Policy::default(),
+            seed: Seed::default(),
             clock: Clock::default(),
             require_aof: false,
             demo_teams: false,
@@ -145,13 +148,10 @@ impl Sidecar {
     }
 
     async fn serve(listeners: [Listener; 2], store: Store, options: ServeOptions) -> Result<Self, StartError> {
-        let gate_options = GateOptions { policy: options.policy, clock: options.clock };
+        let demo_teams = options.demo_teams && options.seed.teams.is_empty() && demo::suits(&options.store);
+        let gate_options = GateOptions { policy: options.policy, clock: options.clock, seed: options.seed };
         let gate = Gate::open(store.clone(), gate_options).await?;
-        let teams = if options.demo_teams && demo::suits(&options.store) {
-            demo::make_teams_if_none(&gate).await?
-        } else {
-            demo::look(&gate).await?
-        };
+        let teams = if demo_teams { demo::make_teams_if_none(&gate).await? } else { demo::look(&gate).await? };
         let [data, admin] = listeners;
         let everything = CancellationToken::new();
         let accepting = everything.child_token();

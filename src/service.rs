@@ -15,7 +15,10 @@ mod usage;
 
 use std::sync::Arc;
 
-pub use self::{account::AccountApi, caller::Caller, quota::QuotaApi, refusal::Refusal, usage::UsageApi};
+pub use self::{
+    account::AccountApi, caller::Caller, encode::rate_card as rate_card_message, quota::QuotaApi, refusal::Refusal,
+    usage::UsageApi,
+};
 use crate::{
     gate::Gate,
     proto::v1::{

@@ -5,9 +5,10 @@ use std::time::Duration;
 use clap::Args;
 use tonic::{Code, Request, Response, Status, transport::Channel};
 
-use super::failure::{Failure, Stop};
+use super::failure::{EXIT_CONFIG, EXIT_NOT_FOUND, Failure, Stop};
 use crate::{
     client::Address,
+    config::{self, AdminFlags, ConfigError},
     proto::v1::{
         GetRateCardRequest, GetRateCardResponse, GetTeamRequest, GetTeamResponse, GetUsageRequest, GetUsageResponse,
         ListAuditEntriesRequest, ListAuditEntriesResponse, ListChargesRequest, ListChargesResponse,
@@ -28,12 +29,11 @@ pub(super) const PAGE_SIZE: u32 = 1_000;
 /// The option that names the admin listener.
 const OPTION: &str = "--admin";
 
-/// Where the admin listener is.
+/// Where the admin listener is: where the sidecar's own configuration says that it listens.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Admin {
-    /// The sidecar's admin listener: host:port or unix:/path
-    #[arg(long, value_name = "ADDRESS", env = "TOLLGATE_ADMIN", default_value = "127.0.0.1:50052")]
-    pub(super) admin: Address,
+    #[command(flatten)]
+    flags: AdminFlags,
 }
 
 /// A connection to the admin listener.
@@ -45,13 +45,24 @@ pub(super) struct Sidecar {
 }
 
 impl Admin {
+    /// The address, as a client of this machine calls it.
+    pub(super) fn address(&self) -> Result<Address, Failure> {
+        let listener = config::admin_address(&self.flags).map_err(|error| match error {
+            ConfigError::Unreadable(_) => Failure::new(EXIT_NOT_FOUND, error.to_string()),
+            ConfigError::Invalid(_) => Failure::new(EXIT_CONFIG, error.to_string()),
+        })?;
+        let address = listener.as_seen_from_here().to_string();
+        address.parse().map_err(|error| Failure::new(EXIT_CONFIG, format!("{address} cannot be called: {error}")))
+    }
+
     /// Connects.
-    pub(super) async fn connect(self) -> Result<Sidecar, Failure> {
-        let channel = connect(&self.admin, OPTION).await?;
+    pub(super) async fn connect(&self) -> Result<Sidecar, Failure> {
+        let address = self.address()?;
+        let channel = connect(&address, OPTION).await?;
         Ok(Sidecar {
             accounts: AccountServiceClient::new(channel.clone()),
             usage: UsageServiceClient::new(channel),
-            address: self.admin,
+            address,
         })
     }
 }

@@ -34,6 +34,9 @@ const EXIT_PROTOCOL: u8 = 76;
 /// The other end does not let this caller do it.
 const EXIT_NOT_ALLOWED: u8 = 77;
 
+/// Where the sidecar is was said in a way that is of no use.
+pub(super) const EXIT_CONFIG: u8 = 78;
+
 /// Why a command came to nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {

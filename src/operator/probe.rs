@@ -44,7 +44,7 @@ struct ProbeJson<'a> {
 pub(super) async fn run(arguments: ProbeArguments) -> Result<bool, Stop> {
     let (address, option) = match arguments.data {
         Some(data) => (data, "--data"),
-        None => (arguments.admin.admin, "--admin"),
+        None => (arguments.admin.address()?, "--admin"),
     };
     let service = arguments.service.unwrap_or_default();
     let mut client = HealthClient::new(connect(&address, option).await?);

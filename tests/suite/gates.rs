@@ -53,7 +53,7 @@ impl Sidecars {
     /// A sidecar that accepts rate cards at short notice, and has a clock of its own.
     async fn with_clock(&self, clock: &ManualClock) -> Arc<Gate> {
         let policy = Policy { rate_card_notice_ms: 0, ..Policy::default() };
-        let options = GateOptions { clock: Clock::Manual(clock.clone()), policy };
+        let options = GateOptions { clock: Clock::Manual(clock.clone()), policy, ..GateOptions::default() };
         Gate::open(self.store.clone(), options).await.unwrap()
     }
 }

@@ -46,7 +46,7 @@ pub struct TeamPutArguments {
 }
 
 pub(super) async fn run(arguments: TeamPutArguments) -> Result<(), Stop> {
-    let sidecar = arguments.admin.clone().connect().await?;
+    let sidecar = arguments.admin.connect().await?;
     let before = match sidecar.get_team(GetTeamRequest { team_id: arguments.team.clone() }).await {
         Ok(answer) => Some(present(answer.team)?),
         Err(Refusal::NotFound(_)) => None,

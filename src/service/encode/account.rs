@@ -35,8 +35,8 @@ pub(in crate::service) fn teams(teams: Paged<(Id, Terms)>) -> v1::ListTeamsRespo
     }
 }
 
-/// A rate card.
-pub(in crate::service) fn rate_card(card: RateCard) -> v1::RateCard {
+/// A rate card, as the contract has it.
+pub fn rate_card(card: RateCard) -> v1::RateCard {
     v1::RateCard {
         version: card.version,
         effective_at: Some(moment(card.effective_at_ms)),

@@ -128,7 +128,7 @@ impl Unfit {
     /// What to say to whoever starts a sidecar.
     pub(super) fn at_start(self, location: &StoreLocation) -> OpenError {
         match self {
-            Self::Refused { advice, .. } => OpenError::new(advice),
+            Self::Refused { advice, .. } => OpenError::unfit(advice),
             Self::Silent(error) => refuses_login(&error, location).unwrap_or_else(|| {
                 OpenError::because(format!("{location} is reached, but does not tell what it is set to."), error)
             }),
