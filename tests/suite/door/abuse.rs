@@ -5,7 +5,7 @@ use std::{collections::VecDeque, fs, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
-use tollgate::serve::Limits;
+use tollgate::{clock::Clock, serve::Limits};
 use tonic::{Code, Status};
 
 use super::{
@@ -71,6 +71,7 @@ impl Victim {
 
     /// Runs an attack while the honest client goes on; prints what it took.
     async fn endures(&mut self, what: &str, mut attack: JoinSet<()>) {
+        let begun_ms = Clock::System.monotonic_ms();
         self.forget_peak();
         let before = self.memory_kib("VmRSS");
         while !attack.is_empty() {
@@ -80,7 +81,8 @@ impl Victim {
                 .map(|one| one.unwrap().unwrap());
         }
         self.serves().await;
-        self.report(what, before);
+        let took_ms = Clock::System.monotonic_ms() - begun_ms;
+        self.report(&format!("{what}, {took_ms} ms"), before);
     }
 
     #[track_caller]
