@@ -193,14 +193,22 @@ impl Drop for Held {
     }
 }
 
-/// Begins calls, each with this much of a body, and lets the body arrive as HTTP/2 allows.
+/// Begins calls, each with this much of a body, and waits until HTTP/2 has let it pass, or the call was refused.
 pub(super) async fn hold(address: &str, calls: usize, body: &Bytes) -> Held {
     let (mut client, driving) = client(address).await;
     let mut held = Vec::new();
     for _ in 0..calls {
         client = client.ready().await.unwrap();
         let (answer, mut sending) = client.send_request(request(), false).unwrap();
-        sending.send_data(body.clone(), false).unwrap();
+        let mut rest = body.clone();
+        while !rest.is_empty() {
+            sending.reserve_capacity(rest.len());
+            let room = timeout(PATIENCE, std::future::poll_fn(|context| sending.poll_capacity(context))).await.unwrap();
+            let Some(Ok(room)) = room else { break };
+            if sending.send_data(rest.split_to(room), false).is_err() {
+                break;
+            }
+        }
         held.push((answer, sending));
     }
     Held { driving, _calls: held }
