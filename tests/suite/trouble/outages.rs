@@ -220,7 +220,7 @@ async fn a_store_that_nobody_calls_is_missed_and_found_all_the_same_and_a_refusa
             tokio::time::timeout(Duration::from_secs(seconds), turned).await.is_ok()
         }
     };
-    assert!(within(10, false).await, "it was not missed");
+    assert!(within(3, false).await, "it was not missed");
     let begun_ms = now_ms();
     for _ in 0..1_000 {
         assert!(store.transact(Transaction::on(Scope::new(TEAM))).await.is_err());
