@@ -30,9 +30,9 @@ const CHECK_EVERY_MS: i64 = 5_000;
 /// Between two attempts to find the way back: a server that refuses each must not be flooded, and is not waited for for long.
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
 
-/// The bounds of an attempt. A host that drops packets is asked anew after it, so it is a part of the two seconds in which a
-/// server that is back has to be found; an attempt makes several round trips, so it is longer than the wait of a call.
-const PROBE_LIMITS: [Duration; 2] = [Duration::from_secs(1), Duration::from_millis(1_800)];
+/// The least bound of each step of an attempt: long enough for a TLS handshake with a busy server, and, as a way that lost the
+/// packets of one step is tried anew after it, well within the two seconds in which a server that is back is to be found.
+const STEP_LIMIT: Duration = Duration::from_secs(1);
 
 /// Its record is in no team's scope, and gone at once.
 const PROBE_SCOPE: &str = "!probe";
@@ -131,7 +131,12 @@ impl Watcher {
     /// Whether a server that refused changes takes them again.
     async fn try_a_change(&self) {
         let Ok((mut connection, generation)) = self.link.connection() else { return };
-        match timeout(self.wait, change(&mut connection)).await.unwrap_or_else(|late| Err(late.into())) {
+        let trying = async {
+            // Whoever finds a server's memory full may well let it evict.
+            self.demands.check(&mut connection).await?;
+            change(&mut connection).await
+        };
+        match timeout(self.wait, trying).await.unwrap_or_else(|late| Err(late.into())) {
             Ok(()) => self.link.takes_changes(),
             Err(not_yet) => self.link.met(generation, not_yet.trouble(), &not_yet),
         }
@@ -139,25 +144,22 @@ impl Watcher {
 
     /// One attempt to find the way back.
     async fn probe(&self) -> Result<(), NotYet> {
-        let [least, most] = PROBE_LIMITS;
-        let attempt = async {
-            let mut connection = connect(&self.client).await?;
-            self.demands.check(&mut connection).await?;
-            // The first may have to send the script; the second is as fast as any call will be.
-            let tried = match change(&mut connection).await {
-                Ok(()) => timeout(self.wait, change(&mut connection)).await?,
-                refused => refused,
-            };
-            match tried {
-                Ok(()) => self.link.lead_by(connection, None),
-                Err(not_yet) => match not_yet.trouble() {
-                    Trouble::RefusesChanges(reason) => self.link.lead_by(connection, Some((reason, &not_yet))),
-                    Trouble::Lost(_) => return Err(not_yet),
-                },
-            }
-            Ok(())
+        let limit = self.wait.max(STEP_LIMIT);
+        let mut connection = timeout(limit, connect(&self.client)).await??;
+        timeout(limit, self.demands.check(&mut connection)).await??;
+        // The first may have to send the script; the second is as fast as any call will be.
+        let tried = match timeout(limit, change(&mut connection)).await? {
+            Ok(()) => timeout(self.wait, change(&mut connection)).await?,
+            refused => refused,
         };
-        timeout((2 * self.wait).clamp(least, most), attempt).await?
+        match tried {
+            Ok(()) => self.link.lead_by(connection, None),
+            Err(not_yet) => match not_yet.trouble() {
+                Trouble::RefusesChanges(reason) => self.link.lead_by(connection, Some((reason, &not_yet))),
+                Trouble::Lost(_) => return Err(not_yet),
+            },
+        }
+        Ok(())
     }
 
     /// What somebody has to set right is told loudly, once: it will not pass by itself.

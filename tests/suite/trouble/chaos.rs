@@ -172,9 +172,10 @@ async fn torment(mut server: Server, mut rng: Rng, end: Arc<AtomicBool>) -> (Ser
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_happens_to_the_server_every_acknowledged_commit_is_in_the_books_once() {
     let seed = std::env::var("TOLLGATE_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
-    println!("TOLLGATE_SEED={seed}");
     let mut rng = Rng::with_seed(seed);
-    let server = Server::start_durable(Engine::Redis);
+    let engine = if rng.bool() { Engine::Redis } else { Engine::Valkey };
+    println!("TOLLGATE_SEED={seed} ({engine:?})");
+    let server = Server::start_durable(engine);
     let location = argument(&server.location());
     let sidecars = [0, 1].map(|_| {
         let directory = Arc::new(tempfile::tempdir().unwrap());

@@ -1,8 +1,12 @@
-//! A commit whose client vanished while it was under way is carried out.
+//! A commit whose client vanished while it was under way is carried out: also what of it was still to be done.
 
 use std::time::Duration;
 
-use tollgate::{proto::v1::CommitRequest, store::StoreOptions};
+use tollgate::{
+    proto::v1::CommitRequest,
+    serve::{ServeOptions, Sidecar},
+    store::StoreOptions,
+};
 use tonic::{Code, Request};
 
 use super::stage::{Stage, TEAM};
@@ -14,9 +18,11 @@ use crate::suite::support::{
     signal, wait_for,
 };
 
-/// A sidecar behind a way that can break, with a reservation, and a server that is stopped.
+/// A sidecar behind a way that can break, a reservation that another one made, and a server that is stopped. Sent without its
+/// grant, a commit is two calls to the server: one that finds the reservation, and one that changes it.
 struct Scene {
     stage: Stage,
+    _sidecar: Sidecar,
     way: Proxy,
     commit: Request<CommitRequest>,
     client: Client,
@@ -26,17 +32,18 @@ impl Scene {
     async fn set() -> Self {
         let options = StoreOptions { wait: STORE_WAIT, ..StoreOptions::default() };
         let stage = Stage::set_with(Engine::Redis, options).await;
-        let address = stage.sidecar.listen_address().to_string();
-        let way = Proxy::to(address.rsplit(':').next().unwrap().parse().unwrap());
-        let client = Client::of(&format!("127.0.0.1:{}", way.port), &address);
-        let grant = client.proceed(block(TEAM, "id", "gpt-4")).await.grant;
+        let sidecar = Sidecar::start_with(stage.store.clone(), ServeOptions::default()).await.unwrap();
+        let (data, admin) = (sidecar.listen_address().to_string(), sidecar.admin_address().to_string());
+        let way = Proxy::to(data.rsplit(':').next().unwrap().parse().unwrap());
+        let client = Client::of(&format!("127.0.0.1:{}", way.port), &admin);
+        stage.client.proceed(block(TEAM, "id", "gpt-4")).await;
         signal(stage.server.process_id(), "STOP");
         let (team_id, reservation_id) = (TEAM.to_owned(), "id".to_owned());
-        let commit = Request::new(CommitRequest { team_id, reservation_id, grant, ..CommitRequest::default() });
-        Self { stage, way, commit, client }
+        let commit = Request::new(CommitRequest { team_id, reservation_id, ..CommitRequest::default() });
+        Self { stage, _sidecar: sidecar, way, commit, client }
     }
 
-    /// Waits until the commit is on its way to the server: its second call about this reservation.
+    /// Waits until the commit is on its way to the server: the second call about this reservation.
     async fn is_under_way(&self) {
         let sent = || async { (self.stage.proxy.times_sent("{team}:reservation:id") >= 2).then_some(()) };
         wait_for("the commit to be sent to the server", sent).await;
