@@ -9,6 +9,7 @@ mod suite {
     mod door;
     mod freshness;
     mod gates;
+    mod logs;
     mod one_call;
     mod operator;
     mod process;

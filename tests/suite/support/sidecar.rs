@@ -24,10 +24,16 @@ pub(crate) struct Sidecar {
 impl Sidecar {
     /// Starts one on two sockets of its own, and waits until it is ready.
     pub(crate) fn start(store: &StoreLocation) -> Self {
+        Self::start_with(store, &[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn start_with(store: &StoreLocation, more: &[&str]) -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         let socket = |name: &str| format!("unix:{}", directory.path().join(name).display());
         let (data, admin, store) = (socket("data"), socket("admin"), argument(store));
-        Self::start_in(&directory, &["--listen", &data, "--admin", &admin, "--store", &store])
+        let arguments = ["--listen", &data, "--admin", &admin, "--store", &store];
+        Self::start_in(&directory, &[&arguments, more].concat())
     }
 
     /// Starts one in this directory with these arguments, and waits until it is ready.

@@ -33,10 +33,6 @@ const CALLS: i64 = 30_000;
 const TASKS: u64 = 48;
 const TEAMS: u64 = 4;
 
-/// Less than all tasks ask for together, so that many are suspended, and overages are bought up to a cap.
-const INCLUDED: i64 = 40_000;
-const CAP_BLOCKS: u32 = 10;
-
 const MODELS: [(&str, i64); 4] = [("gpt-4o", 2), ("gpt-3.5", 5), ("gpt-4o-mini", 15), ("gpt-4", 25)];
 
 /// A client that is told to repeat waits for about so long. RetryInfo asks for a second, at which there would be few calls while
@@ -182,14 +178,16 @@ async fn whatever_happens_to_the_server_every_acknowledged_commit_is_in_the_book
         let arguments = ["--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--store-wait=250ms", "--store", &location];
         Sidecar::start_in(&directory, &arguments)
     });
+    let all = std::env::var("TOLLGATE_CHAOS_CALLS").map_or(CALLS, |calls| calls.parse().unwrap());
     let operator = sidecars[0].client();
     for team in 0..TEAMS {
-        operator.put_team(professional_team(&format!("team-{team}"), INCLUDED)).await;
-        operator.set_overages(&format!("team-{team}"), team % 2 == 0, Some(CAP_BLOCKS)).await;
+        // Less than is asked for, so that many are suspended, and overages are bought up to a cap.
+        operator.put_team(professional_team(&format!("team-{team}"), all * 2 / 5)).await;
+        let cap_blocks = u32::try_from(all / 10_000).unwrap();
+        operator.set_overages(&format!("team-{team}"), team % 2 == 0, Some(cap_blocks)).await;
     }
 
     let begun_ms = now_ms();
-    let all = std::env::var("TOLLGATE_CHAOS_CALLS").map_or(CALLS, |calls| calls.parse().unwrap());
     let (calls, end) = (Arc::new(AtomicI64::new(all)), Arc::new(AtomicBool::new(false)));
     let tormenting = tokio::spawn(torment(server, rng.fork(), end.clone()));
     let executors = (0..TASKS).map(|task| {

@@ -8,6 +8,7 @@ use tollgate::{
     store::StoreOptions,
 };
 use tonic::{Code, Request};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use super::stage::{Stage, TEAM};
 use crate::suite::support::{
@@ -70,6 +71,9 @@ async fn a_commit_whose_client_cancelled_it_is_carried_out() {
     scene.is_under_way().await;
     calling.abort();
     assert!(calling.await.unwrap_err().is_cancelled());
+    // A connection keeps the order of what is sent: when this is answered, the reset has arrived.
+    let mut health = HealthClient::new(scene.client.data.clone());
+    health.check(HealthCheckRequest::default()).await.unwrap();
     scene.proves_charged().await;
 }
 
