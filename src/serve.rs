@@ -15,6 +15,7 @@ mod greeting;
 mod limits;
 mod listener;
 mod listening;
+mod patience;
 mod seldom;
 mod services;
 mod unix_socket;
@@ -36,6 +37,7 @@ pub use self::{
 use self::{
     listener::{Listener, Reach},
     listening::Listening,
+    patience::patiently,
 };
 use crate::{
     clock::Clock,
@@ -150,7 +152,7 @@ impl Sidecar {
     async fn serve(listeners: [Listener; 2], store: Store, options: ServeOptions) -> Result<Self, StartError> {
         let demo_teams = options.demo_teams && options.seed.teams.is_empty() && demo::suits(&options.store);
         let gate_options = GateOptions { policy: options.policy, clock: options.clock, seed: options.seed };
-        let gate = Gate::open(store.clone(), gate_options).await?;
+        let gate = patiently(|| Gate::open(store.clone(), gate_options.clone())).await?;
         let teams = if demo_teams { demo::make_teams_if_none(&gate).await? } else { demo::look(&gate).await? };
         let [data, admin] = listeners;
         let everything = CancellationToken::new();

@@ -182,6 +182,8 @@ mod tests {
             "5001",
             "7",
             "8",
+            "10",
+            "5s",
             "9",
             "2s",
             "3s",
@@ -200,7 +202,8 @@ mod tests {
         assert_eq!((policy.rate_card_notice_ms, policy.committed_retention_ms), (86_400_000, 5_400_000));
         let limits = &serve.limits;
         assert_eq!((limits.max_message_bytes, limits.max_header_bytes), (5_000, 5_001));
-        assert_eq!((limits.max_calls_per_connection, limits.max_calls, limits.max_connections), (7, 8, 9));
+        assert_eq!((limits.max_calls_per_connection, limits.max_calls, limits.max_streams), (7, 8, 10));
+        assert_eq!((limits.max_call_time.as_secs(), limits.max_connections), (5, 9));
         let seconds =
             [limits.handshake_timeout, limits.keepalive_interval, limits.keepalive_timeout, limits.max_connection_age];
         assert_eq!(seconds.map(|duration| duration.as_secs()), [2, 3, 4, 300]);

@@ -88,7 +88,7 @@ fn flags_count_before_variables_before_the_file_before_what_ships() {
     let variable = [("TOLLGATE_MAX_CALLS", "3000")];
     let nothing = tempfile::tempdir().unwrap();
     for (directory, arguments, variables, value, from) in [
-        (&nothing, &[][..], &[][..], "4096", "default"),
+        (&nothing, &[][..], &[][..], "1024", "default"),
         (&file, &[][..], &[][..], "2000", "tollgate.toml, line 1"),
         (&file, &[][..], &variable[..], "3000", "TOLLGATE_MAX_CALLS"),
         (&file, &["--max-calls", "5000"][..], &variable[..], "5000", "--max-calls"),

@@ -1,7 +1,5 @@
 //! The log as an operator reads it: one line a decision at debug, what changes once at info, in JSON where asked for.
 
-use std::sync::Arc;
-
 use serde_json::Value;
 use tollgate::store::StoreLocation;
 
@@ -32,10 +30,7 @@ fn lines_with(sidecar: &Sidecar, field: &str, count: usize) -> Vec<Value> {
 
 /// What of a line is said in the span of its call.
 fn about(line: &Value) -> Vec<&str> {
-    ["rpc", "team", "flow", "run", "reservation"]
-        .into_iter()
-        .filter_map(|field| line["span"][field].as_str())
-        .collect()
+    ["rpc", "team", "flow", "run", "reservation"].into_iter().filter_map(|field| line["span"][field].as_str()).collect()
 }
 
 #[tokio::test]
@@ -53,7 +48,8 @@ async fn each_decision_is_one_line_in_a_span_that_says_what_it_is_about() {
     client.commit("{team}", "nothing", &[]).await.unwrap_err();
 
     let decisions = lines_with(&sidecar, "decision", 8);
-    let told: Vec<_> = decisions.iter().map(|line| (line["fields"]["decision"].as_str().unwrap(), about(line))).collect();
+    let told: Vec<_> =
+        decisions.iter().map(|line| (line["fields"]["decision"].as_str().unwrap(), about(line))).collect();
     let of_run = |id| vec!["CheckAndReserve", TEAM, "flow", "run", id];
     assert_eq!(
         told,

@@ -74,11 +74,11 @@ fn what_is_no_card_or_comes_too_late_is_refused_with_what_to_do() {
     let table = [
         (CARD.replace("2100-01-01T", "2025-02-01T"), "NOTICE_TOO_SHORT"),
         (CARD.replace("\"2100\"", "\"2025-01-22\""), "ID_REUSED"),
-        (CARD.replace("\"4o\"", "\"dall-e-3\""), "rate_card.rates[1]"),
-        (CARD.replace("free = 10", "gold = 10"), "rate_card.rates[1].credits_by_plan"),
-        (CARD.replace("aliases", "alias"), "unknown field `alias`"),
-        (CARD.replace("unit = \"call\"", ""), "missing field `unit`"),
-        ("{}".to_owned(), "missing field `version`"),
+        (CARD.replace("\"4o\"", "\"dall-e-3\""), "rates[1].model (line"),
+        (CARD.replace("free = 10", "gold = 10"), "rates[1].credits_by_plan.gold (line"),
+        (CARD.replace("aliases", "alias"), "alias (line 7): there is no such key; did you mean aliases?"),
+        (CARD.replace("unit = \"call\"", ""), "rates[0].unit (line 5): is missing"),
+        ("{}".to_owned(), "version: is missing"),
         ("\0".repeat(2_000_000), "is larger than a rate card may be"),
     ];
     for (card, says) in table {

@@ -43,9 +43,10 @@ async fn survives(mut stage: Stage, left: Left, begin: impl Fn(&mut Stage), end:
 
     end(&mut stage);
     stage.serves_again().await;
-    for replayed in [false, true] {
+    // The first of them may be told late that it was carried out, and is repeated then.
+    for is_a_repeat in [false, true] {
         let commit = until_answered("a commit", || stage.client.commit(TEAM, "before", &granted.grant)).await;
-        assert_eq!((commit.credits, commit.replayed), (25, replayed));
+        assert_eq!((commit.credits, commit.replayed || !is_a_repeat), (25, true));
     }
     assert_eq!(stage.client.books(TEAM).await.balance.used, 25);
 }

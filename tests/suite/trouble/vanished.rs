@@ -98,6 +98,6 @@ async fn a_commit_whose_deadline_passed_is_carried_out() {
     let calling = tokio::spawn(async move { quota.commit(commit).await });
     scene.is_under_way().await;
     let status = calling.await.unwrap().unwrap_err();
-    assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}");
+    assert!(is_of_unknown_outcome(&status), "{status:?}");
     scene.proves_charged().await;
 }
