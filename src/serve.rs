@@ -98,11 +98,8 @@ impl Sidecar {
     /// If an address cannot be listened on, or the store cannot be opened, or is not fit to keep credits.
     pub async fn start(options: ServeOptions) -> Result<Self, StartError> {
         let listeners = bind(&options).await?;
-        let store_options = StoreOptions {
-            clock: options.clock.clone(),
-            require_aof: options.require_aof,
-            wait: options.store_wait,
-        };
+        let store_options =
+            StoreOptions { clock: options.clock.clone(), require_aof: options.require_aof, wait: options.store_wait };
         let store = Store::open(&options.store, store_options).await?;
         Self::serve(listeners, store, options).await
     }

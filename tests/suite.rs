@@ -15,4 +15,5 @@ mod suite {
     mod stores;
     mod stories;
     mod support;
+    mod wire;
 }
