@@ -6,6 +6,7 @@ mod suite {
     mod contention;
     mod crashes;
     mod freshness;
+    mod fuzzing;
     mod gates;
     mod one_call;
     mod process;

@@ -56,9 +56,16 @@ impl FromStr for StoreLocation {
         }
         match redis::Client::open(text) {
             Ok(_) => Ok(Self::Redis(text.to_owned())),
-            Err(error) => Err(LocationError::BadUrl { reason: error.to_string() }),
+            Err(error) => Err(LocationError::BadUrl { reason: without_detail(&error) }),
         }
     }
+}
+
+/// What is wrong with a URL, without the detail, which may repeat a part of it.
+fn without_detail(error: &redis::RedisError) -> String {
+    let reason = error.to_string();
+    let detail = error.detail().unwrap_or_default();
+    reason.strip_suffix(detail).map_or("it cannot be read", |reason| reason.trim_end_matches(": ")).to_owned()
 }
 
 impl fmt::Display for StoreLocation {
@@ -120,7 +127,9 @@ mod tests {
             assert_eq!(format!("{location}"), shown);
             assert_eq!(format!("{location:?}"), shown);
         }
-        let error = "redis://:secret@h:port".parse::<StoreLocation>().unwrap_err();
-        assert!(!error.to_string().contains("secret"), "{error}");
+        for url in ["redis://:secret@h:port", "redis://h?protocol=secret@h", "redis://:secret@h/secret"] {
+            let error = url.parse::<StoreLocation>().unwrap_err();
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
     }
 }
