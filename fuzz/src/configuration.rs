@@ -46,6 +46,10 @@ fn shown<T: Display + Debug, E: Display + Debug>(text: &str, result: Result<T, E
 /// Whether the secret is where a URL of a Redis server has its password: before an `@`, or in the query.
 fn has_password(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once("://") else { return false };
+    // Where it stands twice, one of them may be the name of a host.
+    if text.matches(SECRET).count() != 1 {
+        return false;
+    }
     let secret = |part: &str| part.contains(SECRET);
     let user = rest.rsplit_once('@').filter(|_| scheme != "redis+unix").is_some_and(|(user, _)| secret(user));
     ["redis", "rediss", "redis+unix"].contains(&scheme)

@@ -11,7 +11,6 @@ pub mod configuration;
 pub mod grants;
 mod input;
 pub mod pages;
-#[path = "../../tests/suite/support/raw.rs"]
-mod raw;
+pub mod raw;
 pub mod records;
 mod world;

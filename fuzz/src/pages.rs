@@ -71,7 +71,7 @@ impl List<'_> {
 
     fn page(&self, page: &Page) -> Result<Paged<String>, GateError> {
         let gate = &self.world.gate;
-        let team = |name| if self.which % 2 == 0 { id(name) } else { id("quiet") };
+        let team = |name| if self.which.is_multiple_of(2) { id(name) } else { id("quiet") };
         self.world.wait_for(async {
             Ok(match self.which {
                 0 | 1 => told(gate.usage(&team("busy"), self.at_ms, page).await?.rows),

@@ -54,11 +54,23 @@ impl FromStr for StoreLocation {
         if !REDIS_SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
             return Err(LocationError::Unknown);
         }
+        if has_user_after_host(text) {
+            let reason =
+                "an `@` stands after the host: in a password, write / as %2F, ? as %3F and # as %23".to_owned();
+            return Err(LocationError::BadUrl { reason });
+        }
         match redis::Client::open(text) {
             Ok(_) => Ok(Self::Redis(text.to_owned())),
             Err(error) => Err(LocationError::BadUrl { reason: without_detail(&error) }),
         }
     }
+}
+
+/// Whether a password with a sign that ends the name of a host would be taken for that name, and shown. A socket's path may have
+/// any sign.
+fn has_user_after_host(url: &str) -> bool {
+    let after_scheme = url.split_once("://").filter(|(scheme, _)| *scheme != "redis+unix").map_or("", |(_, rest)| rest);
+    after_scheme.split_once(['/', '?', '#', '\\']).is_some_and(|(_, rest)| rest.contains('@'))
 }
 
 /// What is wrong with a URL, without the detail, which may repeat a part of it.
@@ -127,7 +139,13 @@ mod tests {
             assert_eq!(format!("{location}"), shown);
             assert_eq!(format!("{location:?}"), shown);
         }
-        for url in ["redis://:secret@h:port", "redis://h?protocol=secret@h", "redis://:secret@h/secret"] {
+        for url in [
+            "redis://u:pw@secret?@h",
+            "redis://u:1/secret@h",
+            "redis://:secret@h:port",
+            "redis://h?protocol=secret@h",
+            "redis://:secret@h/secret",
+        ] {
             let error = url.parse::<StoreLocation>().unwrap_err();
             assert!(!error.to_string().contains("secret"), "{error}");
         }

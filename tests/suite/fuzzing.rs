@@ -1,7 +1,7 @@
 //! What is fuzzed (fuzz/src), as ordinary tests: the kept corpus, the inputs to start from, and some hundred mutations of both.
 
 #[path = "../../fuzz/src/lib.rs"]
-mod targets;
+pub(super) mod targets;
 
 use std::{fs, path::Path};
 

@@ -4,7 +4,6 @@ pub(crate) mod client;
 pub(crate) mod kept;
 pub(crate) mod monitor;
 pub(crate) mod proxy;
-pub(crate) mod raw;
 pub(crate) mod servers;
 pub(crate) mod sidecar;
 

@@ -27,8 +27,8 @@ use tonic_types::StatusExt as _;
 
 use super::{
     super::{
+        fuzzing::targets::raw,
         stories::stage::{Stage, TEAM, Verb as _, check_refusal, professional, violated_field},
-        support::raw,
     },
     account, quota,
     table::{Expected, Row, Table},

@@ -10,7 +10,7 @@ use tonic::{
 };
 
 /// Sends these bytes as the request of a unary call, and returns those of the answer.
-pub(crate) async fn call<S>(service: S, path: &'static str, request: Bytes) -> Result<Bytes, Status>
+pub async fn call<S>(service: S, path: &'static str, request: Bytes) -> Result<Bytes, Status>
 where
     S: GrpcService<Body>,
     S::Error: Into<StdError>,
