@@ -8,6 +8,7 @@ mod suite {
     mod crashes;
     mod door;
     mod freshness;
+    mod fuzzing;
     mod gates;
     mod logs;
     mod one_call;
@@ -20,4 +21,5 @@ mod suite {
     mod stories;
     mod support;
     mod trouble;
+    mod wire;
 }

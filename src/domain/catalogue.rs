@@ -9,8 +9,9 @@ use super::{
     Damaged,
     account::not_after,
     audit, keys,
-    plan::IncludedCredits,
+    plan::{IncludedCredits, Plan},
     rate_card::{InvalidRateCard, Rate, RateCard},
+    terms::MAX_INCLUDED_CREDITS,
 };
 use crate::transaction::{Fields, Guard, Key, Read, RecordRef, Scope, Transaction, Write};
 
@@ -122,7 +123,17 @@ impl VersionedCatalogue {
         let damaged = |what: &str| Damaged::new("catalogue", what);
         let version = fields.number("version").ok_or_else(|| damaged("no version"))?;
         let body = fields.text("body").ok_or_else(|| damaged("no body"))?;
-        let catalogue = serde_json::from_str(body).map_err(|error| damaged(&error.to_string()))?;
+        let catalogue: Catalogue = serde_json::from_str(body).map_err(|error| damaged(&error.to_string()))?;
+        // Sums with what it says have to stay in range, whoever wrote it.
+        for card in &catalogue.rate_cards {
+            card.validate().map_err(|invalid| damaged(&invalid.to_string()))?;
+        }
+        let included = Plan::ALL.map(|plan| catalogue.included_credits.of(plan, true));
+        if included.iter().any(|credits| !(0..=MAX_INCLUDED_CREDITS).contains(credits))
+            || !(0..=MAX_INCLUDED_CREDITS).contains(&catalogue.included_credits.without_seat)
+        {
+            return Err(damaged("included credits out of range"));
+        }
         Ok(Self { version, read_at_ms, catalogue })
     }
 

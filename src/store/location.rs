@@ -33,6 +33,9 @@ pub enum LocationError {
     },
 }
 
+/// What is wrong where a part of a password stands behind the host.
+const SIGN_IN_PASSWORD: &str = "an `@` stands after the host: in a password, write / as %2F, ? as %3F and # as %23";
+
 const REDIS_SCHEMES: [&str; 3] = ["redis://", "rediss://", "redis+unix://"];
 
 impl FromStr for StoreLocation {
@@ -51,6 +54,9 @@ impl FromStr for StoreLocation {
         }
         if !REDIS_SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
             return Err(LocationError::Unknown);
+        }
+        if has_user_after_host(text) {
+            return Err(LocationError::BadUrl { reason: SIGN_IN_PASSWORD });
         }
         // The client's own words for what is wrong are not for operators, and some repeat a part of the URL.
         match redis::Client::open(text) {
@@ -79,6 +85,13 @@ fn fault_of(text: &str) -> &'static str {
 
 fn is_database(path: &str) -> bool {
     path.trim_start_matches('/').bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether a password with a sign that ends the name of a host would be taken for that name, and shown. A socket's path may have
+/// any sign.
+fn has_user_after_host(url: &str) -> bool {
+    let after_scheme = url.split_once("://").filter(|(scheme, _)| *scheme != "redis+unix").map_or("", |(_, rest)| rest);
+    after_scheme.split_once(['/', '?', '#', '\\']).is_some_and(|(_, rest)| rest.contains('@'))
 }
 
 impl fmt::Display for StoreLocation {
@@ -144,11 +157,12 @@ mod tests {
             assert_eq!(format!("{location}"), shown);
             assert_eq!(format!("{location:?}"), shown);
         }
-        assert_eq!(StoreLocation::Redis("redis://u:12/secret@h".to_owned()).to_string(), "redis://u:12");
         for (url, says) in [
             ("redis://:secret@h:port", "it cannot be read"),
-            ("redis://:sec/ret@h", "it cannot be read"),
-            ("redis://u:12/secret@h", "written as %2F"),
+            ("redis://:sec/ret@h", "after the host"),
+            ("redis://u:12/secret@h", "/ as %2F"),
+            ("redis://u:pw@secret?@h", "? as %3F"),
+            ("redis://h?protocol=secret@h", "after the host"),
             ("redis://:secret@h/name", "number of a database"),
             ("redis://:secret@0.0.0.0", "is not one that"),
             ("redis://h/?protocol=secret", "is not one that"),

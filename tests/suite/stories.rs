@@ -13,7 +13,7 @@ mod prices;
 mod rate_cards;
 mod repeats;
 mod settlement;
-mod stage;
+pub(super) mod stage;
 mod suspension;
 mod terms;
 mod unavailable;

@@ -7,13 +7,13 @@ use tollgate::{
     serve::{ServeOptions, Sidecar},
     store::StoreOptions,
 };
-use tonic::{Code, Request};
+use tonic::Request;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use super::stage::{Stage, TEAM};
 use crate::suite::support::{
     STORE_WAIT,
-    client::{Client, block},
+    client::{Client, block, is_of_unknown_outcome},
     proxy::Proxy,
     servers::Engine,
     signal, wait_for,
