@@ -2,25 +2,33 @@
 //!
 //! Standard output has what was asked for, standard error the log and what went wrong. Exit codes are those of sysexits.h.
 
-mod duration;
+mod check_config;
+mod completions;
 mod serve;
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{io::IsTerminal, path::Path, process::ExitCode};
 
 use clap::{
     Parser, Subcommand,
-    error::{ContextKind, ErrorKind},
+    error::{ContextKind, ContextValue, ErrorKind},
 };
 use tracing_subscriber::EnvFilter;
 
-use self::serve::ServeArguments;
-use crate::replay::{self, ReplayArguments};
+use self::{check_config::CheckConfigArguments, completions::CompletionsArguments};
+use crate::{
+    config::{self, ConfigError, Flags, Log, LogFormat, Variables},
+    operator,
+    replay::{self, ReplayArguments},
+};
 
 /// What was asked for came to nothing.
 const EXIT_FAILURE: u8 = 1;
 
 /// The command was used wrongly.
 const EXIT_USAGE: u8 = 64;
+
+/// A file that was named is missing, or cannot be read.
+const EXIT_NO_INPUT: u8 = 66;
 
 /// The store is not available.
 const EXIT_UNAVAILABLE: u8 = 69;
@@ -31,28 +39,31 @@ const EXIT_SOFTWARE: u8 = 70;
 /// A setting is of no use.
 const EXIT_CONFIG: u8 = 78;
 
-/// Where filters of the log are looked for, the first one first.
-const LOG_VARIABLES: [&str; 2] = ["TOLLGATE_LOG", "RUST_LOG"];
-
 /// Tollgate holds credits before a model is called, and charges them exactly once after.
 ///
-/// Without a command it serves, with the same options as `tollgate serve`. The environment variable TOLLGATE_LOG (or
-/// RUST_LOG) says what is logged, for example `debug` or `tollgate=debug,info`.
+/// Without a command it serves, with the same options as `tollgate serve`. Each setting can stand in a file, tollgate.toml,
+/// in an environment variable, or on the command line, where the last of these counts.
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    serve: ServeArguments,
+    serve: Flags,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Answers executors, billing and operators over gRPC until it is told to stop.
-    Serve(ServeArguments),
+    Serve(Flags),
+    /// Says which settings `tollgate serve` would apply with the same options, and where each is from.
+    CheckConfig(CheckConfigArguments),
     /// Drives a trace of real model calls through a sidecar, as flow executors would, and checks its books.
     Replay(ReplayArguments),
+    #[command(flatten)]
+    Operate(operator::Command),
+    /// Prints what a shell needs to complete these commands: `source <(tollgate completions bash)`.
+    Completions(CompletionsArguments),
 }
 
 /// Why a command ended without having done what it was asked: a sentence, and an exit code.
@@ -65,6 +76,16 @@ struct Failure {
 impl Failure {
     fn new(code: u8, sentence: impl ToString) -> Self {
         Self { sentence: sentence.to_string(), code }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        let code = match &error {
+            ConfigError::Unreadable(_) => EXIT_NO_INPUT,
+            ConfigError::Invalid(_) => EXIT_CONFIG,
+        };
+        Self::new(code, error)
     }
 }
 
@@ -82,49 +103,75 @@ pub fn main() -> ExitCode {
 fn run() -> Result<ExitCode, Failure> {
     let command_line = match CommandLine::try_parse() {
         Ok(command_line) => command_line,
-        Err(error) => return Ok(refused(&error)),
+        Err(error) => return Ok(refused(error)),
     };
-    start_log()?;
+    let variables = Variables::of_process();
+    match command_line.command.unwrap_or(Command::Serve(command_line.serve)) {
+        Command::Serve(flags) => {
+            let settings = config::load(&flags, &variables, Path::new(""))?.settings;
+            start_log(&settings.log)?;
+            complete(serve::run(settings.serve))?;
+        }
+        Command::CheckConfig(arguments) => check_config::run(&arguments, &variables)?,
+        Command::Replay(arguments) => {
+            start_log(&config::log_of_environment(&variables)?)?;
+            let replayed = replay::run(arguments);
+            complete(async { replayed.await.map_err(|error| Failure::new(EXIT_FAILURE, format!("{error:#}"))) })?;
+        }
+        Command::Operate(command) => {
+            start_log(&config::log_of_environment(&variables)?)?;
+            let operated = operator::run(command);
+            let failed = |operator::Failure { sentence, code }| Failure { sentence, code };
+            return complete(async { operated.await.map_err(failed) }).map(ExitCode::from);
+        }
+        Command::Completions(arguments) => completions::run::<CommandLine>(&arguments)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Does something to its end; what else was begun meanwhile is not waited for.
+fn complete<T>(task: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(EXIT_SOFTWARE, format!("cannot start: {error}")))?;
-    let outcome = match command_line.command {
-        None => runtime.block_on(serve::run(command_line.serve)),
-        Some(Command::Serve(arguments)) => runtime.block_on(serve::run(arguments)),
-        Some(Command::Replay(arguments)) => {
-            runtime.block_on(replay::run(arguments)).map_err(|error| Failure::new(EXIT_FAILURE, format!("{error:#}")))
-        }
-    };
+    let outcome = runtime.block_on(task);
     // What is still running was given its time; waiting for it could be waiting for ever.
     runtime.shutdown_background();
-    outcome.map(|()| ExitCode::SUCCESS)
+    outcome
 }
 
 /// Shows the help that was asked for, or what is wrong with the command line.
-fn refused(error: &clap::Error) -> ExitCode {
+fn refused(mut error: clap::Error) -> ExitCode {
+    for kind in [ContextKind::InvalidSubcommand, ContextKind::InvalidArg, ContextKind::InvalidValue] {
+        // A URL may hold a password, also where it is misplaced.
+        if error.get(kind).is_some_and(|said| said.to_string().contains("://")) {
+            error.insert(kind, ContextValue::String("URL".to_owned()));
+        }
+    }
     // If it cannot be shown, there is nobody left to tell.
     let _ = error.print();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-        ErrorKind::ValueValidation if error.get(ContextKind::InvalidValue).is_some() => ExitCode::from(EXIT_CONFIG),
+        ErrorKind::ValueValidation if error.get(ContextKind::InvalidValue).is_some() && !is_for_operators() => {
+            ExitCode::from(EXIT_CONFIG)
+        }
         _ => ExitCode::from(EXIT_USAGE),
     }
 }
 
-fn start_log() -> Result<(), Failure> {
-    let set =
-        LOG_VARIABLES.into_iter().find_map(|name| Some((name, std::env::var(name).ok().filter(|f| !f.is_empty())?)));
-    let filter = match set {
-        None => EnvFilter::new("info"),
-        Some((name, filter)) => EnvFilter::try_new(&filter)
-            .map_err(|error| Failure::new(EXIT_CONFIG, format!("{name} is not a filter of the log: {error}")))?,
-    };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+/// Whether an operator's command is asked for: a value that it does not understand is wrong usage, and no setting of a sidecar.
+fn is_for_operators() -> bool {
+    std::env::args_os().nth(1).is_some_and(|name| operator::Command::has_subcommand(&name.to_string_lossy()))
+}
+
+fn start_log(log: &Log) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&log.filter).map_err(|error| Failure::new(EXIT_CONFIG, error))?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match log.format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => lines.json().init(),
+    }
     Ok(())
 }
 

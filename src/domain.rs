@@ -4,6 +4,7 @@
 //! what it assumes, or the reading of a store's reply. This module must not know a clock, IO, async, proto or a log.
 
 pub mod account;
+pub mod audit;
 pub mod belief;
 pub mod billing_cycle;
 pub mod catalogue;
@@ -24,6 +25,7 @@ pub mod reservation;
 pub mod reserve;
 pub mod run;
 pub mod run_admission;
+pub mod seed;
 pub mod settlement;
 pub mod suspension;
 pub mod terms;

@@ -1,6 +1,7 @@
 //! The gate: cached view plus pure rules make a transaction; the store applies it or says what is so; a stale view is
 //! refreshed and decided anew. This layer owns the order of these steps. It must not know proto, sockets or a store's kind.
 
+mod audit;
 pub mod calls;
 mod catalogue;
 mod charges;
@@ -10,9 +11,10 @@ mod rates;
 mod recent;
 mod reserve;
 mod runs;
+mod seed;
 mod settle;
-mod standing;
 mod store_time;
+mod suspended;
 mod sweep;
 mod teams;
 mod usage;
@@ -30,8 +32,8 @@ use crate::{
     cache::{Believed, Cache, Lesson},
     clock::Clock,
     domain::{
-        account::Account, catalogue::VersionedCatalogue, id::Id, policy::Policy, suspension::Suspension, terms::Terms,
-        terms_change::TermsChange,
+        account::Account, catalogue::VersionedCatalogue, id::Id, policy::Policy, seed::Seed, suspension::Suspension,
+        terms::Terms, terms_change::TermsChange,
     },
     store::Store,
     transaction::{Outcome, Reply, Transaction},
@@ -39,8 +41,8 @@ use crate::{
 use calls::Balance;
 use catalogue::SharedCatalogue;
 use recent::RecentReservations;
-use standing::Standing;
 use store_time::StoreTime;
+use suspended::SuspendedTeams;
 
 /// After so many stale rounds a call gives up: UNAVAILABLE, never Suspend.
 const MAX_STALE_ROUNDS: u32 = 8;
@@ -55,6 +57,8 @@ pub struct GateOptions {
     pub policy: Policy,
     /// The clock that measures how old a view is.
     pub clock: Clock,
+    /// What the store is given where it has nothing.
+    pub seed: Seed,
 }
 
 /// Decides, writes through, and answers.
@@ -65,7 +69,7 @@ pub struct Gate {
     cache: Cache,
     catalogue: SharedCatalogue,
     recent: RecentReservations,
-    standing: Standing,
+    suspended: SuspendedTeams,
     store_time: Arc<StoreTime>,
     draining: AtomicBool,
     /// Commits and releases under way, which are carried out though their callers may have gone.
@@ -90,26 +94,28 @@ impl Rounds {
 }
 
 impl Gate {
-    /// A gate on a store. The catalogue is seeded if there is none.
+    /// A gate on a store, which is given what it lacks of the seed.
     ///
     /// # Errors
-    /// The store's, if the catalogue cannot be fetched.
+    /// The store's, if the catalogue cannot be fetched or something cannot be seeded.
     pub async fn open(store: Store, options: GateOptions) -> Result<Arc<Self>, GateError> {
-        let GateOptions { policy, clock } = options;
+        let GateOptions { policy, clock, seed } = options;
         let store_time = Arc::new(StoreTime::new(clock.clone()));
-        let catalogue = SharedCatalogue::open(&store, &store_time).await?;
-        Ok(Arc::new(Self {
+        let catalogue = SharedCatalogue::open(&store, &store_time, &seed).await?;
+        let gate = Arc::new(Self {
             store,
             policy,
             clock,
             cache: Cache::new(CACHED_TEAMS),
             catalogue,
             recent: RecentReservations::default(),
-            standing: Standing::default(),
+            suspended: SuspendedTeams::default(),
             store_time,
             draining: AtomicBool::new(false),
             settling: TaskTracker::new(),
-        }))
+        });
+        gate.plant(seed).await?;
+        Ok(gate)
     }
 
     /// From now on new reservations and runs are refused with [`GateError::Draining`].
@@ -167,7 +173,7 @@ impl Gate {
 
     /// A call of a team was suspended: the log is told if that is news.
     fn note_suspended(&self, team: &Id, suspension: &Suspension) {
-        if self.standing.refused(team, self.clock.monotonic_ms()) {
+        if self.suspended.refused(team, self.clock.monotonic_ms()) {
             let until = jiff::Timestamp::from_millisecond(suspension.resumes_at_ms).map(|at| at.to_string());
             let until = until.unwrap_or_default();
             tracing::info!(%team, reason = suspension.reason.name(), until, "a team is suspended");
@@ -176,7 +182,7 @@ impl Gate {
 
     /// A call of a team proceeds within what the team has or may buy: the log is told if the team was suspended.
     fn note_proceeds(&self, team: &Id) {
-        if let Some(suspended_ms) = self.standing.proceeds(team, self.clock.monotonic_ms()) {
+        if let Some(suspended_ms) = self.suspended.proceeds(team, self.clock.monotonic_ms()) {
             tracing::info!(%team, suspended_ms, "a team has resumed");
         }
     }

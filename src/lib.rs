@@ -2,9 +2,12 @@
 
 pub mod cache;
 pub mod cli;
+pub mod client;
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod gate;
+pub mod operator;
 pub mod proto;
 pub mod replay;
 pub mod serve;

@@ -27,9 +27,9 @@ use self::{
 };
 pub use self::{
     report::{Books, Latency, Report, TeamReport},
-    sidecar::Address,
     trace::{Call, Row, model_for, parse, plan_calls, read},
 };
+pub use crate::client::Address;
 use crate::clock::Clock;
 
 const EXIT_INTERRUPTED: i32 = 130;

@@ -4,14 +4,22 @@
 //! stop. It must know no rule of the product.
 
 mod address;
+mod call;
 mod connection;
-mod data_listener;
+mod crowd;
 mod demo;
+mod descriptors;
 mod drain;
 mod error;
+mod greeting;
 mod limits;
 mod listener;
+mod listening;
+mod patience;
+mod seldom;
 mod services;
+mod unix_socket;
+mod vitals;
 mod welcome;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -22,15 +30,18 @@ use tonic_health::server::{HealthReporter, health_reporter};
 
 pub use self::{
     address::{InvalidAddress, ListenAddress},
-    data_listener::DataListener,
     error::{ListenError, StartError},
     limits::Limits,
     welcome::Welcome,
 };
-use self::{listener::Listener, services::Listening};
+use self::{
+    listener::{Listener, Reach},
+    listening::Listening,
+    patience::patiently,
+};
 use crate::{
     clock::Clock,
-    domain::policy::Policy,
+    domain::{policy::Policy, seed::Seed},
     gate::{Gate, GateOptions},
     store::{Store, StoreLocation, StoreOptions},
 };
@@ -50,11 +61,13 @@ pub struct ServeOptions {
     pub store_wait: Duration,
     /// Settings of the rules.
     pub policy: Policy,
+    /// What the store is given where it has nothing.
+    pub seed: Seed,
     /// The clock of the gate, and of a store in this process.
     pub clock: Clock,
     /// Refuse a Redis server that does not log its changes to disk.
     pub require_aof: bool,
-    /// Make three teams to try, if the store is in this process and has none.
+    /// Make three teams to try, if the store is in this process and has none, and the seed has none either.
     pub demo_teams: bool,
 }
 
@@ -69,6 +82,7 @@ impl Default for ServeOptions {
             limits: Limits::default(),
             store_wait: StoreOptions::default().wait,
             policy: Policy::default(),
+            seed: Seed::default(),
             clock: Clock::default(),
             require_aof: false,
             demo_teams: false,
@@ -136,18 +150,15 @@ impl Sidecar {
     }
 
     async fn serve(listeners: [Listener; 2], store: Store, options: ServeOptions) -> Result<Self, StartError> {
-        let gate_options = GateOptions { policy: options.policy, clock: options.clock };
-        let gate = Gate::open(store.clone(), gate_options).await?;
-        let teams = if options.demo_teams && demo::suits(&options.store) {
-            demo::make_teams_if_none(&gate).await?
-        } else {
-            demo::look(&gate).await?
-        };
+        let demo_teams = options.demo_teams && options.seed.teams.is_empty() && demo::suits(&options.store);
+        let gate_options = GateOptions { policy: options.policy, clock: options.clock, seed: options.seed };
+        let gate = patiently(|| Gate::open(store.clone(), gate_options.clone())).await?;
+        let teams = if demo_teams { demo::make_teams_if_none(&gate).await? } else { demo::look(&gate).await? };
         let [data, admin] = listeners;
         let everything = CancellationToken::new();
         let accepting = everything.child_token();
         let background = everything.child_token();
-        let listening = Listening { accepting: accepting.clone(), everything: everything.clone() };
+        let limits = options.limits;
         let (data_health, data_health_server) = health_reporter();
         let (admin_health, admin_health_server) = health_reporter();
         let health = [(data_health, services::ON_DATA), (admin_health, services::ON_ADMIN)];
@@ -155,8 +166,11 @@ impl Sidecar {
         let [listen_address, admin_address] = [data.address().clone(), admin.address().clone()];
 
         let mut servers = JoinSet::new();
-        servers.spawn(listening.serve(services::data(&gate, data_health_server)?, data));
-        servers.spawn(listening.serve(services::admin(&gate, admin_health_server)?, admin));
+        let data_services = services::data(&gate, data_health_server, &limits)?;
+        let admin_services = services::admin(&gate, admin_health_server, &limits)?;
+        let listening = Listening { accepting: accepting.clone(), everything: everything.clone(), limits };
+        servers.spawn(listening.serve(data_services, data));
+        servers.spawn(listening.serve(admin_services, admin));
         let worker = Arc::clone(&gate);
         let stop = background.clone();
         servers.spawn(async move { worker.run(stop).await });
@@ -200,7 +214,10 @@ impl fmt::Debug for Sidecar {
 }
 
 async fn bind(options: &ServeOptions) -> Result<[Listener; 2], StartError> {
-    Ok([Listener::bind(&options.listen).await?, Listener::bind(&options.admin).await?])
+    descriptors::provide(&options.limits);
+    let data = Listener::bind(&options.listen, Reach::Anywhere).await?;
+    let admin = Listener::bind(&options.admin, Reach::ThisMachine).await?;
+    Ok([data, admin])
 }
 
 #[cfg(test)]

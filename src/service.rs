@@ -9,12 +9,16 @@ mod decode;
 mod encode;
 mod log;
 mod quota;
+mod refusal;
 mod status;
 mod usage;
 
 use std::sync::Arc;
 
-pub use self::{account::AccountApi, caller::Caller, quota::QuotaApi, usage::UsageApi};
+pub use self::{
+    account::AccountApi, caller::Caller, encode::rate_card as rate_card_message, quota::QuotaApi, refusal::Refusal,
+    usage::UsageApi,
+};
 use crate::{
     gate::Gate,
     proto::v1::{
@@ -23,21 +27,17 @@ use crate::{
     },
 };
 
-/// The largest request that is read, in bytes: far above any request the contract allows, but for a rate card of hundreds
-/// of models.
-pub const MAX_REQUEST_BYTES: usize = 64 * 1024;
-
-/// QuotaService, for flow executors.
-pub fn quota(gate: Arc<Gate>) -> QuotaServiceServer<QuotaApi> {
-    QuotaServiceServer::new(QuotaApi::new(gate)).max_decoding_message_size(MAX_REQUEST_BYTES)
+/// QuotaService, for flow executors. A request of more than so many bytes is not read.
+pub fn quota(gate: Arc<Gate>, max_message_bytes: usize) -> QuotaServiceServer<QuotaApi> {
+    QuotaServiceServer::new(QuotaApi::new(gate)).max_decoding_message_size(max_message_bytes)
 }
 
 /// AccountService, for billing and operators.
-pub fn account(gate: Arc<Gate>) -> AccountServiceServer<AccountApi> {
-    AccountServiceServer::new(AccountApi::new(gate)).max_decoding_message_size(MAX_REQUEST_BYTES)
+pub fn account(gate: Arc<Gate>, max_message_bytes: usize) -> AccountServiceServer<AccountApi> {
+    AccountServiceServer::new(AccountApi::new(gate)).max_decoding_message_size(max_message_bytes)
 }
 
 /// UsageService, for billing and operators.
-pub fn usage(gate: Arc<Gate>) -> UsageServiceServer<UsageApi> {
-    UsageServiceServer::new(UsageApi::new(gate)).max_decoding_message_size(MAX_REQUEST_BYTES)
+pub fn usage(gate: Arc<Gate>, max_message_bytes: usize) -> UsageServiceServer<UsageApi> {
+    UsageServiceServer::new(UsageApi::new(gate)).max_decoding_message_size(max_message_bytes)
 }

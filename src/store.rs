@@ -5,6 +5,7 @@
 
 mod embedded;
 mod error;
+mod health;
 mod interpreter;
 mod location;
 mod memory;
@@ -14,6 +15,7 @@ mod validate;
 pub use self::{
     embedded::EmbeddedStore,
     error::{Cause, OpenError, StoreError},
+    health::StoreHealth,
     location::{LocationError, StoreLocation},
     memory::MemoryStore,
     redis::RedisStore,
@@ -21,10 +23,13 @@ pub use self::{
 
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::{
     clock::Clock,
     transaction::{Reply, Transaction},
 };
+use validate::Cursors;
 
 /// A place for records, with one verb. Clones share it.
 #[derive(Clone)]
@@ -44,7 +49,8 @@ pub struct StoreOptions {
     pub clock: Clock,
     /// Refuse a Redis server that does not log its changes to disk.
     pub require_aof: bool,
-    /// The longest that a call waits for an answer.
+    /// The longest that a call to a store outside this process, or on a disk, waits for its answer. After that the outcome is
+    /// unknown.
     pub wait: Duration,
 }
 
@@ -62,7 +68,7 @@ impl Store {
     pub async fn open(location: &StoreLocation, options: StoreOptions) -> Result<Self, OpenError> {
         Ok(match location {
             StoreLocation::Memory => Self::Memory(MemoryStore::new(options.clock)),
-            StoreLocation::Embedded(directory) => Self::Embedded(EmbeddedStore::open(directory, options.clock).await?),
+            StoreLocation::Embedded(directory) => Self::Embedded(EmbeddedStore::open(directory, options).await?),
             StoreLocation::Redis(url) => Self::Redis(RedisStore::open(url, location, options).await?),
         })
     }
@@ -89,7 +95,8 @@ impl Store {
         if transactions.windows(2).any(|pair| pair[0].scope != pair[1].scope) {
             return Err(StoreError::fault("malformed call: its transactions are of several scopes"));
         }
-        let faults: Vec<_> = transactions.iter().map(|transaction| validate::validate(transaction).err()).collect();
+        let faults: Vec<_> =
+            transactions.iter().map(|transaction| validate::validate(transaction, self.cursors()).err()).collect();
         let mut valid = transactions;
         let mut fault = faults.iter();
         valid.retain(|_| fault.next().is_some_and(Option::is_none));
@@ -106,6 +113,27 @@ impl Store {
             Self::Memory(store) => Ok(store.transact_all(&transactions)),
             Self::Embedded(store) => store.transact_all(transactions).await,
             Self::Redis(store) => store.transact_all(&transactions).await,
+        }
+    }
+
+    fn cursors(&self) -> Cursors {
+        match self {
+            Self::Memory(_) | Self::Embedded(_) => Cursors::Numbers,
+            Self::Redis(_) => Cursors::Streams,
+        }
+    }
+
+    /// Whether a text has the form of the cursors that this store gives to entries of a log.
+    pub fn is_cursor(&self, text: &str) -> bool {
+        self.cursors().have(text)
+    }
+
+    /// Whether it serves, now and whenever that changes. Nothing is ever sent of a store in memory, which always does.
+    pub fn health(&self) -> watch::Receiver<StoreHealth> {
+        match self {
+            Self::Memory(_) => watch::Sender::new(StoreHealth::Up).subscribe(),
+            Self::Embedded(store) => store.health(),
+            Self::Redis(store) => store.health(),
         }
     }
 

@@ -11,7 +11,7 @@ mod reply;
 
 pub use expression::{Linear, Value};
 pub use key::{Key, Kind, Scope};
-pub use reply::{Fields, LogEntry, Outcome, Record, Reply};
+pub use reply::{Fields, LogEntry, Outcome, Record, Reply, kept_number};
 
 /// The field that makes a hash record a passing one: from that time on, in Unix milliseconds, the record counts as absent.
 pub const PURGE_AT: &str = "purge_at";

@@ -3,11 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where what it relies on fails")]
 
 mod suite {
+    mod configuration;
     mod contention;
     mod crashes;
+    mod door;
     mod freshness;
+    mod fuzzing;
     mod gates;
+    mod logs;
     mod one_call;
+    mod operator;
     mod process;
     mod properties;
     mod replay;
@@ -15,4 +20,6 @@ mod suite {
     mod stores;
     mod stories;
     mod support;
+    mod trouble;
+    mod wire;
 }

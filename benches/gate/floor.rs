@@ -1,4 +1,4 @@
-//! The floor: a QuotaService that thinks of nothing, behind the listener that a sidecar has.
+//! The floor: a QuotaService that thinks of nothing, behind tonic's own server with the settings of a sidecar's listener.
 //!
 //! Its answers are as long as a sidecar's and ready-made. What it cannot be faster than is gRPC itself.
 
@@ -6,17 +6,23 @@ use std::io::Write as _;
 
 use bytes::Bytes;
 use prost_types::{Duration, Timestamp};
+use tokio::net::{TcpListener, UnixListener};
+use tokio_stream::wrappers::UnixListenerStream;
 use tollgate::{
     proto::v1::{
         Balance, Basis, BeginRunRequest, BeginRunResponse, CheckAndReserveRequest, CheckAndReserveResponse,
         CommitRequest, CommitResponse, EndRunRequest, EndRunResponse, ExtendRequest, ExtendResponse,
         GetReservationRequest, GetReservationResponse, Proceed, ReleaseRequest, ReleaseResponse, Remedy,
-        ReservationState, Suspend, SuspendReason, check_and_reserve_response::Decision,
-        quota_service_server::QuotaService,
+        ReservationState, Suspend, SuspendReason,
+        check_and_reserve_response::Decision,
+        quota_service_server::{QuotaService, QuotaServiceServer},
     },
-    serve::{DataListener, ListenAddress},
+    serve::{Limits, ListenAddress},
 };
-use tonic::{Request, Response, Status};
+use tonic::{
+    Request, Response, Status,
+    transport::server::{Router, Server, TcpIncoming},
+};
 use tracing_subscriber::EnvFilter;
 
 use super::order::SUSPENDED_TEAM;
@@ -31,12 +37,37 @@ pub(crate) fn run(address: &ListenAddress) -> anyhow::Result<()> {
     // As the sidecar does: what is not logged costs the same on both sides.
     tracing_subscriber::fmt().with_env_filter(EnvFilter::new("info")).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let listener = DataListener::bind(address, Floor::new()).await?;
-        println!("executors: {}", listener.address());
-        std::io::stdout().flush()?;
-        Ok(listener.serve().await?)
-    })
+    runtime.block_on(serve(address))
+}
+
+async fn serve(address: &ListenAddress) -> anyhow::Result<()> {
+    match address {
+        ListenAddress::Tcp { host, port } => {
+            let listener = TcpListener::bind((host.as_str(), *port)).await?;
+            say(&listener.local_addr()?.into())?;
+            Ok(server().serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))).await?)
+        }
+        ListenAddress::Unix(path) => {
+            let listener = UnixListener::bind(path)?;
+            say(address)?;
+            Ok(server().serve_with_incoming(UnixListenerStream::new(listener)).await?)
+        }
+    }
+}
+
+fn say(address: &ListenAddress) -> std::io::Result<()> {
+    println!("executors: {address}");
+    std::io::stdout().flush()
+}
+
+fn server() -> Router {
+    let limits = Limits::default();
+    Server::builder()
+        .http2_keepalive_interval(Some(limits.keepalive_interval))
+        .http2_keepalive_timeout(Some(limits.keepalive_timeout))
+        .max_concurrent_streams(limits.max_calls_per_connection)
+        .http2_max_header_list_size(limits.max_header_bytes)
+        .add_service(QuotaServiceServer::new(Floor::new()))
 }
 
 struct Floor {

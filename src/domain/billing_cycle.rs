@@ -77,6 +77,11 @@ pub fn day_name(at_ms: i64) -> String {
     date(at_ms).to_string()
 }
 
+/// Whether a text is the name of a day, just as [`day_name`] has it.
+pub fn is_day_name(text: &str) -> bool {
+    text.parse::<Date>().is_ok_and(|day| day.to_string() == text)
+}
+
 fn month_from_anchor(day: u8, at_ms: i64) -> Cycle {
     let date = date(at_ms);
     let this_month = date.first_of_month();

@@ -8,11 +8,12 @@ use thiserror::Error;
 use super::{
     Damaged,
     account::not_after,
-    keys,
-    plan::IncludedCredits,
+    audit, keys,
+    plan::{IncludedCredits, Plan},
     rate_card::{InvalidRateCard, Rate, RateCard},
+    terms::MAX_INCLUDED_CREDITS,
 };
-use crate::transaction::{Fields, Guard, Key, Read, RecordRef, Scope, Transaction, Value, Write};
+use crate::transaction::{Fields, Guard, Key, Read, RecordRef, Scope, Transaction, Write};
 
 /// A change of the catalogue takes effect no sooner than this after it was accepted, so that a copy prices correctly for as
 /// long after it was read, whatever has been accepted since.
@@ -21,9 +22,6 @@ pub const MIN_NOTICE_MS: i64 = 10_000;
 /// The most bytes that a catalogue's record has, some 1,500 cards like the one that ships: every sidecar fetches it each
 /// second. Cards are never removed, for old reservations are settled at theirs.
 pub const MAX_BYTES: usize = 1024 * 1024;
-
-/// How many audit entries of the catalogue stay.
-const AUDIT_ENTRIES: u32 = 10_000;
 
 /// Plans and rate cards.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,7 +123,17 @@ impl VersionedCatalogue {
         let damaged = |what: &str| Damaged::new("catalogue", what);
         let version = fields.number("version").ok_or_else(|| damaged("no version"))?;
         let body = fields.text("body").ok_or_else(|| damaged("no body"))?;
-        let catalogue = serde_json::from_str(body).map_err(|error| damaged(&error.to_string()))?;
+        let catalogue: Catalogue = serde_json::from_str(body).map_err(|error| damaged(&error.to_string()))?;
+        // Sums with what it says have to stay in range, whoever wrote it.
+        for card in &catalogue.rate_cards {
+            card.validate().map_err(|invalid| damaged(&invalid.to_string()))?;
+        }
+        let included = Plan::ALL.map(|plan| catalogue.included_credits.of(plan, true));
+        if included.iter().any(|credits| !(0..=MAX_INCLUDED_CREDITS).contains(credits))
+            || !(0..=MAX_INCLUDED_CREDITS).contains(&catalogue.included_credits.without_seat)
+        {
+            return Err(damaged("included credits out of range"));
+        }
         Ok(Self { version, read_at_ms, catalogue })
     }
 
@@ -174,17 +182,7 @@ pub fn replace(
     transaction.require(Guard::FieldEquals(record, "version", from.version.to_string()));
     transaction.require(not_after(card.effective_at_ms - notice_ms.max(MIN_NOTICE_MS)));
     let mut writes = writes(record, from.version + 1, to)?;
-    writes.push(Write::Append {
-        log,
-        fields: vec![
-            ("at", Value::now()),
-            ("caller", caller.into()),
-            ("change", "rate card".into()),
-            ("before", String::new().into()),
-            ("after", json(card)?.into()),
-        ],
-        keep: Some(AUDIT_ENTRIES),
-    });
+    writes.push(audit::append(log, caller, "rate card", String::new(), json(card)?));
     transaction.option(Vec::new(), writes);
     Ok(transaction)
 }

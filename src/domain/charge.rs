@@ -36,7 +36,10 @@ impl ChargeEntry {
     pub fn from_fields(fields: &Fields) -> Result<Self, Damaged> {
         let number = |field| fields.number(field).ok_or_else(|| Damaged::new("charge", field));
         let block = |field| u32::try_from(number(field)?).map_err(|_| Damaged::new("charge", field));
-        Ok(Self { first_block: block("first_block")?, blocks: block("blocks")?, charged_at_ms: number("at")? })
+        let entry = Self { first_block: block("first_block")?, blocks: block("blocks")?, charged_at_ms: number("at")? };
+        // Block numbers count up to the most that a cap can name.
+        let last = entry.first_block.checked_add(entry.blocks);
+        last.map(|_| entry).ok_or_else(|| Damaged::new("charge", "blocks"))
     }
 
     /// Each block by itself.

@@ -6,7 +6,7 @@ use super::{
     keys,
     reservation::{Basis, Terms},
 };
-use crate::transaction::{Read, Record, RecordRef, Reply, Transaction};
+use crate::transaction::{Read, Record, RecordRef, Reply, Transaction, kept_number};
 
 /// How many open holds a refusal looks at: to expire the due ones, and to say when others come back.
 const LOOKED_AT: u32 = 64;
@@ -34,12 +34,13 @@ impl Hold {
         let mut hold = || {
             Some(Self {
                 reservation: Id::parse(fields.next()?).ok()?,
-                cycle_start_ms: fields.next()?.parse().ok()?,
-                credits: fields.next()?.parse().ok()?,
+                cycle_start_ms: kept_number(fields.next()?)?,
+                credits: kept_number(fields.next()?).filter(|credits| *credits >= 0)?,
                 expires_at_ms,
             })
         };
-        hold().ok_or_else(|| Damaged::new("holds", "unreadable"))
+        let read = hold();
+        read.filter(|_| fields.next().is_none()).ok_or_else(|| Damaged::new("holds", "unreadable"))
     }
 
     /// Whether it has run out at a time, in Unix milliseconds.

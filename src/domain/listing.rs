@@ -1,8 +1,10 @@
-//! Reading what was written: the list of teams, accounts of past cycles, usage rows and charges, a page at a time.
+//! Reading what was written: the list of teams, accounts of past cycles, usage rows, charges and audit logs, a page at a time.
 
 use super::{
     Damaged,
     account::Account,
+    audit::AuditEntry,
+    catalogue,
     charge::ChargeEntry,
     id::Id,
     keys,
@@ -114,5 +116,28 @@ impl ChargesQuery {
             _ => Ok(Vec::new()),
         };
         self.logs.iter().map(entries).collect()
+    }
+}
+
+/// Reads entries of one audit log.
+#[derive(Debug)]
+pub struct AuditQuery {
+    /// What to send.
+    pub transaction: Transaction,
+    log: RecordRef,
+}
+
+impl AuditQuery {
+    /// Builds the query: of a team's log, or of the catalogue's, the entries after a cursor, up to a limit.
+    pub fn new(team: Option<&Id>, cursor: &str, limit: u32) -> Self {
+        let mut transaction = Transaction::on(team.map_or_else(catalogue::scope, keys::team));
+        let log = transaction.record(keys::audit(), Read::EntriesAfter { cursor: cursor.to_owned(), limit });
+        Self { transaction, log }
+    }
+
+    /// Reads the reply: the entries, each with its own cursor.
+    pub fn entries(&self, reply: &Reply) -> Result<Vec<(String, AuditEntry)>, Damaged> {
+        let Record::Log(entries) = reply.record(self.log) else { return Ok(Vec::new()) };
+        entries.iter().map(|entry| Ok((entry.cursor.clone(), AuditEntry::from_fields(&entry.fields)?))).collect()
     }
 }

@@ -121,9 +121,10 @@ impl RateCard {
             for alias in &rate.aliases {
                 check_id(&field("aliases"), alias)?;
             }
-            for name in std::iter::once(&rate.model).chain(&rate.aliases) {
+            let aliases = rate.aliases.iter().map(|alias| ("aliases", alias));
+            for (given_as, name) in std::iter::once(("model", &rate.model)).chain(aliases) {
                 if !names.insert(name) {
-                    return Err(invalid(field("model"), format!("{name} is named twice on this card")));
+                    return Err(invalid(field(given_as), format!("names {name}, which is on this card already")));
                 }
             }
             check_price(&field("credits"), rate.credits)?;

@@ -5,6 +5,7 @@ use thiserror::Error;
 use super::{
     Damaged, OVERAGE_BLOCK_CREDITS,
     account::{Account, time_within},
+    audit,
     belief::{Belief, declare_account},
     billing_cycle::Anchor,
     catalogue::Catalogue,
@@ -14,9 +15,6 @@ use super::{
     terms::Terms,
 };
 use crate::transaction::{Guard, Linear, Outcome, Read, RecordRef, Reply, Transaction, Value, Write};
-
-/// How many audit entries of a team stay.
-const AUDIT_ENTRIES: u32 = 10_000;
 
 /// What PutTeam says of a team.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,7 +126,7 @@ impl TermsChange {
         transaction.require(Guard::Absent(record));
         let mut writes = terms_writes(record, &Terms { version: 1, ..first.clone() });
         writes.push(Write::Set(record, "created_at", Value::now()));
-        writes.push(audit(&mut transaction, caller, "team", None, first));
+        writes.push(audited(&mut transaction, caller, "team", None, first));
         transaction.option(Vec::new(), writes);
         Self { transaction, terms: record, account: None }
     }
@@ -146,7 +144,7 @@ impl TermsChange {
         let mut writes = account.first_writes;
         writes.extend(terms_writes(record, &Terms { version: before.version + 1, ..changed.clone() }));
         writes.extend(account_writes(account.record, before, changed, belief.catalogue));
-        writes.push(audit(&mut transaction, caller, change.name(), Some(before), changed));
+        writes.push(audited(&mut transaction, caller, change.name(), Some(before), changed));
         transaction.option(Vec::new(), writes);
         Self { transaction, terms: record, account: Some(account.record) }
     }
@@ -213,7 +211,7 @@ fn account_writes(account: RecordRef, before: &Terms, after: &Terms, catalogue: 
     ]
 }
 
-fn audit(
+fn audited(
     transaction: &mut Transaction,
     caller: &str,
     change: &'static str,
@@ -221,17 +219,7 @@ fn audit(
     after: &Terms,
 ) -> Write {
     let log = transaction.record(keys::audit(), Read::Nothing);
-    Write::Append {
-        log,
-        fields: vec![
-            ("at", Value::now()),
-            ("caller", caller.into()),
-            ("change", change.into()),
-            ("before", before.map_or(String::new(), described).into()),
-            ("after", described(after).into()),
-        ],
-        keep: Some(AUDIT_ENTRIES),
-    }
+    audit::append(log, caller, change, before.map_or(String::new(), described), described(after))
 }
 
 fn described(terms: &Terms) -> String {

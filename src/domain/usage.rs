@@ -1,6 +1,12 @@
 //! Usage rows: what was committed in a cycle, by day, flow, model and trigger.
 
-use super::{Damaged, billing_cycle::day_name, id::Id, keys, reservation::Trigger};
+use super::{
+    Damaged,
+    billing_cycle::{day_name, is_day_name},
+    id::Id,
+    keys,
+    reservation::Trigger,
+};
 use crate::transaction::{Fields, Read, Transaction, Write};
 
 /// Sorts before every character of an id, so that the order of names is the order of their parts.
@@ -45,14 +51,16 @@ impl UsageKey {
     pub fn from_member(member: &str) -> Result<Self, Damaged> {
         let mut fields = member.split(SEPARATOR);
         let mut key = || {
+            let day = fields.next()?;
             Some(Self {
-                day: fields.next()?.to_owned(),
+                day: is_day_name(day).then(|| day.to_owned())?,
                 flow: Id::parse(fields.next()?).ok()?,
                 model: Id::parse(fields.next()?).ok()?,
                 trigger: Trigger::parse(fields.next()?)?,
             })
         };
-        key().ok_or_else(|| Damaged::new("usage", "unreadable"))
+        let read = key();
+        read.filter(|_| fields.next().is_none()).ok_or_else(|| Damaged::new("usage", "unreadable"))
     }
 }
 

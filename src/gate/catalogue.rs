@@ -8,7 +8,8 @@ use super::{GateError, store_time::StoreTime};
 use crate::{
     domain::{
         Damaged,
-        catalogue::{self, Catalogue, VersionedCatalogue},
+        catalogue::{self, VersionedCatalogue},
+        seed::Seed,
     },
     store::Store,
     transaction::{Record, Reply},
@@ -26,14 +27,17 @@ const MAX_AGE_MS: i64 = 8_000;
 pub(crate) struct SharedCatalogue {
     copy: watch::Sender<Arc<VersionedCatalogue>>,
     store_time: Arc<StoreTime>,
+    /// What is written if the store has none; of its teams nothing is kept.
+    seed: Seed,
 }
 
 impl SharedCatalogue {
     /// Seeds the catalogue if there is none, and fetches it.
-    pub(crate) async fn open(store: &Store, store_time: &Arc<StoreTime>) -> Result<Self, GateError> {
+    pub(crate) async fn open(store: &Store, store_time: &Arc<StoreTime>, seed: &Seed) -> Result<Self, GateError> {
         let store_time = Arc::clone(store_time);
-        let (copy, _) = watch::channel(Arc::new(fetch(store, &store_time).await?));
-        Ok(Self { copy, store_time })
+        let seed = Seed { teams: Vec::new(), ..seed.clone() };
+        let (copy, _) = watch::channel(Arc::new(fetch(store, &store_time, &seed).await?));
+        Ok(Self { copy, store_time, seed })
     }
 
     /// A copy that is fresh enough to price with; fetched now if the one at hand is too old.
@@ -48,20 +52,20 @@ impl SharedCatalogue {
 
     /// Fetches the catalogue.
     pub(crate) async fn refresh(&self, store: &Store) -> Result<Arc<VersionedCatalogue>, GateError> {
-        let catalogue = Arc::new(fetch(store, &self.store_time).await?);
+        let catalogue = Arc::new(fetch(store, &self.store_time, &self.seed).await?);
         self.copy.send_replace(Arc::clone(&catalogue));
         Ok(catalogue)
     }
 }
 
-/// Reads the catalogue, and writes the one that ships if there is none.
-async fn fetch(store: &Store, store_time: &StoreTime) -> Result<VersionedCatalogue, GateError> {
+/// Reads the catalogue, and writes that of the seed if there is none.
+async fn fetch(store: &Store, store_time: &StoreTime, seed: &Seed) -> Result<VersionedCatalogue, GateError> {
     let reply = store.transact(catalogue::read()).await?;
     store_time.learn(reply.now_ms);
     if let Some(catalogue) = read(&reply)? {
         return Ok(catalogue);
     }
-    let reply = store.transact(catalogue::seed(&Catalogue::shipped())?).await?;
+    let reply = store.transact(catalogue::seed(&seed.catalogue(reply.now_ms))?).await?;
     read(&reply)?.ok_or_else(|| Damaged::new("catalogue", "missing after it was written").into())
 }
 

@@ -132,9 +132,19 @@ impl Position {
             let block = fields.next()?.parse().ok()?;
             Some(Self { team: id, cycle_start_ms, block, cursor: fields.next()?.to_owned() })
         };
+        let before_all = |position: &Self| position.block == 0 && position.cursor.is_empty();
         position()
             .filter(|position| team.is_none_or(|team| *team == position.team))
-            .filter(|position| position.cursor.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-'))
+            .filter(|position| position.cycle_start_ms.is_some() || before_all(position))
+            .filter(|position| position.cursor.is_empty() || is_place_in_log(&position.cursor))
+            .filter(|position| position.token() == token)
             .ok_or_else(|| GateError::invalid("page_token", "is not one that a page of this list came with"))
     }
+}
+
+/// Whether a cursor may be one of a store: a number, or on Redis two, that a store counts up to. Whoever sends another has
+/// made it up, and the store would take it for a fault of ours.
+fn is_place_in_log(cursor: &str) -> bool {
+    let parts = cursor.split_once('-').map_or([cursor, "0"], |(first, second)| [first, second]);
+    parts.into_iter().all(|part| part.parse().is_ok_and(|number: i64| number >= 0 && number.to_string() == part))
 }

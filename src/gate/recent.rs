@@ -13,14 +13,36 @@ pub(crate) struct RecentReservations {
     /// Those it made or settled, as they stand: so that a caller that does not send its grant back still costs one store call, and so
     /// that a repeat is never answered with a refusal from memory.
     made: Cache<(Id, Id), Reservation>,
-    /// Ids that were answered with a refusal from memory. Another sidecar may have made a reservation of such an id, so the
-    /// next time the store is asked.
-    refused: Cache<(Id, Id), ()>,
+    /// Ids of which the store is asked when they come again: those that were answered with a refusal from memory, as another
+    /// sidecar may have made a reservation of such an id, and those whose caller was not told what became of it.
+    to_ask: Cache<(Id, Id), ()>,
+}
+
+/// A reservation under way, whose outcome is unknown to its caller if it is dropped before it was told.
+pub(crate) struct Untold<'a> {
+    recent: &'a RecentReservations,
+    team: &'a Id,
+    id: &'a Id,
+    told: bool,
+}
+
+impl Untold<'_> {
+    pub(crate) fn told(mut self) {
+        self.told = true;
+    }
+}
+
+impl Drop for Untold<'_> {
+    fn drop(&mut self) {
+        if !self.told {
+            self.recent.to_ask.insert((self.team.clone(), self.id.clone()), ());
+        }
+    }
 }
 
 impl Default for RecentReservations {
     fn default() -> Self {
-        Self { made: Cache::new(REMEMBERED), refused: Cache::new(REMEMBERED) }
+        Self { made: Cache::new(REMEMBERED), to_ask: Cache::new(REMEMBERED) }
     }
 }
 
@@ -49,8 +71,14 @@ impl RecentReservations {
     /// Whether an id may be answered with a refusal from memory: once.
     pub(crate) fn may_refuse(&self, team: &Id, id: &Id) -> bool {
         let key = (team.clone(), id.clone());
-        let first = self.refused.get(&key).is_none();
-        self.refused.insert(key, ());
+        let first = self.to_ask.get(&key).is_none();
+        self.to_ask.insert(key, ());
         first
+    }
+
+    /// Begins a reservation of an id that its caller may send again: until it is told what became of it, a refusal from memory
+    /// is no answer to it.
+    pub(crate) fn begin<'a>(&'a self, team: &'a Id, id: &'a Id) -> Untold<'a> {
+        Untold { recent: self, team, id, told: false }
     }
 }

@@ -40,24 +40,31 @@ impl Gate {
     pub async fn check_and_reserve(&self, call: ReserveCall) -> Result<ReserveAnswer, GateError> {
         self.refuse_if_draining()?;
         let id = call.reservation.clone().map_or_else(new_id, Ok)?;
+        let untold = self.recent.begin(&call.team, &id);
+        let answer = self.reserve(&call, &id).await?;
+        untold.told();
+        Ok(answer)
+    }
+
+    async fn reserve(&self, call: &ReserveCall, id: &Id) -> Result<ReserveAnswer, GateError> {
         let mut rounds = Rounds::default();
         let mut expiry_rounds = ExpiryRounds::default();
         loop {
             let catalogue = self.catalogue.fresh(&self.store).await?;
             let believed = self.believed(&call.team).await?;
             let now_ms = self.store_time.now_ms();
-            let priced = match price(&call, &believed.terms, &catalogue, now_ms) {
+            let priced = match price(call, &believed.terms, &catalogue, now_ms) {
                 Ok(priced) => priced,
-                Err(unpriced) => return self.replay_unpriced(&call, &id, &catalogue, unpriced).await,
+                Err(unpriced) => return self.replay_unpriced(call, id, &catalogue, unpriced).await,
             };
-            if let Some(answer) = self.refusal_from_memory(&call, &id, &priced, &catalogue, now_ms) {
+            if let Some(answer) = self.refusal_from_memory(call, id, &priced, &catalogue, now_ms) {
                 return Ok(answer);
             }
             let belief = belief(&believed, &catalogue, now_ms);
             let belief = if rounds.any() { belief.offering_everything() } else { belief };
             let request = Request {
                 team: &call.team,
-                reservation: &id,
+                reservation: id,
                 content: &priced.content,
                 hold_ms: call.hold_ms,
                 dry_run: call.dry_run,
@@ -79,11 +86,11 @@ impl Gate {
                 }
                 Verdict::Exists(existing) => {
                     let balance = self.current_balance(&catalogue, &terms, account, &reply);
-                    return replay(&call, id, existing.at(reply.now_ms), &catalogue, balance);
+                    return replay(call, id.clone(), existing.at(reply.now_ms), &catalogue, balance);
                 }
                 Verdict::Granted(reservation) => {
                     let balance = self.current_balance(&catalogue, &terms, account, &reply);
-                    return Ok(self.proceed(&call, id, reservation, balance));
+                    return Ok(self.proceed(call, id.clone(), reservation, balance));
                 }
                 Verdict::Refused { holds, .. } if holds.iter().any(|hold| hold.is_due(reply.now_ms)) => {
                     expiry_rounds.next()?;
@@ -92,7 +99,7 @@ impl Gate {
                 Verdict::Refused { holds, in_current_run } => {
                     let credits = priced.price.credits;
                     let refusal = Refusal {
-                        reservation: id,
+                        reservation: id.clone(),
                         credits,
                         run: flow_and_run(&priced.content).map(|(flow, run)| (flow.clone(), run.clone())),
                         in_current_run,
@@ -100,7 +107,7 @@ impl Gate {
                         holds,
                         asked_at_ms,
                     };
-                    let answer = self.suspended(&call, &catalogue, &terms, &refusal, credits, reply.now_ms);
+                    let answer = self.suspended(call, &catalogue, &terms, &refusal, credits, reply.now_ms);
                     self.cache.refuse(&call.team, refusal, believed.changes);
                     return Ok(answer);
                 }

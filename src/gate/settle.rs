@@ -116,12 +116,14 @@ impl Gate {
             let late = standing == State::Expired;
             let forgotten = reservation.is_forgotten(now_ms, &self.policy);
             let charge = matches!(standing, State::Open | State::Expired) && !forgotten;
-            let step = if charge {
-                let charged = charged(reservation, &actual, &catalogue, late)?;
-                let account = subject.account.as_ref();
-                commit(&call.team, &call.reservation, reservation, &charged, account, &self.policy)
-            } else {
-                look(&call.team, &call.reservation, reservation)
+            let charged_now = charge.then(|| charged(reservation, &actual, &catalogue, late)).transpose();
+            let step = match &charged_now {
+                Ok(Some(charged)) => {
+                    let account = subject.account.as_ref();
+                    commit(&call.team, &call.reservation, reservation, charged, account, &self.policy)
+                }
+                // That nothing can be charged is told once the reservation is known to be as believed: a grant may name any card.
+                Ok(None) | Err(_) => look(&call.team, &call.reservation, reservation),
             };
             let Some(settled) = self.round(&catalogue, &mut subject, step).await? else { continue };
             let Settled { reservation: settled, balance, applied } = settled;
@@ -137,7 +139,7 @@ impl Gate {
                     Ok(CommitAnswer { credits: done.credits, balance, replayed: !applied, late: done.late })
                 }
                 State::Released => Err(GateError::ReservationReleased),
-                State::Open | State::Expired => Err(GateError::Unverified),
+                State::Open | State::Expired => Err(charged_now.err().unwrap_or(GateError::Unverified)),
             };
         }
     }

@@ -39,8 +39,10 @@ impl Gate {
         let mut ticks = ticks(REFRESH_EVERY);
         loop {
             ticks.tick().await;
-            if let Err(error) = self.catalogue.refresh(&self.store).await {
-                tracing::warn!(%error, "the catalogue could not be fetched");
+            match self.catalogue.refresh(&self.store).await {
+                Err(error) if is_known(&error) => tracing::debug!(%error, "the catalogue could not be fetched"),
+                Err(error) => tracing::warn!(%error, "the catalogue could not be fetched"),
+                Ok(_) => {}
             }
         }
     }
@@ -50,13 +52,16 @@ impl Gate {
         loop {
             ticks.tick().await;
             for team in self.cache.take_due(self.store_time.now_ms()) {
-                if let Err(error) = self.sweep_holds(&team).await {
+                let Err(error) = self.sweep_holds(&team).await else { continue };
+                self.cache.note_due(&team, self.store_time.now_ms());
+                if is_known(&error) {
+                    tracing::debug!(%team, %error, "holds that ran out could not be given back yet");
+                } else {
                     tracing::warn!(%team, %error, "holds that ran out could not be given back yet");
-                    self.cache.note_due(&team, self.store_time.now_ms());
                 }
             }
             self.cache.drop_idle(self.clock.monotonic_ms());
-            self.standing.drop_old(self.clock.monotonic_ms());
+            self.suspended.drop_old(self.clock.monotonic_ms());
         }
     }
 
@@ -64,8 +69,10 @@ impl Gate {
         let mut ticks = ticks(SWEEP_ALL_EVERY);
         loop {
             ticks.tick().await;
-            if let Err(error) = self.sweep().await {
-                tracing::warn!(%error, "not all teams could be swept");
+            match self.sweep().await {
+                Err(error) if is_known(&error) => tracing::debug!(%error, "not all teams could be swept"),
+                Err(error) => tracing::warn!(%error, "not all teams could be swept"),
+                Ok(()) => {}
             }
         }
     }
@@ -136,6 +143,11 @@ impl Gate {
         }
         Ok(())
     }
+}
+
+/// Whether the log has it already: the store says once that it is lost, and what fails by that is no news.
+fn is_known(error: &GateError) -> bool {
+    matches!(error, GateError::Store(StoreError::Unavailable { .. }))
 }
 
 fn ticks(every: Duration) -> tokio::time::Interval {

@@ -26,17 +26,23 @@ impl Gate {
             Err(GateError::TeamNotFound) => {}
             done => return done,
         }
-        // The list comes first: a team that is listed and not there is passed over, one that is not listed is lost.
-        self.store.transact(register(team)).await?;
-        let mut step = TermsChange::create(team, &settings.first_terms(), caller);
-        let reply = self.transact(step.transaction.take()).await?;
-        match step.verdict(&reply)? {
-            TermsVerdict::Done(terms) => {
-                self.learn(team, &terms, None, reply.outcome);
-                Ok(terms)
-            }
+        match self.create_team(team, &settings.first_terms(), caller).await? {
+            TermsVerdict::Done(terms) => Ok(terms),
             TermsVerdict::Stale(_) => self.change_terms(team, &change, caller).await,
         }
+    }
+
+    /// Makes a team with these terms, unless there is one: then the verdict is stale, and has that one's terms.
+    pub(super) async fn create_team(&self, team: &Id, first: &Terms, caller: &str) -> Result<TermsVerdict, GateError> {
+        // The list comes first: a team that is listed and not there is passed over, one that is not listed is lost.
+        self.store.transact(register(team)).await?;
+        let mut step = TermsChange::create(team, first, caller);
+        let reply = self.transact(step.transaction.take()).await?;
+        let verdict = step.verdict(&reply)?;
+        if let TermsVerdict::Done(terms) = &verdict {
+            self.learn(team, terms, None, reply.outcome);
+        }
+        Ok(verdict)
     }
 
     /// Switches overages, for professional with a paid seat.

@@ -18,7 +18,7 @@ impl Gate {
     /// A team's balance in the cycle at a time, in Unix milliseconds, or now; and a page of its usage rows.
     ///
     /// # Errors
-    /// [`GateError::TeamNotFound`], a time in the future, an invalid page token, and the store's.
+    /// [`GateError::TeamNotFound`], a time in the future or before there was the team, an invalid page token, and the store's.
     pub async fn usage(&self, team: &Id, at_ms: Option<i64>, page: &Page) -> Result<UsageAnswer, GateError> {
         if !page.token.is_empty() {
             UsageKey::from_member(&page.token).map_err(|_| GateError::foreign_page_token())?;
@@ -72,9 +72,15 @@ impl Gate {
         if current.contains(at_ms) {
             return self.read_current_account(team, terms, catalogue).await;
         }
+        if let Some(recorded) = self.recorded_account(team, at_ms).await? {
+            return Ok(recorded);
+        }
+        let cycle = terms.anchor.cycle_at(at_ms);
+        if cycle.end_ms <= terms.created_at_ms {
+            return Err(GateError::invalid("cycle_start", "must not be before the cycle in which the team was made"));
+        }
         let included = terms.included(&catalogue.catalogue.included_credits);
-        let recorded = self.recorded_account(team, at_ms).await?;
-        Ok(recorded.unwrap_or_else(|| Account::new(terms.anchor.cycle_at(at_ms), included, terms)))
+        Ok(Account::new(cycle, included, terms))
     }
 
     /// The account of the cycle at a time, in Unix milliseconds; `None` if nothing was written to it.

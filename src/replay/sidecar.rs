@@ -1,15 +1,13 @@
 //! The sidecar as a client sees it: its two listeners, a deadline on every attempt, and the retry rule.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::time::Duration;
 
 use anyhow::Context as _;
-use tonic::{
-    Request, Status,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Request, Status, transport::Channel};
 
 use super::retry::until_answered;
 use crate::{
+    client::Address,
     clock::Clock,
     proto::v1::{
         CheckAndReserveRequest, CheckAndReserveResponse, CommitRequest, CommitResponse, EndRunRequest, EndRunResponse,
@@ -28,30 +26,6 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// How long a commit is repeated. The model was called, so an executor would not give it up for hours; but somebody
 /// waits for this command to end.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(120);
-
-/// Where a listener is: `host:port`, `http://host:port` or `unix:/path`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Address(String);
-
-impl FromStr for Address {
-    type Err = anyhow::Error;
-
-    fn from_str(address: &str) -> anyhow::Result<Self> {
-        let uri = match address {
-            plain if plain.starts_with("unix:") || plain.starts_with("http://") => plain.to_owned(),
-            plain if plain.contains("://") => anyhow::bail!("expected host:port, http://host:port or unix:/path"),
-            plain => format!("http://{plain}"),
-        };
-        Endpoint::from_shared(uri.clone()).context("expected host:port, http://host:port or unix:/path")?;
-        Ok(Self(uri))
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.0.trim_start_matches("http://"))
-    }
-}
 
 /// A connection to both listeners; clones share it.
 #[derive(Clone, Debug)]
@@ -100,24 +74,9 @@ impl Sidecar {
 }
 
 async fn connect(address: &Address, listener: &str, option: &str) -> anyhow::Result<Channel> {
-    Endpoint::from_shared(address.0.clone())?.connect_timeout(CONNECT_TIMEOUT).connect().await.with_context(|| {
+    address.connect(CONNECT_TIMEOUT).await.with_context(|| {
         format!(
             "no sidecar answers at {address} ({listener}); start one with `tollgate serve`, or say where with {option}"
         )
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_listener_is_a_host_and_port_or_a_socket() {
-        for address in ["127.0.0.1:50051", "http://127.0.0.1:50051", "[::1]:50051", "localhost:1", "unix:/run/t.sock"] {
-            address.parse::<Address>().unwrap();
-        }
-        for address in ["https://example.com", "redis://127.0.0.1", "not an address"] {
-            address.parse::<Address>().unwrap_err();
-        }
-    }
 }

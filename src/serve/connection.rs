@@ -1,9 +1,10 @@
-//! One connection of either kind of listener, which can be ended from here.
+//! The bytes of one connection of either kind of listener, and what they tell of its client.
 
 use std::{
     io,
     net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -11,34 +12,39 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
 };
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::transport::server::Connected;
 
+use super::vitals::Vitals;
 use crate::service::Caller;
 
-/// A connection. Once its token is cancelled it reads as if the client had gone, so that whatever waits for it ends.
-///
-/// tonic waits for every stream of a connection when it shuts down, and a client may hold one open for ever.
-pub(super) struct Connection {
+/// A connection that was accepted.
+#[derive(Debug)]
+pub(super) struct Accepted {
     transport: Transport,
     caller: Caller,
-    ended: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
+/// An accepted connection that keeps note of what happens on it.
+pub(super) struct Connection {
+    transport: Transport,
+    vitals: Arc<Vitals>,
+    has_greeted: bool,
+}
+
+#[derive(Debug)]
 enum Transport {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
-impl Connection {
-    pub(super) fn tcp(stream: TcpStream, peer: SocketAddr, ended: &CancellationToken) -> Self {
+impl Accepted {
+    pub(super) fn tcp(stream: TcpStream, peer: SocketAddr) -> Self {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot send without delay on a connection");
         }
-        Self::new(Transport::Tcp(stream), Caller::new(peer.to_string()), ended)
+        Self { transport: Transport::Tcp(stream), caller: Caller::new(peer.to_string()) }
     }
 
-    pub(super) fn unix(stream: UnixStream, ended: &CancellationToken) -> Self {
+    pub(super) fn unix(stream: UnixStream) -> Self {
         let caller = match stream.peer_cred() {
             Ok(peer) => {
                 let process = peer.pid().map_or_else(|| "unknown".to_owned(), |process| process.to_string());
@@ -46,11 +52,24 @@ impl Connection {
             }
             Err(_) => "unix".to_owned(),
         };
-        Self::new(Transport::Unix(stream), Caller::new(caller), ended)
+        Self { transport: Transport::Unix(stream), caller: Caller::new(caller) }
     }
 
-    fn new(transport: Transport, caller: Caller, ended: &CancellationToken) -> Self {
-        Self { transport, caller, ended: Box::pin(ended.clone().cancelled_owned()) }
+    /// Who is at the other end.
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// The connection, with what happens on it noted there.
+    pub(super) fn watched(self, vitals: Arc<Vitals>) -> Connection {
+        Connection { transport: self.transport, vitals, has_greeted: false }
+    }
+}
+
+impl Connection {
+    fn note<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.vitals.waits_to_send(written.is_pending());
+        written
     }
 
     fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Unpin)> {
@@ -61,33 +80,28 @@ impl Connection {
     }
 }
 
-impl Connected for Connection {
-    type ConnectInfo = Caller;
-
-    fn connect_info(&self) -> Caller {
-        self.caller.clone()
-    }
-}
-
 impl AsyncRead for Connection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.ended.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Ok(()));
-        }
-        match &mut self.transport {
+        let before = buffer.filled().len();
+        let read = match &mut self.transport {
             Transport::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
             Transport::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
+        };
+        if !self.has_greeted {
+            self.has_greeted = self.vitals.greeted(buffer.filled().get(before..).unwrap_or_default());
         }
+        read
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.writer().poll_write(context, bytes)
+        let written = self.writer().poll_write(context, bytes);
+        self.note(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -103,7 +117,8 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.writer().poll_write_vectored(context, slices)
+        let written = self.writer().poll_write_vectored(context, slices);
+        self.note(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -123,8 +138,8 @@ mod tests {
     #[tokio::test]
     async fn the_audit_stream_names_the_process_behind_a_socket() {
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        let connection = Connection::unix(ours, &CancellationToken::new());
+        let accepted = Accepted::unix(ours);
         let uid = std::fs::metadata("/proc/self").unwrap().uid();
-        assert_eq!(connection.connect_info().as_str(), format!("unix:pid={},uid={uid}", std::process::id()));
+        assert_eq!(accepted.caller().as_str(), format!("unix:pid={},uid={uid}", std::process::id()));
     }
 }

@@ -1,5 +1,6 @@
 //! Three teams to try, for a store of this process that has none.
 
+use super::patience::patiently;
 use crate::{
     domain::{id::Id, plan::Plan, terms_change::TeamSettings},
     gate::{Gate, GateError, calls::Page},
@@ -31,7 +32,8 @@ pub(super) fn suits(store: &StoreLocation) -> bool {
 
 /// Which teams the store has.
 pub(super) async fn look(gate: &Gate) -> Result<Teams, GateError> {
-    let first = gate.teams(&Page { size: 1, token: String::new() }).await?;
+    let page = Page { size: 1, token: String::new() };
+    let first = patiently(|| gate.teams(&page)).await?;
     Ok(first.items.into_iter().next().map_or(Teams::None, |(team, _)| Teams::Existing(team)))
 }
 
@@ -44,7 +46,7 @@ pub(super) async fn make_teams_if_none(gate: &Gate) -> Result<Teams, GateError> 
     for (team, plan, paid_seat) in TEAMS {
         let team = Id::parse(team).map_err(|problem| GateError::invalid("team.team_id", problem.to_string()))?;
         let settings = TeamSettings { plan, paid_seat, anchor_day: 1, included_override: None };
-        gate.put_team(&team, &settings, CALLER).await?;
+        patiently(|| gate.put_team(&team, &settings, CALLER)).await?;
     }
     Ok(Teams::Demo)
 }

@@ -33,6 +33,20 @@ pub enum ListenError {
     /// There is something at the path of a socket that is none.
     #[error("{0} is there already and is not a socket; choose another path")]
     NotASocket(ListenAddress),
+    /// The path of a socket is longer than the system takes.
+    #[error("the path of {address} is too long for a socket: it may have {longest} bytes; choose a shorter one")]
+    PathTooLong {
+        /// Where.
+        address: ListenAddress,
+        /// In bytes.
+        longest: usize,
+    },
+    /// Other machines could reach what only this one may.
+    #[error(
+        "the admin listener at {0} could be reached from other machines, which needs TLS and a token, and those are not \
+         there yet; use 127.0.0.1, [::1] or unix:/path, and a tunnel from elsewhere"
+    )]
+    BeyondThisMachine(ListenAddress),
     /// The system refuses.
     #[error("cannot listen on {address}: {source}")]
     Refused {

@@ -1,14 +1,12 @@
 //! Which services are on which listener.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
 use tonic::{
     Status,
     body::Body,
     server::NamedService,
     service::{Routes, RoutesBuilder},
-    transport::Server,
 };
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_reflection::{
@@ -16,14 +14,13 @@ use tonic_reflection::{
     server::{Builder, Error},
 };
 
-use super::listener::Listener;
+use super::Limits;
 use crate::{
     gate::Gate,
     proto::{
         DESCRIPTORS,
         v1::{
-            account_service_server::AccountServiceServer,
-            quota_service_server::{QuotaService, QuotaServiceServer},
+            account_service_server::AccountServiceServer, quota_service_server::QuotaServiceServer,
             usage_service_server::UsageServiceServer,
         },
     },
@@ -41,24 +38,11 @@ pub(super) const ON_ADMIN: &[&str] =
 const EVERYWHERE: [&str; 3] =
     ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
 
-/// A silent connection is asked this often whether its client is still there.
-const KEEPALIVE: Duration = Duration::from_secs(30);
-
-/// How many calls one connection may have in flight.
-const MAX_CONCURRENT_CALLS: u32 = 1_024;
-
 /// The services of the data listener.
-pub(super) fn data(gate: &Arc<Gate>, health: HealthServer<impl Health>) -> Result<Routes, Error> {
-    data_of(service::quota(Arc::clone(gate)), health)
-}
-
-/// The same with a QuotaService of any making.
-pub(super) fn data_of(
-    quota: QuotaServiceServer<impl QuotaService>,
-    health: HealthServer<impl Health>,
-) -> Result<Routes, Error> {
-    let mut routes = everywhere(ON_DATA, health)?;
-    routes.add_service(quota);
+pub(super) fn data(gate: &Arc<Gate>, health: HealthServer<impl Health>, limits: &Limits) -> Result<Routes, Error> {
+    let largest = largest_message(limits);
+    let mut routes = everywhere(ON_DATA, health, largest)?;
+    routes.add_service(service::quota(Arc::clone(gate), largest));
     Ok(pointing_elsewhere(
         routes,
         "this listener has QuotaService; AccountService and UsageService are on the admin listener",
@@ -66,39 +50,16 @@ pub(super) fn data_of(
 }
 
 /// The services of the admin listener.
-pub(super) fn admin(gate: &Arc<Gate>, health: HealthServer<impl Health>) -> Result<Routes, Error> {
-    let mut routes = everywhere(ON_ADMIN, health)?;
-    routes.add_service(service::account(Arc::clone(gate))).add_service(service::usage(Arc::clone(gate)));
+pub(super) fn admin(gate: &Arc<Gate>, health: HealthServer<impl Health>, limits: &Limits) -> Result<Routes, Error> {
+    let largest = largest_message(limits);
+    let mut routes = everywhere(ON_ADMIN, health, largest)?;
+    routes
+        .add_service(service::account(Arc::clone(gate), largest))
+        .add_service(service::usage(Arc::clone(gate), largest));
     Ok(pointing_elsewhere(
         routes,
         "this listener has AccountService and UsageService; QuotaService is on the data listener",
     ))
-}
-
-/// How a listener is served, and what ends it.
-pub(super) struct Listening {
-    /// Ends accepting; calls in flight finish.
-    pub(super) accepting: CancellationToken,
-    /// Ends every connection.
-    pub(super) everything: CancellationToken,
-}
-
-impl Listening {
-    /// Serves until accepting ends and the last call is answered.
-    pub(super) fn serve(&self, routes: Routes, listener: Listener) -> impl Future<Output = ()> + Send + 'static {
-        let address = listener.address().clone();
-        let stop = self.accepting.clone().cancelled_owned();
-        let connections = listener.connections(self.everything.clone());
-        let server = Server::builder()
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            .max_concurrent_streams(MAX_CONCURRENT_CALLS)
-            .add_routes(routes);
-        async move {
-            if let Err(error) = server.serve_with_incoming_shutdown(connections, stop).await {
-                tracing::error!(%error, %address, "a listener failed");
-            }
-        }
-    }
 }
 
 /// Says to whoever calls a service that this listener has not where it is: one address taken for the other is soon done.
@@ -107,7 +68,7 @@ fn pointing_elsewhere(routes: RoutesBuilder, advice: &'static str) -> Routes {
     routes.routes().into_axum_router().fallback(answer).into()
 }
 
-fn everywhere(services: &[&str], health: HealthServer<impl Health>) -> Result<RoutesBuilder, Error> {
+fn everywhere(services: &[&str], health: HealthServer<impl Health>, largest: usize) -> Result<RoutesBuilder, Error> {
     // A client that speaks one version of reflection may ask it about the other, and about the details of errors.
     let reflection = || {
         let builder = Builder::configure()
@@ -119,14 +80,24 @@ fn everywhere(services: &[&str], health: HealthServer<impl Health>) -> Result<Ro
         services.iter().chain(&EVERYWHERE).fold(builder, |builder, service| builder.with_service_name(*service))
     };
     let mut routes = RoutesBuilder::default();
-    routes.add_service(health).add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
+    routes
+        .add_service(health.max_decoding_message_size(largest))
+        .add_service(reflection().build_v1()?.max_decoding_message_size(largest))
+        .add_service(reflection().build_v1alpha()?.max_decoding_message_size(largest));
     Ok(routes)
+}
+
+fn largest_message(limits: &Limits) -> usize {
+    usize::try_from(limits.max_message_bytes).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::net::TcpStream;
     use tokio_stream::StreamExt as _;
+    use tokio_util::sync::CancellationToken;
     use tonic::transport::{Channel, Endpoint};
     use tonic_health::server::health_reporter;
     use tonic_reflection::pb::v1::{
@@ -134,7 +105,13 @@ mod tests {
         server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
     };
 
-    use super::*;
+    use super::{
+        super::{
+            listener::{Listener, Reach},
+            listening::Listening,
+        },
+        *,
+    };
 
     const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -147,13 +124,14 @@ mod tests {
 
     /// A server of the services that are everywhere, on a free port.
     async fn serve() -> Server {
-        let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), Reach::ThisMachine).await.unwrap();
         let address = listener.address().to_string();
         let everything = CancellationToken::new();
         let accepting = everything.child_token();
-        let listening = Listening { accepting: accepting.clone(), everything: everything.clone() };
+        let limits = Limits::default();
         let (_, health) = health_reporter();
-        let routes = everywhere(ON_DATA, health).unwrap().routes();
+        let routes = everywhere(ON_DATA, health, largest_message(&limits)).unwrap().routes();
+        let listening = Listening { accepting: accepting.clone(), everything: everything.clone(), limits };
         let serving = tokio::spawn(listening.serve(routes, listener));
         Server { accepting, everything, serving, address }
     }

@@ -11,10 +11,10 @@ use super::{
 use crate::{
     gate::Gate,
     proto::v1::{
-        GetRateCardRequest, GetRateCardResponse, GetTeamRequest, GetTeamResponse, ListRateCardsRequest,
-        ListRateCardsResponse, ListTeamsRequest, ListTeamsResponse, PutRateCardRequest, PutRateCardResponse,
-        PutTeamRequest, PutTeamResponse, SetOveragesRequest, SetOveragesResponse,
-        account_service_server::AccountService,
+        GetRateCardRequest, GetRateCardResponse, GetTeamRequest, GetTeamResponse, ListAuditEntriesRequest,
+        ListAuditEntriesResponse, ListRateCardsRequest, ListRateCardsResponse, ListTeamsRequest, ListTeamsResponse,
+        PutRateCardRequest, PutRateCardResponse, PutTeamRequest, PutTeamResponse, SetOveragesRequest,
+        SetOveragesResponse, account_service_server::AccountService,
     },
 };
 
@@ -94,5 +94,14 @@ impl AccountService for AccountApi {
         let page = decode::page(request.page_size, request.page_token);
         let cards = answered(span("ListRateCards", &Subject::default()), self.gate.rate_cards(&page), done).await?;
         Ok(Response::new(encode::rate_cards(cards)))
+    }
+
+    async fn list_audit_entries(
+        &self,
+        request: Request<ListAuditEntriesRequest>,
+    ) -> Result<Response<ListAuditEntriesResponse>, Status> {
+        let (team, page) = decode::list_audit_entries(request.into_inner())?;
+        let changes = self.gate.audit(team.as_ref(), &page).await?;
+        Ok(Response::new(encode::audit_entries(changes)))
     }
 }

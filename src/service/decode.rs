@@ -8,7 +8,7 @@ mod quota;
 mod usage;
 
 pub(super) use self::{
-    account::{get_rate_card, get_team, put_rate_card, put_team, set_overages},
+    account::{get_rate_card, get_team, list_audit_entries, put_rate_card, put_team, set_overages},
     field::page,
     quota::{begin_run, commit, end_run, extend, get_reservation, release, reserve},
     usage::{get_usage, list_charges},

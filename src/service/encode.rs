@@ -6,8 +6,9 @@ mod usage;
 
 use prost_types::Timestamp;
 
+pub use self::account::rate_card;
 pub(super) use self::{
-    account::{rate_card, rate_cards, team, teams},
+    account::{audit_entries, rate_cards, team, teams},
     quota::{begin_run, commit, end_run, extend, get_reservation, release, reserve},
     usage::{charges, usage},
 };

@@ -8,13 +8,13 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::{gate::GateError, store::StoreError};
 
-const DOMAIN: &str = "tollgate";
+pub(super) const DOMAIN: &str = "tollgate";
 
 /// When a client should try again that found the store or this sidecar gone.
-const RETRY_UNAVAILABLE: Duration = Duration::from_secs(1);
+pub(super) const RETRY_UNAVAILABLE: Duration = Duration::from_secs(1);
 
 /// When a client should try again that came when too many others did.
-const RETRY_OVERLOADED: Duration = Duration::from_millis(200);
+pub(super) const RETRY_OVERLOADED: Duration = Duration::from_millis(200);
 
 /// One row of the contract's table of errors.
 struct Case {
@@ -109,7 +109,11 @@ fn log(error: &GateError) {
         GateError::Store(StoreError::Fault { .. }) | GateError::Damaged(_) => {
             tracing::error!(cause = causes(error), "a call failed on what the store holds");
         }
-        GateError::Store(_) | GateError::Unverified => {
+        // The store says once that it is lost; how many calls met that is no news.
+        GateError::Store(StoreError::Unavailable { .. }) | GateError::Unverified => {
+            tracing::debug!(cause = causes(error), "a call got no answer from the store");
+        }
+        GateError::Store(StoreError::Overloaded) => {
             tracing::warn!(cause = causes(error), "a call got no answer from the store");
         }
         refused => tracing::debug!(decision = "refused", cause = %refused),

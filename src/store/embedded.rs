@@ -3,38 +3,33 @@
 //! One thread owns the file. It takes all calls that wait, carries them out in one database transaction, and makes it durable
 //! once, so that concurrent calls share a flush to disk. This module must not know what the records mean.
 
+mod file;
 mod tables;
 mod writer;
 
 use std::{
-    fs,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
-use redb::{Builder, Database, DatabaseError, StorageError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use super::error::{OpenError, StoreError};
-use crate::{
-    clock::Clock,
-    transaction::{Reply, Transaction},
+use super::{
+    StoreOptions,
+    error::{OpenError, StoreError},
+    health::{Standing, StoreHealth},
 };
-use writer::{Job, Message, Writer};
-
-/// The file's name in its directory.
-const FILE_NAME: &str = "tollgate.redb";
+use crate::transaction::{Reply, Transaction};
+use writer::{Books, Job, Message, Writer};
 
 /// How many calls may wait for the writer. At a flush of some milliseconds for each batch of [`writer::BATCH_LIMIT`], a full
 /// queue is worth a few hundred milliseconds; more would outlive the callers' patience.
 const QUEUE_LIMIT: usize = 4096;
-
-/// Pages kept in memory. The records of the teams that are active on one machine are far smaller.
-const CACHE_BYTES: usize = 64 * 1024 * 1024;
 
 /// A store in a file; clones share it.
 #[derive(Clone)]
@@ -45,33 +40,38 @@ pub struct EmbeddedStore {
 struct Shared {
     messages: mpsc::Sender<Message>,
     commits: Arc<AtomicU64>,
+    standing: Arc<Standing>,
+    wait: Duration,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl EmbeddedStore {
-    pub(super) async fn open(directory: &Path, clock: Clock) -> Result<Self, OpenError> {
+    pub(super) async fn open(directory: &Path, options: StoreOptions) -> Result<Self, OpenError> {
         let directory = directory.to_owned();
-        let opened = tokio::task::spawn_blocking(move || Self::open_blocking(&directory, clock)).await;
+        let opened = tokio::task::spawn_blocking(move || Self::open_blocking(&directory, options)).await;
         opened
             .map_err(|error| OpenError::because("The embedded store's file could not be read: it is damaged.", error))?
     }
 
-    fn open_blocking(directory: &Path, clock: Clock) -> Result<Self, OpenError> {
-        let database = open_database(directory)?;
+    fn open_blocking(directory: &Path, options: StoreOptions) -> Result<Self, OpenError> {
+        let (database, place) = file::open(directory)?;
         let commits = Arc::new(AtomicU64::new(0));
+        let standing = Arc::new(Standing::up(format!("embedded:{}", directory.display())));
         let (sender, receiver) = mpsc::channel(QUEUE_LIMIT);
         let reopen = {
-            let directory = directory.to_owned();
-            Box::new(move || open_database(&directory))
+            let place = place.clone();
+            Box::new(move || place.reopen())
         };
-        let writer = Writer::start(database, reopen, clock, Arc::clone(&commits)).map_err(|error| {
+        let books = Books { place, reopen, standing: Arc::clone(&standing), commits: Arc::clone(&commits) };
+        let writer = Writer::start(database, books, options.clock).map_err(|error| {
             OpenError::because(format!("The embedded store in {} could not be prepared.", directory.display()), error)
         })?;
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run(receiver))
             .map_err(|error| OpenError::because("The embedded store's writer thread could not be started.", error))?;
-        let shared = Shared { messages: sender, commits, thread: Mutex::new(Some(thread)) };
+        let thread = Mutex::new(Some(thread));
+        let shared = Shared { messages: sender, commits, standing, wait: options.wait, thread };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -84,7 +84,15 @@ impl EmbeddedStore {
             mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => StoreError::unavailable("it is closed"),
         })?;
-        answer.await.unwrap_or_else(|_| Err(StoreError::unavailable("it was closed before it answered")))
+        match tokio::time::timeout(self.shared.wait, answer).await {
+            Ok(answer) => answer.unwrap_or_else(|_| Err(StoreError::unavailable("it was closed before it answered"))),
+            // It is carried out all the same, when its turn comes.
+            Err(late) => Err(StoreError::unavailable_because("it did not answer in time", late)),
+        }
+    }
+
+    pub(super) fn health(&self) -> watch::Receiver<StoreHealth> {
+        self.shared.standing.watch()
     }
 
     pub(super) async fn ended(&self) {
@@ -109,34 +117,4 @@ impl EmbeddedStore {
     pub fn commits(&self) -> u64 {
         self.shared.commits.load(Ordering::SeqCst)
     }
-}
-
-fn open_database(directory: &Path) -> Result<Database, OpenError> {
-    fs::create_dir_all(directory).map_err(|error| {
-        OpenError::because(format!("The directory {} could not be made: {error}.", directory.display()), error)
-    })?;
-    let path = directory.join(FILE_NAME);
-    // Without the integrity check, a file that something else has changed could be trusted; it is read whole for that.
-    let opened = Builder::new().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create(&path);
-    let path = path.display();
-    opened.map_err(|error| match error {
-        DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => OpenError::because(
-            format!(
-                "{path} is in use by another process: a directory serves one sidecar; give each its own, or use Redis."
-            ),
-            error,
-        ),
-        DatabaseError::UpgradeRequired(_) => {
-            OpenError::because(format!("{path} was written in an older file format, which is not read."), error)
-        }
-        DatabaseError::Storage(StorageError::Io(ref cause)) if cause.kind() != std::io::ErrorKind::InvalidData => {
-            OpenError::because(format!("{path} could not be opened: {cause}."), error)
-        }
-        _ => OpenError::because(
-            format!(
-                "{path} is damaged, or no store of Tollgate: restore it from a backup, or move it away to begin anew."
-            ),
-            error,
-        ),
-    })
 }

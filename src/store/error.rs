@@ -44,21 +44,43 @@ impl StoreError {
     }
 }
 
+/// An error and everything behind it, for the log.
+pub(super) fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}
+
 /// Why a store could not be opened: a sentence for whoever starts the sidecar.
 #[derive(Debug, thiserror::Error)]
 #[error("{advice}")]
 pub struct OpenError {
     advice: String,
+    unfit: bool,
     #[source]
     source: Option<Cause>,
 }
 
 impl OpenError {
     pub(super) fn new(advice: impl Into<String>) -> Self {
-        Self { advice: advice.into(), source: None }
+        Self { advice: advice.into(), unfit: false, source: None }
+    }
+
+    /// It is there, and set up so that credits would be lost.
+    pub(super) fn unfit(advice: impl Into<String>) -> Self {
+        Self { unfit: true, ..Self::new(advice) }
+    }
+
+    /// Whether the store is there and has to be set up otherwise: trying again will not help.
+    pub fn is_unfit(&self) -> bool {
+        self.unfit
     }
 
     pub(super) fn because(advice: impl Into<String>, cause: impl Error + Send + Sync + 'static) -> Self {
-        Self { advice: advice.into(), source: Some(Arc::new(cause)) }
+        Self { advice: advice.into(), unfit: false, source: Some(Arc::new(cause)) }
     }
 }

@@ -26,14 +26,15 @@ pub enum LocationError {
     #[error("`embedded:` needs a directory, as in `embedded:/var/lib/tollgate`")]
     NoDirectory,
     /// It looks like the URL of a Redis server, but is none. The reason does not repeat it, as it may hold a password.
-    #[error(
-        "this is not a valid URL of a Redis server ({reason}); one looks like `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]`"
-    )]
+    #[error("this is not the URL of a Redis server: {reason}")]
     BadUrl {
-        /// What is wrong with it.
-        reason: String,
+        /// What is wrong with it, and what to do.
+        reason: &'static str,
     },
 }
+
+/// What is wrong where a part of a password stands behind the host.
+const SIGN_IN_PASSWORD: &str = "an `@` stands after the host: in a password, write / as %2F, ? as %3F and # as %23";
 
 const REDIS_SCHEMES: [&str; 3] = ["redis://", "rediss://", "redis+unix://"];
 
@@ -54,11 +55,43 @@ impl FromStr for StoreLocation {
         if !REDIS_SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
             return Err(LocationError::Unknown);
         }
+        if has_user_after_host(text) {
+            return Err(LocationError::BadUrl { reason: SIGN_IN_PASSWORD });
+        }
+        // The client's own words for what is wrong are not for operators, and some repeat a part of the URL.
         match redis::Client::open(text) {
             Ok(_) => Ok(Self::Redis(text.to_owned())),
-            Err(error) => Err(LocationError::BadUrl { reason: error.to_string() }),
+            Err(_) => Err(LocationError::BadUrl { reason: fault_of(text) }),
         }
     }
+}
+
+fn fault_of(text: &str) -> &'static str {
+    let Some(url) = redis::parse_redis_url(text) else {
+        return "it cannot be read; it looks like `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]`, where a password's \
+                `@`, `:`, `/`, `?`, `#` and `%` are written as %40, %3A, %2F, %3F, %23 and %25";
+    };
+    if url.scheme() == "redis+unix" {
+        return "its path is that of a socket, and after it may come `?db=NUMBER`, `user=` and `pass=`, joined by `&`";
+    }
+    if matches!(url.host_str(), None | Some("")) {
+        return "it names no host; it looks like `redis://HOST`";
+    }
+    if !is_database(url.path()) {
+        return "its path has to be the number of a database, as in `redis://HOST/0`; a `/` of a password is written as %2F";
+    }
+    "its host, or something behind its `?` or `#`, is not one that Tollgate can use"
+}
+
+fn is_database(path: &str) -> bool {
+    path.trim_start_matches('/').bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether a password with a sign that ends the name of a host would be taken for that name, and shown. A socket's path may have
+/// any sign.
+fn has_user_after_host(url: &str) -> bool {
+    let after_scheme = url.split_once("://").filter(|(scheme, _)| *scheme != "redis+unix").map_or("", |(_, rest)| rest);
+    after_scheme.split_once(['/', '?', '#', '\\']).is_some_and(|(_, rest)| rest.contains('@'))
 }
 
 impl fmt::Display for StoreLocation {
@@ -73,7 +106,11 @@ impl fmt::Display for StoreLocation {
                     if let Some(port) = url.port() {
                         write!(formatter, ":{port}")?;
                     }
-                    formatter.write_str(url.path())
+                    // A path that is neither a database nor a socket is what an unescaped password looks like.
+                    if url.scheme() == "redis+unix" || is_database(url.path()) {
+                        formatter.write_str(url.path())?;
+                    }
+                    Ok(())
                 }
                 None => formatter.write_str("redis"),
             },
@@ -120,7 +157,20 @@ mod tests {
             assert_eq!(format!("{location}"), shown);
             assert_eq!(format!("{location:?}"), shown);
         }
-        let error = "redis://:secret@h:port".parse::<StoreLocation>().unwrap_err();
-        assert!(!error.to_string().contains("secret"), "{error}");
+        for (url, says) in [
+            ("redis://:secret@h:port", "it cannot be read"),
+            ("redis://:sec/ret@h", "after the host"),
+            ("redis://u:12/secret@h", "/ as %2F"),
+            ("redis://u:pw@secret?@h", "? as %3F"),
+            ("redis://h?protocol=secret@h", "after the host"),
+            ("redis://:secret@h/name", "number of a database"),
+            ("redis://:secret@0.0.0.0", "is not one that"),
+            ("redis://h/?protocol=secret", "is not one that"),
+            ("redis+unix:///run/redis.sock?db=secret", "db=NUMBER"),
+        ] {
+            let error = url.parse::<StoreLocation>().unwrap_err().to_string();
+            assert!(error.contains(says), "{url}: {error}");
+            assert!(!error.contains("secret") && !error.contains("InvalidClientConfig"), "{error}");
+        }
     }
 }

@@ -4,19 +4,21 @@
 mod decode;
 mod encode;
 mod link;
+mod script;
 mod server;
+mod trouble;
+mod watcher;
 
-use std::{
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use ::redis::{ErrorKind, RedisError, Script, ServerErrorKind};
-use tokio::sync::Semaphore;
+use ::redis::{Client, RedisError};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     StoreOptions,
     error::{OpenError, StoreError},
+    health::StoreHealth,
     location::StoreLocation,
 };
 use crate::{
@@ -24,16 +26,16 @@ use crate::{
     transaction::{Reply, Transaction},
 };
 use link::Link;
+use server::{Demands, refuses_login};
+use trouble::Trouble;
+use watcher::{Watcher, connect};
 
-static TRANSACT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("redis/transact.lua")));
-
-/// How many calls may be on their way. A server that takes some ten microseconds for each works that off in well under
-/// [`CALL_LIMIT`]; more would only time out.
+/// How many calls may be on their way. A server that takes some ten microseconds for each works that off in well under the
+/// wait of a call; more would only time out.
 const IN_FLIGHT_LIMIT: usize = 4096;
 
-/// The longest that a call takes, whatever happens: to connect, to load the script and to run it each have their own, shorter,
-/// bound, and a call that needs all three must not take the sum.
-const CALL_LIMIT: Duration = Duration::from_secs(2);
+/// Long enough for a TLS handshake with a server in the same region that is busy.
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 /// The longest that it takes to find out that a server is not there, or not fit.
 const OPEN_LIMIT: Duration = Duration::from_secs(5);
@@ -45,84 +47,98 @@ pub struct RedisStore {
 }
 
 struct Shared {
-    link: Link,
+    link: Arc<Link>,
     clock: Clock,
+    wait: Duration,
     in_flight: Semaphore,
     durability: &'static str,
+    _watcher: AbortOnDropHandle<()>,
 }
 
 impl RedisStore {
     pub(super) async fn open(url: &str, location: &StoreLocation, options: StoreOptions) -> Result<Self, OpenError> {
-        let opening = async {
-            let link = Link::open(url, location).await?;
-            let durability = server::check(link.connection(), location, options.require_aof).await?;
-            Ok(Self {
-                shared: Arc::new(Shared {
-                    link,
-                    clock: options.clock,
-                    in_flight: Semaphore::new(IN_FLIGHT_LIMIT),
-                    durability,
-                }),
-            })
-        };
-        tokio::time::timeout(OPEN_LIMIT, opening)
+        if url.starts_with("rediss:") {
+            // It fails only if there is a provider already, which then serves.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        tokio::time::timeout(OPEN_LIMIT, Self::open_fit(url, location, options))
             .await
             .unwrap_or_else(|late| Err(OpenError::because(format!("{location} does not answer."), late)))
+    }
+
+    async fn open_fit(url: &str, location: &StoreLocation, options: StoreOptions) -> Result<Self, OpenError> {
+        let refuse = |error| {
+            refuses_login(&error, location).unwrap_or_else(|| {
+                OpenError::because(format!("{location} cannot be reached. Is it up, and is the URL right?"), error)
+            })
+        };
+        let client = Client::open(url).map_err(refuse)?;
+        let mut connection = tokio::time::timeout(CONNECT_LIMIT, connect(&client))
+            .await
+            .unwrap_or_else(|late| Err(std::io::Error::from(late).into()))
+            .map_err(refuse)?;
+        let demands = Demands { location: location.clone(), require_aof: options.require_aof };
+        let fitness = demands.check(&mut connection).await.map_err(|unfit| unfit.at_start(location))?;
+        let durability = fitness.durability(&mut connection, &demands).await;
+        let link = Arc::new(Link::by(connection, location.to_string()));
+        let watcher = Watcher { link: Arc::clone(&link), client, demands, wait: options.wait };
+        let shared = Shared {
+            link,
+            clock: options.clock,
+            wait: options.wait,
+            in_flight: Semaphore::new(IN_FLIGHT_LIMIT),
+            durability,
+            _watcher: AbortOnDropHandle::new(tokio::spawn(watcher.watch())),
+        };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     pub(super) fn durability(&self) -> &'static str {
         self.shared.durability
     }
 
+    pub(super) fn health(&self) -> watch::Receiver<StoreHealth> {
+        self.shared.link.watch()
+    }
+
     pub(super) async fn transact_all(
         &self,
         transactions: &[Transaction],
     ) -> Result<Vec<Result<Reply, StoreError>>, StoreError> {
-        let _permit = self.shared.in_flight.try_acquire().map_err(|_| StoreError::Overloaded)?;
-        let now_ms = match &self.shared.clock {
+        let Shared { link, clock, wait, in_flight, .. } = &*self.shared;
+        let _permit = in_flight.try_acquire().map_err(|_| StoreError::Overloaded)?;
+        let now_ms = match clock {
             Clock::System => None,
             Clock::Manual(clock) => Some(clock.now_ms()),
         };
-        let mut invocation = TRANSACT.prepare_invoke();
-        for transaction in transactions {
-            for used in &transaction.records {
-                invocation.key(encode::key_text(&transaction.scope, &used.key));
+        let (mut connection, generation) = link.connection()?;
+        let calling = script::carry_out(&mut connection, transactions, now_ms);
+        match tokio::time::timeout(*wait, calling).await {
+            Ok(Ok(replies)) => {
+                let failed = replies.iter().flatten().filter_map(|reply| reply.as_ref().err());
+                if let Some((trouble, cause)) = failed.filter_map(trouble::of_server).next() {
+                    link.met(generation, trouble, cause);
+                }
+                replies
             }
-        }
-        invocation.arg(encode::encode(transactions, now_ms));
-        let (mut connection, generation) = self.shared.link.connection_and_generation();
-        let answer = match tokio::time::timeout(CALL_LIMIT, invocation.invoke_async(&mut connection)).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => {
-                // The script reports the faults of transactions in its answer, so whatever ends a call as an error is about
-                // the server or the way to it. Some of these errors would stay with the connection for ever.
-                self.shared.link.renew(generation);
-                return Err(meaning(error));
-            }
+            Ok(Err(error)) => Err(self.meaning(generation, error)),
+            // One slow answer is enough: if it was slow only once, the watcher has the way open again as soon as the server
+            // answers; more callers would only have waited for that as well.
             Err(late) => {
-                self.shared.link.renew(generation);
-                return Err(StoreError::unavailable_because("it did not answer in time", late));
+                let reason = "it did not answer in time";
+                link.met(generation, Trouble::Lost(reason), &late);
+                Err(StoreError::unavailable_because(reason, late))
             }
-        };
-        decode::decode(answer, transactions)
+        }
     }
-}
 
-fn meaning(error: RedisError) -> StoreError {
-    match error.kind() {
-        // The server understood the call and rejects it: no repetition will help.
-        ErrorKind::Server(ServerErrorKind::CrossSlot | ServerErrorKind::NoPerm) | ErrorKind::UnexpectedReturnType => {
-            StoreError::fault(format!("its server rejects the script: {error}"))
+    fn meaning(&self, generation: u64, error: RedisError) -> StoreError {
+        match Trouble::behind(&error) {
+            Some(trouble) => {
+                self.shared.link.met(generation, trouble, &error);
+                StoreError::unavailable_because(trouble.reason(), error)
+            }
+            None => StoreError::fault(format!("its server rejects the script: {error}")),
         }
-        ErrorKind::Server(ServerErrorKind::ResponseError)
-            if !error.detail().unwrap_or_default().starts_with("max number of clients") =>
-        {
-            StoreError::fault(format!("its server rejects the script: {error}"))
-        }
-        ErrorKind::Server(_) | ErrorKind::Extension => {
-            StoreError::unavailable_because("its server cannot serve now", error)
-        }
-        _ if error.is_timeout() => StoreError::unavailable_because("it did not answer in time", error),
-        _ => StoreError::unavailable_because("the connection to it failed", error),
     }
 }

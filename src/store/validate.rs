@@ -9,13 +9,39 @@ use crate::transaction::{
 /// doubles are exact. A step that would leave it is a fault, on every store at the same point.
 pub(super) const EXACT_LIMIT: i64 = 1 << 53;
 
+/// How a store names the entries of its logs. A cursor of another form is found here, as it would otherwise be found only when
+/// the log is read: after the changes.
+#[derive(Clone, Copy)]
+pub(super) enum Cursors {
+    /// An entry's number.
+    Numbers,
+    /// The id of an entry in a Redis stream: a time and a number.
+    Streams,
+}
+
+impl Cursors {
+    pub(super) fn have(self, cursor: &str) -> bool {
+        // A sign is no part of a cursor, though it can be parsed.
+        let number = |text: &str| text.parse::<u64>().ok().filter(|_| !text.starts_with('+'));
+        match self {
+            Self::Numbers => number(cursor).is_some(),
+            // There is nothing after the last of all ids, and Redis refuses to look.
+            Self::Streams => cursor
+                .split_once('-')
+                .and_then(|(time, place)| Some((number(time)?, number(place)?)))
+                .is_some_and(|id| id != (u64::MAX, u64::MAX)),
+        }
+    }
+}
+
 /// A fault if the transaction is malformed.
-pub(super) fn validate(transaction: &Transaction) -> Result<(), StoreError> {
-    Check { transaction }.all().map_err(|reason| StoreError::fault(format!("malformed transaction: {reason}")))
+pub(super) fn validate(transaction: &Transaction, cursors: Cursors) -> Result<(), StoreError> {
+    Check { transaction, cursors }.all().map_err(|reason| StoreError::fault(format!("malformed transaction: {reason}")))
 }
 
 struct Check<'a> {
     transaction: &'a Transaction,
+    cursors: Cursors,
 }
 
 type Finding = Result<(), &'static str>;
@@ -70,7 +96,13 @@ impl Check<'_> {
             Read::First { .. } | Read::MembersAfter { .. } => key.kind == Kind::Index,
             Read::EntriesAfter { .. } => key.kind == Kind::Log,
         };
-        ensure(fits, "a record is read in a way that its kind does not have")
+        ensure(fits, "a record is read in a way that its kind does not have")?;
+        match read {
+            Read::EntriesAfter { cursor, .. } if !cursor.is_empty() => {
+                ensure(self.cursors.have(cursor), "a cursor is not one of this store")
+            }
+            _ => Ok(()),
+        }
     }
 
     fn is(&self, record: RecordRef, kinds: &[Kind]) -> Finding {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::support::STORE_WAIT;
 use bytes::Bytes;
 use tollgate::{
     clock::{Clock, ManualClock},
@@ -41,7 +42,7 @@ fn id(text: &str) -> Id {
 impl Sidecars {
     async fn new() -> Self {
         let clock = ManualClock::at(NOW_MS);
-        let options = StoreOptions { clock: Clock::Manual(clock.clone()), ..StoreOptions::default() };
+        let options = StoreOptions { clock: Clock::Manual(clock.clone()), wait: STORE_WAIT, ..StoreOptions::default() };
         Self { store: Store::open(&StoreLocation::Memory, options).await.unwrap(), clock }
     }
 
@@ -52,7 +53,7 @@ impl Sidecars {
     /// A sidecar that accepts rate cards at short notice, and has a clock of its own.
     async fn with_clock(&self, clock: &ManualClock) -> Arc<Gate> {
         let policy = Policy { rate_card_notice_ms: 0, ..Policy::default() };
-        let options = GateOptions { clock: Clock::Manual(clock.clone()), policy };
+        let options = GateOptions { clock: Clock::Manual(clock.clone()), policy, ..GateOptions::default() };
         Gate::open(self.store.clone(), options).await.unwrap()
     }
 }

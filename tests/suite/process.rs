@@ -275,10 +275,10 @@ fn a_server_that_wants_another_password_is_not_called_out_of_reach() {
 fn a_server_that_may_lose_credits_is_refused() {
     for engine in [Engine::Redis, Engine::Valkey] {
         let evicting = Server::start_with(engine, &["--maxmemory-policy", "allkeys-lru"]);
-        refuses(&serving(&argument(&evicting.location())), 69, "noeviction");
+        refuses(&serving(&argument(&evicting.location())), 78, "noeviction");
         let forgetful = Server::start(engine);
         let store = argument(&forgetful.location());
-        refuses(&[&serving(&store)[..], &["--require-aof"]].concat(), 69, "append-only file");
+        refuses(&[&serving(&store)[..], &["--require-aof"]].concat(), 78, "append-only file");
     }
 }
 

@@ -19,7 +19,10 @@ use tollgate::{
     store::{Store, StoreLocation, StoreOptions},
 };
 
-use super::support::servers::{Engine, Server};
+use super::support::{
+    STORE_WAIT,
+    servers::{Engine, Server},
+};
 use operation::{Operation, operation};
 use runner::Runner;
 
@@ -49,7 +52,7 @@ fn on_runtime<T>(work: impl Future<Output = T>) -> T {
 
 async fn compare(location: StoreLocation, operations: Vec<Operation>) -> Result<(), String> {
     let clock = ManualClock::at(START_MS);
-    let options = StoreOptions { clock: Clock::Manual(clock.clone()), ..StoreOptions::default() };
+    let options = StoreOptions { clock: Clock::Manual(clock.clone()), wait: STORE_WAIT, ..StoreOptions::default() };
     let store = Store::open(&location, options).await.map_err(|error| error.to_string())?;
     let result = Runner::new(store.clone(), clock).await.run(&operations).await;
     store.close().await;

@@ -328,6 +328,13 @@ impl AccountService for Service {
     ) -> Result<Response<ListRateCardsResponse>, Status> {
         Err(not_part_of_a_replay())
     }
+
+    async fn list_audit_entries(
+        &self,
+        _: Request<ListAuditEntriesRequest>,
+    ) -> Result<Response<ListAuditEntriesResponse>, Status> {
+        Err(not_part_of_a_replay())
+    }
 }
 
 #[tonic::async_trait]

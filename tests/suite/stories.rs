@@ -1,6 +1,7 @@
 //! The worked examples of the rules, told through a real client to a real sidecar: each line an operation and what is
 //! expected of it. What is expected comes from the rules and the contract, never from the code.
 
+mod audit;
 mod contract;
 mod cycles;
 mod leaving;
@@ -12,7 +13,7 @@ mod prices;
 mod rate_cards;
 mod repeats;
 mod settlement;
-mod stage;
+pub(super) mod stage;
 mod suspension;
 mod terms;
 mod unavailable;

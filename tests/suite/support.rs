@@ -17,6 +17,10 @@ use tollgate::clock::Clock;
 /// How long a test waits for what should happen almost at once. Only a failing test waits for all of it.
 pub(crate) const PATIENCE_MS: i64 = 20_000;
 
+/// How long the store may take in tests that are not about that, on machines that do much else. A sidecar that ends waits
+/// only a second longer for its calls.
+pub(crate) const STORE_WAIT: Duration = Duration::from_secs(3);
+
 /// Between two looks at a condition.
 const PAUSE: Duration = Duration::from_millis(5);
 

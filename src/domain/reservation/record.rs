@@ -6,7 +6,7 @@
 use super::{Basis, Charged, Content, Reservation, State, Terms, Trigger};
 use crate::{
     domain::{Damaged, billing_cycle::Cycle, id::Id, plan::Plan},
-    transaction::{NUMBER_LIMIT, Value},
+    transaction::{Value, kept_number},
 };
 
 /// The first field of every record: the form of the rest.
@@ -89,7 +89,7 @@ impl Fields<'_> {
             return None;
         }
         let state_name = self.0.next()?;
-        let credits = self.number()?;
+        let credits = self.credits()?;
         let basis = Basis::parse(self.0.next()?)?;
         let cycle = Cycle { start_ms: self.number()?, end_ms: self.number()? };
         let rate_card = self.id()?;
@@ -107,10 +107,10 @@ impl Fields<'_> {
         let state = match state_name {
             "open" => State::Open,
             "committed" => State::Committed(Charged {
-                credits: self.number()?,
+                credits: self.credits()?,
                 units: self.number()?,
                 model: self.id()?,
-                late: self.number::<u8>()? == 1,
+                late: self.flag()?,
             }),
             "released" => State::Released,
             "expired" => State::Expired,
@@ -124,8 +124,19 @@ impl Fields<'_> {
 
     /// A number that a store could have kept: sums with it stay in range, whoever made up the record.
     fn number<N: TryFrom<i64>>(&mut self) -> Option<N> {
-        let number: i64 = self.0.next()?.parse().ok()?;
-        if number.unsigned_abs() < NUMBER_LIMIT.unsigned_abs() { number.try_into().ok() } else { None }
+        kept_number(self.0.next()?)?.try_into().ok()
+    }
+
+    fn credits(&mut self) -> Option<i64> {
+        self.number().filter(|credits| *credits >= 0)
+    }
+
+    fn flag(&mut self) -> Option<bool> {
+        match self.0.next()? {
+            "0" => Some(false),
+            "1" => Some(true),
+            _ => None,
+        }
     }
 
     fn id(&mut self) -> Option<Id> {
@@ -175,6 +186,28 @@ mod tests {
             let reservation = reservation(state);
             let record = reservation.packed();
             assert_eq!(Reservation::unpack(&record).unwrap(), reservation, "{record}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_would_not_be_written_so_is_refused() {
+        let charged = Charged { credits: 10, units: 2, model: Id::parse("gpt-4").unwrap(), late: true };
+        let record = reservation(State::Committed(charged)).packed();
+        assert_eq!(
+            record,
+            "1|committed|15|overage|1|2|2025-01-22|basic|flow:1|run-1||gpt-3.5|3|test|1000|2000|10|2|gpt-4|1|3000"
+        );
+        for (written, instead) in [
+            ("|15|", "|+15|"),
+            ("|15|", "|015|"),
+            ("|15|", "|-15|"),
+            ("|10|2|", "|-10|2|"),
+            ("|1|3000", "|2|3000"),
+            ("|3000", "|70368744177664"),
+        ] {
+            let other = record.replacen(written, instead, 1);
+            assert_ne!(other, record);
+            assert!(Reservation::unpack(&other).is_err(), "{other}");
         }
     }
 

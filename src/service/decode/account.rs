@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::field::{id, moment_ms};
+use super::field::{id, moment_ms, page};
 use crate::{
     domain::{
         id::Id,
@@ -11,7 +11,7 @@ use crate::{
         terms::MAX_INCLUDED_CREDITS,
         terms_change::TeamSettings,
     },
-    gate::GateError,
+    gate::{GateError, calls::Page},
     proto::v1,
 };
 
@@ -53,6 +53,14 @@ pub(in crate::service) fn put_rate_card(request: v1::PutRateCardRequest) -> Resu
 /// GetRateCard: at which moment, in Unix milliseconds; `None` is now.
 pub(in crate::service) fn get_rate_card(request: v1::GetRateCardRequest) -> Result<Option<i64>, GateError> {
     request.at.map(|at| moment_ms("at", at)).transpose()
+}
+
+/// ListAuditEntries: the team (`None` is the catalogue and all teams), and the page.
+pub(in crate::service) fn list_audit_entries(
+    request: v1::ListAuditEntriesRequest,
+) -> Result<(Option<Id>, Page), GateError> {
+    let team = request.team_id.map(|team| id("team_id", &team)).transpose()?;
+    Ok((team, page(request.page_size, request.page_token)))
 }
 
 fn rate(place: usize, rate: v1::Rate) -> Result<Rate, GateError> {

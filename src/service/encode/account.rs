@@ -3,6 +3,7 @@
 use super::moment;
 use crate::{
     domain::{
+        audit::AuditedChange,
         id::Id,
         rate_card::{Rate, RateCard, Unit},
         terms::Terms,
@@ -34,8 +35,8 @@ pub(in crate::service) fn teams(teams: Paged<(Id, Terms)>) -> v1::ListTeamsRespo
     }
 }
 
-/// A rate card.
-pub(in crate::service) fn rate_card(card: RateCard) -> v1::RateCard {
+/// A rate card, as the contract has it.
+pub fn rate_card(card: RateCard) -> v1::RateCard {
     v1::RateCard {
         version: card.version,
         effective_at: Some(moment(card.effective_at_ms)),
@@ -48,6 +49,25 @@ pub(in crate::service) fn rate_cards(cards: Paged<RateCard>) -> v1::ListRateCard
     v1::ListRateCardsResponse {
         rate_cards: cards.items.into_iter().map(rate_card).collect(),
         next_page_token: cards.next.unwrap_or_default(),
+    }
+}
+
+/// ListAuditEntries.
+pub(in crate::service) fn audit_entries(changes: Paged<AuditedChange>) -> v1::ListAuditEntriesResponse {
+    v1::ListAuditEntriesResponse {
+        entries: changes.items.into_iter().map(audit_entry).collect(),
+        next_page_token: changes.next.unwrap_or_default(),
+    }
+}
+
+fn audit_entry(AuditedChange { team, entry }: AuditedChange) -> v1::AuditEntry {
+    v1::AuditEntry {
+        at: Some(moment(entry.at_ms)),
+        caller: entry.caller,
+        team_id: team.map_or(String::new(), |team| team.to_string()),
+        change: entry.change,
+        before: entry.before,
+        after: entry.after,
     }
 }
 

@@ -11,8 +11,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     super::{
         error::{OpenError, StoreError},
+        health::Standing,
         interpreter::carry_out,
     },
+    file::Place,
     tables::{Tables, broken},
 };
 use crate::{
@@ -29,6 +31,9 @@ const PURGES_PER_CALL: usize = 16;
 
 /// Between two attempts to open a file that failed, in milliseconds: each of them reads it whole.
 const REOPEN_PAUSE_MS: i64 = 1_000;
+
+/// Why nothing is answered from a file that is no longer where it has to be.
+const REMOVED: &str = "its file was removed";
 
 type Replies = Result<Vec<Result<Reply, StoreError>>, StoreError>;
 
@@ -48,29 +53,31 @@ pub(super) enum Message {
 /// Opens the file again.
 pub(super) type Reopen = Box<dyn Fn() -> Result<Database, OpenError> + Send>;
 
+/// Which file it is, how it stands with it, and how many commits it had.
+pub(super) struct Books {
+    pub(super) place: Place,
+    pub(super) reopen: Reopen,
+    pub(super) standing: Arc<Standing>,
+    pub(super) commits: Arc<AtomicU64>,
+}
+
 pub(super) struct Writer {
     /// None once its file failed: the database then refuses everything, even when a full disk has room again, until it is
     /// opened anew.
     database: Option<Database>,
-    reopen: Reopen,
+    books: Books,
     /// No attempt to open the file again before this monotonic time, in milliseconds.
     reopen_from_ms: i64,
     clock: Clock,
-    commits: Arc<AtomicU64>,
     /// The latest time that was given out, or by a former process kept.
     last_ms: i64,
 }
 
 impl Writer {
     /// Makes the tables that are missing, and learns the latest time.
-    pub(super) fn start(
-        database: Database,
-        reopen: Reopen,
-        clock: Clock,
-        commits: Arc<AtomicU64>,
-    ) -> Result<Self, redb::Error> {
+    pub(super) fn start(database: Database, books: Books, clock: Clock) -> Result<Self, redb::Error> {
         let last_ms = prepare(&database)?;
-        Ok(Self { database: Some(database), reopen, reopen_from_ms: i64::MIN, clock, commits, last_ms })
+        Ok(Self { database: Some(database), books, reopen_from_ms: i64::MIN, clock, last_ms })
     }
 
     /// Serves until it is told to close, or all handles are gone.
@@ -104,13 +111,14 @@ impl Writer {
         }
         match self.carry_out(jobs) {
             Ok(replies) => {
+                self.books.standing.back();
                 for (job, replies) in jobs.drain(..).zip(replies) {
                     // A caller that went away has its transaction carried out all the same.
                     let _ = job.reply.send(Ok(replies));
                 }
             }
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "the embedded store failed");
+                self.note(&error);
                 for job in jobs.drain(..) {
                     let _ = job.reply.send(Err(error.clone()));
                 }
@@ -118,16 +126,32 @@ impl Writer {
         }
     }
 
+    /// It failed: for the health, and for the log once.
+    fn note(&self, error: &StoreError) {
+        let StoreError::Unavailable { reason, source } = error else {
+            tracing::error!(error = error as &dyn std::error::Error, "the embedded store failed");
+            return;
+        };
+        if *reason == REMOVED && self.books.standing.now().is_up() {
+            tracing::error!("no call is served: {}", self.books.place.missing());
+        }
+        self.books.standing.down(reason, source.as_ref().map(|cause| cause as &dyn std::error::Error));
+    }
+
     /// Carries out a batch. An error is about the whole of it: none of its transactions took place, or, if the commit
     /// failed, nobody knows. The database is closed by it, and opened again for a later batch.
     fn carry_out(&mut self, jobs: &[Job]) -> Result<Vec<Vec<Result<Reply, StoreError>>>, StoreError> {
+        if !self.books.place.is_kept() {
+            return Err(StoreError::unavailable(REMOVED));
+        }
         let database = match self.database.take() {
             Some(database) => database,
             None => self.reopened()?,
         };
         let replies = self.carry_out_on(&database, jobs)?;
         self.database = Some(database);
-        Ok(replies)
+        // What went to a file that was removed meanwhile is not kept, and must not be acknowledged.
+        if self.books.place.is_kept() { Ok(replies) } else { Err(StoreError::unavailable(REMOVED)) }
     }
 
     fn reopened(&mut self) -> Result<Database, StoreError> {
@@ -136,11 +160,11 @@ impl Writer {
             return Err(StoreError::unavailable("its file failed just now"));
         }
         self.reopen_from_ms = now_ms.saturating_add(REOPEN_PAUSE_MS);
-        let database = (self.reopen)()
+        let database = (self.books.reopen)()
             .map_err(|error| StoreError::unavailable_because("its file could not be opened again", error))?;
         // While it was closed, another sidecar may have had it.
         self.last_ms = self.last_ms.max(prepare(&database).map_err(broken)?);
-        tracing::warn!("the embedded store's file failed, and is open again");
+        tracing::debug!("the embedded store's file failed, and is open again");
         Ok(database)
     }
 
@@ -153,7 +177,7 @@ impl Writer {
         let mut wrote = false;
         let replies = self.apply(&write, jobs, &mut wrote)?;
         if wrote {
-            self.commits.fetch_add(1, Ordering::SeqCst);
+            self.books.commits.fetch_add(1, Ordering::SeqCst);
             write.commit().map_err(broken)?;
         } else {
             write.abort().map_err(broken)?;
@@ -279,21 +303,26 @@ mod tests {
         let clock = ManualClock::at(1_000_000);
         let database = open(&path, &full).unwrap();
         let reopen = {
-            let full = Arc::clone(&full);
+            let (path, full) = (path.clone(), Arc::clone(&full));
             Box::new(move || open(&path, &full))
         };
-        let mut writer = Writer::start(database, reopen, Clock::Manual(clock.clone()), Arc::default()).unwrap();
+        let standing = Arc::new(Standing::up("embedded:test".to_owned()));
+        let health = standing.watch();
+        let books = Books { place: Place::of(&path).unwrap(), reopen, standing, commits: Arc::default() };
+        let mut writer = Writer::start(database, books, Clock::Manual(clock.clone())).unwrap();
         count(&mut writer).unwrap();
 
         full.store(true, Ordering::SeqCst);
         for _ in 0..3 {
             assert!(matches!(count(&mut writer), Err(StoreError::Unavailable { .. })));
         }
+        assert!(!health.borrow().is_up());
         full.store(false, Ordering::SeqCst);
         assert!(matches!(count(&mut writer), Err(StoreError::Unavailable { .. })), "it was tried just now");
         clock.advance_ms(REOPEN_PAUSE_MS);
         let reply = count(&mut writer).unwrap();
         assert_eq!(reply.outcome, Outcome::Applied { option: 0 });
+        assert!(health.borrow().is_up());
         let crate::transaction::Record::Hash(fields) = &reply.records[0] else { panic!("{reply:?}") };
         assert_eq!(fields.number("n"), Some(2), "what was answered is there, and what was not took no place");
     }

@@ -2,18 +2,11 @@
 
 use redis::Value;
 
-use super::super::error::StoreError;
+use super::{
+    super::error::StoreError,
+    trouble::{ServerState, Trouble},
+};
 use crate::transaction::{Fields, Kind, LogEntry, Outcome, Record, RecordUse, Reply, Transaction};
-
-/// Prefixes of errors by which a server says that it cannot serve now, rather than that something is wrong with a record.
-/// The script passes them on; each is raised by the first write at the latest, so nothing was written.
-const NOT_NOW: [&str; 8] = ["READONLY", "OOM", "MISCONF", "NOREPLICAS", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "BUSY"];
-
-/// Whether an error of the server, in its own words, is about its state.
-fn is_not_now(message: &str) -> bool {
-    let message = message.trim_start_matches('-');
-    NOT_NOW.iter().any(|code| message.starts_with(code))
-}
 
 /// The replies to these transactions.
 pub(super) fn decode(
@@ -43,10 +36,9 @@ fn reply(part: Value, transaction: &Transaction, now_ms: i64) -> Result<Reply, S
         2 => Outcome::Refused,
         _ => {
             let message = text(detail).ok_or_else(garbled)?;
-            return Err(if is_not_now(&message) {
-                StoreError::unavailable_because("its server cannot carry out changes now", ServerState(message))
-            } else {
-                StoreError::fault(message)
+            return Err(match Trouble::told_by(&message) {
+                Some(trouble) => StoreError::unavailable_because(trouble.reason(), ServerState(message)),
+                None => StoreError::fault(message),
             });
         }
     };
@@ -56,11 +48,6 @@ fn reply(part: Value, transaction: &Transaction, now_ms: i64) -> Result<Reply, S
     let records = transaction.records.iter().zip(part).map(|(used, part)| record(used, part).ok_or_else(garbled));
     Ok(Reply { now_ms, outcome, records: records.collect::<Result<_, _>>()? })
 }
-
-/// Why a server cannot serve now, in its own words.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct ServerState(String);
 
 fn record(used: &RecordUse, part: Value) -> Option<Record> {
     if part == Value::Int(0) {

@@ -1,95 +1,107 @@
-//! The connection to the server, and when to replace it.
+//! The way to the server that calls take: a connection that was found fit, or none.
 //!
-//! The connection manager reconnects by itself when a connection breaks. It does not when a call times out (a host that
-//! vanished keeps its connection for many minutes), when its server became a replica, or when connecting failed for another
-//! reason than the network. Then this module puts a new one in its place.
+//! A call that finds the way broken says so here, and from then on every call is refused at once; only the watcher
+//! (`watcher.rs`) puts a new connection in its place. So no caller waits for a server that is known to be away, and no call
+//! goes to one that was not looked at.
 
 use std::{
-    sync::{
-        PoisonError, RwLock,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
+    error::Error,
+    sync::{PoisonError, RwLock},
 };
 
-use redis::{
-    Client,
-    aio::{ConnectionManager, ConnectionManagerConfig},
-};
+use redis::aio::MultiplexedConnection;
+use tokio::sync::{Notify, watch};
 
 use super::{
-    super::{error::OpenError, location::StoreLocation},
-    server,
+    super::{
+        error::StoreError,
+        health::{Standing, StoreHealth},
+    },
+    trouble::Trouble,
 };
-use crate::clock::Clock;
 
-/// Long enough for a TLS handshake with a server in the same region that is busy, short enough to tell a caller in time.
-const CONNECT_LIMIT: Duration = Duration::from_secs(1);
-
-/// A script takes well under a millisecond; a server that is a second behind is as good as gone for a caller that waits to
-/// call a model.
-const RESPONSE_LIMIT: Duration = Duration::from_secs(1);
-
-/// Between two new connections: a server that refuses each of them must not be flooded with them.
-const RENEWAL_PAUSE_MS: i64 = 100;
-
-/// The connection, and how to make another.
+/// The way to the server, and whether it can be taken.
 pub(super) struct Link {
-    client: Client,
-    current: RwLock<(ConnectionManager, u64)>,
-    renewed_ms: AtomicI64,
+    way: RwLock<Way>,
+    standing: Standing,
+    /// Wakes the watcher.
+    trouble: Notify,
 }
 
-fn config() -> ConnectionManagerConfig {
-    ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(CONNECT_LIMIT))
-        .set_response_timeout(Some(RESPONSE_LIMIT))
-        // Each call that finds no connection tries once; more would make it wait for longer than its caller does.
-        .set_number_of_retries(0)
+struct Way {
+    connection: Option<MultiplexedConnection>,
+    /// Which connection it is, so that the failure of an old one does not end a new one.
+    generation: u64,
 }
 
 impl Link {
-    pub(super) async fn open(url: &str, location: &StoreLocation) -> Result<Self, OpenError> {
-        if url.starts_with("rediss:") {
-            // It fails only if there is a provider already, which then serves.
-            let _ = rustls::crypto::ring::default_provider().install_default();
+    /// By a connection to a server that was found fit. Its name must not have a password.
+    pub(super) fn by(connection: MultiplexedConnection, store: String) -> Self {
+        let way = RwLock::new(Way { connection: Some(connection), generation: 0 });
+        Self { way, standing: Standing::up(store), trouble: Notify::new() }
+    }
+
+    /// The connection to take, and which one it is; at once an error if there is none.
+    pub(super) fn connection(&self) -> Result<(MultiplexedConnection, u64), StoreError> {
+        let way = self.way.read().unwrap_or_else(PoisonError::into_inner);
+        match &way.connection {
+            Some(connection) => Ok((connection.clone(), way.generation)),
+            None => Err(StoreError::unavailable(match self.standing.now() {
+                StoreHealth::Down { reason, .. } | StoreHealth::RefusesChanges { reason, .. } => reason,
+                StoreHealth::Up => "it was lost",
+            })),
         }
-        let refuse = |error| {
-            server::refuses_login(&error, location).unwrap_or_else(|| {
-                OpenError::because(format!("{location} cannot be reached. Is it up, and is the URL right?"), error)
-            })
-        };
-        let client = Client::open(url).map_err(refuse)?;
-        let manager = ConnectionManager::new_with_config(client.clone(), config()).await.map_err(refuse)?;
-        Ok(Self { client, current: RwLock::new((manager, 0)), renewed_ms: AtomicI64::new(i64::MIN) })
     }
 
-    pub(super) fn connection(&self) -> ConnectionManager {
-        self.connection_and_generation().0
+    pub(super) fn health(&self) -> StoreHealth {
+        self.standing.now()
     }
 
-    /// The connection, and which one it is.
-    pub(super) fn connection_and_generation(&self) -> (ConnectionManager, u64) {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(super) fn watch(&self) -> watch::Receiver<StoreHealth> {
+        self.standing.watch()
     }
 
-    /// Replaces the connection of that generation; nothing happens if it is replaced already, or another was just now.
-    pub(super) fn renew(&self, generation: u64) {
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        let now_ms = Clock::System.monotonic_ms();
-        let paused = now_ms.saturating_sub(self.renewed_ms.load(Ordering::Relaxed)) >= RENEWAL_PAUSE_MS;
-        if current.1 != generation || !paused {
+    /// A call by the connection of that generation met this.
+    pub(super) fn met(&self, generation: u64, trouble: Trouble, cause: &dyn Error) {
+        let mut way = self.way.write().unwrap_or_else(PoisonError::into_inner);
+        if way.generation != generation || way.connection.is_none() {
             return;
         }
-        // It connects when it is first used, under that call's own bound.
-        match ConnectionManager::new_lazy_with_config(self.client.clone(), config()) {
-            Ok(manager) => {
-                *current = (manager, generation + 1);
-                self.renewed_ms.store(now_ms, Ordering::Relaxed);
+        match trouble {
+            Trouble::Lost(reason) => {
+                way.connection = None;
+                self.standing.down(reason, Some(cause));
             }
-            Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "no new connection to the store");
-            }
+            Trouble::RefusesChanges(reason) => self.standing.refuses_changes(reason, Some(cause)),
         }
+        self.trouble.notify_one();
+    }
+
+    /// An attempt to find the way again met this.
+    pub(super) fn still(&self, reason: &'static str, cause: &dyn Error) {
+        self.standing.down(reason, Some(cause));
+    }
+
+    /// Calls can take this connection from now on; it may be that changes are refused yet.
+    pub(super) fn lead_by(&self, connection: MultiplexedConnection, refused: Option<(&'static str, &dyn Error)>) {
+        let mut way = self.way.write().unwrap_or_else(PoisonError::into_inner);
+        *way = Way { connection: Some(connection), generation: way.generation + 1 };
+        match refused {
+            Some((reason, cause)) => self.standing.refuses_changes(reason, Some(cause)),
+            None => self.standing.back(),
+        }
+    }
+
+    /// Changes are carried out again.
+    pub(super) fn takes_changes(&self) {
+        let way = self.way.write().unwrap_or_else(PoisonError::into_inner);
+        if way.connection.is_some() {
+            self.standing.back();
+        }
+    }
+
+    /// Waits until a call met trouble since this was last asked.
+    pub(super) async fn troubled(&self) {
+        self.trouble.notified().await;
     }
 }

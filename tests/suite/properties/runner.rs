@@ -61,7 +61,8 @@ impl Runner {
     pub(super) async fn new(store: Store, clock: ManualClock) -> Self {
         let policy = Policy { run_completion_credits: Some(200), ..Policy::default() };
         let gates_clock = ManualClock::at(clock.now_ms());
-        let options = GateOptions { policy: policy.clone(), clock: Clock::Manual(gates_clock.clone()) };
+        let clock_of_gates = Clock::Manual(gates_clock.clone());
+        let options = GateOptions { policy: policy.clone(), clock: clock_of_gates, ..GateOptions::default() };
         let gate = Gate::open(store.clone(), options.clone()).await.unwrap();
         let other = Gate::open(store, options).await.unwrap();
         let team = Id::parse("team").unwrap();

@@ -10,9 +10,10 @@ use tollgate::{
 };
 
 use super::fixture::{NOW_MS, scope};
+use crate::suite::support::STORE_WAIT;
 
 async fn try_open(directory: &Path, clock: &ManualClock) -> Result<Store, String> {
-    let options = StoreOptions { clock: Clock::Manual(clock.clone()), ..StoreOptions::default() };
+    let options = StoreOptions { clock: Clock::Manual(clock.clone()), wait: STORE_WAIT, ..StoreOptions::default() };
     Store::open(&StoreLocation::Embedded(directory.to_owned()), options).await.map_err(|error| error.to_string())
 }
 

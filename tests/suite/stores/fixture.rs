@@ -9,7 +9,10 @@ use tollgate::{
     },
 };
 
-use crate::suite::support::servers::{Engine, Server};
+use crate::suite::support::{
+    STORE_WAIT,
+    servers::{Engine, Server},
+};
 
 /// The time that each fixture's clock shows at first.
 pub(crate) const NOW_MS: i64 = 1_737_500_000_000;
@@ -44,7 +47,7 @@ impl Fixture {
 
     async fn open(location: &StoreLocation, directory: Option<TempDir>, server: Option<Server>) -> Self {
         let clock = ManualClock::at(NOW_MS);
-        let options = StoreOptions { clock: Clock::Manual(clock.clone()), ..StoreOptions::default() };
+        let options = StoreOptions { clock: Clock::Manual(clock.clone()), wait: STORE_WAIT, ..StoreOptions::default() };
         let store = Store::open(location, options).await.unwrap();
         Self { store, clock, _directory: directory, _server: server }
     }

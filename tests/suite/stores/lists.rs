@@ -13,7 +13,7 @@ on_every_store! {
     the_first_entries_are_left_out_only_if_applied,
     a_log_keeps_its_order_and_is_paged_by_cursor,
     a_log_drops_the_oldest_beyond_what_it_keeps,
-    a_foreign_cursor_is_a_fault,
+    a_foreign_cursor_is_a_fault_and_nothing_is_written,
     a_missing_index_or_log_reads_as_empty,
 }
 
@@ -133,11 +133,19 @@ async fn a_log_drops_the_oldest_beyond_what_it_keeps(fixture: &Fixture) {
     assert_eq!(fixture.log("l", &cursor, 9).await.0, ["7"]);
 }
 
-async fn a_foreign_cursor_is_a_fault(fixture: &Fixture) {
-    let mut step = step();
-    step.record(Key::log("l"), Read::EntriesAfter { cursor: "foreign".to_owned(), limit: 1 });
+async fn a_foreign_cursor_is_a_fault_and_nothing_is_written(fixture: &Fixture) {
     append(fixture, 1, None).await;
-    fixture.fault(step).await;
+    let last = "18446744073709551615";
+    for foreign in ["foreign", "-", "-1", "1-x", "1-2-3", &format!("{last}-{last}"), &format!("{last}0")] {
+        let mut step = step();
+        let log = step.record(Key::log("l"), Read::EntriesAfter { cursor: foreign.to_owned(), limit: 1 });
+        let hash = step.record(Key::hash("h"), Read::Nothing);
+        let fields = vec![("n", 2.into())];
+        step.option(vec![], vec![Write::Set(hash, "n", 1.into()), Write::Append { log, fields, keep: None }]);
+        fixture.fault(step).await;
+        assert_eq!(fixture.fields("h").await, None, "{foreign}");
+        assert_eq!(fixture.log("l", "", 9).await.0, ["1"], "{foreign}");
+    }
 }
 
 async fn a_missing_index_or_log_reads_as_empty(fixture: &Fixture) {

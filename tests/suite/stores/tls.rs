@@ -8,7 +8,10 @@ use tollgate::{
     transaction::{Key, Outcome, Read, Scope, Transaction, Write},
 };
 
-use crate::suite::support::servers::{Engine, Server};
+use crate::suite::support::{
+    STORE_WAIT,
+    servers::{Engine, Server},
+};
 
 /// Set for the child process of the test below: where the server is.
 const CHILD_URL: &str = "TOLLGATE_TEST_TLS_URL";
@@ -55,7 +58,7 @@ async fn a_server_behind_tls_is_used_only_if_its_certificate_is_trusted() {
 
 async fn use_server(url: &str) {
     let location: StoreLocation = url.parse().unwrap();
-    let store = Store::open(&location, StoreOptions::default()).await.unwrap();
+    let store = Store::open(&location, StoreOptions { wait: STORE_WAIT, ..StoreOptions::default() }).await.unwrap();
     let mut step = Transaction::on(Scope::new("acme"));
     let record = step.record(Key::packed("p"), Read::Nothing);
     step.option(vec![], vec![Write::Put(record, vec!["x".into()], None)]);

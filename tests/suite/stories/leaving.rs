@@ -57,8 +57,11 @@ fn a_deadline_is_honoured() {
     let mut request = Request::new(stage.reserve("r1").request);
     request.set_timeout(Duration::from_millis(50));
     let refused = stage.wait_for(stage.quota.clone().check_and_reserve(request)).unwrap_err();
-    // A store that does not answer in time would be Unavailable, and later than that.
-    assert!(matches!(refused.code(), Code::DeadlineExceeded | Code::Cancelled), "{refused}");
+    // The sidecar gives up a little earlier than the client does, which on a busy machine may be first all the same.
+    match refused.code() {
+        Code::Unavailable => assert!(refused.message().contains("deadline"), "{refused}"),
+        other => assert!(matches!(other, Code::DeadlineExceeded | Code::Cancelled), "{refused}"),
+    }
 
     store.resume();
     stage.reserve("r2").proceeds(25, Allotment);

@@ -8,7 +8,7 @@ use tollgate::proto::v1::{
 use tonic::{Code, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
-use super::stage::{Stage, TEAM, card, free};
+use super::stage::{Stage, TEAM, card, check_refusal, free, violated_field};
 
 const QUOTA: &str = "tollgate.v1.QuotaService";
 const ACCOUNT: &str = "tollgate.v1.AccountService";
@@ -101,7 +101,7 @@ fn a_request_has_at_most_64_kib() {
         card.rates[0].aliases = (0..aliases).map(|number| format!("{number:0128}")).collect();
         stage.announce(card)
     };
-    announce(510).unwrap_err();
+    let too_large = announce(510).unwrap_err();
     stage.balance().next_rate_card("");
     announce(490).unwrap();
     stage.balance().next_rate_card("v2");
@@ -109,6 +109,9 @@ fn a_request_has_at_most_64_kib() {
     let mut request = stage.reserve("r1").request;
     request.block_id = "b".repeat(64 * 1024);
     let refused = stage.wait_for(stage.quota.clone().check_and_reserve(request)).unwrap_err();
-    assert_ne!(refused.code(), Code::InvalidArgument, "it is not even read: {refused}");
+    for refused in [too_large, refused] {
+        check_refusal(&refused, Code::InvalidArgument, "INVALID_FIELD");
+        assert_eq!(violated_field(&refused), "request");
+    }
     stage.reserve("r1").proceeds(25, tollgate::proto::v1::Basis::Allotment);
 }

@@ -34,6 +34,8 @@ pub(crate) use self::{
     operator::{Terms, basic, card, free, plan, professional},
 };
 
+use super::super::support::STORE_WAIT;
+
 /// When stories begin, unless they say otherwise: in a cycle from 2025-06-01 to 2025-07-01 of a team with anchor day 1.
 pub(crate) const MORNING: &str = "2025-06-10T09:00:00Z";
 
@@ -81,7 +83,7 @@ impl Stage {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (sidecar, data, admin) = runtime.block_on(async {
             let clock = Clock::Manual(clock.clone());
-            let options = StoreOptions { clock: clock.clone(), ..StoreOptions::default() };
+            let options = StoreOptions { clock: clock.clone(), wait: STORE_WAIT, ..StoreOptions::default() };
             let store = Store::open(location, options).await.unwrap();
             let options = ServeOptions { policy, clock, ..ServeOptions::default() };
             let sidecar = Sidecar::start_with(store, options).await.unwrap();

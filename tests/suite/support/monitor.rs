@@ -6,8 +6,9 @@ use redis::Connection;
 
 use super::servers::Server;
 
-/// What each sidecar asks for by itself: the catalogue each second, and the list of all teams each minute.
-const BACKGROUND: [&str; 2] = ["{!catalogue}", "{!teams}"];
+/// What each sidecar asks for by itself: the catalogue each second, the list of all teams each minute, and whether the server is
+/// there and fit.
+const BACKGROUND: [&str; 5] = ["{!catalogue}", "{!teams}", "{!probe}", "\"PING\"", "\"INFO\""];
 
 /// Sees every command that a server receives from any client, in their order.
 pub(crate) struct Monitor {

@@ -1,22 +1,45 @@
-//! A way to a server that can go silent, as that to a host that vanished does: nothing is closed, and nothing arrives.
+//! A way to a server on which everything happens that happens to ways: it goes silent as that to a host that vanished does,
+//! delays answers, lets nothing through for a while, refuses connections, or breaks in the middle of an answer.
 
 use std::{
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{Shutdown, TcpListener, TcpStream},
     sync::{
-        Arc, Mutex,
+        Arc, Condvar, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 /// Passes on what connects to it. Its threads end with the connections.
 pub(crate) struct Proxy {
     pub(crate) port: u16,
-    accepted: Arc<AtomicUsize>,
+    way: Arc<Way>,
+}
+
+#[derive(Default)]
+struct Way {
+    accepted: AtomicUsize,
     /// Connections with a smaller number are silent.
-    first_alive: Arc<AtomicUsize>,
+    first_alive: AtomicUsize,
     /// All that was passed on to the server.
-    sent: Arc<Mutex<Vec<u8>>>,
+    sent: Mutex<Vec<u8>>,
+    manner: Mutex<Manner>,
+    changed: Condvar,
+    /// The clients' sides of all connections.
+    clients: Mutex<Vec<TcpStream>>,
+}
+
+#[derive(Clone, Default)]
+struct Manner {
+    refusing: bool,
+    held: bool,
+    delay: Duration,
+    delayed_once: bool,
+    /// The answer to the next request with this text breaks off after so many bytes.
+    cut: Option<(String, usize)>,
+    /// That request was passed on, and so much of the answer is still to come.
+    bytes_left: Option<usize>,
 }
 
 impl Proxy {
@@ -24,21 +47,24 @@ impl Proxy {
     pub(crate) fn to(server_port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let accepted = Arc::new(AtomicUsize::new(0));
-        let first_alive = Arc::new(AtomicUsize::new(0));
-        let sent = Arc::new(Mutex::new(Vec::new()));
-        let proxy = Self {
-            port,
-            accepted: Arc::clone(&accepted),
-            first_alive: Arc::clone(&first_alive),
-            sent: Arc::clone(&sent),
-        };
+        let way = Arc::new(Way::default());
+        let proxy = Self { port, way: Arc::clone(&way) };
         std::thread::spawn(move || {
             for client in listener.incoming() {
-                let (Ok(client), Ok(server)) = (client, TcpStream::connect(("127.0.0.1", server_port))) else { return };
-                let number = accepted.fetch_add(1, Ordering::SeqCst);
-                pass_on(number, &client, &server, &first_alive, Some(&sent));
-                pass_on(number, &server, &client, &first_alive, None);
+                let Ok(client) = client else { return };
+                if way.manner.lock().unwrap().refusing {
+                    continue;
+                }
+                // A server that is away refuses whoever comes; later it may be there again.
+                let Ok(server) = TcpStream::connect(("127.0.0.1", server_port)) else { continue };
+                let number = way.accepted.fetch_add(1, Ordering::SeqCst);
+                way.clients.lock().unwrap().push(client.try_clone().unwrap());
+                let ends = || (client.try_clone().unwrap(), server.try_clone().unwrap());
+                let (requests, answers) = (Arc::clone(&way), Arc::clone(&way));
+                let (from, to) = ends();
+                std::thread::spawn(move || requests.pass_requests(number, from, to));
+                let (to, from) = ends();
+                std::thread::spawn(move || answers.pass_answers(number, from, to));
             }
         });
         proxy
@@ -46,41 +72,128 @@ impl Proxy {
 
     /// Makes all connections silent that there are by now; new ones are not.
     pub(crate) fn silence(&self) {
-        self.first_alive.store(self.accepted.load(Ordering::SeqCst), Ordering::SeqCst);
+        self.way.first_alive.store(self.way.accepted.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
     /// How often this text was passed on to the server.
     pub(crate) fn times_sent(&self, text: &str) -> usize {
-        let sent = self.sent.lock().unwrap();
+        let sent = self.way.sent.lock().unwrap();
         sent.windows(text.len()).filter(|window| *window == text.as_bytes()).count()
+    }
+
+    /// Lets each answer wait for so long.
+    pub(crate) fn delay(&self, delay: Duration) {
+        self.way.behave(|manner| manner.delay = delay);
+    }
+
+    /// Lets the next answer wait for so long.
+    pub(crate) fn delay_once(&self, delay: Duration) {
+        self.way.behave(|manner| (manner.delay, manner.delayed_once) = (delay, true));
+    }
+
+    /// Lets nothing through in either direction, until it is told otherwise.
+    pub(crate) fn hold(&self, held: bool) {
+        self.way.behave(|manner| manner.held = held);
+    }
+
+    /// Cuts all connections and refuses new ones, until it is told otherwise.
+    pub(crate) fn refuse(&self, refusing: bool) {
+        self.way.behave(|manner| manner.refusing = refusing);
+        if refusing {
+            self.cut();
+        }
+    }
+
+    /// Cuts all connections.
+    pub(crate) fn cut(&self) {
+        for client in self.way.clients.lock().unwrap().drain(..) {
+            // It fails only if the client has gone already.
+            let _ = client.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Cuts the connection after so many bytes of the answer to the next request with this text, which the server receives
+    /// whole.
+    pub(crate) fn cut_answer_to(&self, text: &str, after_bytes: usize) {
+        self.way.behave(|manner| manner.cut = Some((text.to_owned(), after_bytes)));
     }
 }
 
-fn pass_on(
-    number: usize,
-    from: &TcpStream,
-    to: &TcpStream,
-    first_alive: &Arc<AtomicUsize>,
-    record: Option<&Arc<Mutex<Vec<u8>>>>,
-) {
-    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-    let first_alive = Arc::clone(first_alive);
-    let record = record.map(Arc::clone);
-    std::thread::spawn(move || {
+impl Way {
+    fn behave(&self, change: impl FnOnce(&mut Manner)) {
+        change(&mut self.manner.lock().unwrap());
+        self.changed.notify_all();
+    }
+
+    /// Waits while nothing is let through.
+    fn wait_while_held(&self) {
+        drop(self.changed.wait_while(self.manner.lock().unwrap(), |manner| manner.held).unwrap());
+    }
+
+    fn is_alive(&self, number: usize) -> bool {
+        number >= self.first_alive.load(Ordering::SeqCst)
+    }
+
+    fn pass_requests(&self, number: usize, mut from: TcpStream, mut to: TcpStream) {
         let mut buffer = [0; 4096];
         while let Ok(length @ 1..) = from.read(&mut buffer) {
-            let alive = number >= first_alive.load(Ordering::SeqCst);
-            // Recorded first, so that whoever has an answer finds its request.
-            if let Some(record) = record.as_ref().filter(|_| alive) {
-                record.lock().unwrap().extend_from_slice(&buffer[..length]);
+            self.wait_while_held();
+            if !self.is_alive(number) {
+                continue;
             }
-            if alive && to.write_all(&buffer[..length]).is_err() {
+            // Noted first, so that whoever has an answer finds its request.
+            self.sent.lock().unwrap().extend_from_slice(&buffer[..length]);
+            self.behave(|manner| {
+                let hit = |(text, _): &mut (String, usize)| {
+                    buffer[..length].windows(text.len()).any(|window| window == text.as_bytes())
+                };
+                if let Some((_, after_bytes)) = manner.cut.take_if(hit) {
+                    manner.bytes_left = Some(after_bytes);
+                }
+            });
+            if to.write_all(&buffer[..length]).is_err() {
                 return;
             }
         }
         // The other side is told of the end only by a connection that is not silent.
-        if number >= first_alive.load(Ordering::SeqCst) {
-            let _ = to.shutdown(std::net::Shutdown::Both);
+        if self.is_alive(number) {
+            let _ = to.shutdown(Shutdown::Both);
         }
-    });
+    }
+
+    fn pass_answers(&self, number: usize, mut from: TcpStream, mut to: TcpStream) {
+        let mut buffer = [0; 4096];
+        while let Ok(length @ 1..) = from.read(&mut buffer) {
+            let delay = {
+                let mut manner = self.manner.lock().unwrap();
+                let delay = manner.delay;
+                if std::mem::take(&mut manner.delayed_once) {
+                    manner.delay = Duration::ZERO;
+                }
+                delay
+            };
+            if !delay.is_zero() {
+                std::thread::sleep(delay);
+            }
+            self.wait_while_held();
+            if !self.is_alive(number) {
+                continue;
+            }
+            let left = self.manner.lock().unwrap().bytes_left;
+            if let Some(left) = left {
+                let (passed, rest) = (left.min(length), left - left.min(length));
+                let _ = to.write_all(&buffer[..passed]);
+                self.behave(|manner| manner.bytes_left = (rest > 0).then_some(rest));
+                if rest == 0 {
+                    let _ = to.shutdown(Shutdown::Both);
+                    return;
+                }
+            } else if to.write_all(&buffer[..length]).is_err() {
+                return;
+            }
+        }
+        if self.is_alive(number) {
+            let _ = to.shutdown(Shutdown::Both);
+        }
+    }
 }

@@ -100,6 +100,11 @@ impl Server {
         self.port.unwrap()
     }
 
+    /// A file in its directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
     /// Its process.
     pub(crate) fn process_id(&self) -> u32 {
         self.child.id()
@@ -117,7 +122,7 @@ impl Server {
     }
 
     fn socket(&self) -> PathBuf {
-        self.directory.path().join("socket")
+        self.path("socket")
     }
 
     fn is_ready(&self) -> bool {

@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 use tollgate::store::StoreLocation;
 
-use super::{client::Client, signal, wait_until};
+use super::{STORE_WAIT, client::Client, signal, wait_until};
 
 /// A sidecar in a process. What it prints is kept in its directory, and shown if the test fails.
 pub(crate) struct Sidecar {
@@ -24,15 +24,25 @@ pub(crate) struct Sidecar {
 impl Sidecar {
     /// Starts one on two sockets of its own, and waits until it is ready.
     pub(crate) fn start(store: &StoreLocation) -> Self {
+        Self::start_with(store, &[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn start_with(store: &StoreLocation, more: &[&str]) -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         let socket = |name: &str| format!("unix:{}", directory.path().join(name).display());
         let (data, admin, store) = (socket("data"), socket("admin"), argument(store));
-        Self::start_in(&directory, &["--listen", &data, "--admin", &admin, "--store", &store])
+        let arguments = ["--listen", &data, "--admin", &admin, "--store", &store];
+        Self::start_in(&directory, &[&arguments, more].concat())
     }
 
     /// Starts one in this directory with these arguments, and waits until it is ready.
     pub(crate) fn start_in(directory: &Arc<TempDir>, arguments: &[&str]) -> Self {
-        let arguments = arguments.iter().map(ToString::to_string).collect();
+        let mut arguments: Vec<_> = arguments.iter().map(ToString::to_string).collect();
+        // A test that is about the wait says it itself.
+        if !arguments.iter().any(|argument| argument.starts_with("--store-wait")) {
+            arguments.push(format!("--store-wait={}s", STORE_WAIT.as_secs()));
+        }
         let child = spawn(directory.path(), &arguments);
         let (data, admin) = Default::default();
         let mut sidecar = Self { directory: Arc::clone(directory), arguments, child, data, admin };
@@ -55,6 +65,11 @@ impl Sidecar {
     /// Sends a signal, named as kill(1) does.
     pub(crate) fn signal(&self, name: &str) {
         signal(self.child.id(), name);
+    }
+
+    /// Its process.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.id()
     }
 
     /// How it ended, once it has.
@@ -82,7 +97,8 @@ impl Sidecar {
         read(&self.directory.path().join("stdout"))
     }
 
-    fn stderr(&self) -> String {
+    /// What it printed on standard error since it was first started.
+    pub(crate) fn stderr(&self) -> String {
         read(&self.directory.path().join("stderr"))
     }
 
@@ -158,7 +174,10 @@ pub(crate) fn argument(store: &StoreLocation) -> String {
 fn spawn(directory: &Path, arguments: &Vec<String>) -> Child {
     let stdout = File::create(directory.join("stdout")).unwrap();
     let stderr = OpenOptions::new().create(true).append(true).open(directory.join("stderr")).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    // A test may bound how large its files can grow. The signal of that is ignored by processes whose parent ignores it, and
+    // then a write fails as it does on a full disk.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_tollgate")]);
     command.args(arguments).current_dir(directory).stdin(Stdio::null());
     command.stdout(stdout).stderr(stderr).spawn().unwrap()
 }

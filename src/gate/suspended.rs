@@ -18,8 +18,8 @@ const REMEMBERED: usize = 100_000;
 
 /// The suspended teams.
 #[derive(Debug, Default)]
-pub(crate) struct Standing {
-    suspended: DashMap<Id, Suspended>,
+pub(crate) struct SuspendedTeams {
+    teams: DashMap<Id, Suspended>,
 }
 
 #[derive(Debug)]
@@ -30,35 +30,35 @@ struct Suspended {
     refused_ms: i64,
 }
 
-impl Standing {
+impl SuspendedTeams {
     /// A team was refused: whether that is news.
     pub(crate) fn refused(&self, team: &Id, monotonic_ms: i64) -> bool {
-        if let Some(mut suspended) = self.suspended.get_mut(team) {
+        if let Some(mut suspended) = self.teams.get_mut(team) {
             suspended.refused_ms = monotonic_ms;
             return false;
         }
-        if self.suspended.len() >= REMEMBERED {
+        if self.teams.len() >= REMEMBERED {
             return false;
         }
         let suspended = Suspended { since_ms: monotonic_ms, refused_ms: monotonic_ms };
-        self.suspended.insert(team.clone(), suspended).is_none()
+        self.teams.insert(team.clone(), suspended).is_none()
     }
 
     /// A team proceeds within what it has or may buy: for how many milliseconds it was suspended before, if it has resumed
     /// by this.
     pub(crate) fn proceeds(&self, team: &Id, monotonic_ms: i64) -> Option<i64> {
         // Teams are seldom suspended, and this is on the way of every call.
-        if self.suspended.is_empty() {
+        if self.teams.is_empty() {
             return None;
         }
         let (_, suspended) =
-            self.suspended.remove_if(team, |_, suspended| monotonic_ms - suspended.refused_ms >= QUIET_MS)?;
+            self.teams.remove_if(team, |_, suspended| monotonic_ms - suspended.refused_ms >= QUIET_MS)?;
         Some(monotonic_ms - suspended.since_ms)
     }
 
     /// Forgets the teams that were last refused in a cycle that has ended.
     pub(crate) fn drop_old(&self, monotonic_ms: i64) {
-        self.suspended.retain(|_, suspended| monotonic_ms - suspended.refused_ms < FORGOTTEN_MS);
+        self.teams.retain(|_, suspended| monotonic_ms - suspended.refused_ms < FORGOTTEN_MS);
     }
 }
 
@@ -68,16 +68,16 @@ mod tests {
 
     #[test]
     fn a_team_that_is_refused_and_served_in_turn_is_told_of_once() {
-        let standing = Standing::default();
+        let teams = SuspendedTeams::default();
         let team = Id::parse("team").unwrap();
-        assert_eq!(standing.proceeds(&team, 0), None);
-        assert!(standing.refused(&team, 1));
+        assert_eq!(teams.proceeds(&team, 0), None);
+        assert!(teams.refused(&team, 1));
         for at_ms in 2..100 {
-            assert!(!standing.refused(&team, at_ms));
-            assert_eq!(standing.proceeds(&team, at_ms), None);
+            assert!(!teams.refused(&team, at_ms));
+            assert_eq!(teams.proceeds(&team, at_ms), None);
         }
-        assert_eq!(standing.proceeds(&team, 99 + QUIET_MS), Some(98 + QUIET_MS));
-        assert_eq!(standing.proceeds(&team, 100 + QUIET_MS), None, "it is told once");
-        assert!(standing.refused(&team, 101 + QUIET_MS), "and is news again");
+        assert_eq!(teams.proceeds(&team, 99 + QUIET_MS), Some(98 + QUIET_MS));
+        assert_eq!(teams.proceeds(&team, 100 + QUIET_MS), None, "it is told once");
+        assert!(teams.refused(&team, 101 + QUIET_MS), "and is news again");
     }
 }

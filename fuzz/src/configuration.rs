@@ -1,0 +1,108 @@
+//! What an operator writes, as any text: understood and shown as it was meant, or refused; and no password is ever shown.
+
+use std::fmt::{Debug, Display};
+
+use tollgate::{
+    config::{self, Format, rate_card},
+    serve::ListenAddress,
+    store::StoreLocation,
+};
+
+/// Stands in an input where a password would.
+const SECRET: &str = "S3CR3T";
+
+/// Every reader of something that an operator writes.
+const READERS: [fn(&str); 4] = [address, location, file, card];
+
+/// What has to hold.
+pub fn check(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    for read in READERS {
+        read(text);
+    }
+}
+
+fn address(text: &str) {
+    if let Ok(address) = shown(text, text.parse::<ListenAddress>()) {
+        assert_eq!(address.to_string().parse(), Ok(address.clone()), "{text:?}");
+        shown(text, address.as_seen_from_here().to_string().parse::<ListenAddress>()).unwrap();
+    }
+}
+
+fn location(text: &str) {
+    match shown(text, text.parse::<StoreLocation>()) {
+        Ok(location @ (StoreLocation::Memory | StoreLocation::Embedded(_))) => assert_eq!(location.to_string(), text),
+        Ok(StoreLocation::Redis(url)) => assert_eq!(url, text),
+        Err(_) => {}
+    }
+}
+
+/// A file's text; its store may hold a password.
+fn file(text: &str) {
+    let told = match config::parse(text) {
+        Ok(contents) => format!("{contents:?}"),
+        Err(refused) => format!("{refused} {refused:?}"),
+    };
+    let mut stores = text.lines().filter_map(|line| line.strip_prefix("store = \"")?.strip_suffix('"'));
+    let may_show = text.matches(SECRET).count() != 1 || !stores.any(has_password);
+    assert!(may_show || !told.contains(SECRET), "{text:?} is shown as {told}");
+}
+
+/// A card is valid if it is accepted at all.
+fn card(text: &str) {
+    for format in [Format::Toml, Format::Json] {
+        if let Ok(card) = rate_card::parse(text, format) {
+            card.validate().unwrap();
+        }
+    }
+}
+
+/// Whatever became of it, what is shown of it has no password.
+fn shown<T: Display + Debug, E: Display + Debug>(text: &str, result: Result<T, E>) -> Result<T, E> {
+    let told = match &result {
+        Ok(understood) => format!("{understood} {understood:?}"),
+        Err(refused) => format!("{refused} {refused:?}"),
+    };
+    assert!(!(has_password(text) && told.contains(SECRET)), "{text:?} is shown as {told}");
+    result
+}
+
+/// Whether the secret is where a URL of a Redis server has its password: before an `@`, or in the query.
+fn has_password(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once("://") else { return false };
+    // Where it stands twice, one of them may be the name of a host.
+    if text.matches(SECRET).count() != 1 {
+        return false;
+    }
+    let secret = |part: &str| part.contains(SECRET);
+    let user = rest.rsplit_once('@').filter(|_| scheme != "redis+unix").is_some_and(|(user, _)| secret(user));
+    ["redis", "rediss", "redis+unix"].contains(&scheme)
+        && (user || rest.split_once('?').is_some_and(|(_, query)| secret(query)))
+}
+
+/// Inputs to start from.
+pub fn seeds() -> Vec<Vec<u8>> {
+    let texts = [
+        "127.0.0.1:50051",
+        "[::1]:0",
+        "[::]:65535",
+        "localhost:1",
+        "unix:/run/tollgate.sock",
+        "memory",
+        "embedded:/var/lib/tollgate",
+        "redis://h",
+        "redis://user:S3CR3T@h:6379/3",
+        "redis://:S3CR3T@[::1]:6379/3?protocol=resp3",
+        "rediss://user:12/S3CR3T@h/0#insecure",
+        "redis://user:1@S3CR3T@h:port",
+        "redis+unix:///run/redis.sock?db=1&user=u&pass=S3CR3T",
+        "redis+unix://h/run/redis.sock?pass=S3CR3T",
+        "store = \"redis://user:S3CR3T@h\"\nmax_calls = 7\nrun_max_age = \"36h\"\nlog = \"debug\"\n",
+        "store = \"redis://:S3CR3T@h:port\"\nlisen = 1\n",
+        "[plans]\nfree = 7\n[[teams]]\nteam_id = \"a\"\nplan = \"basic\"\nincluded_credits = 9\n",
+        "[[rate_cards]]\nversion = \"1\"\neffective_at = 2026-03-01T00:00:00Z\nrates = [{ model = \"m\", unit = \"call\", credits = 1 }]\n",
+        "version = \"1\"\neffective_at = 2026-03-01T00:00:00Z\n[[rates]]\nmodel = \"m\"\nunit = \"image\"\ncredits = 5\ncredits_by_plan = { free = 10 }\n",
+        "{\"version\": \"1\", \"effective_at\": \"2026-03-01T00:00:00Z\", \"rates\": [{\"model\": \"m\", \"unit\": \"call\", \"credits\": 2}]}",
+    ];
+    texts.into_iter().map(|text| text.as_bytes().to_vec()).collect()
+}

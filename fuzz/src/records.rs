@@ -1,0 +1,154 @@
+//! What stores keep, read from any text: refused, or read as something that is written just so, and nothing that is made of it
+//! overflows.
+//!
+//! An input is a byte that says which record, and the text. Records with fields have them a line each, as `name=value`.
+
+use tollgate::{
+    domain::{
+        account::Account,
+        catalogue::VersionedCatalogue,
+        charge::ChargeEntry,
+        hold::Hold,
+        id::Id,
+        plan::Plan,
+        policy::Policy,
+        reservation::Reservation,
+        run::Run,
+        terms::Terms,
+        usage::{UsageCounts, UsageKey},
+    },
+    transaction::{Fields, NUMBER_LIMIT, Value},
+};
+
+/// Moments at the ends of what a store tells.
+const MOMENTS: [i64; 4] = [1 - NUMBER_LIMIT, 0, super::world::START_MS, NUMBER_LIMIT - 1];
+
+/// What has to hold.
+pub fn check(input: &[u8]) {
+    let Some((kind, text)) = input.split_first() else { return };
+    let Ok(text) = std::str::from_utf8(text) else { return };
+    match kind % 9 {
+        0 => reservation(text),
+        1 => hold(text),
+        2 => usage_row(text),
+        3 => account(&fields(text)),
+        4 => terms(&fields(text)),
+        5 => charge(&fields(text)),
+        6 => catalogue(&fields(text)),
+        7 => drop((Run::from_fields(&fields(text)), UsageCounts::from_fields(&fields(text)))),
+        _ => an_id(text),
+    }
+}
+
+fn reservation(text: &str) {
+    let Ok(reservation) = Reservation::unpack(text) else { return };
+    assert_eq!(reservation.packed(), text);
+    assert!(reservation.terms.credits >= 0);
+    for now_ms in MOMENTS {
+        reservation.is_forgotten(now_ms, &Policy::default());
+        let then = reservation.clone().at(now_ms);
+        assert_eq!(Reservation::unpack(&then.packed()).unwrap(), then);
+    }
+    let member = reservation.hold_member(&Id::parse("r").unwrap());
+    assert_eq!(Hold::from_entry(reservation.expires_at_ms, &member).unwrap().member(), member);
+}
+
+fn hold(text: &str) {
+    if let Ok(hold) = Hold::from_entry(1, text) {
+        assert_eq!(hold.member(), text);
+        assert!(hold.credits >= 0);
+    }
+}
+
+fn usage_row(text: &str) {
+    if let Ok(key) = UsageKey::from_member(text) {
+        assert_eq!(key.member(), text);
+    }
+}
+
+fn an_id(text: &str) {
+    let of_alphabet = |sign: char| sign.is_ascii_alphanumeric() || ['.', '_', ':', '-'].contains(&sign);
+    let is_one = (1..=128).contains(&text.chars().count()) && text.chars().all(of_alphabet);
+    assert_eq!(Id::parse(text).ok().map(|id| id.to_string()), is_one.then(|| text.to_owned()));
+}
+
+fn account(fields: &Fields) {
+    let Ok(account) = Account::from_fields(fields) else { return };
+    let written = Fields(account.fields().into_iter().map(|(name, value)| (name.to_owned(), kept(value))).collect());
+    assert_eq!(Account::from_fields(&written).unwrap(), account);
+    assert!(account.remaining() >= 0);
+    account.bound();
+    account.shortfall(10_000_000_000);
+}
+
+fn terms(fields: &Fields) {
+    let Ok(terms) = Terms::from_fields(fields) else { return };
+    for at_ms in MOMENTS {
+        let cycle = terms.anchor.cycle_at(at_ms);
+        terms.anchor.changed(31, at_ms).cycle_at(cycle.end_ms);
+    }
+    terms.stored_cap_blocks();
+}
+
+fn charge(fields: &Fields) {
+    let Ok(entry) = ChargeEntry::from_fields(fields) else { return };
+    let team = Id::parse("team").unwrap();
+    for charge in entry.charges(&team, super::world::START_MS).take(3) {
+        assert!(charge.block >= entry.first_block);
+        charge.id();
+    }
+}
+
+fn catalogue(fields: &Fields) {
+    let Ok(read) = VersionedCatalogue::from_fields(fields, super::world::START_MS) else { return };
+    for at_ms in MOMENTS {
+        let Some(in_effect) = read.card_in_effect(at_ms) else { continue };
+        assert!(in_effect.card.effective_at_ms <= at_ms);
+        for rate in &in_effect.card.rates {
+            assert!(rate.price(Plan::Free, 10_000) < NUMBER_LIMIT);
+        }
+    }
+    assert!(Plan::ALL.into_iter().all(|plan| read.catalogue.included_credits.of(plan, true) < NUMBER_LIMIT));
+}
+
+fn fields(text: &str) -> Fields {
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    Fields(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+/// A value as a store keeps it, of a record that counts on no field.
+fn kept(value: Value) -> String {
+    match value {
+        Value::Text(text) => text,
+        Value::Greatest(linears) => linears.iter().map(|linear| linear.constant).max().unwrap().to_string(),
+    }
+}
+
+/// Inputs to start from.
+pub fn seeds() -> Vec<Vec<u8>> {
+    let open = "open|25|allotment|1769817600000|1772236800000|2025-01-22|professional|flow|run|block|gpt-4|1|run|\
+                1769810400000|1769810520000";
+    let of_form = |text: &str| format!("1|{text}");
+    let committed = open.replace("open", "committed") + "|50|2|gpt-4|1|1769810530000";
+    let account = "start=1769817600000\nend=1772236800000\nincluded=1000\nwaived=0\nblocks=2\nused=2500\nrun_completion=0\n\
+                   above_hold=5\nheld=25\nleased=0\noverages_enabled=1\ncap_blocks=4294967296\n";
+    let terms = "version=1\nplan=professional\npaid_seat=1\nanchor_day=31\nanchor_from=0\nprevious_anchor_day=31\n\
+                 previous_anchor_from=0\nincluded_override=-1\noverages_enabled=0\noverage_cap_blocks=4294967296\n\
+                 created_at=1769810400000\nupdated_at=1769810400000\n";
+    let catalogue = r#"{"included_credits":{"without_seat":500,"free":5000,"basic":25000,"professional":100000},"rate_cards":[{"version":"c","effective_at_ms":0,"rates":[{"model":"m","aliases":["a"],"unit":"image","credits":5,"credits_by_plan":{"free":10}}]}]}"#;
+    let run = "flow=f\nstarted_at=1\nended_at=0\nended_credits=0\ncredits=1\ncompletion=0\ncalls=1\nunits=2\n";
+    let texts = [
+        (0, of_form(open)),
+        (0, of_form(&committed)),
+        (0, of_form(&(open.replace("open", "released").replace("|run|block|", "|||") + "|1769810530000"))),
+        (1, "reservation|1769817600000|25".to_owned()),
+        (2, "2026-01-30,flow,gpt-4,run".to_owned()),
+        (3, account.to_owned()),
+        (4, terms.to_owned()),
+        (5, "first_block=1\nblocks=3\nat=1769810400000\n".to_owned()),
+        (6, format!("version=1\nbody={catalogue}\n")),
+        (7, run.to_owned()),
+        (8, "Zz09._:-".to_owned()),
+    ];
+    texts.into_iter().map(|(kind, text)| [&[kind], text.as_bytes()].concat()).collect()
+}

@@ -1,0 +1,29 @@
+//! `tollgate completions`: what a shell needs to complete this command line.
+
+use std::io::Write as _;
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+use super::{EXIT_SOFTWARE, Failure};
+
+/// For which shell.
+#[derive(Args)]
+pub(super) struct CompletionsArguments {
+    /// The shell
+    shell: Shell,
+}
+
+/// Prints the completions of a command line.
+pub(super) fn run<CommandLine: CommandFactory>(arguments: &CompletionsArguments) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut CommandLine::command(), "tollgate", &mut script);
+    let mut output = std::io::stdout().lock();
+    match output.write_all(&script).and_then(|()| output.flush()) {
+        // Whoever reads has read enough, as `head` does.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(EXIT_SOFTWARE, format!("cannot print: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,174 @@
+//! What an installation says of itself: defaults, below a file, below environment variables, below flags.
+//!
+//! This adapter knows files, the environment and the command line. What it makes of them is plain values: nothing else in the
+//! crate knows where one came from. It must know no rule of the product, and touch no store.
+
+mod document;
+mod duration;
+mod fields;
+mod file;
+mod flags;
+mod layers;
+mod log;
+mod problem;
+pub mod rate_card;
+mod seed;
+mod setting;
+mod suggestion;
+mod variables;
+
+use std::path::{Path, PathBuf};
+
+pub use self::{
+    document::Format,
+    file::{Contents, parse},
+    flags::{AdminFlags, Flags},
+    log::{Log, LogFormat},
+    problem::{ConfigError, Problem},
+    setting::{SETTINGS, Setting},
+    variables::Variables,
+};
+use self::{layers::Layer, problem::Problems};
+use crate::{
+    domain::seed::Seed,
+    serve::{ListenAddress, ServeOptions},
+};
+
+/// What all settings together come to.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How to serve.
+    pub serve: ServeOptions,
+    /// What to log.
+    pub log: Log,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { serve: ServeOptions { demo_teams: true, ..ServeOptions::default() }, log: Log::default() }
+    }
+}
+
+/// What applies, and where it is from.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// What all settings together come to. What the file seeds is among the options to serve with.
+    pub settings: Settings,
+    /// The file that was read, if one was.
+    pub file: Option<PathBuf>,
+    /// Each setting, as it may be shown.
+    pub shown: Vec<Shown>,
+}
+
+/// A setting's value, without a password, and where it is from.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Shown {
+    /// The setting's key.
+    #[serde(skip)]
+    pub key: &'static str,
+    /// Its value, as it was written.
+    pub value: String,
+    /// `default`, the file and the line, the variable, or the flag.
+    pub from: String,
+}
+
+/// Reads what there is and puts it together. Relative paths start at `directory`.
+///
+/// # Errors
+/// See [`ConfigError`].
+pub fn load(flags: &Flags, variables: &Variables, directory: &Path) -> Result<Configuration, ConfigError> {
+    let mut problems = Problems::default();
+    variables.check_names(&mut problems);
+    let (fallback, from_variables) = (variables.fallback(&mut problems), variables.layer(&mut problems));
+    let from_flags = flags.layer();
+    for layer in [&from_variables, &from_flags] {
+        layer.check(&mut problems);
+    }
+    let (path, contents) = match file::read(flags, variables, directory) {
+        Ok(Some((path, contents, found))) => {
+            problems.append(found);
+            (Some(path), contents)
+        }
+        Ok(None) => (None, Contents::default()),
+        Err(ConfigError::Invalid(found)) => {
+            found.into_iter().for_each(|problem| problems.push(problem));
+            (None, Contents::default())
+        }
+        Err(unreadable) => return Err(unreadable),
+    };
+    let layers = vec![Layer::defaults(), fallback, contents.layer, from_variables, from_flags];
+    let merged = layers::merge(layers).map_err(|error| broken(&error))?;
+    let settings = settle(&merged, contents.seed, &mut problems);
+    let shown = merged.0.iter().map(|given| Shown {
+        key: given.setting.key,
+        value: given.setting.shown(&given.text),
+        from: given.origin.clone(),
+    });
+    let configuration = Configuration { settings, file: path, shown: shown.collect() };
+    problems.none_or(configuration)
+}
+
+/// Where the admin listener is, for a command that asks a running sidecar. Whatever else is wrong is not this command's to
+/// say: it reads the file only if neither the flag nor the variable tells.
+///
+/// # Errors
+/// If the address is none, or the file that has to be asked is of no use.
+pub fn admin_address(flags: &AdminFlags) -> Result<ListenAddress, ConfigError> {
+    address_from(&flags.0, &Variables::of_process(), Path::new(""))
+}
+
+/// What a command that reads no file logs: as TOLLGATE_LOG, or else RUST_LOG, and TOLLGATE_LOG_FORMAT say.
+///
+/// # Errors
+/// If they are of no use.
+pub fn log_of_environment(variables: &Variables) -> Result<Log, ConfigError> {
+    let mut problems = Problems::default();
+    let mut settings = Settings::default();
+    for layer in [variables.fallback(&mut problems), variables.layer(&mut problems)] {
+        let given = layer.0.into_iter().filter(|given| given.setting.key.starts_with("log"));
+        let layer = Layer(given.collect());
+        layer.apply(&mut settings, &mut problems);
+    }
+    problems.none_or(settings.log)
+}
+
+fn address_from(flags: &Flags, variables: &Variables, directory: &Path) -> Result<ListenAddress, ConfigError> {
+    let mut problems = Problems::default();
+    let mut settings = Settings::default();
+    let said = |layer: &Layer| layer.find("admin").cloned();
+    let mut given = said(&flags.layer()).or_else(|| said(&variables.layer(&mut Problems::default())));
+    if given.is_none() {
+        given = file::read(flags, variables, directory)?.and_then(|(_, contents, _)| said(&contents.layer));
+    }
+    let layer = Layer(given.or_else(|| said(&Layer::defaults())).into_iter().collect());
+    layer.apply(&mut settings, &mut problems);
+    problems.none_or(settings.serve.admin)
+}
+
+/// Takes the values that apply, and checks what two of them make together.
+fn settle(merged: &Layer, seed: Seed, problems: &mut Problems) -> Settings {
+    let mut settings = Settings::default();
+    settings.serve.seed = seed;
+    // Each layer was checked by itself, so that what is of no use was told already; only the fallback was not.
+    let mut of_fallback = Problems::default();
+    merged.apply(&mut settings, &mut of_fallback);
+    problems.append(of_fallback);
+    let serve = &settings.serve;
+    let any_port = matches!(serve.listen, ListenAddress::Tcp { port: 0, .. });
+    if !any_port && serve.listen.as_seen_from_here() == serve.admin.as_seen_from_here() {
+        let origin = merged.find("admin").map(|given| given.origin.clone()).unwrap_or_default();
+        let sentence =
+            format!("must not be where listen is, {}; choose another port or socket for one of them", serve.listen);
+        problems.push(Problem { key: "admin".to_owned(), origin, sentence });
+    }
+    settings
+}
+
+fn broken(error: &config::ConfigError) -> ConfigError {
+    // Keys are those of the table and values are texts, which the library merges without a question.
+    let sentence = format!("the layers could not be put together: {error}");
+    ConfigError::Invalid(vec![Problem { key: String::new(), origin: String::new(), sentence }])
+}
+
+#[cfg(test)]
+mod tests;

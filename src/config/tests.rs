@@ -1,0 +1,142 @@
+use std::fs;
+
+use clap::{Command, FromArgMatches as _};
+
+use super::*;
+
+fn flags(arguments: &[&str]) -> Flags {
+    let command = <Flags as clap::Args>::augment_args(Command::new("tollgate"));
+    Flags::from_arg_matches(&command.get_matches_from(["tollgate"].iter().chain(arguments))).unwrap()
+}
+
+fn variables(pairs: &[(&str, &str)]) -> Variables {
+    pairs.iter().map(|&(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// A directory with this in its `tollgate.toml`.
+fn directory(file: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("tollgate.toml"), file).unwrap();
+    directory
+}
+
+fn shown(configuration: &Configuration, key: &str) -> (String, String) {
+    let shown = configuration.shown.iter().find(|shown| shown.key == key).unwrap();
+    (shown.value.clone(), shown.from.clone())
+}
+
+#[test]
+fn of_four_layers_the_highest_that_speaks_counts() {
+    let file = directory("max_calls = 1\nmax_connections = 2\nlog = \"warn\"\nmax_header_bytes = 5000");
+    let variables = variables(&[
+        ("TOLLGATE_MAX_CALLS", "3"),
+        ("TOLLGATE_MAX_CONNECTIONS", "4"),
+        ("RUST_LOG", "debug"),
+        ("TOLLGATE_MAX_MESSAGE_BYTES", ""),
+    ]);
+    let configuration = load(&flags(&["--max-calls", "5"]), &variables, file.path()).unwrap();
+    for (key, value, from) in [
+        ("max_calls", "5", "--max-calls"),
+        ("max_connections", "4", "TOLLGATE_MAX_CONNECTIONS"),
+        ("max_header_bytes", "5000", "tollgate.toml, line 4"),
+        ("max_message_bytes", "65536", "default"),
+        ("log", "warn", "tollgate.toml, line 3"),
+    ] {
+        assert_eq!(shown(&configuration, key), (value.to_owned(), from.to_owned()), "{key}");
+    }
+    let limits = configuration.settings.serve.limits;
+    assert_eq!((limits.max_calls, limits.max_connections, limits.max_header_bytes), (5, 4, 5_000));
+    assert_eq!(configuration.settings.log.filter, "warn");
+}
+
+#[test]
+fn rust_log_is_asked_if_nothing_else_says_what_to_log() {
+    let nowhere = tempfile::tempdir().unwrap();
+    let log = |pairs: &[(&str, &str)]| {
+        let configuration = load(&Flags::default(), &variables(pairs), nowhere.path()).unwrap();
+        assert_eq!(log_of_environment(&variables(pairs)).unwrap(), configuration.settings.log);
+        shown(&configuration, "log")
+    };
+    assert_eq!(log(&[]), ("info".to_owned(), "default".to_owned()));
+    assert_eq!(log(&[("RUST_LOG", "debug")]), ("debug".to_owned(), "RUST_LOG".to_owned()));
+    let both = [("RUST_LOG", "debug"), ("TOLLGATE_LOG", "trace")];
+    assert_eq!(log(&both), ("trace".to_owned(), "TOLLGATE_LOG".to_owned()));
+}
+
+#[test]
+fn what_is_wrong_in_any_layer_is_told_at_once_even_if_another_overrides_it() {
+    let file = directory("store_wait = \"1ms\"\nlisen = 1");
+    let variables = variables(&[("TOLLGATE_STORE_WAIT", "1h"), ("TOLLGATE_LISEN", "x"), ("RUST_LOG", "a=loud")]);
+    let flags = flags(&["--store-wait=soon", "--log=info", "--admin=127.0.0.1:50051"]);
+    let ConfigError::Invalid(problems) = load(&flags, &variables, file.path()).unwrap_err() else { panic!() };
+    let mut found: Vec<_> = problems.iter().map(|problem| format!("{} ({})", problem.key, problem.origin)).collect();
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            "TOLLGATE_LISEN (environment)",
+            "admin (--admin)",
+            "lisen (tollgate.toml, line 2)",
+            "store_wait (--store-wait)",
+            "store_wait (TOLLGATE_STORE_WAIT)",
+            "store_wait (tollgate.toml, line 1)",
+        ]
+    );
+}
+
+#[test]
+fn the_two_listeners_are_not_in_one_place() {
+    let nowhere = tempfile::tempdir().unwrap();
+    let loads = |listen: &str, admin: &str| {
+        let flags = flags(&["--listen", listen, "--admin", admin]);
+        load(&flags, &Variables::default(), nowhere.path()).is_ok()
+    };
+    assert!(!loads("unix:/s", "unix:/s") && !loads("0.0.0.0:5", "127.0.0.1:5"));
+    assert!(loads("127.0.0.1:0", "127.0.0.1:0") && loads("10.0.0.1:5", "127.0.0.1:5"));
+}
+
+#[test]
+fn a_file_that_is_named_has_to_be_there_and_another_need_not() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(load(&Flags::default(), &Variables::default(), directory.path()).unwrap().file, None);
+    let by_flag = (flags(&["--config", "none.toml"]), Variables::default());
+    let by_variable = (Flags::default(), variables(&[("TOLLGATE_CONFIG", "none.toml")]));
+    for ((flags, variables), named_by) in [(by_flag, "--config"), (by_variable, "TOLLGATE_CONFIG")] {
+        let error = load(&flags, &variables, directory.path()).unwrap_err();
+        assert!(matches!(error, ConfigError::Unreadable(_)));
+        assert!(error.to_string().contains("none.toml") && error.to_string().contains(named_by), "{error}");
+    }
+    fs::write(directory.path().join("other.toml"), [0xff]).unwrap();
+    let error = load(&flags(&["--config=other.toml"]), &Variables::default(), directory.path()).unwrap_err();
+    assert_eq!(error.to_string(), "other.toml: this is not text in UTF-8");
+}
+
+#[test]
+fn whoever_looks_for_the_admin_listener_is_not_kept_from_it_by_other_settings() {
+    let broken = directory("admin = \"h:7\"\nmax_calls = 0\nnonsense = 1");
+    let address = |arguments: &[&str], pairs: &[(&str, &str)], directory: &tempfile::TempDir| {
+        address_from(&flags(arguments), &variables(pairs), directory.path()).map(|address| address.to_string())
+    };
+    assert_eq!(address(&[], &[("TOLLGATE_NONSENSE", "1")], &broken).unwrap(), "h:7");
+    let unreadable = directory("admin = ");
+    assert_eq!(address(&["--admin=h:1"], &[("TOLLGATE_ADMIN", "h:2")], &unreadable).unwrap(), "h:1");
+    assert_eq!(address(&[], &[("TOLLGATE_ADMIN", "h:2")], &unreadable).unwrap(), "h:2");
+    assert!(address(&[], &[], &unreadable).is_err());
+    assert_eq!(address(&[], &[], &tempfile::tempdir().unwrap()).unwrap(), "127.0.0.1:50052");
+    assert!(address(&["--admin=nowhere"], &[], &broken).unwrap_err().to_string().starts_with("admin (--admin): "));
+}
+
+#[test]
+fn a_password_is_nowhere_to_be_seen() {
+    let nowhere = tempfile::tempdir().unwrap();
+    let store = "rediss://user:secret@h:6380/3?x=secret";
+    let pairs = [("TOLLGATE_STORE", store)];
+    let configuration = load(&flags(&["--store", store]), &variables(&pairs), nowhere.path()).unwrap();
+    assert_eq!(shown(&configuration, "store").0, "rediss://h:6380/3");
+    assert!(!format!("{configuration:?}").contains("secret"));
+    for store in ["redis://:secret@h:port", "redis://u:1/secret@h", "secret", "postgres://secret"] {
+        let error = load(&flags(&["--store", store]), &Variables::default(), nowhere.path()).unwrap_err();
+        assert!(error.to_string().starts_with("store (--store): "), "{error}");
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+    }
+}

@@ -1,0 +1,75 @@
+//! What a store is given where it has nothing: included credits, rate cards and teams. It never replaces what is there.
+
+use super::{catalogue::Catalogue, id::Id, plan::IncludedCredits, rate_card::RateCard, terms::Terms};
+
+/// What a store is given where it has nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seed {
+    /// What plans include; `None` is what the product sells.
+    pub included_credits: Option<IncludedCredits>,
+    /// Cards, each of its own version and time.
+    pub rate_cards: Vec<RateCard>,
+    /// Teams, each once.
+    pub teams: Vec<TeamSeed>,
+}
+
+/// A team as it is made if there is none of its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TeamSeed {
+    /// The team's id.
+    pub team: Id,
+    /// Its first terms.
+    pub terms: Terms,
+}
+
+impl Seed {
+    /// The catalogue of a store that has none, at a time in Unix milliseconds.
+    ///
+    /// No call was priced before it, so its cards need no notice. The card that ships is one of them only if none of the
+    /// others is in effect: else calls would have no price.
+    pub fn catalogue(&self, now_ms: i64) -> Catalogue {
+        let mut rate_cards = self.rate_cards.clone();
+        rate_cards.sort_by_key(|card| card.effective_at_ms);
+        let mut catalogue = Catalogue {
+            included_credits: self.included_credits.clone().unwrap_or(IncludedCredits::SHIPPED),
+            rate_cards,
+        };
+        if catalogue.card_at(now_ms).is_none() {
+            let shipped = RateCard::shipped();
+            // A card that took its version is announced for later: then there is no other name for the one that ships.
+            if catalogue.rate_cards.iter().all(|card| card.version != shipped.version) {
+                catalogue.rate_cards.insert(0, shipped);
+            }
+        }
+        catalogue
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn card(version: &str, effective_at_ms: i64) -> RateCard {
+        RateCard { version: version.to_owned(), effective_at_ms, ..RateCard::shipped() }
+    }
+
+    fn versions(cards: &[RateCard], now_ms: i64) -> Vec<String> {
+        let seed = Seed { rate_cards: cards.to_vec(), ..Seed::default() };
+        seed.catalogue(now_ms).rate_cards.into_iter().map(|card| card.version).collect()
+    }
+
+    #[test]
+    fn without_a_word_it_is_what_the_product_sells() {
+        assert_eq!(Seed::default().catalogue(1_800_000_000_000), Catalogue::shipped());
+    }
+
+    #[test]
+    fn the_card_that_ships_is_there_only_until_another_is_in_effect() {
+        let now_ms = 1_800_000_000_000;
+        let shipped = RateCard::shipped().version;
+        assert_eq!(versions(&[card("later", now_ms + 1)], now_ms), [shipped.as_str(), "later"]);
+        assert_eq!(versions(&[card("later", now_ms + 1), card("now", now_ms)], now_ms), ["now", "later"]);
+        assert_eq!(versions(&[card("old", 1)], now_ms), ["old"]);
+        assert_eq!(versions(&[card(&shipped, now_ms + 1)], now_ms), [shipped.as_str()]);
+    }
+}

@@ -1,0 +1,95 @@
+//! `tollgate charges`: the overage blocks that were charged, which is what to invoice.
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::Map;
+
+use super::{
+    connection::{Admin, PAGE_SIZE, each},
+    failure::Stop,
+    list::List,
+    moment::{self, Moment, rfc3339, shown},
+    output::{Column, Format, count, counted},
+};
+use crate::proto::v1::{Charge, ListChargesRequest};
+
+const COLUMNS: [Column; 6] = [
+    Column::Text("team"),
+    Column::Text("charge"),
+    Column::Text("cycle from"),
+    Column::Number("block"),
+    Column::Number("credits"),
+    Column::Text("charged (UTC)"),
+];
+
+/// Which charges to list.
+#[derive(Args, Clone, Debug)]
+pub struct ChargesArguments {
+    /// The team's id; without it, all teams
+    pub team: Option<String>,
+    /// Only of the billing cycle at this date, or moment, in UTC; without it, of all cycles that are kept
+    #[arg(long, value_name = "DATE", value_parser = moment::parse)]
+    pub cycle: Option<Moment>,
+    #[command(flatten)]
+    pub(super) admin: Admin,
+    #[command(flatten)]
+    pub(super) format: Format,
+}
+
+/// A charge for programs; the names are the contract's.
+#[derive(Serialize)]
+struct ChargeJson<'a> {
+    team_id: &'a str,
+    charge_id: &'a str,
+    cycle_start: String,
+    block: u32,
+    credits: i64,
+    charged_at: String,
+}
+
+pub(super) async fn run(arguments: ChargesArguments) -> Result<(), Stop> {
+    let sidecar = arguments.admin.connect().await?;
+    let mut list = List::new(arguments.format, "charges", &COLUMNS);
+    let (mut blocks, mut credits) = (0_i64, 0_i64);
+    let page = async |page_token| {
+        let request = ListChargesRequest {
+            team_id: arguments.team.clone(),
+            cycle_start: arguments.cycle,
+            page_size: PAGE_SIZE,
+            page_token,
+        };
+        let answer = sidecar.list_charges(request).await?;
+        Ok((answer.charges, answer.next_page_token))
+    };
+    each(page, |charge| {
+        blocks += 1;
+        credits += charge.credits;
+        list.add(&json(&charge), || cells(&charge))
+    })
+    .await?;
+    let total = format!("{}, {} credits", counted(blocks, "block", "blocks"), count(credits));
+    let fields = [("total_blocks".to_owned(), blocks.into()), ("total_credits".to_owned(), credits.into())];
+    list.end(&total, &Map::from_iter(fields))
+}
+
+fn json(charge: &Charge) -> ChargeJson<'_> {
+    ChargeJson {
+        team_id: &charge.team_id,
+        charge_id: &charge.charge_id,
+        cycle_start: rfc3339(charge.cycle_start),
+        block: charge.block,
+        credits: charge.credits,
+        charged_at: rfc3339(charge.charged_at),
+    }
+}
+
+fn cells(charge: &Charge) -> Vec<String> {
+    vec![
+        charge.team_id.clone(),
+        charge.charge_id.clone(),
+        shown(charge.cycle_start),
+        count(charge.block.into()),
+        count(charge.credits),
+        shown(charge.charged_at),
+    ]
+}

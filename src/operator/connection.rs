@@ -1,0 +1,171 @@
+//! The admin listener as these commands see it: where it is, and one bounded attempt at each call.
+
+use std::time::Duration;
+
+use clap::Args;
+use tonic::{Code, Request, Response, Status, transport::Channel};
+
+use super::failure::{EXIT_CONFIG, EXIT_NOT_FOUND, Failure, Stop};
+use crate::{
+    client::Address,
+    config::{self, AdminFlags, ConfigError},
+    proto::v1::{
+        GetRateCardRequest, GetRateCardResponse, GetTeamRequest, GetTeamResponse, GetUsageRequest, GetUsageResponse,
+        ListAuditEntriesRequest, ListAuditEntriesResponse, ListChargesRequest, ListChargesResponse,
+        ListRateCardsRequest, ListRateCardsResponse, ListTeamsRequest, ListTeamsResponse, PutRateCardRequest,
+        PutRateCardResponse, PutTeamRequest, PutTeamResponse, SetOveragesRequest, SetOveragesResponse,
+        account_service_client::AccountServiceClient, usage_service_client::UsageServiceClient,
+    },
+};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Every call, and so every page of a list, is given up after this.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many rows a page of a list has.
+pub(super) const PAGE_SIZE: u32 = 1_000;
+
+/// The option that names the admin listener.
+const OPTION: &str = "--admin";
+
+/// Where the admin listener is: where the sidecar's own configuration says that it listens.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Admin {
+    #[command(flatten)]
+    flags: AdminFlags,
+}
+
+/// A connection to the admin listener.
+#[derive(Debug)]
+pub(super) struct Sidecar {
+    accounts: AccountServiceClient<Channel>,
+    usage: UsageServiceClient<Channel>,
+    address: Address,
+}
+
+impl Admin {
+    /// The address, as a client of this machine calls it.
+    pub(super) fn address(&self) -> Result<Address, Failure> {
+        let listener = config::admin_address(&self.flags).map_err(|error| match error {
+            ConfigError::Unreadable(_) => Failure::new(EXIT_NOT_FOUND, error.to_string()),
+            ConfigError::Invalid(_) => Failure::new(EXIT_CONFIG, error.to_string()),
+        })?;
+        let address = listener.as_seen_from_here().to_string();
+        address.parse().map_err(|error| Failure::new(EXIT_CONFIG, format!("{address} cannot be called: {error}")))
+    }
+
+    /// Connects.
+    pub(super) async fn connect(&self) -> Result<Sidecar, Failure> {
+        let address = self.address()?;
+        let channel = connect(&address, OPTION).await?;
+        Ok(Sidecar {
+            accounts: AccountServiceClient::new(channel.clone()),
+            usage: UsageServiceClient::new(channel),
+            address,
+        })
+    }
+}
+
+/// One rpc.
+macro_rules! rpc {
+    ($client:ident.$name:ident($request:ty) -> $answer:ty) => {
+        pub(super) async fn $name(&self, request: $request) -> Result<$answer, Refusal> {
+            self.attempt(self.$client.clone().$name(bounded(request))).await
+        }
+    };
+}
+
+impl Sidecar {
+    rpc!(accounts.put_team(PutTeamRequest) -> PutTeamResponse);
+    rpc!(accounts.get_team(GetTeamRequest) -> GetTeamResponse);
+    rpc!(accounts.list_teams(ListTeamsRequest) -> ListTeamsResponse);
+    rpc!(accounts.set_overages(SetOveragesRequest) -> SetOveragesResponse);
+    rpc!(accounts.put_rate_card(PutRateCardRequest) -> PutRateCardResponse);
+    rpc!(accounts.get_rate_card(GetRateCardRequest) -> GetRateCardResponse);
+    rpc!(accounts.list_rate_cards(ListRateCardsRequest) -> ListRateCardsResponse);
+    rpc!(accounts.list_audit_entries(ListAuditEntriesRequest) -> ListAuditEntriesResponse);
+    rpc!(usage.get_usage(GetUsageRequest) -> GetUsageResponse);
+    rpc!(usage.list_charges(ListChargesRequest) -> ListChargesResponse);
+
+    /// Waits for an answer, and no longer than [`CALL_TIMEOUT`].
+    async fn attempt<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Refusal> {
+        attempt(call, CALL_TIMEOUT, &self.address, OPTION).await
+    }
+}
+
+/// Why a call has no answer.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// What was named is not there.
+    NotFound(Failure),
+    /// Anything else.
+    Other(Failure),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotFound(failure) | Refusal::Other(failure) => failure,
+        }
+    }
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Failure::from(refusal).into()
+    }
+}
+
+/// Connects to an address that an option names.
+pub(super) async fn connect(address: &Address, option: &str) -> Result<Channel, Failure> {
+    // The inner limit is for the attempt to connect, the outer one for a host that takes the connection and says nothing.
+    match tokio::time::timeout(CONNECT_TIMEOUT, address.connect(CONNECT_TIMEOUT)).await {
+        Ok(Ok(channel)) => Ok(channel),
+        Ok(Err(_)) | Err(_) => Err(Failure::unreachable(address, option)),
+    }
+}
+
+/// Waits so long for the answer to a call.
+pub(super) async fn attempt<T>(
+    call: impl Future<Output = Result<Response<T>, Status>>,
+    within: Duration,
+    address: &Address,
+    option: &str,
+) -> Result<T, Refusal> {
+    match tokio::time::timeout(within, call).await {
+        Ok(Ok(answer)) => Ok(answer.into_inner()),
+        // Either side of the connection may see the deadline pass first, and each says so in its own way.
+        Ok(Err(status)) if matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded) => {
+            Err(Refusal::Other(Failure::silent(address, within.as_secs())))
+        }
+        Ok(Err(status)) => {
+            let failure = Failure::answered(&status, address, option);
+            Err(if status.code() == Code::NotFound { Refusal::NotFound(failure) } else { Refusal::Other(failure) })
+        }
+        Err(_) => Err(Refusal::Other(Failure::silent(address, within.as_secs()))),
+    }
+}
+
+/// A request that tells the sidecar how long it will be waited for.
+fn bounded<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(CALL_TIMEOUT);
+    request
+}
+
+/// Follows a list from its first page to its last, and hands on every row.
+pub(super) async fn each<T>(
+    mut page: impl AsyncFnMut(String) -> Result<(Vec<T>, String), Refusal>,
+    mut row: impl FnMut(T) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    let mut token = String::new();
+    loop {
+        let (rows, next) = page(token).await?;
+        rows.into_iter().try_for_each(&mut row)?;
+        if next.is_empty() {
+            return Ok(());
+        }
+        token = next;
+    }
+}

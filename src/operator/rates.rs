@@ -1,0 +1,139 @@
+//! `tollgate rates`: the rate cards, and the announcement of new ones.
+
+mod file;
+mod shown;
+
+use std::{io::Read, path::PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value};
+
+use self::{file::CardText, shown::Standing};
+use super::{
+    EXIT_CODES,
+    connection::{Admin, PAGE_SIZE, Refusal, Sidecar, each},
+    failure::{EXIT_DATA, EXIT_NOT_FOUND, EXIT_SOFTWARE, Failure, Stop},
+    list::JsonList,
+    output::{Format, print, print_json},
+};
+use crate::proto::v1::{GetRateCardRequest, ListRateCardsRequest, PutRateCardRequest, RateCard};
+
+/// The largest file that is read; a sidecar takes much less.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+/// What `rates put --help` begins with.
+const ABOUT_PUT: &str = "\
+Announces a rate card. The very same card again changes nothing.
+
+A card names every price anew, is never changed, and has to be announced as far ahead as the sidecar says (7 days,
+unless it was set otherwise). In TOML, or the same in JSON:
+
+  version = \"2027-01-01\"
+  effective_at = 2027-01-01T00:00:00Z
+
+  [[rates]]
+  model = \"gpt-4o\"
+  aliases = [\"gpt-4o-2024-08-06\"]        # may be left out
+  unit = \"call\"                          # or \"image\"
+  credits = 2
+  credits_by_plan = { professional = 1 } # may be left out";
+
+/// What to do with rate cards.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RatesCommand {
+    /// Lists all rate cards: which is in effect, which are announced, and what they say.
+    #[command(after_help = EXIT_CODES)]
+    List(RatesListArguments),
+    /// Announces a rate card. The very same card again changes nothing.
+    #[command(long_about = ABOUT_PUT, after_help = EXIT_CODES)]
+    Put(RatesPutArguments),
+}
+
+/// How to list rate cards.
+#[derive(Args, Clone, Debug)]
+pub struct RatesListArguments {
+    #[command(flatten)]
+    pub(super) admin: Admin,
+    #[command(flatten)]
+    pub(super) format: Format,
+}
+
+/// Which rate card to announce.
+#[derive(Args, Clone, Debug)]
+pub struct RatesPutArguments {
+    /// The card in TOML or JSON; - is standard input
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub(super) admin: Admin,
+    #[command(flatten)]
+    pub(super) format: Format,
+}
+
+pub(super) async fn run(command: RatesCommand) -> Result<(), Stop> {
+    match command {
+        RatesCommand::List(arguments) => list(arguments).await,
+        RatesCommand::Put(arguments) => put(arguments).await,
+    }
+}
+
+async fn list(arguments: RatesListArguments) -> Result<(), Stop> {
+    let sidecar = arguments.admin.connect().await?;
+    let in_effect = in_effect(&sidecar).await?;
+    let mut json = arguments.format.json.then(|| JsonList::new("rate_cards"));
+    let page = async |page_token| {
+        let answer = sidecar.list_rate_cards(ListRateCardsRequest { page_size: PAGE_SIZE, page_token }).await?;
+        Ok((answer.rate_cards, answer.next_page_token))
+    };
+    each(page, |card| match &mut json {
+        Some(list) => list.add(&CardText::of(card)),
+        None => print(&shown::card(&card, Standing::of(&card, in_effect.as_ref()))),
+    })
+    .await?;
+    match json {
+        None => Ok(()),
+        Some(list) => {
+            let version = in_effect.map_or(Value::Null, |card| card.version.into());
+            list.end(&Map::from_iter([("in_effect".to_owned(), version)]))
+        }
+    }
+}
+
+/// The card that is in effect, by the sidecar's time.
+async fn in_effect(sidecar: &Sidecar) -> Result<Option<RateCard>, Stop> {
+    match sidecar.get_rate_card(GetRateCardRequest { at: None }).await {
+        Ok(answer) => Ok(answer.rate_card),
+        Err(Refusal::NotFound(_)) => Ok(None),
+        Err(refusal) => Err(refusal.into()),
+    }
+}
+
+async fn put(arguments: RatesPutArguments) -> Result<(), Stop> {
+    let text = read(&arguments.file)?;
+    let card = file::parse(&text).map_err(|problem| Failure::new(EXIT_DATA, format!("not a rate card: {problem}")))?;
+    let sidecar = arguments.admin.connect().await?;
+    let answer = sidecar.put_rate_card(PutRateCardRequest { rate_card: Some(card) }).await?;
+    let card =
+        answer.rate_card.ok_or_else(|| Failure::new(EXIT_SOFTWARE, "the sidecar answered without the rate card"))?;
+    if arguments.format.json {
+        return print_json(&CardText::of(card));
+    }
+    print(&shown::card(&card, Standing::of(&card, in_effect(&sidecar).await?.as_ref())))
+}
+
+/// The text of a file, or of standard input.
+fn read(file: &PathBuf) -> Result<String, Failure> {
+    let failed = |code, problem: &str| Failure::new(code, format!("{} {problem}", file.display()));
+    let input: Box<dyn Read> = if file.as_os_str() == "-" {
+        Box::new(std::io::stdin().lock())
+    } else {
+        let opened = std::fs::File::open(file);
+        Box::new(opened.map_err(|error| failed(EXIT_NOT_FOUND, &format!("cannot be read: {error}")))?)
+    };
+    let mut bytes = Vec::new();
+    let length = input.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes);
+    match length {
+        Err(error) => Err(failed(EXIT_NOT_FOUND, &format!("cannot be read: {error}"))),
+        Ok(_) if bytes.len() as u64 > MAX_FILE_BYTES => Err(failed(EXIT_DATA, "is larger than a rate card may be")),
+        Ok(_) => String::from_utf8(bytes).map_err(|_| failed(EXIT_DATA, "is not text in UTF-8")),
+    }
+}

@@ -1,0 +1,88 @@
+//! A rate card as text: what `rates put` reads, like one of a configuration file, and what `rates list --json` writes. What may
+//! stand in it, and when it may take effect, the sidecar says.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::{
+    config::{ConfigError, Format, rate_card},
+    operator::moment::rfc3339,
+    proto::v1,
+    service,
+};
+
+/// A rate card.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct CardText {
+    version: String,
+    /// RFC 3339.
+    effective_at: String,
+    rates: Vec<RateText>,
+}
+
+/// The price of one model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct RateText {
+    model: String,
+    aliases: Vec<String>,
+    unit: &'static str,
+    credits: i64,
+    credits_by_plan: BTreeMap<String, i64>,
+}
+
+/// Reads a rate card in JSON, if it begins with a brace, or else in TOML.
+pub(super) fn parse(text: &str) -> Result<v1::RateCard, ConfigError> {
+    let format = if text.trim_start().starts_with('{') { Format::Json } else { Format::Toml };
+    rate_card::parse(text, format).map(service::rate_card_message)
+}
+
+impl CardText {
+    /// The text of a card.
+    pub(super) fn of(card: v1::RateCard) -> Self {
+        let rates = card.rates.into_iter().map(|rate| RateText {
+            unit: match rate.unit() {
+                v1::Unit::Call => "call",
+                v1::Unit::Image => "image",
+                // One that this program does not know; it can be shown and not be put.
+                v1::Unit::Unspecified => "unknown",
+            },
+            model: rate.model,
+            aliases: rate.aliases,
+            credits: rate.credits,
+            credits_by_plan: rate.credits_by_plan.into_iter().collect(),
+        });
+        Self { version: card.version, effective_at: rfc3339(card.effective_at), rates: rates.collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOML: &str = r#"
+        version = "2027"
+        effective_at = 2027-01-01T00:00:00Z
+
+        [[rates]]
+        model = "gpt-4o"
+        aliases = ["4o"]
+        unit = "call"
+        credits = 2
+
+        [[rates]]
+        model = "dall-e-3"
+        unit = "image"
+        credits = 5
+        credits_by_plan = { free = 10 }
+    "#;
+
+    #[test]
+    fn a_card_is_put_as_it_is_listed() {
+        let card = parse(TOML).unwrap();
+        assert_eq!((card.rates[0].unit(), card.rates[1].unit()), (v1::Unit::Call, v1::Unit::Image));
+        assert_eq!(card.rates[1].credits_by_plan["free"], 10);
+        let listed = serde_json::to_string_pretty(&CardText::of(card.clone())).unwrap();
+        assert_eq!(parse(&listed), Ok(card));
+    }
+}

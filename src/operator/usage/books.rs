@@ -1,0 +1,142 @@
+//! A team's cycle in numbers: its balance, and its usage rows summed up.
+
+use serde::Serialize;
+
+use super::shares::{Counts, Shares};
+use crate::{
+    operator::moment::rfc3339,
+    proto::v1::{Balance, Team, Trigger, UsageRow},
+};
+
+/// Credits of an overage block, by the contract.
+const BLOCK_CREDITS: i64 = 1_000;
+
+/// How many flows are told apart in JSON.
+const FLOWS_IN_JSON: usize = 100;
+
+/// One cycle of a team.
+#[derive(Debug)]
+pub(super) struct Books {
+    pub(super) team: Team,
+    pub(super) balance: Balance,
+    pub(super) total: Counts,
+    pub(super) tests: Counts,
+    pub(super) days: Shares,
+    pub(super) models: Shares,
+    pub(super) flows: Shares,
+}
+
+impl Books {
+    /// A cycle of which no row has been counted.
+    pub(super) fn new(team: Team, balance: Balance) -> Self {
+        let (total, tests) = Default::default();
+        let (days, models, flows) = Default::default();
+        Self { team, balance, total, tests, days, models, flows }
+    }
+
+    /// Counts rows.
+    pub(super) fn count(&mut self, rows: Vec<UsageRow>) {
+        for row in rows {
+            self.total.add(&row);
+            if row.trigger() == Trigger::Test {
+                self.tests.add(&row);
+            }
+            self.days.add(&row.day, &row);
+            self.models.add(&row.model, &row);
+            self.flows.add(&row.flow_id, &row);
+        }
+    }
+
+    /// What may be used without being past the limit.
+    pub(super) fn allotment(&self) -> i64 {
+        self.balance.included + self.balance.waived + self.balance.overage
+    }
+
+    /// Overage blocks that were bought.
+    pub(super) fn blocks(&self) -> i64 {
+        self.balance.overage / BLOCK_CREDITS
+    }
+
+    /// The numbers for programs.
+    pub(super) fn json(&self) -> BooksJson<'_> {
+        let balance = &self.balance;
+        let (flows, other_flows) = self.flows.largest(FLOWS_IN_JSON);
+        BooksJson {
+            team_id: &self.team.team_id,
+            plan: &balance.plan,
+            paid_seat: self.team.paid_seat,
+            cycle_start: rfc3339(balance.cycle_start),
+            cycle_end: rfc3339(balance.cycle_end),
+            allotment: self.allotment(),
+            included: balance.included,
+            waived: balance.waived,
+            overage: balance.overage,
+            overage_blocks: self.blocks(),
+            used: balance.used,
+            run_completion: balance.run_completion,
+            above_hold: balance.above_hold,
+            held: balance.held,
+            remaining: balance.remaining,
+            overages_enabled: balance.overages_enabled,
+            overage_cap_blocks: self.team.overage_cap_blocks,
+            next_rate_card: Some(balance.next_rate_card.as_str()).filter(|version| !version.is_empty()),
+            total: self.total,
+            tests: self.tests,
+            days: self.days.by_name().map(|(day, counts)| DayJson { day, counts }).collect(),
+            models: self.models.by_name().map(|(model, counts)| ModelJson { model, counts }).collect(),
+            flows: flows.into_iter().map(|(flow_id, counts)| FlowJson { flow_id, counts }).collect(),
+            other_flows,
+        }
+    }
+}
+
+/// A cycle for programs. Names that are the contract's mean the same.
+#[derive(Debug, Serialize)]
+pub(super) struct BooksJson<'a> {
+    team_id: &'a str,
+    plan: &'a str,
+    paid_seat: bool,
+    cycle_start: String,
+    cycle_end: String,
+    allotment: i64,
+    included: i64,
+    waived: i64,
+    overage: i64,
+    overage_blocks: i64,
+    used: i64,
+    run_completion: i64,
+    above_hold: i64,
+    held: i64,
+    remaining: i64,
+    overages_enabled: bool,
+    overage_cap_blocks: Option<u32>,
+    next_rate_card: Option<&'a str>,
+    total: Counts,
+    tests: Counts,
+    days: Vec<DayJson<'a>>,
+    models: Vec<ModelJson<'a>>,
+    /// The largest by credits.
+    flows: Vec<FlowJson<'a>>,
+    other_flows: Counts,
+}
+
+#[derive(Debug, Serialize)]
+struct DayJson<'a> {
+    day: &'a str,
+    #[serde(flatten)]
+    counts: Counts,
+}
+
+#[derive(Debug, Serialize)]
+struct ModelJson<'a> {
+    model: &'a str,
+    #[serde(flatten)]
+    counts: Counts,
+}
+
+#[derive(Debug, Serialize)]
+struct FlowJson<'a> {
+    flow_id: &'a str,
+    #[serde(flatten)]
+    counts: Counts,
+}

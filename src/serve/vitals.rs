@@ -1,0 +1,216 @@
+//! What is known of one connection while it lasts: whether it ever spoke HTTP/2, what it has in flight, how long it has been
+//! silent, and whether it takes what is sent to it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use super::greeting::Greeting;
+use crate::clock::Clock;
+
+/// Written while nothing waits to be sent.
+const NOTHING_WAITS: i64 = i64::MIN;
+
+/// What is known of one connection.
+#[derive(Debug)]
+pub(super) struct Vitals {
+    /// Cuts it at once.
+    pub(super) cut: CancellationToken,
+    clock: Clock,
+    opened_ms: i64,
+    greeting: Mutex<Greeting>,
+    /// Since when the client has not taken what waits to be sent.
+    blocked_since_ms: AtomicI64,
+    calls: Mutex<Calls>,
+}
+
+#[derive(Debug, Default)]
+struct Calls {
+    /// When each call began that is in flight and may not last for ever. The first one is the oldest.
+    begun_ms: BTreeMap<u64, i64>,
+    /// How many are open that may.
+    streams: u64,
+    /// How many there have been.
+    total: u64,
+    /// When the latest one ended.
+    ended_ms: i64,
+}
+
+/// A call in flight: it takes a place of those that all connections share, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    vitals: Arc<Vitals>,
+    /// Of a call that may not last for ever.
+    number: Option<u64>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// How little is lost with a connection: of two, the lesser one is to go. Those that never asked anything go first, so that
+/// a crowd of idle ones does not push out who has work to do; then those that have been silent for longest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Worth {
+    has_asked: bool,
+    silent_since_ms: i64,
+}
+
+impl Vitals {
+    pub(super) fn new(cut: CancellationToken, clock: Clock) -> Self {
+        Self {
+            cut,
+            opened_ms: clock.monotonic_ms(),
+            clock,
+            greeting: Mutex::default(),
+            blocked_since_ms: AtomicI64::new(NOTHING_WAITS),
+            calls: Mutex::default(),
+        }
+    }
+
+    /// Takes note of what the client sent first; whether that is all of the greeting.
+    pub(super) fn greeted(&self, bytes: &[u8]) -> bool {
+        lock(&self.greeting).read(bytes)
+    }
+
+    /// What the client spoke instead of HTTP/2, if it has not completed its greeting.
+    pub(super) fn spoke_instead(&self) -> Option<&'static str> {
+        lock(&self.greeting).spoke_instead()
+    }
+
+    /// The client does not take what waits to be sent, or takes it again.
+    pub(super) fn waits_to_send(&self, waits: bool) {
+        let known = self.blocked_since_ms.load(Ordering::Relaxed);
+        if waits != (known != NOTHING_WAITS) {
+            let since_ms = if waits { self.clock.monotonic_ms() } else { NOTHING_WAITS };
+            self.blocked_since_ms.store(since_ms, Ordering::Relaxed);
+        }
+    }
+
+    /// A call begins that may not last for ever.
+    pub(super) fn begin_call(self: &Arc<Self>, place: OwnedSemaphorePermit) -> Ticket {
+        let mut calls = lock(&self.calls);
+        calls.total += 1;
+        let number = calls.total;
+        calls.begun_ms.insert(number, self.clock.monotonic_ms());
+        Ticket { vitals: Arc::clone(self), number: Some(number), _place: place }
+    }
+
+    /// A call begins that may.
+    pub(super) fn begin_stream(self: &Arc<Self>, place: OwnedSemaphorePermit) -> Ticket {
+        let mut calls = lock(&self.calls);
+        calls.total += 1;
+        calls.streams += 1;
+        Ticket { vitals: Arc::clone(self), number: None, _place: place }
+    }
+
+    /// How little is lost with it; `None` while calls are in flight.
+    pub(super) fn worth(&self) -> Option<Worth> {
+        let calls = lock(&self.calls);
+        let idle = calls.begun_ms.is_empty() && calls.streams == 0;
+        let has_asked = calls.total > 0;
+        let silent_since_ms = if has_asked { calls.ended_ms } else { self.opened_ms };
+        idle.then_some(Worth { has_asked, silent_since_ms })
+    }
+
+    /// For how long it has been open, in milliseconds.
+    pub(super) fn age_ms(&self) -> i64 {
+        self.clock.monotonic_ms() - self.opened_ms
+    }
+
+    /// For how long the client has not taken what waits to be sent, in milliseconds.
+    pub(super) fn blocked_ms(&self) -> i64 {
+        match self.blocked_since_ms.load(Ordering::Relaxed) {
+            NOTHING_WAITS => 0,
+            since_ms => self.clock.monotonic_ms() - since_ms,
+        }
+    }
+
+    /// For how long its oldest call has been in flight, in milliseconds.
+    pub(super) fn oldest_call_ms(&self) -> i64 {
+        let calls = lock(&self.calls);
+        calls.begun_ms.first_key_value().map_or(0, |(_, begun_ms)| self.clock.monotonic_ms() - begun_ms)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut calls = lock(&self.vitals.calls);
+        match self.number {
+            Some(number) => {
+                calls.begun_ms.remove(&number);
+            }
+            None => calls.streams = calls.streams.saturating_sub(1),
+        }
+        calls.ended_ms = self.vitals.clock.monotonic_ms();
+    }
+}
+
+/// Nothing that holds one of these locks can panic.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::clock::ManualClock;
+
+    fn vitals(clock: &ManualClock) -> Arc<Vitals> {
+        Arc::new(Vitals::new(CancellationToken::new(), Clock::Manual(clock.clone())))
+    }
+
+    async fn place() -> OwnedSemaphorePermit {
+        Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_never_asked_is_worth_less_than_who_did_and_who_was_silent_longer_less_than_who_spoke() {
+        let clock = ManualClock::at(0);
+        let asked_first = vitals(&clock);
+        drop(asked_first.begin_call(place().await));
+        clock.advance_ms(1);
+        let asked_then = vitals(&clock);
+        drop(asked_then.begin_stream(place().await));
+        clock.advance_ms(1);
+        let (idle, idle_too) = (vitals(&clock), {
+            clock.advance_ms(1);
+            vitals(&clock)
+        });
+        let worths = [&idle, &idle_too, &asked_first, &asked_then].map(|vitals| vitals.worth().unwrap());
+        assert!(worths.is_sorted(), "{worths:?}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_with_a_call_in_flight_is_not_to_go() {
+        let clock = ManualClock::at(0);
+        let vitals = vitals(&clock);
+        let call = vitals.begin_call(place().await);
+        let stream = vitals.begin_stream(place().await);
+        clock.advance_ms(5);
+        assert_eq!((vitals.worth(), vitals.oldest_call_ms()), (None, 5));
+        drop(call);
+        assert_eq!((vitals.worth(), vitals.oldest_call_ms()), (None, 0));
+        drop(stream);
+        assert!(vitals.worth().is_some());
+    }
+
+    #[test]
+    fn a_client_that_takes_nothing_is_noticed_until_it_takes_something() {
+        let clock = ManualClock::at(0);
+        let vitals = vitals(&clock);
+        vitals.waits_to_send(true);
+        clock.advance_ms(3);
+        vitals.waits_to_send(true);
+        clock.advance_ms(3);
+        assert_eq!(vitals.blocked_ms(), 6);
+        vitals.waits_to_send(false);
+        assert_eq!(vitals.blocked_ms(), 0);
+    }
+}

@@ -1,0 +1,161 @@
+//! What keeps a call from the gate, to a status with details: the same words and codes as the gate's own errors.
+
+use std::{collections::HashMap, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use super::status::{DOMAIN, RETRY_OVERLOADED, RETRY_UNAVAILABLE};
+
+/// How prost begins what it says of a message that it cannot decode.
+const UNDECODABLE: &str = "failed to decode Protobuf message: ";
+
+/// Why a call did not come to the gate, or was given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The request has more bytes than this.
+    TooLarge(u32),
+    /// The request is no message of the contract.
+    Undecodable {
+        /// The field, as the contract names it; `request` if it is all of it.
+        field: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// There are too many calls already.
+    Overloaded,
+    /// The call's deadline is about to pass.
+    Unanswered,
+    /// The request did not arrive before the call's deadline.
+    Incomplete,
+}
+
+impl Refusal {
+    /// What a bare status of the transport means; `None` if it is none of these.
+    ///
+    /// Everything behind the contract answers with details. Without, tonic itself refused the request: as out of range if
+    /// it is too large, and as an internal error, though it is the client's, if it cannot be decoded.
+    pub fn from_bare(status: &Status, max_message_bytes: u32) -> Option<Self> {
+        match status.code() {
+            _ if !status.details().is_empty() => None,
+            Code::OutOfRange => Some(Self::TooLarge(max_message_bytes)),
+            Code::Internal => Some(Self::undecodable(status.message())),
+            _ => None,
+        }
+    }
+
+    /// Names the field, where prost did, from the inside out: `Team.plan: PutTeamRequest.team: invalid string value` is
+    /// about `team.plan`.
+    fn undecodable(message: &str) -> Self {
+        let mut rest = message.strip_prefix(UNDECODABLE).unwrap_or(message);
+        let mut fields = Vec::new();
+        while let Some((place, after)) = rest.split_once(": ")
+            && let Some((_, field)) = place.split_once('.')
+            && field.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+        {
+            fields.push(field);
+            rest = after;
+        }
+        if fields.is_empty() {
+            let problem = "is no message of this method; check the version of the contract".to_owned();
+            return Self::Undecodable { field: "request".to_owned(), problem };
+        }
+        fields.reverse();
+        Self::Undecodable { field: fields.join("."), problem: format!("cannot be read: {rest}") }
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let with = |reason: &str| ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
+        let invalid = |field: &str, problem: String| {
+            let mut details = with("INVALID_FIELD");
+            let message = format!("{field} {problem}");
+            details.add_bad_request_violation(field, problem);
+            Self::with_error_details(Code::InvalidArgument, message, details)
+        };
+        let again = |code, reason: &str, delay: Duration, message: &str| {
+            let mut details = with(reason);
+            details.set_retry_info(Some(delay));
+            Self::with_error_details(code, message, details)
+        };
+        match refusal {
+            Refusal::TooLarge(limit) => invalid(
+                "request",
+                format!("has more than {limit} bytes; send less at once, or raise max_message_bytes"),
+            ),
+            Refusal::Undecodable { field, problem } => invalid(&field, problem),
+            Refusal::Overloaded => again(
+                Code::ResourceExhausted,
+                "OVERLOADED",
+                RETRY_OVERLOADED,
+                "too many calls at once; repeat the call with the same id",
+            ),
+            Refusal::Unanswered => again(
+                Code::Unavailable,
+                "STORE_UNAVAILABLE",
+                RETRY_UNAVAILABLE,
+                "the store did not answer before the call's deadline; repeat the call with the same id",
+            ),
+            Refusal::Incomplete => again(
+                Code::DeadlineExceeded,
+                "REQUEST_INCOMPLETE",
+                RETRY_UNAVAILABLE,
+                "the request did not arrive before its deadline; repeat the call with the same id",
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field_of(message: &str) -> String {
+        match Refusal::from_bare(&Status::internal(message), 1) {
+            Some(Refusal::Undecodable { field, .. }) => field,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_field_that_cannot_be_read_is_named_as_the_contract_does() {
+        use crate::proto::v1::{CommitRequest, PutTeamRequest};
+        use prost::Message as _;
+        // Field 1 with one byte that is no text; then the same within a message.
+        let error = CommitRequest::decode(&b"\x0a\x01\xff"[..]).unwrap_err();
+        assert_eq!(field_of(&error.to_string()), "team_id");
+        let error = PutTeamRequest::decode(&b"\x0a\x03\x12\x01\xff"[..]).unwrap_err();
+        assert_eq!(field_of(&error.to_string()), "team.plan");
+        for message in ["Unexpected EOF decoding stream.", "protocol error: received message with a. b: c", ""] {
+            assert_eq!(field_of(message), "request", "{message}");
+        }
+    }
+
+    #[test]
+    fn what_has_details_is_nobody_elses() {
+        let ours = Status::from(Refusal::Unanswered);
+        assert_eq!(Refusal::from_bare(&ours, 1), None);
+        assert_eq!(Refusal::from_bare(&Status::not_found("unknown service"), 1), None);
+        assert_eq!(Refusal::from_bare(&Status::out_of_range("too large"), 7), Some(Refusal::TooLarge(7)));
+    }
+
+    #[test]
+    fn every_refusal_has_its_code_and_its_reason_in_our_domain() {
+        let undecodable = Refusal::Undecodable { field: "f".to_owned(), problem: "p".to_owned() };
+        for (refusal, code, reason) in [
+            (Refusal::TooLarge(1), Code::InvalidArgument, "INVALID_FIELD"),
+            (undecodable, Code::InvalidArgument, "INVALID_FIELD"),
+            (Refusal::Overloaded, Code::ResourceExhausted, "OVERLOADED"),
+            (Refusal::Unanswered, Code::Unavailable, "STORE_UNAVAILABLE"),
+            (Refusal::Incomplete, Code::DeadlineExceeded, "REQUEST_INCOMPLETE"),
+        ] {
+            let status = Status::from(refusal);
+            let details = status.get_error_details();
+            let info = details.error_info().unwrap();
+            assert_eq!((status.code(), info.reason.as_str(), info.domain.as_str()), (code, reason, "tollgate"));
+            assert_eq!(details.bad_request().is_some(), code == Code::InvalidArgument, "{reason}");
+            assert_eq!(details.retry_info().is_some(), code != Code::InvalidArgument, "{reason}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What each listener lets in: every limit, met by a client that does not keep to it; and honest clients, who do not notice.
+
+mod abuse;
+mod addresses;
+mod calls;
+mod connections;
+mod requests;
+mod wire;
+
+use tollgate::{
+    proto::v1::{CheckAndReserveRequest, check_and_reserve_response::Decision},
+    serve::{Limits, ServeOptions, Sidecar},
+    store::StoreLocation,
+};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::suite::support::client::{Client, prompt_test, team_without_seat};
+
+const TEAM: &str = "team";
+
+const RESERVE: &str = "/tollgate.v1.QuotaService/CheckAndReserve";
+
+/// A sidecar in this process with these limits, and a team.
+struct Door {
+    sidecar: Sidecar,
+    data: String,
+    admin: String,
+}
+
+impl Door {
+    async fn open(limits: Limits) -> Self {
+        Self::open_with(ServeOptions { limits, ..ServeOptions::default() }).await
+    }
+
+    async fn open_with(options: ServeOptions) -> Self {
+        let sidecar = Sidecar::start(options).await.unwrap();
+        let (data, admin) = (sidecar.listen_address().to_string(), sidecar.admin_address().to_string());
+        let door = Self { sidecar, data, admin };
+        door.client().put_team(team_without_seat(TEAM, 1_000_000)).await;
+        door
+    }
+
+    /// The same on this store, for which a call waits for as long as it likes.
+    async fn open_on(store: StoreLocation, limits: Limits) -> Self {
+        let store_wait = std::time::Duration::from_secs(60);
+        Self::open_with(ServeOptions { limits, store, store_wait, ..ServeOptions::default() }).await
+    }
+
+    fn client(&self) -> Client {
+        Client::of(&self.data, &self.admin)
+    }
+}
+
+/// A call that needs no run.
+fn reserve(id: &str) -> CheckAndReserveRequest {
+    prompt_test(TEAM, id, "gpt-4o")
+}
+
+/// An honest client's call is answered as ever.
+#[track_caller]
+fn proceeds(answer: Result<Decision, Status>) {
+    assert!(matches!(answer, Ok(Decision::Proceed(_))), "{answer:?}");
+}
+
+/// The refusal has this reason, and says when to come again if that helps.
+#[track_caller]
+fn check(status: &Status, code: Code, reason: &str) {
+    let details = status.get_error_details();
+    let info = details.error_info().unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
+    assert_eq!((status.code(), info.reason.as_str(), info.domain.as_str()), (code, reason, "tollgate"), "{status:?}");
+    let wait = details.retry_info().and_then(|info| info.retry_delay);
+    assert_eq!(wait.is_some_and(|wait| !wait.is_zero()), code != Code::InvalidArgument, "{status:?}");
+}

@@ -1,0 +1,117 @@
+//! How many calls there may be at once, and what becomes of the others.
+
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tollgate::serve::Limits;
+use tonic::{Code, Status};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+use super::{
+    Door, RESERVE, check, proceeds, reserve,
+    wire::{DATA, END_STREAM, HEADERS, Wire, frame, greeting_without_window, message},
+};
+use crate::suite::support::{
+    client::channel,
+    servers::{Engine, Server},
+    wait_for,
+};
+
+fn overloaded(status: &Status) {
+    check(status, Code::ResourceExhausted, "OVERLOADED");
+}
+
+#[tokio::test]
+async fn more_calls_than_there_is_room_for_are_told_to_come_again_and_all_others_are_served() {
+    let server = Server::start(Engine::Redis);
+    let limits = Limits { max_calls: 8, ..Limits::default() };
+    let door = Door::open_on(server.location(), limits).await;
+    redis::cmd("CLIENT").arg(&["PAUSE", "60000", "WRITE"]).exec(&mut server.connect()).unwrap();
+    let mut calls = JoinSet::new();
+    let refused = wait_for("no room", || {
+        let (client, number) = (door.client(), calls.len());
+        calls.spawn(async move { client.reserve(reserve(&format!("r-{number}"))).await });
+        std::future::ready(calls.try_join_next())
+    });
+    let refused = [refused.await.unwrap()];
+    let client = door.client();
+    for number in 0..500 {
+        overloaded(&client.reserve(reserve(&format!("more-{number}"))).await.unwrap_err());
+    }
+    // The health is told, and the other listener has room of its own.
+    HealthClient::new(client.data.clone()).check(HealthCheckRequest::default()).await.unwrap();
+    let admin = channel(&door.admin);
+    HealthClient::new(admin).check(HealthCheckRequest::default()).await.unwrap();
+
+    redis::cmd("CLIENT").arg("UNPAUSE").exec(&mut server.connect()).unwrap();
+    let (served, refused): (Vec<_>, Vec<_>) =
+        calls.join_all().await.into_iter().chain(refused).partition(Result::is_ok);
+    assert_eq!(served.len(), 8);
+    served.into_iter().for_each(proceeds);
+    refused.into_iter().for_each(|answer| overloaded(&answer.unwrap_err()));
+    wait_for("room", || async { client.reserve(reserve("after")).await.ok() }).await;
+}
+
+#[tokio::test]
+async fn what_stays_open_is_counted_apart_and_keeps_nobody_from_a_call() {
+    let door = Door::open(Limits { max_streams: 2, max_calls: 1, ..Limits::default() }).await;
+    let client = door.client();
+    let mut health = HealthClient::new(client.data.clone());
+    let first = health.watch(HealthCheckRequest::default()).await.unwrap();
+    let _second = health.watch(HealthCheckRequest::default()).await.unwrap();
+    overloaded(&health.watch(HealthCheckRequest::default()).await.unwrap_err());
+    health.check(HealthCheckRequest::default()).await.unwrap();
+    proceeds(client.reserve(reserve("r1")).await);
+    drop(first);
+    wait_for("the place of the first watch", || async {
+        HealthClient::new(client.data.clone()).watch(HealthCheckRequest::default()).await.ok()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_has_as_many_calls_at_once_as_it_may_and_the_next_is_refused_by_http2() {
+    let door = Door::open(Limits { max_calls_per_connection: 2, ..Limits::default() }).await;
+    let mut wire = Wire::greeted(&door.data).await;
+    // Who knows of the limit waits instead; who does not is told with RST_STREAM.
+    for stream in [1, 3, 5] {
+        wire.begin_call(stream, RESERVE).await;
+    }
+    wire.receive(super::wire::RST_STREAM).await;
+    proceeds(door.client().reserve(reserve("meanwhile")).await);
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_takes_ends_its_connection_and_frees_its_place() {
+    let limits = Limits { max_calls: 1, max_call_time: Duration::from_millis(200), ..Limits::default() };
+    let door = Door::open(limits).await;
+    let mut wire = Wire::connect(&door.data).await;
+    wire.send(&greeting_without_window()).await.unwrap();
+    wire.begin_call(1, RESERVE).await;
+    wire.send(&frame(DATA, END_STREAM, 1, &message(&reserve("untaken")))).await.unwrap();
+    wire.receive(HEADERS).await;
+    overloaded(&door.client().reserve(reserve("too-early")).await.unwrap_err());
+    wire.ended("an answer that nobody takes").await;
+    wait_for("the place", || async { door.client().reserve(reserve("after")).await.ok() }).await;
+}
+
+#[tokio::test]
+async fn a_call_that_its_client_took_back_frees_its_place() {
+    let door = Door::open(Limits { max_calls: 1, ..Limits::default() }).await;
+    let mut wire = Wire::greeted(&door.data).await;
+    wire.begin_call(1, RESERVE).await;
+    let client = door.client();
+    wait_for("no room", || async { client.reserve(reserve("no-room")).await.err() }).await;
+    wire.send(&frame(super::wire::RST_STREAM, 0, 1, &[0, 0, 0, 8])).await.unwrap();
+    wait_for("room", || async { client.reserve(reserve("room")).await.ok() }).await;
+    // One that goes with its connection does so too. The call before may still have its place when this one comes.
+    let mut streams = (3..400).step_by(2);
+    loop {
+        wire.begin_call(streams.next().expect("a place for one of these"), RESERVE).await;
+        if client.reserve(reserve("no-room-2")).await.is_err() {
+            break;
+        }
+    }
+    drop(wire);
+    wait_for("room", || async { client.reserve(reserve("room-2")).await.ok() }).await;
+}

@@ -1,0 +1,139 @@
+//! How many connections there may be, who has to go, and how long each may last.
+
+use std::time::Duration;
+
+use tollgate::serve::Limits;
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+use super::{
+    Door, RESERVE, proceeds, reserve,
+    wire::{DATA, END_STREAM, GOAWAY, HEADERS, PREFACE, Wire, frame, greeting, message},
+};
+use crate::suite::support::wait_for;
+
+const LONG: Duration = Duration::from_secs(600);
+
+#[tokio::test]
+async fn what_is_no_http2_is_ended_at_once() {
+    let door = Door::open(Limits { handshake_timeout: LONG, ..Limits::default() }).await;
+    let tls = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".repeat(50);
+    for (what, bytes) in [
+        ("HTTP/1", &b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"[..]),
+        ("HTTP/1 that begins alike", b"PUT / HTTP/1.1\r\n\r\n"),
+        ("TLS", &tls),
+        ("zeros", &[0; 64]),
+        ("a preface and no frame", &[PREFACE, &[0xff; 64]].concat()),
+        ("a frame of 16 MiB", &[&greeting()[..], b"\xff\xff\xff\0\0\0\0\0\x01"].concat()),
+        ("data of no stream", &[greeting(), frame(DATA, 0, 1, b"abc")].concat()),
+        ("headers that do not decode", &[greeting(), frame(HEADERS, 4, 1, &[0xff; 32])].concat()),
+        ("a stream of the server's", &[greeting(), frame(HEADERS, 4, 2, &[0x83])].concat()),
+    ] {
+        let mut wire = Wire::connect(&door.data).await;
+        wire.send(bytes).await.unwrap();
+        wire.ended(what).await;
+    }
+    proceeds(door.client().reserve(reserve("after")).await);
+}
+
+#[tokio::test]
+async fn who_does_not_begin_in_time_is_closed_and_who_did_is_not() {
+    let door = Door::open(Limits { handshake_timeout: Duration::from_millis(300), ..Limits::default() }).await;
+    let greeted = Wire::greeted(&door.data).await;
+    let whole = greeting();
+    for bytes in [0, 1, PREFACE.len(), PREFACE.len() + 3, whole.len() - 1] {
+        let mut wire = Wire::connect(&door.data).await;
+        wire.send(&whole[..bytes]).await.unwrap();
+        wire.ended(&format!("after {bytes} bytes")).await;
+    }
+    assert!(!greeted.has_ended());
+}
+
+/// A connection that has asked something, and been answered.
+async fn worker(door: &Door, id: &str) -> Wire {
+    let mut wire = Wire::greeted(&door.data).await;
+    wire.begin_call(1, RESERVE).await;
+    wire.send(&frame(DATA, END_STREAM, 1, &message(&reserve(id)))).await.unwrap();
+    wire.receive(DATA).await;
+    wire
+}
+
+#[tokio::test]
+async fn one_more_connection_takes_the_place_of_the_one_that_can_best_be_spared() {
+    let door = Door::open(Limits { max_connections: 3, ..Limits::default() }).await;
+    let mut first_worker = worker(&door, "first").await;
+    let mut second_worker = worker(&door, "second").await;
+    let mut idle = Wire::greeted(&door.data).await;
+    // Who never asked goes first, though it came last; then who has been silent for longest.
+    let mut third_worker = worker(&door, "third").await;
+    idle.ended("the idle one").await;
+    assert!(!first_worker.has_ended() && !second_worker.has_ended());
+    let fourth_worker = worker(&door, "fourth").await;
+    first_worker.ended("the one that was silent for longest").await;
+    for worker in [&second_worker, &third_worker, &fourth_worker] {
+        assert!(!worker.has_ended());
+    }
+    drop(fourth_worker);
+
+    // If all are busy, it is the new one that goes.
+    let mut busy = worker(&door, "fifth").await;
+    for wire in [&mut second_worker, &mut third_worker, &mut busy] {
+        wire.begin_call(3, RESERVE).await;
+        wire.send(&frame(super::wire::PING, 0, 0, &[0; 8])).await.unwrap();
+        wire.receive(super::wire::PING).await;
+    }
+    wait_for("a connection that is refused", || async {
+        let mut one_more = Wire::connect(&door.data).await;
+        let _ = one_more.send(&greeting()).await;
+        one_more.ended("one too many").await;
+        let all_stay = [&second_worker, &third_worker, &busy].iter().all(|wire| !wire.has_ended());
+        assert!(all_stay, "a connection with a call in flight is not cut");
+        Some(())
+    })
+    .await;
+    for wire in [&mut second_worker, &mut third_worker, &mut busy] {
+        wire.send(&frame(DATA, END_STREAM, 3, &message(&reserve("late")))).await.unwrap();
+        wire.receive(DATA).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_gone_is_noticed_and_one_that_is_only_silent_stays() {
+    let (keepalive_interval, keepalive_timeout) = (Duration::from_millis(100), Duration::from_millis(500));
+    let door = Door::open(Limits { keepalive_interval, keepalive_timeout, ..Limits::default() }).await;
+    let client = door.client();
+    let mut watch =
+        HealthClient::new(client.data.clone()).watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    watch.message().await.unwrap().unwrap();
+    let mut gone = Wire::greeted(&door.data).await;
+    gone.ended("one that does not answer").await;
+    assert!(futures::poll!(Box::pin(watch.message())).is_pending(), "the watch is still open");
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_what_is_sent_to_it_is_cut() {
+    let door = Door::open(Limits { keepalive_timeout: Duration::from_millis(500), ..Limits::default() }).await;
+    let mut wire = Wire::greeted(&door.data).await;
+    // Each is to be answered; at some point the answers have nowhere to go, and the sidecar stops to read.
+    let pings = frame(super::wire::PING, 0, 0, &[0; 8]).repeat(4_096);
+    wire.send_until_ended(&pings, "a client that takes no answer").await;
+    proceeds(door.client().reserve(reserve("after")).await);
+}
+
+#[tokio::test]
+async fn an_old_connection_is_asked_to_end_and_cut_if_it_does_not() {
+    let (max_connection_age, max_call_time) = (Duration::from_millis(300), Duration::from_millis(300));
+    let door = Door::open(Limits { max_connection_age, max_call_time, ..Limits::default() }).await;
+    let mut wire = Wire::greeted(&door.data).await;
+    wire.begin_call(1, "/grpc.health.v1.Health/Watch").await;
+    wire.send(&frame(DATA, END_STREAM, 1, &[0; 5])).await.unwrap();
+    wire.receive(DATA).await;
+    wire.receive(GOAWAY).await;
+    wire.ended("a watch on an old connection").await;
+    // Who follows HTTP/2 does not notice, over many connections.
+    let client = door.client();
+    for number in 0..50 {
+        wait_for("an answer", || async { client.reserve(reserve(&format!("r{number}"))).await.ok() }).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    door.sidecar.shutdown().await;
+}

@@ -1,0 +1,122 @@
+//! Requests that are none: too large, not decodable, too many headers, too late.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tollgate::{proto::v1::PutTeamRequest, serve::Limits};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use super::{
+    Door, TEAM, check, proceeds, reserve,
+    wire::{self, END_HEADERS, HEADERS, Wire, frame, framed, headers, message},
+};
+use crate::suite::support::{
+    client::team_without_seat,
+    servers::{Engine, Server},
+};
+
+const AT_ONCE: Duration = Duration::ZERO;
+
+fn field(status: &Status) -> String {
+    status.get_details_bad_request().unwrap().field_violations[0].field.clone()
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_refused_in_the_contracts_words_naming_the_field() {
+    let door = Door::open(Limits::default()).await;
+    let good = message(&reserve("r"));
+    for (what, body, named) in [
+        ("a message of more than 64 KiB", framed(0, &vec![0; 64 * 1024 + 1]), "request"),
+        ("the announcement of a large one", Bytes::from_static(b"\0\xff\xff\xff\xff"), "request"),
+        ("half a message", good.slice(..good.len() / 2), "request"),
+        ("no message", Bytes::new(), "request"),
+        ("a flag that is none", framed(7, b""), "request"),
+        ("a compressed message without saying how", framed(1, b""), "request"),
+        ("bytes that are no message", framed(0, b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), "request"),
+        ("a team that is no text", framed(0, b"\x0a\x01\xff"), "team_id"),
+        ("a flow that is cut short", framed(0, b"\x12\x05a"), "flow_id"),
+    ] {
+        let status = wire::call(&door.data, None, vec![body], AT_ONCE).await;
+        assert_eq!((status.code(), field(&status).as_str()), (Code::InvalidArgument, named), "{what}: {status}");
+        check(&status, Code::InvalidArgument, "INVALID_FIELD");
+    }
+    proceeds(door.client().reserve(reserve("after")).await);
+}
+
+#[tokio::test]
+async fn a_message_of_a_mebibyte_is_refused_by_both_listeners_and_the_connection_goes_on() {
+    let door = Door::open(Limits::default()).await;
+    let client = door.client();
+    for _ in 0..20 {
+        let mut request = reserve("large");
+        request.block_id = "b".repeat(1024 * 1024);
+        check(&client.reserve(request).await.unwrap_err(), Code::InvalidArgument, "INVALID_FIELD");
+        let mut team = team_without_seat(TEAM, 1);
+        team.plan = "p".repeat(1024 * 1024);
+        let refused = client.accounts.clone().put_team(PutTeamRequest { team: Some(team) }).await.unwrap_err();
+        check(&refused, Code::InvalidArgument, "INVALID_FIELD");
+        assert_eq!(field(&refused), "request");
+    }
+    proceeds(client.reserve(reserve("after")).await);
+}
+
+#[tokio::test]
+async fn a_list_of_headers_has_a_limit() {
+    let limits = Limits { max_header_bytes: 2_048, ..Limits::default() };
+    let door = Door::open(limits).await;
+    let client = door.client();
+    for (bytes, is_read) in [(1_000, true), (4_000, false)] {
+        let mut request = tonic::Request::new(reserve("r"));
+        request.metadata_mut().insert("padding", "p".repeat(bytes).parse().unwrap());
+        let answer = client.quota.clone().check_and_reserve(request).await;
+        assert_eq!(answer.is_ok(), is_read, "{bytes}: {answer:?}");
+    }
+    // One that does not end is not waited for.
+    let mut wire = Wire::greeted(&door.data).await;
+    wire.send(&frame(HEADERS, 0, 1, &headers(super::RESERVE))).await.unwrap();
+    wire.send_often(&frame(wire::CONTINUATION, 0, 1, &[0x40; 8_192]), 100).await;
+    wire.ended("headers that do not end").await;
+    // A block that is small for what it says: one long header, and a thousand references to it.
+    let mut wire = Wire::greeted(&door.data).await;
+    let mut bomb = headers(super::RESERVE);
+    bomb.extend(b"\x40\x01x\x7f\x81\x07");
+    bomb.extend([b'v'; 1_024]);
+    bomb.extend([0xbe; 8_000]);
+    wire.send(&frame(HEADERS, END_HEADERS, 1, &bomb)).await.unwrap();
+    proceeds(client.reserve(reserve("after")).await);
+}
+
+#[tokio::test]
+async fn a_call_is_answered_before_its_deadline_though_the_store_is_silent() {
+    let server = Server::start(Engine::Redis);
+    let door = Door::open_on(server.location(), Limits::default()).await;
+    redis::cmd("CLIENT").arg(&["PAUSE", "60000", "WRITE"]).exec(&mut server.connect()).unwrap();
+    for timeout in ["100m", "300m", "1S"] {
+        let status = wire::call(&door.data, Some(timeout), vec![message(&reserve("r"))], AT_ONCE).await;
+        check(&status, Code::Unavailable, "STORE_UNAVAILABLE");
+    }
+}
+
+#[tokio::test]
+async fn a_call_without_a_deadline_has_one_all_the_same() {
+    let server = Server::start(Engine::Redis);
+    let limits = Limits { max_call_time: Duration::from_millis(200), ..Limits::default() };
+    let door = Door::open_on(server.location(), limits).await;
+    redis::cmd("CLIENT").arg(&["PAUSE", "60000", "WRITE"]).exec(&mut server.connect()).unwrap();
+    let status = wire::call(&door.data, None, vec![message(&reserve("r"))], AT_ONCE).await;
+    check(&status, Code::Unavailable, "STORE_UNAVAILABLE");
+}
+
+#[tokio::test]
+async fn a_request_that_comes_a_byte_at_a_time_is_not_waited_for() {
+    let limits = Limits { max_call_time: Duration::from_millis(300), ..Limits::default() };
+    let door = Door::open(limits).await;
+    let request = message(&reserve("slow"));
+    let bytes = || (0..request.len()).map(|at| request.slice(at..=at)).collect::<Vec<_>>();
+    let status = wire::call(&door.data, None, bytes(), Duration::from_millis(50)).await;
+    check(&status, Code::DeadlineExceeded, "REQUEST_INCOMPLETE");
+    let status = wire::call(&door.data, Some("100m"), bytes(), Duration::from_millis(50)).await;
+    check(&status, Code::DeadlineExceeded, "REQUEST_INCOMPLETE");
+    proceeds(door.client().reserve(reserve("after")).await);
+}

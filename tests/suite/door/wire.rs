@@ -1,0 +1,229 @@
+//! HTTP/2 by hand: bytes that no well-behaved client sends, and calls of which each part is sent when the test says so.
+
+use std::{io, time::Duration};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use prost::Message;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinHandle,
+    time::timeout,
+};
+use tonic::Status;
+
+use crate::suite::support::PATIENCE_MS;
+
+const PATIENCE: Duration = Duration::from_millis(PATIENCE_MS as u64);
+
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Kinds of frames, flags and settings, as RFC 9113 numbers them.
+pub(super) const DATA: u8 = 0;
+pub(super) const HEADERS: u8 = 1;
+pub(super) const RST_STREAM: u8 = 3;
+pub(super) const SETTINGS: u8 = 4;
+pub(super) const PING: u8 = 6;
+pub(super) const GOAWAY: u8 = 7;
+pub(super) const WINDOW_UPDATE: u8 = 8;
+pub(super) const CONTINUATION: u8 = 9;
+pub(super) const END_STREAM: u8 = 1;
+pub(super) const END_HEADERS: u8 = 4;
+
+/// A frame.
+pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+/// What a client says first.
+pub(super) fn greeting() -> Vec<u8> {
+    [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
+}
+
+/// The same of a client that takes no byte of any answer's body.
+pub(super) fn greeting_without_window() -> Vec<u8> {
+    [PREFACE, &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])].concat()
+}
+
+/// The headers of a call, as one compresses them without trying.
+pub(super) fn headers(path: &str) -> Vec<u8> {
+    let mut block = vec![0x83, 0x86];
+    let mut literal = |name: &[u8], value: &str| {
+        block.extend(name);
+        block.push(u8::try_from(value.len()).unwrap());
+        block.extend(value.as_bytes());
+    };
+    literal(&[0x04], path);
+    literal(&[0x01], "localhost");
+    literal(&[0x0f, 0x10], "application/grpc");
+    literal(b"\x00\x02te", "trailers");
+    block
+}
+
+/// A message as gRPC frames it.
+pub(super) fn message(message: &impl Message) -> Bytes {
+    framed(0, &message.encode_to_vec())
+}
+
+/// Any bytes as gRPC frames them.
+pub(super) fn framed(flag: u8, bytes: &[u8]) -> Bytes {
+    let mut framed = BytesMut::new();
+    framed.put_u8(flag);
+    framed.put_u32(u32::try_from(bytes.len()).unwrap());
+    framed.put_slice(bytes);
+    framed.freeze()
+}
+
+/// A connection that says what it is told to.
+pub(super) struct Wire(TcpStream);
+
+impl Wire {
+    pub(super) async fn connect(address: &str) -> Self {
+        Self(TcpStream::connect(address).await.unwrap())
+    }
+
+    /// One that has said what a client says first.
+    pub(super) async fn greeted(address: &str) -> Self {
+        let mut wire = Self::connect(address).await;
+        wire.send(&greeting()).await.unwrap();
+        wire
+    }
+
+    /// Sends, for as long as the other side takes it.
+    pub(super) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        timeout(PATIENCE, self.0.write_all(bytes)).await?
+    }
+
+    /// Sends it again and again, or as much of it as is taken: the other side may end the connection, or stop to read.
+    pub(super) async fn send_often(&mut self, bytes: &[u8], times: usize) {
+        for _ in 0..times {
+            match timeout(Duration::from_millis(200), self.0.write_all(bytes)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return,
+            }
+        }
+    }
+
+    /// Sends the same again and again, and reads nothing, until the other side has ended the connection.
+    pub(super) async fn send_until_ended(&mut self, bytes: &[u8], what: &str) {
+        let ended = timeout(PATIENCE, async { while self.0.write_all(bytes).await.is_ok() {} });
+        ended.await.unwrap_or_else(|_| panic!("the connection is still open: {what}"));
+    }
+
+    /// A call without an end.
+    pub(super) async fn begin_call(&mut self, stream: u32, path: &str) {
+        self.send(&frame(HEADERS, END_HEADERS, stream, &headers(path))).await.unwrap();
+    }
+
+    /// Waits until a frame of this kind comes.
+    pub(super) async fn receive(&mut self, wanted: u8) {
+        let found = timeout(PATIENCE, async {
+            loop {
+                let mut header = [0; 9];
+                self.0.read_exact(&mut header).await.unwrap();
+                let [_, high, middle, low] = u32::from_be_bytes([0, header[0], header[1], header[2]]).to_be_bytes();
+                let mut payload = vec![0; u32::from_be_bytes([0, high, middle, low]) as usize];
+                self.0.read_exact(&mut payload).await.unwrap();
+                if header[3] == wanted {
+                    return;
+                }
+            }
+        });
+        found.await.unwrap_or_else(|_| panic!("no frame of kind {wanted} came"));
+    }
+
+    /// Waits until the other side has ended the connection.
+    pub(super) async fn ended(&mut self, what: &str) {
+        let mut buffer = vec![0; 16 * 1024];
+        let ended = timeout(PATIENCE, async { while let Ok(1..) = self.0.read(&mut buffer).await {} });
+        ended.await.unwrap_or_else(|_| panic!("the connection is still open: {what}"));
+    }
+
+    /// Whether the other side has ended the connection by now.
+    pub(super) fn has_ended(&self) -> bool {
+        let mut buffer = [0; 1024];
+        loop {
+            match self.0.try_read(&mut buffer) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
+            }
+        }
+    }
+}
+
+/// A call by a client that follows HTTP/2, but has no clock of its own: the body is sent piece by piece, a pause after each.
+pub(super) async fn call(address: &str, timeout_header: Option<&str>, pieces: Vec<Bytes>, pause: Duration) -> Status {
+    let (client, driving) = client(address).await;
+    let mut request = request();
+    if let Some(value) = timeout_header {
+        request.headers_mut().insert("grpc-timeout", value.parse().unwrap());
+    }
+    let (answer, mut body) = client.ready().await.unwrap().send_request(request, false).unwrap();
+    let sending = tokio::spawn(async move {
+        for piece in pieces {
+            // Whoever has answered already need not listen to the rest.
+            if body.send_data(piece, false).is_err() {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+        }
+        let _ = body.send_data(Bytes::new(), true);
+    });
+    let answer = timeout(PATIENCE, answer).await.unwrap().unwrap();
+    let status = Status::from_header_map(answer.headers()).expect("it is refused without a message");
+    sending.abort();
+    driving.abort();
+    status
+}
+
+/// Calls on one connection that were begun and are not ended; they end with it.
+pub(super) struct Held {
+    driving: JoinHandle<Result<(), h2::Error>>,
+    _calls: Vec<(h2::client::ResponseFuture, h2::SendStream<Bytes>)>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.driving.abort();
+    }
+}
+
+/// Begins calls, each with this much of a body, and waits until HTTP/2 has let it pass, or the call was refused.
+pub(super) async fn hold(address: &str, calls: usize, body: &Bytes) -> Held {
+    let (mut client, driving) = client(address).await;
+    let mut held = Vec::new();
+    for _ in 0..calls {
+        client = client.ready().await.unwrap();
+        let (answer, mut sending) = client.send_request(request(), false).unwrap();
+        let mut rest = body.clone();
+        while !rest.is_empty() {
+            sending.reserve_capacity(rest.len());
+            let room = timeout(PATIENCE, std::future::poll_fn(|context| sending.poll_capacity(context))).await.unwrap();
+            let Some(Ok(room)) = room else { break };
+            if sending.send_data(rest.split_to(room), false).is_err() {
+                break;
+            }
+        }
+        held.push((answer, sending));
+    }
+    Held { driving, _calls: held }
+}
+
+async fn client(address: &str) -> (h2::client::SendRequest<Bytes>, JoinHandle<Result<(), h2::Error>>) {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    (client, tokio::spawn(connection))
+}
+
+fn request() -> http::Request<()> {
+    http::Request::post(format!("http://localhost{}", super::RESERVE))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(())
+        .unwrap()
+}

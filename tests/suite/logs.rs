@@ -1,0 +1,103 @@
+//! The log as an operator reads it: one line a decision at debug, what changes once at info, in JSON where asked for.
+
+use serde_json::Value;
+use tollgate::store::StoreLocation;
+
+use crate::suite::support::{
+    client::{Client, block, professional_team, team_without_seat},
+    sidecar::Sidecar,
+    wait_until,
+};
+
+const TEAM: &str = "team";
+
+/// A sidecar in memory that logs so much, as JSON.
+fn logging(filter: &str) -> Sidecar {
+    Sidecar::start_with(&StoreLocation::Memory, &["--log", filter, "--log-format", "json"])
+}
+
+/// The lines of its log that say this, as its own process wrote them.
+fn lines(sidecar: &Sidecar) -> Vec<Value> {
+    sidecar.stderr().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The lines that have this field, once there are so many of them.
+fn lines_with(sidecar: &Sidecar, field: &str, count: usize) -> Vec<Value> {
+    let with_field = || lines(sidecar).into_iter().filter(|line| !line["fields"][field].is_null()).collect::<Vec<_>>();
+    wait_until("the lines are written", || with_field().len() >= count);
+    with_field()
+}
+
+/// What of a line is said in the span of its call.
+fn about(line: &Value) -> Vec<&str> {
+    ["rpc", "team", "flow", "run", "reservation"].into_iter().filter_map(|field| line["span"][field].as_str()).collect()
+}
+
+#[tokio::test]
+async fn each_decision_is_one_line_in_a_span_that_says_what_it_is_about() {
+    let sidecar = logging("tollgate=debug");
+    let client = sidecar.client();
+    client.put_team(team_without_seat(TEAM, 10)).await;
+    client.proceed(block(TEAM, "first", "gpt-4o")).await;
+    client.proceed(block(TEAM, "first", "gpt-4o")).await;
+    client.commit(TEAM, "first", &[]).await.unwrap();
+    client.suspend(block(TEAM, "second", "gpt-4")).await;
+    client.proceed(block(TEAM, "third", "gpt-4o")).await;
+    client.release(TEAM, "third", &[]).await.unwrap();
+    client.commit(TEAM, "nothing", &[]).await.unwrap_err();
+    client.commit("{team}", "nothing", &[]).await.unwrap_err();
+
+    let decisions = lines_with(&sidecar, "decision", 8);
+    let told: Vec<_> =
+        decisions.iter().map(|line| (line["fields"]["decision"].as_str().unwrap(), about(line))).collect();
+    let of_run = |id| vec!["CheckAndReserve", TEAM, "flow", "run", id];
+    assert_eq!(
+        told,
+        [
+            ("proceed", of_run("first")),
+            ("proceed", of_run("first")),
+            ("committed", vec!["Commit", TEAM, "flow", "run", "first"]),
+            ("suspend", of_run("second")),
+            ("proceed", of_run("third")),
+            ("released", vec!["Release", TEAM, "flow", "run", "third"]),
+            ("refused", vec!["Commit", TEAM, "nothing"]),
+            ("refused", vec![]),
+        ]
+    );
+    assert!(decisions.iter().all(|line| line["level"] == "DEBUG"));
+    let fields = |place: usize| &decisions[place]["fields"];
+    assert_eq!((&fields(0)["credits"], &fields(0)["basis"]), (&2.into(), &"allotment".into()));
+    assert_eq!((&fields(0)["replayed"], &fields(1)["replayed"]), (&false.into(), &true.into()));
+    assert_eq!(fields(3)["reason"], "blocks_stopped");
+    assert!(fields(7)["cause"].as_str().unwrap().contains("team_id"), "{}", fields(7));
+}
+
+#[tokio::test]
+async fn a_suspended_team_is_news_once_and_a_charge_each_time() {
+    let sidecar = logging("info");
+    let client = sidecar.client();
+    client.put_team(team_without_seat(TEAM, 10)).await;
+    for attempt in 0..5 {
+        client.suspend(block(TEAM, &format!("dear-{attempt}"), "gpt-4")).await;
+        spends(&client, TEAM, &format!("cheap-{attempt}"), "gpt-4o").await;
+    }
+    client.put_team(professional_team("rich", 30)).await;
+    client.set_overages("rich", true, None).await;
+    for call in ["first", "second", "third"] {
+        spends(&client, "rich", call, "gpt-4").await;
+    }
+
+    let charged = lines_with(&sidecar, "first_block", 1);
+    assert_eq!(charged.len(), 1);
+    let fields = &charged[0]["fields"];
+    assert_eq!((&fields["team"], &fields["first_block"], &fields["blocks"]), (&"rich".into(), &1.into(), &1.into()));
+    let suspended = lines_with(&sidecar, "until", 1);
+    assert_eq!(suspended.len(), 1, "it is told once");
+    assert_eq!((&suspended[0]["level"], &suspended[0]["fields"]["team"]), (&"INFO".into(), &TEAM.into()));
+    assert!(lines_with(&sidecar, "decision", 0).is_empty(), "decisions are not shown at info");
+}
+
+async fn spends(client: &Client, team: &str, id: &str, model: &str) {
+    let proceed = client.proceed(block(team, id, model)).await;
+    client.commit(team, id, &proceed.grant).await.unwrap();
+}

@@ -1,0 +1,164 @@
+//! How commands end where there is nothing to tell: no sidecar, no store, another listener; and the probe and the completions.
+
+use std::{process::Command, sync::Arc};
+
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tollgate::{clock::Clock, store::StoreLocation};
+use tonic::transport::Server as Grpc;
+
+use super::{command, fails, text};
+use crate::suite::support::{
+    servers::{Engine, Server},
+    sidecar::{Sidecar, run, tollgate},
+};
+
+/// Every command that only reads.
+const READING: [&[&str]; 6] = [
+    &["team", "list"],
+    &["team", "get", "demo-pro"],
+    &["rates", "list"],
+    &["usage", "demo-pro"],
+    &["charges"],
+    &["audit"],
+];
+
+#[test]
+fn a_sidecar_that_is_not_there_is_named_with_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = format!("unix:{}", directory.path().join("none").display());
+    for address in ["127.0.0.1:1", &socket] {
+        for arguments in READING.into_iter().chain([&["probe"][..]]) {
+            let says = format!("no sidecar answers at {address}; is it running? name its admin listener with --admin");
+            fails(&tollgate(&[arguments, &["--admin", address]].concat()), 69, &says);
+        }
+    }
+    fails(&tollgate(&["probe", "--data", &socket]), 69, "name its data listener with --data");
+}
+
+#[test]
+fn a_sidecar_that_was_killed_no_longer_answers() {
+    let mut sidecar = Sidecar::start(&StoreLocation::Memory);
+    assert_eq!(text(&sidecar, &["probe"]), "SERVING\n");
+    sidecar.kill();
+    fails(&command(&sidecar, &["probe"]), 69, "no sidecar answers");
+    fails(&command(&sidecar, &["team", "list"]), 69, "no sidecar answers");
+}
+
+#[tokio::test]
+async fn whoever_takes_a_connection_and_says_nothing_is_not_waited_for() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let taking = tokio::spawn(async move {
+        let mut taken = Vec::new();
+        while let Ok((connection, _)) = silent.accept().await {
+            taken.push(connection);
+        }
+    });
+    let begun_ms = Clock::System.monotonic_ms();
+    for arguments in [&["probe", "--admin", &address][..], &["team", "list", "--admin", &address]] {
+        let arguments: Vec<_> = arguments.iter().map(ToString::to_string).collect();
+        let ending =
+            tokio::task::spawn_blocking(move || tollgate(&arguments.iter().map(String::as_str).collect::<Vec<_>>()));
+        fails(&ending.await.unwrap(), 75, "did not answer within");
+    }
+    let took_ms = Clock::System.monotonic_ms() - begun_ms;
+    assert!((7_000..17_000).contains(&took_ms), "2 s and 5 s are waited: {took_ms} ms");
+    taking.abort();
+}
+
+#[test]
+fn a_store_that_is_away_is_a_reason_to_try_again() {
+    let mut server = Server::start(Engine::Redis);
+    let sidecar = Sidecar::start(&server.location());
+    text(&sidecar, &["team", "put", "demo-pro", "--plan", "professional"]);
+    server.kill();
+    for arguments in READING {
+        fails(&command(&sidecar, arguments), 75, "STORE_UNAVAILABLE");
+    }
+    fails(&command(&sidecar, &["team", "put", "demo-pro", "--seat"]), 75, "STORE_UNAVAILABLE");
+}
+
+#[test]
+fn the_data_listener_taken_for_the_admin_listener_says_so() {
+    let sidecar = Sidecar::start(&StoreLocation::Memory);
+    let says = "AccountService and UsageService are on the admin listener";
+    fails(&tollgate(&["team", "list", "--admin", sidecar.data()]), 76, says);
+}
+
+#[test]
+fn the_admin_listener_is_named_by_the_environment_too() {
+    let ports = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--store", "memory"];
+    let sidecar = Sidecar::start_in(&Arc::new(tempfile::tempdir().unwrap()), &ports);
+    let named = |command: &str| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        run(program.args(command.split(' ')).env("TOLLGATE_ADMIN", sidecar.admin()))
+    };
+    let list = named("team list");
+    assert!(String::from_utf8(list.stdout).unwrap().ends_with("3 teams\n"));
+    // The option comes first.
+    fails(&named("team list --admin 127.0.0.1:1"), 69, "127.0.0.1:1");
+    let probed = named(&format!("probe --data {}", sidecar.data()));
+    assert_eq!((probed.status.code(), &probed.stdout[..]), (Some(0), &b"SERVING\n"[..]));
+}
+
+#[test]
+fn colours_are_for_people_and_never_in_json() {
+    let sidecar = Sidecar::start(&StoreLocation::Memory);
+    let forced = |arguments: &[&str]| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        let output = run(program.args(arguments).args(["--admin", sidecar.admin()]).env("CLICOLOR_FORCE", "1"));
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap().contains('\x1b')
+    };
+    for (arguments, coloured) in READING.into_iter().zip([false, true, true, true, false, false]) {
+        assert_eq!(forced(arguments), coloured, "{arguments:?}");
+        assert!(!forced(&[arguments, &["--json"]].concat()), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_probe_names_the_service_and_the_listener_that_serves_it() {
+    let sidecar = Sidecar::start(&StoreLocation::Memory);
+    for service in ["tollgate.v1.AccountService", "tollgate.v1.UsageService"] {
+        assert_eq!(text(&sidecar, &["probe", service]), "SERVING\n");
+    }
+    let on_data = tollgate(&["probe", "--data", sidecar.data(), "tollgate.v1.QuotaService", "--json"]);
+    let told: serde_json::Value = serde_json::from_slice(&on_data.stdout).unwrap();
+    let expected = serde_json::json!({
+        "address": sidecar.data(), "service": "tollgate.v1.QuotaService", "status": "SERVING",
+    });
+    assert_eq!(told, expected);
+    fails(&command(&sidecar, &["probe", "tollgate.v1.QuotaService"]), 66, "has no service tollgate.v1.QuotaService");
+}
+
+#[tokio::test]
+async fn a_probe_of_what_does_not_serve_ends_with_1() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+    let serving =
+        tokio::spawn(Grpc::builder().add_service(health).serve_with_incoming(TcpListenerStream::new(listener)));
+    for (option, shown) in [(None, "NOT_SERVING\n"), (Some("--json"), "\"status\": \"NOT_SERVING\"\n}\n")] {
+        let address = address.clone();
+        let probe = tokio::task::spawn_blocking(move || {
+            tollgate(&["probe", "--admin", &address].into_iter().chain(option).collect::<Vec<_>>())
+        });
+        let output = probe.await.unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(String::from_utf8(output.stdout).unwrap().ends_with(shown));
+    }
+    serving.abort();
+}
+
+#[test]
+fn every_shell_gets_completions_and_bash_understands_its_own() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = String::from_utf8(tollgate(&["completions", shell]).stdout).unwrap();
+        assert!(script.contains("overages") && script.contains("tollgate"), "{shell}");
+    }
+    let checked = super::bash(r#""$0" completions bash | bash -n"#, &[]);
+    assert!(checked.status.success() && checked.stderr.is_empty());
+    fails(&tollgate(&["completions", "tcsh"]), 64, "tcsh");
+}

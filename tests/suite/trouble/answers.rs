@@ -1,0 +1,118 @@
+//! Answers that break off, records that are not what they should be, and what the log says of a store that was away.
+
+use tollgate::proto::v1::ReservationState::Open;
+use tonic::Code;
+use tonic_types::StatusExt as _;
+
+use super::stage::{Stage, TEAM, asks_to_repeat};
+use crate::suite::support::{
+    client::{block, prompt_test, team_without_seat, until_answered},
+    kept::Kept,
+    servers::{Engine, Server},
+    sidecar::Sidecar,
+    wait_until,
+};
+
+/// Where an answer breaks off: before it, in its first line, and in the midst of its records.
+const BREAKS: [usize; 5] = [0, 1, 3, 40, 100];
+
+#[tokio::test]
+async fn what_was_carried_out_though_its_answer_broke_off_is_found_by_the_same_id() {
+    for engine in [Engine::Redis, Engine::Valkey] {
+        let mut stage = Stage::set(engine).await;
+        for (after_bytes, used) in BREAKS.into_iter().zip((2..).step_by(2)) {
+            let id = format!("cut-{after_bytes}");
+            let reservation = format!("reservation:{id}");
+
+            stage.proxy.cut_answer_to(&reservation, after_bytes);
+            asks_to_repeat(&stage.client.reserve(prompt_test(TEAM, &id, "gpt-4o")).await.unwrap_err());
+            stage.serves_again().await;
+            let granted = stage.client.proceed(prompt_test(TEAM, &id, "gpt-4o")).await;
+            assert!(granted.replayed && granted.state() == Open, "{after_bytes}: {granted:?}");
+
+            stage.proxy.cut_answer_to(&reservation, after_bytes);
+            asks_to_repeat(&stage.client.commit(TEAM, &id, &granted.grant).await.unwrap_err());
+            stage.serves_again().await;
+            let commit = until_answered("a commit", || stage.client.commit(TEAM, &id, &granted.grant)).await;
+            assert_eq!((commit.credits, commit.replayed), (2, true), "{after_bytes}");
+            let books = stage.client.books(TEAM).await;
+            assert_eq!((books.balance.used, books.credits, books.calls), (used, used, used / 2));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_another_type_is_the_trouble_of_its_team_only() {
+    let mut stage = Stage::set(Engine::Redis).await;
+    let other = "other";
+    stage.client.put_team(team_without_seat(other, 100)).await;
+    let granted = stage.client.proceed(block(TEAM, "before", "gpt-4o")).await;
+    stage.command(&["RENAME", "tollgate:{team}:holds", "aside"]);
+    stage.command(&["SADD", "tollgate:{team}:holds", "foreign"]);
+
+    let commit = stage.client.commit(TEAM, "before", &granted.grant).await.unwrap_err();
+    let reserve = stage.client.reserve(block(TEAM, "after", "gpt-4o")).await.unwrap_err();
+    for status in [commit, reserve] {
+        assert_eq!(status.code(), Code::Internal, "{status:?}");
+        assert_eq!(status.get_details_error_info().unwrap().reason, "STORE_FAULT");
+        assert!(!status.message().contains("{team}"), "{status:?}");
+    }
+    stage.client.proceed(block(other, "another", "gpt-4o")).await;
+    assert!(stage.health().is_up(), "{:?}", stage.health());
+
+    stage.command(&["RENAME", "aside", "tollgate:{team}:holds"]);
+    assert_eq!(stage.client.commit(TEAM, "before", &granted.grant).await.unwrap().credits, 2);
+}
+
+#[tokio::test]
+async fn the_log_says_once_that_the_store_is_lost_and_once_that_it_is_back() {
+    let mut kept = Kept::durable(Engine::Redis);
+    let sidecar = Sidecar::start(&kept.location());
+    let client = sidecar.client();
+    client.put_team(team_without_seat(TEAM, 100)).await;
+    client.proceed(block(TEAM, "before", "gpt-4o")).await;
+    let logged = || sidecar.stderr().lines().map(str::to_owned).collect::<Vec<_>>();
+    let before = logged().len();
+
+    kept.server().kill();
+    for _ in 0..50 {
+        asks_to_repeat(&client.reserve(block(TEAM, "while", "gpt-4o")).await.unwrap_err());
+    }
+    kept.server().restart();
+    client.proceed(block(TEAM, "while", "gpt-4o")).await;
+    wait_until("the return is logged", || logged().iter().any(|line| line.contains("store back")));
+
+    let logged = logged().split_off(before);
+    assert_eq!(logged.len(), 2, "{logged:#?}");
+    assert!(logged[0].contains("WARN") && logged[0].contains("store lost"), "{logged:#?}");
+    assert!(logged[1].contains("INFO") && logged[1].contains("away_ms"), "{logged:#?}");
+}
+
+#[tokio::test]
+async fn what_somebody_has_to_set_right_is_logged_once_as_an_error_that_says_what() {
+    let table: [(&[&[&str]], &str); 3] = [
+        (&[&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]], "Set maxmemory-policy to noeviction"),
+        (&[&["REPLICAOF", "127.0.0.1", "1"]], "Name the primary instead"),
+        (&[&["CONFIG", "SET", "requirepass", "secret"], &["CLIENT", "KILL", "TYPE", "normal"]], "wants a password"),
+    ];
+    for (commands, advice) in table {
+        let server = Server::start_durable(Engine::Redis);
+        let sidecar = Sidecar::start(&server.location());
+        let mut connection = server.connect();
+        for command in commands {
+            redis::cmd(command[0]).arg(&command[1..]).exec(&mut connection).unwrap();
+        }
+        wait_until("the advice is logged", || sidecar.stderr().contains("ERROR"));
+        // Another attempt to find the way is refused as the first was.
+        let mut probes = || -> usize {
+            let stats: redis::InfoDict = redis::cmd("INFO").arg("stats").query(&mut connection).unwrap();
+            stats.get("total_connections_received").unwrap()
+        };
+        let before = probes();
+        wait_until("it was tried again", || probes() > before + 5);
+        let logged = sidecar.stderr();
+        let errors: Vec<_> = logged.lines().filter(|line| line.contains("ERROR")).collect();
+        assert!(errors.len() == 1 && errors[0].contains(advice), "{logged}");
+        assert!(!logged.contains("secret"), "{logged}");
+    }
+}

@@ -1,0 +1,212 @@
+//! The embedded store on a disk that is full, slow, damaged or not there: a clear refusal, and nothing that was answered is lost.
+
+use std::{fs, path::Path, process::Command, sync::Arc, time::Duration};
+
+use tempfile::TempDir;
+use tollgate::{
+    store::{Store, StoreError, StoreLocation, StoreOptions},
+    transaction::{Key, Read, Record, Scope, Transaction, Write},
+};
+
+use super::stage::{TEAM, asks_to_repeat, now_ms};
+use crate::suite::support::{
+    STORE_WAIT,
+    client::{Client, prompt_test, team_without_seat, until_answered},
+    sidecar::{Sidecar, tollgate},
+};
+
+const FILE_NAME: &str = "tollgate.redb";
+
+/// A sidecar in a process, whose file is in a directory of its own.
+struct OnDisk {
+    home: Arc<TempDir>,
+    sidecar: Sidecar,
+    client: Client,
+}
+
+impl OnDisk {
+    async fn start() -> Self {
+        let home = Arc::new(tempfile::tempdir().unwrap());
+        let store = format!("embedded:{}", home.path().join("data").display());
+        let sidecar = Sidecar::start_in(&home, &["--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--store", &store]);
+        let client = sidecar.client();
+        client.put_team(team_without_seat(TEAM, 1_000_000)).await;
+        Self { home, sidecar, client }
+    }
+
+    fn file(&self) -> std::path::PathBuf {
+        self.home.path().join("data").join(FILE_NAME)
+    }
+
+    /// Reserves and commits until a call is refused for want of a store. How many commits were answered.
+    async fn commit_until_refused(&self) -> usize {
+        for number in 0..100_000 {
+            let id = format!("r-{number}");
+            let granted = match self.client.reserve(prompt_test(TEAM, &id, "gpt-4o")).await {
+                Ok(tollgate::proto::v1::check_and_reserve_response::Decision::Proceed(granted)) => granted,
+                Ok(other) => panic!("{other:?}"),
+                Err(status) => {
+                    asks_to_repeat(&status);
+                    return number;
+                }
+            };
+            if let Err(status) = self.client.commit(TEAM, &id, &granted.grant).await {
+                asks_to_repeat(&status);
+                return number;
+            }
+        }
+        panic!("the disk is never full");
+    }
+}
+
+/// Bounds how large the files of a process can be, which for it is a full disk; it can be lifted again.
+fn bound_files(process_id: u32, bytes: &str) {
+    let bound = [format!("--pid={process_id}"), format!("--fsize={bytes}:")];
+    assert!(Command::new("prlimit").args(bound).status().unwrap().success());
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_nothing_answered_is_lost() {
+    let mut on_disk = OnDisk::start().await;
+    let half = fs::metadata(on_disk.file()).unwrap().len() / 2;
+    bound_files(on_disk.sidecar.process_id(), &half.to_string());
+    let answered = on_disk.commit_until_refused().await;
+    for _ in 0..5 {
+        asks_to_repeat(&on_disk.client.reserve(prompt_test(TEAM, "more", "gpt-4o")).await.unwrap_err());
+    }
+    assert!(on_disk.sidecar.stderr().contains("store lost"), "{}", on_disk.sidecar.stderr());
+
+    bound_files(on_disk.sidecar.process_id(), "unlimited");
+    let (client, id) = (&on_disk.client, format!("r-{answered}"));
+    let granted = client.proceed(prompt_test(TEAM, &id, "gpt-4o")).await;
+    until_answered("a commit", || client.commit(TEAM, &id, &granted.grant)).await;
+    let used = 2 * (answered as i64 + 1);
+    for _ in 0..2 {
+        let books = on_disk.client.books(TEAM).await;
+        assert_eq!((books.balance.used, books.credits, books.balance.held), (used, used, 0));
+        on_disk.sidecar.kill();
+        on_disk.sidecar.restart();
+        on_disk.client = on_disk.sidecar.client();
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_was_removed_or_replaced_is_no_longer_written_to() {
+    let on_disk = OnDisk::start().await;
+    let (file, aside) = (on_disk.file(), on_disk.home.path().join("aside"));
+    let reserve = |id: &'static str| on_disk.client.reserve(prompt_test(TEAM, id, "gpt-4o"));
+    assert!(reserve("before").await.is_ok());
+
+    fs::rename(&file, &aside).unwrap();
+    asks_to_repeat(&reserve("removed").await.unwrap_err());
+    fs::copy(&aside, &file).unwrap();
+    asks_to_repeat(&reserve("replaced").await.unwrap_err());
+    let logged = on_disk.sidecar.stderr();
+    assert_eq!(logged.matches("was removed or replaced while it was open").count(), 1, "{logged}");
+    assert_eq!(logged.matches("ERROR").count(), 1, "{logged}");
+
+    fs::rename(&aside, &file).unwrap();
+    assert!(reserve("after").await.is_ok());
+    assert_eq!(on_disk.client.books(TEAM).await.balance.held, 4);
+    fs::remove_dir_all(file.parent().unwrap()).unwrap();
+    for _ in 0..3 {
+        asks_to_repeat(&reserve("gone").await.unwrap_err());
+    }
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_to_is_refused_with_its_name() {
+    // Not even the superuser makes files there.
+    for (directory, says) in
+        [("/proc", "/proc/tollgate.redb could not be opened"), ("/proc/books", "could not be made")]
+    {
+        let output =
+            tollgate(&["--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--store", &format!("embedded:{directory}")]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(69), "{said}");
+        assert!(said.contains(says), "{said}");
+    }
+}
+
+async fn open(directory: &Path, wait: Duration) -> Result<Store, String> {
+    let options = StoreOptions { wait, ..StoreOptions::default() };
+    let location = StoreLocation::Embedded(directory.to_owned());
+    Store::open(&location, options).await.map_err(|error| error.to_string())
+}
+
+/// Adds 1 to a number that starts at 0.
+fn count(name: &str) -> Transaction {
+    let mut step = Transaction::on(Scope::new(TEAM));
+    let record = step.starting_record(Key::hash(name), Read::Whole, vec![("n", 0.into())]);
+    step.option(vec![], vec![Write::Add(record, "n", 1)]);
+    step
+}
+
+async fn counted(store: &Store, name: &str) -> i64 {
+    let mut step = Transaction::on(Scope::new(TEAM));
+    step.record(Key::hash(name), Read::Whole);
+    match store.transact(step).await.unwrap().records.remove(0) {
+        Record::Hash(fields) => fields.number("n").unwrap(),
+        _ => 0,
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_the_disk_keeps_too_long_is_told_in_time_and_carried_out_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let patient = open(directory.path(), STORE_WAIT).await.unwrap();
+    patient.transact(count("before")).await.unwrap();
+    patient.close().await;
+    let store = open(directory.path(), Duration::from_millis(1)).await.unwrap();
+    let long = store.transact_all((0..5_000).map(|_| count("many")).collect());
+    let (begun_ms, answer) = (now_ms(), long.await);
+    assert!(matches!(answer, Err(StoreError::Unavailable { .. })), "{:?}", answer.map(|replies| replies.len()));
+    let took_ms = now_ms() - begun_ms;
+    assert!(took_ms < 750, "it took {took_ms} ms");
+    store.close().await;
+    let store = open(directory.path(), STORE_WAIT).await.unwrap();
+    assert_eq!((counted(&store, "before").await, counted(&store, "many").await), (1, 5_000));
+}
+
+/// How many records are in the file that is damaged.
+const RECORDS: i64 = 100;
+
+#[tokio::test]
+async fn a_damaged_file_is_refused_or_has_the_right_books_whatever_is_damaged() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path(), STORE_WAIT).await.unwrap();
+    for number in 0..RECORDS {
+        store.transact_all((0..=number).map(|_| count(&format!("h{number}"))).collect()).await.unwrap();
+    }
+    store.close().await;
+    let whole = fs::read(directory.path().join(FILE_NAME)).unwrap();
+
+    // The file's first bytes say where all else is; beyond them each page is hit somewhere.
+    let places = (0..512).step_by(8).chain((512..whole.len()).step_by(4_096 + 40));
+    let flipped = places.map(|place| {
+        let mut damaged = whole.clone();
+        let end = damaged.len().min(place + 8);
+        damaged[place..end].iter_mut().for_each(|byte| *byte ^= 0x5a);
+        (format!("8 bytes at {place}"), damaged)
+    });
+    let lengths = (0..16).map(|part| whole.len() * part / 16).chain([1, 64, 320, whole.len() - 1]);
+    let shortened = lengths.map(|length| (format!("only {length} bytes"), whole[..length].to_vec()));
+    let (mut refused, mut right) = (0, 0);
+    for (what, damaged) in flipped.chain(shortened) {
+        fs::write(directory.path().join(FILE_NAME), damaged).unwrap();
+        match open(directory.path(), STORE_WAIT).await {
+            Err(refusal) => {
+                assert!(refusal.contains("is damaged, or no store of Tollgate"), "{what}: {refusal}");
+                refused += 1;
+            }
+            Ok(store) => {
+                for number in 0..RECORDS {
+                    assert_eq!(counted(&store, &format!("h{number}")).await, number + 1, "{what}");
+                }
+                right += 1;
+                store.close().await;
+            }
+        }
+    }
+    assert!(refused > 30 && right > 20, "{refused} refused, {right} with the right books");
+}
