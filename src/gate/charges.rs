@@ -34,7 +34,7 @@ impl Gate {
     ) -> Result<Paged<Charge>, GateError> {
         let mut position = match page.token.as_str() {
             "" => None,
-            token => Some(Position::parse(token, team)?),
+            token => Some(self.charges_position(token, team)?),
         };
         let mut items = Vec::new();
         let size = usize::try_from(page.size).unwrap_or(usize::MAX);
@@ -59,6 +59,16 @@ impl Gate {
         }
         let next = teams.last().filter(|_| more.is_some()).map(|team| Position::before(team.clone()).token());
         Ok(Paged { items, next })
+    }
+
+    /// Reads a token that a page of this list came with.
+    fn charges_position(&self, token: &str, team: Option<&Id>) -> Result<Position, GateError> {
+        let position = Position::parse(token, team)?;
+        if position.cursor.is_empty() || self.store.is_cursor(&position.cursor) {
+            Ok(position)
+        } else {
+            Err(GateError::foreign_page_token())
+        }
     }
 
     /// Adds charges of one team until the page is full; the result is where to go on, if there may be more.
@@ -136,15 +146,7 @@ impl Position {
         position()
             .filter(|position| team.is_none_or(|team| *team == position.team))
             .filter(|position| position.cycle_start_ms.is_some() || before_all(position))
-            .filter(|position| position.cursor.is_empty() || is_place_in_log(&position.cursor))
             .filter(|position| position.token() == token)
-            .ok_or_else(|| GateError::invalid("page_token", "is not one that a page of this list came with"))
+            .ok_or_else(GateError::foreign_page_token)
     }
-}
-
-/// Whether a cursor may be one of a store: a number, or on Redis two, that a store counts up to. Whoever sends another has
-/// made it up, and the store would take it for a fault of ours.
-fn is_place_in_log(cursor: &str) -> bool {
-    let parts = cursor.split_once('-').map_or([cursor, "0"], |(first, second)| [first, second]);
-    parts.into_iter().all(|part| part.parse().is_ok_and(|number: i64| number >= 0 && number.to_string() == part))
 }

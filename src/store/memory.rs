@@ -236,14 +236,12 @@ impl Records for InScope<'_> {
     }
 }
 
-/// Cursors of the stores that count their entries: the entry's number, from 1. A cursor of a Redis log, which has two numbers, is as good as
-/// any other place: a token may have come from a sidecar on another store.
+/// Cursors of the stores that count their entries: the entry's number, from 1.
 pub(super) fn parse_cursor(cursor: &str) -> Result<u64, StoreError> {
     if cursor.is_empty() {
         return Ok(0);
     }
-    let number = cursor.split_once('-').map_or(cursor, |(number, _)| number);
-    number.parse().map_err(|_| StoreError::fault("a cursor is not one of this store"))
+    cursor.parse().map_err(|_| StoreError::fault("a cursor is not one of this store"))
 }
 
 #[cfg(test)]

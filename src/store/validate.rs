@@ -21,15 +21,11 @@ pub(super) enum Cursors {
 
 impl Cursors {
     pub(super) fn have(self, cursor: &str) -> bool {
-        // A sign is no part of a cursor, though it can be parsed.
-        let number = |text: &str| text.parse::<u64>().ok().filter(|_| !text.starts_with('+'));
+        // As a store writes it: without a sign, and no zero before other digits.
+        let is_number = |text: &str| text.parse().is_ok_and(|number: i64| number >= 0 && number.to_string() == text);
         match self {
-            Self::Numbers => number(cursor).is_some(),
-            // There is nothing after the last of all ids, and Redis refuses to look.
-            Self::Streams => cursor
-                .split_once('-')
-                .and_then(|(time, place)| Some((number(time)?, number(place)?)))
-                .is_some_and(|id| id != (u64::MAX, u64::MAX)),
+            Self::Numbers => is_number(cursor),
+            Self::Streams => cursor.split_once('-').is_some_and(|(time, place)| is_number(time) && is_number(place)),
         }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use prost_types::Timestamp;
 use tollgate::proto::v1::{
-    GetRateCardRequest, GetTeamRequest, ListRateCardsRequest, ListTeamsRequest, PutRateCardRequest, PutTeamRequest,
-    Rate, RateCard, SetOveragesRequest, Team, Unit,
+    GetRateCardRequest, GetTeamRequest, ListAuditEntriesRequest, ListRateCardsRequest, ListTeamsRequest,
+    PutRateCardRequest, PutTeamRequest, Rate, RateCard, SetOveragesRequest, Team, Unit,
 };
 use tonic::Code;
 
@@ -21,6 +21,7 @@ const SET_OVERAGES: &str = "/tollgate.v1.AccountService/SetOverages";
 const PUT_RATE_CARD: &str = "/tollgate.v1.AccountService/PutRateCard";
 const GET_RATE_CARD: &str = "/tollgate.v1.AccountService/GetRateCard";
 const LIST_RATE_CARDS: &str = "/tollgate.v1.AccountService/ListRateCards";
+const LIST_AUDIT_ENTRIES: &str = "/tollgate.v1.AccountService/ListAuditEntries";
 
 const NO_TEAM: (Code, &str) = (Code::NotFound, "TEAM_NOT_FOUND");
 const TOO_SOON: (Code, &str) = (Code::FailedPrecondition, "NOTICE_TOO_SHORT");
@@ -38,6 +39,7 @@ pub(super) fn rows(table: &mut Table) {
     put_rate_card(table);
     rates(table);
     rate_cards(table);
+    audit_entries(table);
 }
 
 /// The terms that the team has.
@@ -202,4 +204,23 @@ fn rate_cards(table: &mut Table) {
         .takes("page_size", PAGE_SIZES, |request, size| request.page_size = size)
         .refuses("page_token", no_tokens(), |request, token| request.page_token = token)
         .takes("page_token", ["", "2025-01-22"], |request, token| request.page_token = token.to_owned());
+}
+
+/// Almost tokens of a list of changes: a log, and a store's cursor.
+const NO_AUDIT_TOKENS: [&str; 8] = ["|", "team|x", "team|-1", "team|+1", "team|01", "team|1-", "team|1|1", "{a}|1"];
+
+fn audit_entries(table: &mut Table) {
+    table
+        .rpc(LIST_AUDIT_ENTRIES, ListAuditEntriesRequest { team_id: Some(TEAM.to_owned()), ..Default::default() })
+        .id("team_id", |request, id| request.team_id = Some(id))
+        .tells(NO_TEAM, "team_id", ids(), |request, id| request.team_id = Some(id))
+        .takes("page_size", PAGE_SIZES, |request, size| request.page_size = size)
+        .refuses("page_token", no_ids(), |request, token| request.page_token = token)
+        .refuses("page_token", NO_AUDIT_TOKENS, |request, token| request.page_token = token.to_owned())
+        .refuses("page_token", ["other|1", "other"], |request, token| request.page_token = token.to_owned())
+        .takes("page_token", ["", "team|", "team|1", "team"], |request, token| request.page_token = token.to_owned());
+    table
+        .also(LIST_AUDIT_ENTRIES, ListAuditEntriesRequest::default())
+        .refuses("page_token", NO_AUDIT_TOKENS, |request, token| request.page_token = token.to_owned())
+        .takes("page_token", ["", "other|1", "other"], |request, token| request.page_token = token.to_owned());
 }
