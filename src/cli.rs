@@ -153,16 +153,8 @@ fn refused(mut error: clap::Error) -> ExitCode {
     let _ = error.print();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-        ErrorKind::ValueValidation if error.get(ContextKind::InvalidValue).is_some() && !is_for_operators() => {
-            ExitCode::from(EXIT_CONFIG)
-        }
         _ => ExitCode::from(EXIT_USAGE),
     }
-}
-
-/// Whether an operator's command is asked for: a value that it does not understand is wrong usage, and no setting of a sidecar.
-fn is_for_operators() -> bool {
-    std::env::args_os().nth(1).is_some_and(|name| operator::Command::has_subcommand(&name.to_string_lossy()))
 }
 
 fn start_log(log: &Log) -> Result<(), Failure> {

@@ -31,7 +31,7 @@ pub use self::{
 use self::{layers::Layer, problem::Problems};
 use crate::{
     domain::seed::Seed,
-    serve::{ListenAddress, ServeOptions},
+    serve::{ListenAddress, ListenError, ServeOptions},
 };
 
 /// What all settings together come to.
@@ -159,6 +159,11 @@ fn settle(merged: &Layer, seed: Seed, problems: &mut Problems) -> Settings {
         let origin = merged.find("admin").map(|given| given.origin.clone()).unwrap_or_default();
         let sentence =
             format!("must not be where listen is, {}; choose another port or socket for one of them", serve.listen);
+        problems.push(Problem { key: "admin".to_owned(), origin, sentence });
+    }
+    if serve.admin.is_beyond_this_machine() {
+        let origin = merged.find("admin").map(|given| given.origin.clone()).unwrap_or_default();
+        let sentence = ListenError::BeyondThisMachine(serve.admin.clone()).to_string();
         problems.push(Problem { key: "admin".to_owned(), origin, sentence });
     }
     settings

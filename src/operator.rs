@@ -1,7 +1,7 @@
 //! Operators' commands: teams, rate cards, usage, charges, the audit logs and the health of a sidecar, at a terminal or in a script.
 //!
 //! Each is a client of the admin listener. They know the contract and how to show what it says; no gate, no store and no rule of
-//! the product, which the sidecar answers for. Every call is bounded in time, and every list in memory, however long it is.
+//! the product, which the sidecar answers for; a rate card they read as the configuration does. Every call is bounded in time, and every list in memory, however long it is.
 
 mod audit;
 mod bar;

@@ -12,6 +12,7 @@ mod memory;
 mod redis;
 mod validate;
 
+pub(crate) use self::error::causes;
 pub use self::{
     embedded::EmbeddedStore,
     error::{Cause, OpenError, StoreError},
@@ -151,7 +152,8 @@ impl Store {
     pub async fn ended(&self) {
         match self {
             Self::Embedded(store) => store.ended().await,
-            Self::Memory(_) | Self::Redis(_) => std::future::pending().await,
+            Self::Redis(store) => store.ended().await,
+            Self::Memory(_) => std::future::pending().await,
         }
     }
 

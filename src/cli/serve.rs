@@ -7,6 +7,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE, Failure};
 use crate::serve::{ServeOptions, Sidecar, StartError};
 
+/// A file has become as large as this process may make one; the number is that of Linux and of the BSDs.
+const SIGXFSZ: i32 = 25;
+
 /// Serves until SIGTERM or SIGINT, then ends in an orderly way; a second signal ends it at once.
 pub(super) async fn run(options: ServeOptions) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
@@ -52,6 +55,8 @@ fn not_started(error: &StartError) -> Failure {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Unheard, it would end the process; heard, a file that may not grow is an error of the write, like a full disk.
+    _file_too_large: Signal,
 }
 
 impl Signals {
@@ -59,7 +64,11 @@ impl Signals {
         let listen = |kind| {
             signal(kind).map_err(|error| Failure::new(EXIT_SOFTWARE, format!("cannot listen for signals: {error}")))
         };
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            _file_too_large: listen(SignalKind::from_raw(SIGXFSZ))?,
+        })
     }
 
     async fn next(&mut self) -> &'static str {

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 /// What is logged, and how it looks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,11 +42,12 @@ impl FromStr for LogFormat {
 
 /// Checks a filter.
 pub(super) fn filter(text: &str) -> Result<String, String> {
+    // A word that is no level would be taken for the name of a part, and everything else would be silent.
+    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    let levels = text.split(',').all(|part| part.contains(['=', '[']) || is_level(part.trim()));
     match EnvFilter::try_new(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(_) => {
-            Err("write a level (error, warn, info, debug, trace), or one for each part, as in `tollgate=debug,info`"
-                .to_owned())
-        }
+        Ok(_) if levels => Ok(text.to_owned()),
+        _ => Err("write a level (error, warn, info, debug, trace), or one for each part, as in `tollgate=debug,info`"
+            .to_owned()),
     }
 }

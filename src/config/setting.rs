@@ -224,6 +224,8 @@ mod tests {
             ("max_connections", "0", "1 to "),
             ("max_connections", "99999999999", "1 to "),
             ("log", "tollgate=loud", "tollgate=debug,info"),
+            ("log", "inof", "tollgate=debug,info"),
+            ("log", "tollgate=debug,inof", "tollgate=debug,info"),
             ("log_format", "xml", "text or json"),
         ] {
             let problem = with(key, value).unwrap_err();

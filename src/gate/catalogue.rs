@@ -12,7 +12,7 @@ use crate::{
         seed::Seed,
     },
     store::Store,
-    transaction::{Record, Reply},
+    transaction::{Outcome, Record, Reply},
 };
 
 /// How often the catalogue is fetched.
@@ -66,7 +66,17 @@ async fn fetch(store: &Store, store_time: &StoreTime, seed: &Seed) -> Result<Ver
         return Ok(catalogue);
     }
     let reply = store.transact(catalogue::seed(&seed.catalogue(reply.now_ms))?).await?;
-    read(&reply)?.ok_or_else(|| Damaged::new("catalogue", "missing after it was written").into())
+    if matches!(reply.outcome, Outcome::Applied { .. }) {
+        // At the first start this is as it should be. Later it means that somebody emptied the store.
+        tracing::warn!(
+            "the store had no plans and no rate cards: it has those of the configuration now, or those that ship"
+        );
+    }
+    let seeded = read(&reply)?.ok_or_else(|| Damaged::new("catalogue", "missing after it was written"))?;
+    if seeded.catalogue.card_at(reply.now_ms).is_none() {
+        tracing::error!("no rate card is in effect yet, so no call has a price: the configuration's cards are all of later");
+    }
+    Ok(seeded)
 }
 
 /// Reads the catalogue from a reply to one of its transactions; `None` if there is none.

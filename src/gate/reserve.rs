@@ -40,9 +40,11 @@ impl Gate {
     pub async fn check_and_reserve(&self, call: ReserveCall) -> Result<ReserveAnswer, GateError> {
         self.refuse_if_draining()?;
         let id = call.reservation.clone().map_or_else(new_id, Ok)?;
-        let untold = self.recent.begin(&call.team, &id);
+        let untold = call.reservation.is_some().then(|| self.recent.begin(&call.team, &id));
         let answer = self.reserve(&call, &id).await?;
-        untold.told();
+        if let Some(untold) = untold {
+            untold.told();
+        }
         Ok(answer)
     }
 

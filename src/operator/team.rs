@@ -70,7 +70,7 @@ pub struct OveragesArguments {
     /// On or off
     pub switch: Switch,
     /// The most blocks that one cycle may buy, or none for no cap; without it, the cap stays as it is
-    #[arg(long, value_name = "N|none")]
+    #[arg(long, value_name = "N|none", allow_hyphen_values = true)]
     pub cap: Option<OrNone<u32>>,
     #[command(flatten)]
     pub(super) admin: Admin,

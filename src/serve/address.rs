@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     str::FromStr,
 };
@@ -29,6 +29,14 @@ pub enum ListenAddress {
 pub struct InvalidAddress;
 
 impl ListenAddress {
+    /// Whether other machines could reach it, as far as the text tells: a name is asked for only when it is listened on.
+    pub fn is_beyond_this_machine(&self) -> bool {
+        match self {
+            Self::Tcp { host, .. } => host.parse().is_ok_and(|ip: IpAddr| !ip.to_canonical().is_loopback()),
+            Self::Unix(_) => false,
+        }
+    }
+
     /// The address that a client of this machine uses: an address that means every interface is not one.
     pub fn as_seen_from_here(&self) -> Self {
         match self {

@@ -121,15 +121,12 @@ impl Calls {
         Status::from(Refusal::Overloaded).into_http()
     }
 
-    async fn answer(self: Arc<Self>, request: Request<Body>, kind: Kind) -> Response<Body> {
+    async fn answer(self: Arc<Self>, request: Request<Body>) -> Response<Body> {
         let deadline = time_for(request.headers(), self.limits.max_call_time);
         let (request, arrived) = watched(request);
         let answer = self.routes.clone().oneshot(request);
-        let answered = match kind {
-            Kind::Stream => Ok(answer.await),
-            Kind::Work | Kind::Check => timeout(deadline, answer).await,
-        };
-        match answered {
+        // Of a stream, this bounds how long its question may take to arrive; the stream itself lasts.
+        match timeout(deadline, answer).await {
             Ok(Ok(response)) => self.in_the_contracts_words(response),
             Ok(Err(never)) => match never {},
             Err(_) if arrived.load(Ordering::Relaxed) => Status::from(Refusal::Unanswered).into_http(),
@@ -172,7 +169,7 @@ impl hyper::service::Service<Request<Incoming>> for Visitor {
         request.extensions_mut().insert(self.caller.clone());
         let calls = Arc::clone(&self.calls);
         Box::pin(async move {
-            let response = calls.answer(request, kind).await;
+            let response = calls.answer(request).await;
             Ok(response.map(|body| Body::new(Ticketed { body, _ticket: ticket })))
         })
     }

@@ -96,12 +96,18 @@ impl Crowd {
     fn make_room(&self) -> Option<()> {
         let present = self.present();
         let candidates = present.values().filter(|vitals| !vitals.cut.is_cancelled());
+        let is_leaving = present.values().any(|vitals| vitals.cut.is_cancelled());
         let least = candidates.filter_map(|vitals| Some((vitals.worth()?, vitals))).min_by_key(|(worth, _)| *worth);
         if let Some(times) = self.full.happened(&self.clock) {
             let outcome = if least.is_some() { "the one that was silent longest goes" } else { "all are busy" };
             tracing::warn!(times, outcome, "more connections than max_connections");
         }
-        least.map(|(_, vitals)| vitals.cut.cancel())
+        if let Some((_, vitals)) = least {
+            vitals.cut.cancel();
+            return Some(());
+        }
+        // The place of one that was cut already is about to be free.
+        is_leaving.then_some(())
     }
 
     /// Nothing that holds the lock can panic.

@@ -6,7 +6,8 @@ use std::time::Duration;
 ///
 /// Together they bound its memory, whatever clients send: each connection by its window and buffers, 1 KiB for each call it
 /// may have in flight and 64 KiB besides; each call by a message, its headers and an answer that nobody takes, twice
-/// `max_message_bytes` and `max_header_bytes`. With what it ships with that is 80 MiB and 160 MiB.
+/// `max_message_bytes` and `max_header_bytes`. With what it ships with that is 80 MiB, and 160 MiB for calls, as much for checks of
+/// the health, and 40 MiB for streams, if all of them are as large as they may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The largest request that is read, in bytes: far above any that the contract allows, but for a rate card of hundreds

@@ -1,6 +1,6 @@
 //! A bound listener, on a port or a socket, that accepts connections.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use tokio::net::TcpListener;
 
@@ -61,6 +61,9 @@ impl Listener {
             };
             match accepted {
                 Ok(accepted) => return accepted,
+                // What a client did before it was let in keeps nobody else waiting.
+                Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {
+                }
                 Err(error) => {
                     if let Some(times) = self.failed.happened(&self.clock) {
                         tracing::warn!(%error, times, address = %self.address, "cannot accept connections");

@@ -53,9 +53,11 @@ pub(super) struct Ticket {
 }
 
 /// How little is lost with a connection: of two, the lesser one is to go. Those that never asked anything go first, so that
-/// a crowd of idle ones does not push out who has work to do; then those that have been silent for longest.
+/// a crowd of idle ones does not push out who has work to do; then those that have been silent for longest; last those that watch the
+/// health or talk with reflection, which can be taken up again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Worth {
+    has_streams: bool,
     has_asked: bool,
     silent_since_ms: i64,
 }
@@ -108,13 +110,14 @@ impl Vitals {
         Ticket { vitals: Arc::clone(self), number: None, _place: place }
     }
 
-    /// How little is lost with it; `None` while calls are in flight.
+    /// How little is lost with it; `None` while calls are in flight that may not last for ever.
     pub(super) fn worth(&self) -> Option<Worth> {
         let calls = lock(&self.calls);
-        let idle = calls.begun_ms.is_empty() && calls.streams == 0;
+        let idle = calls.begun_ms.is_empty();
+        let has_streams = calls.streams > 0;
         let has_asked = calls.total > 0;
         let silent_since_ms = if has_asked { calls.ended_ms } else { self.opened_ms };
-        idle.then_some(Worth { has_asked, silent_since_ms })
+        idle.then_some(Worth { has_streams, has_asked, silent_since_ms })
     }
 
     /// For how long it has been open, in milliseconds.
@@ -196,9 +199,10 @@ mod tests {
         clock.advance_ms(5);
         assert_eq!((vitals.worth(), vitals.oldest_call_ms()), (None, 5));
         drop(call);
-        assert_eq!((vitals.worth(), vitals.oldest_call_ms()), (None, 0));
+        let with_stream = vitals.worth().unwrap();
+        assert_eq!(vitals.oldest_call_ms(), 0);
         drop(stream);
-        assert!(vitals.worth().is_some());
+        assert!(vitals.worth().unwrap() < with_stream, "one that watches goes last");
     }
 
     #[test]

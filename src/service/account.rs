@@ -101,7 +101,8 @@ impl AccountService for AccountApi {
         request: Request<ListAuditEntriesRequest>,
     ) -> Result<Response<ListAuditEntriesResponse>, Status> {
         let (team, page) = decode::list_audit_entries(request.into_inner())?;
-        let changes = self.gate.audit(team.as_ref(), &page).await?;
+        let span = span("ListAuditEntries", &Subject { team: team.as_ref(), ..Subject::default() });
+        let changes = answered(span, self.gate.audit(team.as_ref(), &page), done).await?;
         Ok(Response::new(encode::audit_entries(changes)))
     }
 }

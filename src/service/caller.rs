@@ -6,7 +6,7 @@ use tonic::Request;
 
 /// Who is at the other end of a connection, as the audit stream names it.
 ///
-/// The listener hands one to tonic with each connection, and tonic puts it into each of its requests.
+/// The listener puts it into each request of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller(Arc<str>);
 

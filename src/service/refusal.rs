@@ -95,7 +95,7 @@ impl From<Refusal> for Status {
                 Code::Unavailable,
                 "STORE_UNAVAILABLE",
                 RETRY_UNAVAILABLE,
-                "the store did not answer before the call's deadline; repeat the call with the same id",
+                "no answer was ready before the call's deadline; repeat the call with the same id",
             ),
             Refusal::Incomplete => again(
                 Code::DeadlineExceeded,

@@ -1,12 +1,15 @@
 //! What keeps the gate from an answer, to a status with details. No message names an address, a key or a script: the log has
 //! the cause.
 
-use std::{collections::HashMap, error::Error, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::{gate::GateError, store::StoreError};
+use crate::{
+    gate::GateError,
+    store::{StoreError, causes},
+};
 
 pub(super) const DOMAIN: &str = "tollgate";
 
@@ -110,25 +113,11 @@ fn log(error: &GateError) {
             tracing::error!(cause = causes(error), "a call failed on what the store holds");
         }
         // The store says once that it is lost; how many calls met that is no news.
-        GateError::Store(StoreError::Unavailable { .. }) | GateError::Unverified => {
+        GateError::Store(StoreError::Unavailable { .. } | StoreError::Overloaded) | GateError::Unverified => {
             tracing::debug!(cause = causes(error), "a call got no answer from the store");
-        }
-        GateError::Store(StoreError::Overloaded) => {
-            tracing::warn!(cause = causes(error), "a call got no answer from the store");
         }
         refused => tracing::debug!(decision = "refused", cause = %refused),
     }
-}
-
-/// An error and everything behind it.
-fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

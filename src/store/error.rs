@@ -45,7 +45,7 @@ impl StoreError {
 }
 
 /// An error and everything behind it, for the log.
-pub(super) fn causes(error: &dyn Error) -> String {
+pub(crate) fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

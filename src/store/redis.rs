@@ -6,6 +6,7 @@ mod encode;
 mod link;
 mod script;
 mod server;
+mod trial;
 mod trouble;
 mod watcher;
 
@@ -13,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 use ::redis::{Client, RedisError};
 use tokio::sync::{Semaphore, watch};
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     StoreOptions,
@@ -28,7 +29,7 @@ use crate::{
 use link::Link;
 use server::{Demands, refuses_login};
 use trouble::Trouble;
-use watcher::{Watcher, connect};
+use watcher::{NotYet, Watcher, connect};
 
 /// How many calls may be on their way. A server that takes some ten microseconds for each works that off in well under the
 /// wait of a call; more would only time out.
@@ -53,6 +54,8 @@ struct Shared {
     in_flight: Semaphore,
     durability: &'static str,
     _watcher: AbortOnDropHandle<()>,
+    /// Cancelled when the watcher ends, which it should not: nobody would find the way back any more.
+    unwatched: CancellationToken,
 }
 
 impl RedisStore {
@@ -80,21 +83,37 @@ impl RedisStore {
         let demands = Demands { location: location.clone(), require_aof: options.require_aof };
         let fitness = demands.check(&mut connection).await.map_err(|unfit| unfit.at_start(location))?;
         let durability = fitness.durability(&mut connection, &demands).await;
+        match trial::try_everything(&mut connection).await.map_err(NotYet::from) {
+            // It serves reads, and changes once there is room for them.
+            Err(full) if matches!(full.trouble(), Trouble::RefusesChanges(_)) => {}
+            tried => tried.map_err(|failed| demands.refuse_at_start(failed))?,
+        }
         let link = Arc::new(Link::by(connection, location.to_string()));
         let watcher = Watcher { link: Arc::clone(&link), client, demands, wait: options.wait };
+        let unwatched = CancellationToken::new();
+        let ending = unwatched.clone().drop_guard();
+        let watching = async move {
+            let _ending = ending;
+            watcher.watch().await;
+        };
         let shared = Shared {
             link,
             clock: options.clock,
             wait: options.wait,
             in_flight: Semaphore::new(IN_FLIGHT_LIMIT),
             durability,
-            _watcher: AbortOnDropHandle::new(tokio::spawn(watcher.watch())),
+            _watcher: AbortOnDropHandle::new(tokio::spawn(watching)),
+            unwatched,
         };
         Ok(Self { shared: Arc::new(shared) })
     }
 
     pub(super) fn durability(&self) -> &'static str {
         self.shared.durability
+    }
+
+    pub(super) async fn ended(&self) {
+        self.shared.unwatched.cancelled().await;
     }
 
     pub(super) fn health(&self) -> watch::Receiver<StoreHealth> {

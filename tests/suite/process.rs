@@ -291,3 +291,22 @@ fn an_address_that_is_taken_is_refused() {
     let arguments = ["--listen", on_sockets.data(), "--admin", "127.0.0.1:0", "--store", "memory"];
     refuses(&arguments, 78, "something listens on");
 }
+
+#[test]
+fn a_user_that_may_not_do_all_that_is_needed_is_refused_before_anything_is_half_done() {
+    for engine in [Engine::Redis, Engine::Valkey] {
+        let server = Server::start_on_port(engine, &[]);
+        for forbidden in
+            ["xadd", "zadd", "zrem", "hset", "set", "del", "pexpire", "zrangebylex", "xrange", "ping", "evalsha"]
+        {
+            let rules = ["SETUSER", "limited", "reset", "on", ">pw", "~*", "+@all", &format!("-{forbidden}")];
+            redis::cmd("ACL").arg(&rules).exec(&mut server.connect()).unwrap();
+            let store = format!("redis://limited:pw@127.0.0.1:{}", server.port());
+            refuses(&serving(&store), 78, "does not permit its user");
+        }
+        let rules = "SETUSER limited reset on >pw ~tollgate:* +@read +@write +@scripting +ping +info +time";
+        redis::cmd("ACL").arg(rules.split(' ').collect::<Vec<_>>()).exec(&mut server.connect()).unwrap();
+        let store = StoreLocation::Redis(format!("redis://limited:pw@127.0.0.1:{}", server.port()));
+        Sidecar::start(&store);
+    }
+}

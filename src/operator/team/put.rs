@@ -28,16 +28,16 @@ pub struct TeamPutArguments {
     #[arg(long)]
     pub plan: Option<String>,
     /// With a paid seat
-    #[arg(long, overrides_with = "no_seat")]
+    #[arg(long, conflicts_with = "no_seat")]
     pub seat: bool,
     /// Without a paid seat, as a new team is unless it says
-    #[arg(long, overrides_with = "seat")]
+    #[arg(long)]
     pub no_seat: bool,
     /// The day of the month that billing cycles begin on, 1 to 31; 1 for a new team unless it says
     #[arg(long, value_name = "DAY")]
     pub anchor_day: Option<u32>,
     /// Included credits per cycle in place of the plan's, or none for the plan's
-    #[arg(long, value_name = "N|none")]
+    #[arg(long, value_name = "N|none", allow_hyphen_values = true)]
     pub included: Option<OrNone<i64>>,
     #[command(flatten)]
     pub(in crate::operator) admin: Admin,
@@ -118,7 +118,6 @@ mod tests {
             (&["--plan=free"], Team { plan: "free".to_owned(), ..team() }),
             (&["--seat"], team()),
             (&["--no-seat"], Team { paid_seat: false, ..team() }),
-            (&["--no-seat", "--seat"], team()),
             (&["--anchor-day=31"], Team { billing_anchor_day: 31, ..team() }),
             (&["--included=0"], Team { included_credits: Some(0), ..team() }),
             (&["--included=none"], Team { included_credits: None, ..team() }),

@@ -35,6 +35,9 @@ const REOPEN_PAUSE_MS: i64 = 1_000;
 /// Why nothing is answered from a file that is no longer where it has to be.
 const REMOVED: &str = "its file was removed";
 
+/// The replies to a batch, and whether anything was written.
+type Carried = (Vec<Vec<Result<Reply, StoreError>>>, bool);
+
 type Replies = Result<Vec<Result<Reply, StoreError>>, StoreError>;
 
 /// One call.
@@ -110,8 +113,11 @@ impl Writer {
             return;
         }
         match self.carry_out(jobs) {
-            Ok(replies) => {
-                self.books.standing.back();
+            Ok((replies, wrote)) => {
+                // A disk that is full can still be read.
+                if wrote {
+                    self.books.standing.back();
+                }
                 for (job, replies) in jobs.drain(..).zip(replies) {
                     // A caller that went away has its transaction carried out all the same.
                     let _ = job.reply.send(Ok(replies));
@@ -140,7 +146,7 @@ impl Writer {
 
     /// Carries out a batch. An error is about the whole of it: none of its transactions took place, or, if the commit
     /// failed, nobody knows. The database is closed by it, and opened again for a later batch.
-    fn carry_out(&mut self, jobs: &[Job]) -> Result<Vec<Vec<Result<Reply, StoreError>>>, StoreError> {
+    fn carry_out(&mut self, jobs: &[Job]) -> Result<Carried, StoreError> {
         if !self.books.place.is_kept() {
             return Err(StoreError::unavailable(REMOVED));
         }
@@ -148,10 +154,10 @@ impl Writer {
             Some(database) => database,
             None => self.reopened()?,
         };
-        let replies = self.carry_out_on(&database, jobs)?;
+        let carried = self.carry_out_on(&database, jobs)?;
         self.database = Some(database);
         // What went to a file that was removed meanwhile is not kept, and must not be acknowledged.
-        if self.books.place.is_kept() { Ok(replies) } else { Err(StoreError::unavailable(REMOVED)) }
+        if self.books.place.is_kept() { Ok(carried) } else { Err(StoreError::unavailable(REMOVED)) }
     }
 
     fn reopened(&mut self) -> Result<Database, StoreError> {
@@ -168,11 +174,7 @@ impl Writer {
         Ok(database)
     }
 
-    fn carry_out_on(
-        &mut self,
-        database: &Database,
-        jobs: &[Job],
-    ) -> Result<Vec<Vec<Result<Reply, StoreError>>>, StoreError> {
+    fn carry_out_on(&mut self, database: &Database, jobs: &[Job]) -> Result<Carried, StoreError> {
         let write = database.begin_write().map_err(broken)?;
         let mut wrote = false;
         let replies = self.apply(&write, jobs, &mut wrote)?;
@@ -182,7 +184,7 @@ impl Writer {
         } else {
             write.abort().map_err(broken)?;
         }
-        Ok(replies)
+        Ok((replies, wrote))
     }
 
     fn apply(

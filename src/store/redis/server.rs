@@ -3,8 +3,12 @@
 use redis::{ErrorKind, InfoDict, RedisError, aio::MultiplexedConnection};
 
 use super::{
-    super::{error::OpenError, location::StoreLocation},
-    trouble::Trouble,
+    super::{
+        error::{OpenError, StoreError},
+        location::StoreLocation,
+    },
+    trouble::{Trouble, is_forbidden},
+    watcher::NotYet,
 };
 
 const ALWAYS: &str = "each answer is in the append-only file of Redis before it is given";
@@ -87,12 +91,37 @@ impl Demands {
         Ok(Fitness { tells_policy: policy.is_some(), aof })
     }
 
+    /// What to say to whoever starts a sidecar on a server that failed its trial.
+    pub(super) fn refuse_at_start(&self, failed: NotYet) -> OpenError {
+        let Self { location, .. } = self;
+        let advice = match &failed {
+            NotYet::Failed(error) => self.advice(error),
+            NotYet::Answered(error) => self.advice_on(error),
+            NotYet::Unfit(_) | NotYet::Late(_) => None,
+        };
+        match advice {
+            Some(advice) => OpenError::unfit(advice),
+            None => OpenError::because(format!("{location} is reached, but carries out no change."), failed),
+        }
+    }
+
+    /// The same about what the server answered to a transaction.
+    pub(super) fn advice_on(&self, error: &StoreError) -> Option<String> {
+        let StoreError::Unavailable { source: Some(cause), .. } = error else { return None };
+        let message = cause.to_string();
+        is_forbidden(&message).then(|| self.forbids(&message))
+    }
+
+    fn forbids(&self, detail: &str) -> String {
+        let Self { location, .. } = self;
+        format!("{location} does not permit its user what Tollgate needs ({detail}). README.md names the commands.")
+    }
+
     /// What to do about an error that will not pass by itself.
     pub(super) fn advice(&self, error: &RedisError) -> Option<String> {
         let Self { location, .. } = self;
         if error.code() == Some("NOPERM") {
-            let detail = error.detail().unwrap_or_default();
-            return Some(format!("{location} does not permit its user what Tollgate needs ({detail})."));
+            return Some(self.forbids(error.detail().unwrap_or_default()));
         }
         refuses_login(error, location).map(|refusal| refusal.to_string())
     }

@@ -17,7 +17,8 @@ pub(super) enum Trouble {
 use Trouble::{Lost, RefusesChanges};
 
 /// Codes by which a server says that it cannot serve now, rather than that something is wrong with a record. The script passes
-/// them on; each is raised by the first write at the latest, so nothing was written.
+/// them on. Each is raised by the first write at the latest, so nothing was written; but for what its user is not permitted, which
+/// is why a server is tried with every command (`trial.rs`) before it is used.
 const NOT_NOW: [(&str, Trouble); 11] = [
     ("READONLY", Lost("its server is a replica")),
     ("MASTERDOWN", Lost("its server is a replica")),
@@ -42,6 +43,9 @@ impl Trouble {
 
     /// What a server's own words say of its state; nothing, if they are about something else.
     pub(super) fn told_by(message: &str) -> Option<Self> {
+        if is_forbidden(message) {
+            return Some(Lost("its server does not permit the call"));
+        }
         let code = message.trim_start_matches('-').split_whitespace().next()?;
         NOT_NOW.iter().find(|(known, _)| *known == code).map(|(_, trouble)| *trouble)
     }
@@ -66,6 +70,12 @@ impl Trouble {
             _ => Some(Lost("the connection to it failed")),
         }
     }
+}
+
+/// Whether a server says that its user may not do something; to a script Redis and Valkey say so each in its own way, without a
+/// code.
+pub(super) fn is_forbidden(message: &str) -> bool {
+    ["user executing the script can't", "ACL failure in script"].iter().any(|words| message.contains(words))
 }
 
 /// Why a server cannot serve now, in its own words.

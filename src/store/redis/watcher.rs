@@ -12,14 +12,11 @@ use tokio::time::{error::Elapsed, sleep, timeout};
 use super::{
     super::{error::StoreError, health::StoreHealth},
     link::Link,
-    script::carry_out,
     server::{Demands, Unfit},
+    trial::{self, try_everything},
     trouble::{Trouble, of_server},
 };
-use crate::{
-    clock::Clock,
-    transaction::{Key, Read, Scope, Transaction, Value, Write},
-};
+use crate::clock::Clock;
 
 /// Between two looks at a server that serves: so long can one be gone before anybody knows, if nobody calls.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -27,15 +24,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Between two checks of what a server is set to. So long could one that somebody just set to evict do so.
 const CHECK_EVERY_MS: i64 = 5_000;
 
-/// Between two attempts to find the way back: a server that refuses each must not be flooded, and is not waited for for long.
+/// Between the first two attempts to find the way back; between later ones it is up to four times as long, so that a server that
+/// refuses each is not flooded, and is still found within two seconds of its return.
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
 
 /// The least bound of each step of an attempt: long enough for a TLS handshake with a busy server, and, as a way that lost the
 /// packets of one step is tried anew after it, well within the two seconds in which a server that is back is to be found.
 const STEP_LIMIT: Duration = Duration::from_secs(1);
-
-/// Its record is in no team's scope, and gone at once.
-const PROBE_SCOPE: &str = "!probe";
 
 pub(super) struct Watcher {
     pub(super) link: Arc<Link>,
@@ -47,7 +42,7 @@ pub(super) struct Watcher {
 
 /// Why the server cannot be used yet.
 #[derive(Debug, thiserror::Error)]
-enum NotYet {
+pub(super) enum NotYet {
     #[error(transparent)]
     Unfit(#[from] Unfit),
     #[error(transparent)]
@@ -58,8 +53,17 @@ enum NotYet {
     Late(#[from] Elapsed),
 }
 
+impl From<trial::Failed> for NotYet {
+    fn from(failed: trial::Failed) -> Self {
+        match failed {
+            trial::Failed::Call(error) => Self::Failed(error),
+            trial::Failed::Transaction(error) => Self::Answered(error),
+        }
+    }
+}
+
 impl NotYet {
-    fn trouble(&self) -> Trouble {
+    pub(super) fn trouble(&self) -> Trouble {
         let unknown = Trouble::Lost("its server rejects the script");
         match self {
             Self::Unfit(unfit) => Trouble::Lost(unfit.reason()),
@@ -82,10 +86,12 @@ impl Watcher {
     pub(super) async fn watch(self) {
         let mut checked_ms = Clock::System.monotonic_ms();
         let mut told = None;
+        let mut attempts = 0;
         loop {
             match self.link.health() {
                 StoreHealth::Up => {
                     told = None;
+                    attempts = 0;
                     // Whoever met trouble is faster than the next look.
                     if timeout(LOOK_EVERY, self.link.troubled()).await.is_ok() {
                         continue;
@@ -105,7 +111,8 @@ impl Watcher {
                     Err(not_yet) => {
                         self.tell_once(&not_yet, &mut told);
                         self.link.still(not_yet.trouble().reason(), &not_yet);
-                        sleep(PROBE_PAUSE).await;
+                        sleep(pause(attempts)).await;
+                        attempts += 1;
                     }
                 },
             }
@@ -119,6 +126,7 @@ impl Watcher {
             let _: () = redis::cmd("PING").query_async(&mut connection).await?;
             if check {
                 self.demands.check(&mut connection).await?;
+                try_everything(&mut connection).await?;
             }
             Ok::<_, NotYet>(())
         };
@@ -134,7 +142,7 @@ impl Watcher {
         let trying = async {
             // Whoever finds a server's memory full may well let it evict.
             self.demands.check(&mut connection).await?;
-            change(&mut connection).await
+            try_everything(&mut connection).await.map_err(NotYet::from)
         };
         match timeout(self.wait, trying).await.unwrap_or_else(|late| Err(late.into())) {
             Ok(()) => self.link.takes_changes(),
@@ -148,16 +156,19 @@ impl Watcher {
         let mut connection = timeout(limit, connect(&self.client)).await??;
         timeout(limit, self.demands.check(&mut connection)).await??;
         // The first may have to send the script; the second is as fast as any call will be.
-        let tried = match timeout(limit, change(&mut connection)).await? {
-            Ok(()) => timeout(self.wait, change(&mut connection)).await?,
+        let tried = match timeout(limit, try_everything(&mut connection)).await? {
+            Ok(()) => timeout(self.wait, try_everything(&mut connection)).await?,
             refused => refused,
         };
         match tried {
             Ok(()) => self.link.lead_by(connection, None),
-            Err(not_yet) => match not_yet.trouble() {
-                Trouble::RefusesChanges(reason) => self.link.lead_by(connection, Some((reason, &not_yet))),
-                Trouble::Lost(_) => return Err(not_yet),
-            },
+            Err(failed) => {
+                let not_yet = NotYet::from(failed);
+                match not_yet.trouble() {
+                    Trouble::RefusesChanges(reason) => self.link.lead_by(connection, Some((reason, &not_yet))),
+                    Trouble::Lost(_) => return Err(not_yet),
+                }
+            }
         }
         Ok(())
     }
@@ -167,7 +178,8 @@ impl Watcher {
         let advice = match not_yet {
             NotYet::Unfit(Unfit::Refused { advice, .. }) => Some(advice.clone()),
             NotYet::Unfit(Unfit::Silent(error)) | NotYet::Failed(error) => self.demands.advice(error),
-            NotYet::Answered(_) | NotYet::Late(_) => None,
+            NotYet::Answered(error) => self.demands.advice_on(error),
+            NotYet::Late(_) => None,
         };
         if advice.is_some() && advice != *told {
             tracing::error!("no call is served until this is set right: {}", advice.as_deref().unwrap_or_default());
@@ -176,13 +188,7 @@ impl Watcher {
     }
 }
 
-/// Carries out a change by which nothing stays changed.
-async fn change(connection: &mut MultiplexedConnection) -> Result<(), NotYet> {
-    let mut step = Transaction::on(Scope::new(PROBE_SCOPE));
-    let record = step.record(Key::packed("probe"), Read::Nothing);
-    step.option(vec![], vec![Write::Put(record, vec!["".into()], Some(Value::now_plus(1)))]);
-    for reply in carry_out(connection, &[step], None).await?? {
-        reply?;
-    }
-    Ok(())
+/// The pause after so many attempts. Sidecars that lost a server together do not all try it again together.
+fn pause(attempts: u32) -> Duration {
+    (PROBE_PAUSE * 2_u32.pow(attempts.min(2))).mul_f64(0.75 + 0.5 * fastrand::f64())
 }

@@ -37,7 +37,7 @@ async fn what_is_no_http2_is_ended_at_once() {
 
 #[tokio::test]
 async fn who_does_not_begin_in_time_is_closed_and_who_did_is_not() {
-    let door = Door::open(Limits { handshake_timeout: Duration::from_millis(300), ..Limits::default() }).await;
+    let door = Door::open(Limits { handshake_timeout: Duration::from_millis(1_500), ..Limits::default() }).await;
     let greeted = Wire::greeted(&door.data).await;
     let whole = greeting();
     for bytes in [0, 1, PREFACE.len(), PREFACE.len() + 3, whole.len() - 1] {
@@ -97,8 +97,22 @@ async fn one_more_connection_takes_the_place_of_the_one_that_can_best_be_spared(
 }
 
 #[tokio::test]
+async fn connections_that_only_watch_the_health_do_not_keep_others_out() {
+    let door = Door::open(Limits { max_connections: 2, ..Limits::default() }).await;
+    let mut watches = Vec::new();
+    for _ in 0..2 {
+        let mut health = HealthClient::new(door.client().data.clone());
+        let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+        watch.message().await.unwrap().unwrap();
+        watches.push((health, watch));
+    }
+    worker(&door, "work").await;
+    assert!(watches[0].1.message().await.is_err(), "the one that was silent for longest went");
+}
+
+#[tokio::test]
 async fn a_client_that_is_gone_is_noticed_and_one_that_is_only_silent_stays() {
-    let (keepalive_interval, keepalive_timeout) = (Duration::from_millis(100), Duration::from_millis(500));
+    let (keepalive_interval, keepalive_timeout) = (Duration::from_millis(100), Duration::from_millis(3_000));
     let door = Door::open(Limits { keepalive_interval, keepalive_timeout, ..Limits::default() }).await;
     let client = door.client();
     let mut watch =

@@ -162,7 +162,7 @@ async fn a_call_that_the_disk_keeps_too_long_is_told_in_time_and_carried_out_all
     let (begun_ms, answer) = (now_ms(), long.await);
     assert!(matches!(answer, Err(StoreError::Unavailable { .. })), "{:?}", answer.map(|replies| replies.len()));
     let took_ms = now_ms() - begun_ms;
-    assert!(took_ms < 750, "it took {took_ms} ms");
+    assert!(took_ms < 3_000, "it took {took_ms} ms");
     store.close().await;
     let store = open(directory.path(), STORE_WAIT).await.unwrap();
     assert_eq!((counted(&store, "before").await, counted(&store, "many").await), (1, 5_000));

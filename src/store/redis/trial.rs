@@ -1,0 +1,75 @@
+//! A trial of a server: every command that the script may send it, by which nothing stays changed.
+//!
+//! What a user is not permitted, Redis refuses command by command, in the middle of a transaction, after earlier writes of it were
+//! made. So whether all is permitted is found out before the first call, and again whenever a server is checked.
+
+use redis::{RedisError, aio::MultiplexedConnection};
+
+use super::script::{Replies, carry_out};
+use crate::{
+    store::StoreError,
+    transaction::{Key, PURGE_AT, Read, Scope, Transaction, Value, Write},
+};
+
+/// Its records are in no team's scope, and gone with the trial.
+const SCOPE: &str = "!probe";
+
+/// Why a server failed the trial.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failed {
+    #[error(transparent)]
+    Call(#[from] RedisError),
+    #[error(transparent)]
+    Transaction(#[from] StoreError),
+}
+
+/// Writes, reads and removes a record of each kind.
+pub(super) async fn try_everything(connection: &mut MultiplexedConnection) -> Result<(), Failed> {
+    // Whether somebody is there is asked all the time, so it has to be permitted too.
+    let _: () = redis::cmd("PING").query_async(connection).await?;
+    let replies: Replies = carry_out(connection, &[write(), page(), remove()], None).await?;
+    for reply in replies? {
+        reply?;
+    }
+    Ok(())
+}
+
+fn write() -> Transaction {
+    let mut step = Transaction::on(Scope::new(SCOPE));
+    let hash = step.record(Key::hash("hash"), Read::Whole);
+    let packed = step.record(Key::packed("packed"), Read::Whole);
+    let index = step.record(Key::index("index"), Read::First { limit: 1, unless_applied: false });
+    let log = step.record(Key::log("log"), Read::EntriesAfter { cursor: String::new(), limit: 1 });
+    let soon = || Value::now_plus(1_000);
+    let writes = vec![
+        Write::Set(hash, "field", 1.into()),
+        Write::Set(hash, PURGE_AT, soon()),
+        Write::Put(packed, vec!["value".into()], Some(soon())),
+        Write::IndexPut(index, "member".to_owned(), 1.into()),
+        Write::Append { log, fields: vec![("field", 1.into())], keep: Some(1) },
+    ];
+    step.option(Vec::new(), writes);
+    step
+}
+
+fn page() -> Transaction {
+    let mut step = Transaction::on(Scope::new(SCOPE));
+    step.record(Key::index("index"), Read::MembersAfter { member: String::new(), limit: 1 });
+    step
+}
+
+fn remove() -> Transaction {
+    let mut step = Transaction::on(Scope::new(SCOPE));
+    let hash = step.record(Key::hash("hash"), Read::Nothing);
+    let packed = step.record(Key::packed("packed"), Read::Nothing);
+    let index = step.record(Key::index("index"), Read::Nothing);
+    let log = step.record(Key::log("log"), Read::Nothing);
+    let writes = vec![
+        Write::Delete(hash),
+        Write::Delete(packed),
+        Write::IndexRemove(index, "member".to_owned()),
+        Write::Delete(log),
+    ];
+    step.option(Vec::new(), writes);
+    step
+}
