@@ -255,7 +255,7 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
-                    for _ in 0..500 {
+                    for _ in 0..5_000 {
                         let Some(_lock) = PathLock::take(&path).unwrap() else { continue };
                         assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
                         std::thread::yield_now();
