@@ -23,3 +23,28 @@ where
 fn may_pass(error: &GateError) -> bool {
     matches!(error, GateError::Unverified | GateError::Store(StoreError::Unavailable { .. } | StoreError::Overloaded))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_store_that_does_not_answer_is_asked_again_and_any_other_refusal_counts() {
+        let attempts = Cell::new(0);
+        let answers = async |passing: u32, then: fn() -> Result<(), GateError>| {
+            attempts.set(0);
+            let attempt = || {
+                attempts.set(attempts.get() + 1);
+                let answer = if attempts.get() > passing { then() } else { Err(GateError::Unverified) };
+                std::future::ready(answer)
+            };
+            patiently(attempt).await
+        };
+        assert!(answers(3, || Ok(())).await.is_ok());
+        assert_eq!(attempts.get(), 4);
+        assert!(matches!(answers(1, || Err(GateError::TeamNotFound)).await, Err(GateError::TeamNotFound)));
+        assert_eq!(attempts.get(), 2);
+    }
+}

@@ -47,7 +47,7 @@ impl UnixSocket {
         }
         let lock = PathLock::take(path).map_err(refused)?.ok_or_else(|| ListenError::Taken(address.clone()))?;
         make_way(address, path).await?;
-        let (listener, file) = bind_privately(path).map_err(refused)?;
+        let (listener, file) = listen_privately(path).map_err(refused)?;
         Ok(Self { listener, _file: file, _lock: lock })
     }
 
@@ -140,20 +140,31 @@ async fn make_way(address: &ListenAddress, path: &Path) -> Result<(), ListenErro
     }
 }
 
-/// Binds a socket that only this user can ever connect to: Linux gives the file the permissions that the socket had before.
-fn bind_privately(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
-    let private = || Permissions::from_mode(0o600);
-    let socket = tokio::net::UnixSocket::new_stream()?;
-    // Other systems refuse this, and are left with the moment between the next two lines.
-    let _ = File::from(socket.as_fd().try_clone_to_owned()?).set_permissions(private());
-    socket.bind(path)?;
+/// Listens on a socket that only this user can ever connect to.
+fn listen_privately(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
+    let socket = bind_privately(path)?;
     let file = SocketFile::at(path)?;
     fs::set_permissions(path, private())?;
     Ok((socket.listen(BACKLOG)?, file))
 }
 
+/// Binds a socket: Linux gives the file the permissions that the socket had before.
+fn bind_privately(path: &Path) -> io::Result<tokio::net::UnixSocket> {
+    let socket = tokio::net::UnixSocket::new_stream()?;
+    // Other systems refuse this, and are left with the moment until the file has them.
+    let _ = File::from(socket.as_fd().try_clone_to_owned()?).set_permissions(private());
+    socket.bind(path)?;
+    Ok(socket)
+}
+
+fn private() -> Permissions {
+    Permissions::from_mode(0o600)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
 
     async fn bind(path: &Path) -> Result<UnixSocket, ListenError> {
@@ -185,11 +196,7 @@ mod tests {
         let path = directory.path().join("s");
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let _runtime = runtime.enter();
-        let socket = tokio::net::UnixSocket::new_stream().unwrap();
-        File::from(socket.as_fd().try_clone_to_owned().unwrap())
-            .set_permissions(Permissions::from_mode(0o600))
-            .unwrap();
-        socket.bind(&path).unwrap();
+        let _socket = bind_privately(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
@@ -228,6 +235,35 @@ mod tests {
             let (connected, accepted) = tokio::join!(UnixStream::connect(&path), live[0].accept());
             let _ends = (connected.unwrap(), accepted.unwrap());
         }
+    }
+
+    #[tokio::test]
+    async fn what_somebody_put_in_the_place_of_a_socket_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, foreign) = (directory.path().join("s"), directory.path().join("foreign"));
+        let socket = bind(&path).await.unwrap();
+        fs::write(&foreign, "precious").unwrap();
+        fs::rename(&foreign, &path).unwrap();
+        drop(socket);
+        assert_eq!(names(&directory), ["s"]);
+    }
+
+    #[test]
+    fn a_path_is_locked_by_one_at_a_time_though_each_removes_the_file_that_it_locked() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, holders) = (directory.path().join("s"), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..5_000 {
+                        let Some(_lock) = PathLock::take(&path).unwrap() else { continue };
+                        assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
+                        std::thread::yield_now();
+                        holders.fetch_sub(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
     }
 
     #[tokio::test]

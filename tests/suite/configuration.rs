@@ -313,3 +313,11 @@ fn demo_teams_are_made_only_where_the_file_names_none() {
     let sidecar = sidecar(&directory(with_plans_only), &StoreLocation::Memory);
     assert!(sidecar.stdout().contains("three demo teams"), "{}", sidecar.stdout());
 }
+
+#[tokio::test]
+async fn a_store_that_others_use_gets_no_demo_teams() {
+    let server = Server::start(Engine::Redis);
+    let sidecar = sidecar(&directory(""), &server.location());
+    assert!(!sidecar.stdout().contains("demo"), "{}", sidecar.stdout());
+    assert_eq!(team_ids(&sidecar.client()).await, [""; 0]);
+}

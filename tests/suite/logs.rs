@@ -1,12 +1,14 @@
 //! The log as an operator reads it: one line a decision at debug, what changes once at info, in JSON where asked for.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tollgate::store::StoreLocation;
 
 use crate::suite::support::{
-    client::{Client, block, professional_team, team_without_seat},
+    client::{Client, block, professional_team, prompt_test, team_without_seat},
     sidecar::Sidecar,
-    wait_until,
+    wait_for, wait_until,
 };
 
 const TEAM: &str = "team";
@@ -95,6 +97,31 @@ async fn a_suspended_team_is_news_once_and_a_charge_each_time() {
     assert_eq!(suspended.len(), 1, "it is told once");
     assert_eq!((&suspended[0]["level"], &suspended[0]["fields"]["team"]), (&"INFO".into(), &TEAM.into()));
     assert!(lines_with(&sidecar, "decision", 0).is_empty(), "decisions are not shown at info");
+}
+
+#[tokio::test]
+async fn a_team_that_was_not_refused_for_a_while_has_resumed_which_is_told_once() {
+    let sidecar = logging("info");
+    let client = sidecar.client();
+    client.put_team(team_without_seat(TEAM, 10)).await;
+    client.suspend(block(TEAM, "dear", "gpt-4")).await;
+    let resumed = || lines_with(&sidecar, "suspended_ms", 0);
+    let mut calls = 0..;
+    wait_for("the team to resume", || {
+        let (client, id) = (client.clone(), format!("cheap-{}", calls.next().unwrap()));
+        async move {
+            let granted = client.proceed(prompt_test(TEAM, &id, "gpt-4o")).await;
+            client.release(TEAM, &id, &granted.grant).await.unwrap();
+            // Ten seconds are enough calls as it is.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            resumed().pop()
+        }
+    })
+    .await;
+    assert_eq!(resumed().len(), 1);
+    let fields = &resumed()[0]["fields"];
+    assert_eq!(fields["team"], TEAM);
+    assert!(fields["suspended_ms"].as_i64().unwrap() >= 10_000, "{fields}");
 }
 
 async fn spends(client: &Client, team: &str, id: &str, model: &str) {

@@ -135,3 +135,21 @@ fn refusal(path: &Path, error: DatabaseError) -> OpenError {
 fn is_damage(cause: &io::Error) -> bool {
     matches!(cause.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_file_in_its_place_is_not_opened_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let (database, place) = open(directory.path()).unwrap();
+        drop(database);
+        drop(place.reopen().unwrap());
+        let copy = directory.path().join("copy");
+        fs::copy(&place.path, &copy).unwrap();
+        fs::rename(&copy, &place.path).unwrap();
+        let refused = place.reopen().err().map(|error| error.to_string());
+        assert_eq!(refused, Some(place.missing()));
+    }
+}

@@ -230,7 +230,12 @@ fn prepare(database: &Database) -> Result<i64, redb::Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::File, io, path::Path, sync::atomic::AtomicBool};
+    use std::{
+        fs::File,
+        io,
+        path::{Path, PathBuf},
+        sync::{Mutex, atomic::AtomicBool},
+    };
 
     use redb::{StorageBackend, backends::FileBackend};
 
@@ -244,12 +249,23 @@ mod tests {
     #[derive(Debug)]
     struct Disk {
         file: FileBackend,
-        full: Arc<AtomicBool>,
+        fate: Arc<Fate>,
+    }
+
+    /// What becomes of a disk.
+    #[derive(Debug, Default)]
+    struct Fate {
+        full: AtomicBool,
+        /// This file is removed once something is written.
+        removed: Mutex<Option<PathBuf>>,
     }
 
     impl Disk {
         fn room(&self) -> Result<(), io::Error> {
-            if self.full.load(Ordering::SeqCst) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+            if let Some(removed) = self.fate.removed.lock().unwrap().take() {
+                std::fs::remove_file(removed)?;
+            }
+            if self.fate.full.load(Ordering::SeqCst) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
         }
     }
 
@@ -281,9 +297,9 @@ mod tests {
         }
     }
 
-    fn open(path: &Path, full: &Arc<AtomicBool>) -> Result<Database, OpenError> {
+    fn open(path: &Path, fate: &Arc<Fate>) -> Result<Database, OpenError> {
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path).unwrap();
-        let disk = Disk { file: FileBackend::new(file).unwrap(), full: Arc::clone(full) };
+        let disk = Disk { file: FileBackend::new(file).unwrap(), fate: Arc::clone(fate) };
         let opened = redb::Builder::new().create_with_backend(disk);
         opened.map_err(|error| OpenError::because("It could not be opened.", error))
     }
@@ -297,29 +313,44 @@ mod tests {
         answer.try_recv().unwrap().and_then(|mut replies| replies.remove(0))
     }
 
+    fn writer(path: &Path, fate: &Arc<Fate>, clock: &ManualClock) -> Writer {
+        let database = open(path, fate).unwrap();
+        let reopen = {
+            let (path, fate) = (path.to_owned(), Arc::clone(fate));
+            Box::new(move || open(&path, &fate))
+        };
+        let standing = Arc::new(Standing::up("embedded:test".to_owned()));
+        let books = Books { place: Place::of(path).unwrap(), reopen, standing, commits: Arc::default() };
+        Writer::start(database, books, Clock::Manual(clock.clone())).unwrap()
+    }
+
+    #[test]
+    fn what_went_to_a_file_that_was_removed_meanwhile_is_not_acknowledged() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let fate = Arc::default();
+        let mut writer = writer(&path, &fate, &ManualClock::at(1_000_000));
+        count(&mut writer).unwrap();
+        *fate.removed.lock().unwrap() = Some(path.clone());
+        assert!(matches!(count(&mut writer), Err(StoreError::Unavailable { reason: REMOVED, .. })));
+        assert!(!path.exists());
+    }
+
     #[test]
     fn a_disk_that_was_full_and_has_room_again_is_written_to_again() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
-        let full = Arc::new(AtomicBool::new(false));
-        let clock = ManualClock::at(1_000_000);
-        let database = open(&path, &full).unwrap();
-        let reopen = {
-            let (path, full) = (path.clone(), Arc::clone(&full));
-            Box::new(move || open(&path, &full))
-        };
-        let standing = Arc::new(Standing::up("embedded:test".to_owned()));
-        let health = standing.watch();
-        let books = Books { place: Place::of(&path).unwrap(), reopen, standing, commits: Arc::default() };
-        let mut writer = Writer::start(database, books, Clock::Manual(clock.clone())).unwrap();
+        let (fate, clock) = (Arc::default(), ManualClock::at(1_000_000));
+        let mut writer = writer(&path, &fate, &clock);
+        let health = writer.books.standing.watch();
         count(&mut writer).unwrap();
 
-        full.store(true, Ordering::SeqCst);
+        fate.full.store(true, Ordering::SeqCst);
         for _ in 0..3 {
             assert!(matches!(count(&mut writer), Err(StoreError::Unavailable { .. })));
         }
         assert!(!health.borrow().is_up());
-        full.store(false, Ordering::SeqCst);
+        fate.full.store(false, Ordering::SeqCst);
         assert!(matches!(count(&mut writer), Err(StoreError::Unavailable { .. })), "it was tried just now");
         clock.advance_ms(REOPEN_PAUSE_MS);
         let reply = count(&mut writer).unwrap();

@@ -9,7 +9,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use super::{
     Door, RESERVE, check, proceeds, reserve,
-    wire::{DATA, END_STREAM, HEADERS, Wire, frame, greeting_without_window, message},
+    wire::{DATA, END_STREAM, HEADERS, PING, RST_STREAM, Wire, frame, greeting_without_window, message},
 };
 use crate::suite::support::{
     client::channel,
@@ -70,14 +70,45 @@ async fn what_stays_open_is_counted_apart_and_keeps_nobody_from_a_call() {
 }
 
 #[tokio::test]
+async fn questions_for_the_health_have_a_room_of_their_own_which_has_a_limit_too() {
+    let door = Door::open(Limits { max_calls: 1, ..Limits::default() }).await;
+    let mut wire = Wire::greeted(&door.data).await;
+    wire.begin_call(1, "/grpc.health.v1.Health/Check").await;
+    let client = door.client();
+    let refused = wait_for("no room", || async {
+        HealthClient::new(client.data.clone()).check(HealthCheckRequest::default()).await.err()
+    });
+    overloaded(&refused.await);
+    proceeds(client.reserve(reserve("meanwhile")).await);
+}
+
+#[tokio::test]
+async fn who_is_told_to_come_again_may_send_the_rest_and_is_not_reset() {
+    let door = Door::open(Limits { max_calls: 1, ..Limits::default() }).await;
+    let mut holder = Wire::greeted(&door.data).await;
+    holder.begin_call(1, RESERVE).await;
+    let client = door.client();
+    overloaded(&wait_for("no room", || async { client.reserve(reserve("no-room")).await.err() }).await);
+    let mut wire = Wire::greeted(&door.data).await;
+    wire.begin_call(1, RESERVE).await;
+    wire.receive(HEADERS).await;
+    let rest = frame(DATA, END_STREAM, 1, &message(&reserve("rest")));
+    wire.send(&[rest, frame(PING, 0, 0, &[0; 8])].concat()).await.unwrap();
+    let came = wire.receive(PING).await;
+    assert!(!came.contains(&RST_STREAM), "{came:?}");
+}
+
+#[tokio::test]
 async fn a_connection_has_as_many_calls_at_once_as_it_may_and_the_next_is_refused_by_http2() {
-    let door = Door::open(Limits { max_calls_per_connection: 2, ..Limits::default() }).await;
+    // Calls that are given up are reset as well, so none may be.
+    let max_call_time = Duration::from_secs(600);
+    let door = Door::open(Limits { max_calls_per_connection: 2, max_call_time, ..Limits::default() }).await;
     let mut wire = Wire::greeted(&door.data).await;
     // Who knows of the limit waits instead; who does not is told with RST_STREAM.
     for stream in [1, 3, 5] {
         wire.begin_call(stream, RESERVE).await;
     }
-    wire.receive(super::wire::RST_STREAM).await;
+    wire.receive(RST_STREAM).await;
     proceeds(door.client().reserve(reserve("meanwhile")).await);
 }
 
@@ -102,7 +133,7 @@ async fn a_call_that_its_client_took_back_frees_its_place() {
     wire.begin_call(1, RESERVE).await;
     let client = door.client();
     wait_for("no room", || async { client.reserve(reserve("no-room")).await.err() }).await;
-    wire.send(&frame(super::wire::RST_STREAM, 0, 1, &[0, 0, 0, 8])).await.unwrap();
+    wire.send(&frame(RST_STREAM, 0, 1, &[0, 0, 0, 8])).await.unwrap();
     wait_for("room", || async { client.reserve(reserve("room")).await.ok() }).await;
     // One that goes with its connection does so too. The call before may still have its place when this one comes.
     let mut streams = (3..400).step_by(2);

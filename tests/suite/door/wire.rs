@@ -119,9 +119,10 @@ impl Wire {
         self.send(&frame(HEADERS, END_HEADERS, stream, &headers(path))).await.unwrap();
     }
 
-    /// Waits until a frame of this kind comes.
-    pub(super) async fn receive(&mut self, wanted: u8) {
+    /// Waits until a frame of this kind comes. The kinds of those that came before it.
+    pub(super) async fn receive(&mut self, wanted: u8) -> Vec<u8> {
         let found = timeout(PATIENCE, async {
+            let mut before = Vec::new();
             loop {
                 let mut header = [0; 9];
                 self.0.read_exact(&mut header).await.unwrap();
@@ -129,11 +130,12 @@ impl Wire {
                 let mut payload = vec![0; u32::from_be_bytes([0, high, middle, low]) as usize];
                 self.0.read_exact(&mut payload).await.unwrap();
                 if header[3] == wanted {
-                    return;
+                    return before;
                 }
+                before.push(header[3]);
             }
         });
-        found.await.unwrap_or_else(|_| panic!("no frame of kind {wanted} came"));
+        found.await.unwrap_or_else(|_| panic!("no frame of kind {wanted} came"))
     }
 
     /// Waits until the other side has ended the connection.

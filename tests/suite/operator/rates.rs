@@ -76,6 +76,7 @@ fn what_is_no_card_or_comes_too_late_is_refused_with_what_to_do() {
         (CARD.replace("\"2100\"", "\"2025-01-22\""), "ID_REUSED"),
         (CARD.replace("\"4o\"", "\"dall-e-3\""), "rates[1].model (line"),
         (CARD.replace("free = 10", "gold = 10"), "rates[1].credits_by_plan.gold (line"),
+        (CARD.replacen("version", "note = \"new\"\nversion", 1), "note (line 2): there is no such key"),
         (CARD.replace("aliases", "alias"), "alias (line 7): there is no such key; did you mean aliases?"),
         (CARD.replace("unit = \"call\"", ""), "rates[0].unit (line 5): is missing"),
         ("{}".to_owned(), "version: is missing"),

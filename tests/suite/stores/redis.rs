@@ -1,5 +1,7 @@
 //! What only the Redis store has to face: keys that others changed, servers that go away, and servers that are not fit.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use redis::Commands;
 use tollgate::{
@@ -64,7 +66,7 @@ async fn wait_until_it_serves(store: &Store) {
     let begun_ms = Clock::System.monotonic_ms();
     while store.transact(Transaction::on(scope())).await.is_err() {
         assert!(Clock::System.monotonic_ms() - begun_ms < 20_000, "it does not serve again");
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
@@ -200,6 +202,31 @@ async fn a_connection_that_went_silent_is_replaced() {
     unavailable(&store, count()).await;
     wait_until_it_serves(&store).await;
     assert_eq!(store.transact(count()).await.unwrap().outcome, APPLIED);
+}
+
+#[tokio::test]
+async fn a_call_that_fails_late_by_an_old_connection_does_not_end_the_new_one() {
+    let server = Server::start_on_port(Engine::Redis, &[]);
+    let proxy = Proxy::to(server.port());
+    let location = StoreLocation::Redis(format!("redis://127.0.0.1:{}", proxy.port));
+    let options = StoreOptions { wait: Duration::from_secs(1), ..StoreOptions::default() };
+    let store = Store::open(&location, options).await.unwrap();
+    store.transact(count()).await.unwrap();
+    proxy.silence();
+    let call = || {
+        let store = store.clone();
+        tokio::spawn(async move { store.transact(count()).await })
+    };
+    let first = call();
+    // So much later that the way is found again between their failures.
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    let second = call();
+    assert!(first.await.unwrap().is_err());
+    let mut health = store.health();
+    health.wait_for(|health| health.is_up()).await.unwrap();
+    assert!(second.await.unwrap().is_err());
+    assert!(!health.has_changed().unwrap(), "{:?}", *health.borrow());
+    store.transact(count()).await.unwrap();
 }
 
 #[tokio::test]

@@ -42,6 +42,23 @@ async fn what_was_carried_out_though_its_answer_broke_off_is_found_by_the_same_i
 }
 
 #[tokio::test]
+async fn what_was_carried_out_though_its_answer_broke_off_is_not_refused_from_memory() {
+    let mut stage = Stage::set(Engine::Redis).await;
+    let small = "small";
+    stage.client.put_team(team_without_seat(small, 30)).await;
+    stage.proxy.cut_answer_to("reservation:lost", 0);
+    asks_to_repeat(&stage.client.reserve(block(small, "lost", "gpt-4")).await.unwrap_err());
+    stage.serves_again().await;
+    // Of what becomes of it by way of another sidecar, this one learns nothing but what is left.
+    let other = Sidecar::start(&stage.server.location());
+    let settling = other.client();
+    until_answered("a commit", || settling.commit(small, "lost", &[])).await;
+    stage.client.suspend(block(small, "another", "gpt-4")).await;
+    let granted = stage.client.proceed(block(small, "lost", "gpt-4")).await;
+    assert!(granted.replayed, "{granted:?}");
+}
+
+#[tokio::test]
 async fn a_key_of_another_type_is_the_trouble_of_its_team_only() {
     let mut stage = Stage::set(Engine::Redis).await;
     let other = "other";

@@ -201,6 +201,19 @@ async fn a_server_that_cannot_write_its_snapshots() {
 }
 
 #[tokio::test]
+async fn a_server_that_answers_more_slowly_than_the_wait_is_not_taken_for_one_that_is_back() {
+    let mut stage = Stage::set(Engine::Redis).await;
+    stage.proxy.delay(Duration::from_millis(400));
+    stage.is_lost().await;
+    let mut health = stage.store.health();
+    // Long enough for attempts that go well up to their last step.
+    let back = tokio::time::timeout(Duration::from_secs(4), health.wait_for(|health| health.is_up())).await;
+    assert!(back.is_err(), "calls are let by that will be late");
+    stage.proxy.delay(Duration::ZERO);
+    stage.serves_again().await;
+}
+
+#[tokio::test]
 async fn one_slow_answer_is_over_when_it_comes() {
     let mut stage = Stage::set(Engine::Redis).await;
     stage.proxy.delay_once(Duration::from_millis(600));
