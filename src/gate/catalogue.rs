@@ -74,7 +74,9 @@ async fn fetch(store: &Store, store_time: &StoreTime, seed: &Seed) -> Result<Ver
     }
     let seeded = read(&reply)?.ok_or_else(|| Damaged::new("catalogue", "missing after it was written"))?;
     if seeded.catalogue.card_at(reply.now_ms).is_none() {
-        tracing::error!("no rate card is in effect yet, so no call has a price: the configuration's cards are all of later");
+        tracing::error!(
+            "no rate card is in effect yet, so no call has a price: the configuration's cards are all of later"
+        );
     }
     Ok(seeded)
 }
