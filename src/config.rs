@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::{
     document::Format,
-    file::{Contents, parse},
+    file::{Contents, parse, without_url},
     flags::{AdminFlags, Flags},
     log::{Log, LogFormat},
     problem::{ConfigError, Problem},

@@ -41,6 +41,12 @@ pub fn parse(text: &str) -> Result<Contents, ConfigError> {
     problems.none_or(contents)
 }
 
+/// A file's name as it may be shown: a URL in its place may hold a password.
+pub fn without_url(name: &Path) -> String {
+    let shown = name.display().to_string();
+    if shown.contains("://") { "(a URL)".to_owned() } else { shown }
+}
+
 /// Reads the file that the flags or the variables name, or the one that is read if none is; none if there is no such one.
 /// Relative paths start at `directory`. What is wrong with single keys is told apart, for whoever needs but one of them.
 pub(super) fn read(
@@ -53,7 +59,7 @@ pub(super) fn read(
     let path = named.as_ref().map_or_else(|| PathBuf::from(DEFAULT_FILE), |(path, _)| path.clone());
     let unreadable = |cause: &str| {
         let by = named.as_ref().map_or_else(String::new, |(_, by)| format!(", which {by} names,"));
-        ConfigError::Unreadable(format!("the file {}{by} cannot be read: {cause}", path.display()))
+        ConfigError::Unreadable(format!("the file {}{by} cannot be read: {cause}", without_url(&path)))
     };
     let mut bytes = Vec::new();
     let read = File::open(directory.join(&path)).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));

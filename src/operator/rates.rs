@@ -16,7 +16,10 @@ use super::{
     list::JsonList,
     output::{Format, print, print_json},
 };
-use crate::proto::v1::{GetRateCardRequest, ListRateCardsRequest, PutRateCardRequest, RateCard};
+use crate::{
+    config::without_url,
+    proto::v1::{GetRateCardRequest, ListRateCardsRequest, PutRateCardRequest, RateCard},
+};
 
 /// The largest file that is read; a sidecar takes much less.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -122,7 +125,7 @@ async fn put(arguments: RatesPutArguments) -> Result<(), Stop> {
 
 /// The text of a file, or of standard input.
 fn read(file: &PathBuf) -> Result<String, Failure> {
-    let failed = |code, problem: &str| Failure::new(code, format!("{} {problem}", file.display()));
+    let failed = |code, problem: &str| Failure::new(code, format!("{} {problem}", without_url(file)));
     let input: Box<dyn Read> = if file.as_os_str() == "-" {
         Box::new(std::io::stdin().lock())
     } else {

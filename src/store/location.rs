@@ -46,7 +46,8 @@ impl FromStr for StoreLocation {
             return Ok(Self::Memory);
         }
         if let Some(directory) = text.strip_prefix("embedded:") {
-            return if directory.is_empty() {
+            // A URL in its place may hold a password, which would be shown as a directory is.
+            return if directory.is_empty() || directory.contains("://") {
                 Err(LocationError::NoDirectory)
             } else {
                 Ok(Self::Embedded(directory.into()))
@@ -140,7 +141,9 @@ mod tests {
     #[test]
     fn what_names_no_store_is_told_what_does() {
         assert_eq!("postgres://h".parse::<StoreLocation>(), Err(LocationError::Unknown));
-        assert_eq!("embedded:".parse::<StoreLocation>(), Err(LocationError::NoDirectory));
+        for text in ["embedded:", "embedded:redis://u:secret@h"] {
+            assert_eq!(text.parse::<StoreLocation>(), Err(LocationError::NoDirectory));
+        }
         let error = "redis://h:port/".parse::<StoreLocation>().unwrap_err();
         assert!(matches!(error, LocationError::BadUrl { .. }), "{error}");
         assert!(LocationError::Unknown.to_string().contains("embedded:DIRECTORY"));

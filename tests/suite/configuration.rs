@@ -126,6 +126,7 @@ fn a_file_that_is_named_counts_and_has_to_be_there() {
     assert_eq!(checked(&file, &["--config", "third.toml"], &variable, "max_calls").1, "third.toml, line 1");
     refuses(&file, &["--config", "none.toml"], &[], 66, &["none.toml, which --config names, cannot be read"]);
     refuses(&file, &[], &[("TOLLGATE_CONFIG", "none.toml")], 66, &["none.toml, which TOLLGATE_CONFIG names"]);
+    refuses(&file, &["--config", "redis://u:secret@h"], &[], 66, &["the file (a URL), which --config names"]);
 }
 
 #[test]

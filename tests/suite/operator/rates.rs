@@ -87,5 +87,6 @@ fn what_is_no_card_or_comes_too_late_is_refused_with_what_to_do() {
         fails(&command(&sidecar, &["rates", "put", card.path().to_str().unwrap()]), 65, says);
     }
     fails(&command(&sidecar, &["rates", "put", "no-such-file.toml"]), 66, "no-such-file.toml cannot be read");
+    fails(&command(&sidecar, &["rates", "put", "redis://u:secret@h"]), 66, "(a URL) cannot be read");
     assert_eq!(json(&sidecar, &["rates", "list"])["rate_cards"].as_array().unwrap().len(), 1);
 }
