@@ -36,7 +36,8 @@ impl SharedCatalogue {
     pub(crate) async fn open(store: &Store, store_time: &Arc<StoreTime>, seed: &Seed) -> Result<Self, GateError> {
         let store_time = Arc::clone(store_time);
         let seed = Seed { teams: Vec::new(), ..seed.clone() };
-        let (copy, _) = watch::channel(Arc::new(fetch(store, &store_time, &seed).await?));
+        let (catalogue, _) = fetch(store, &store_time, &seed).await?;
+        let (copy, _) = watch::channel(Arc::new(catalogue));
         Ok(Self { copy, store_time, seed })
     }
 
@@ -52,33 +53,33 @@ impl SharedCatalogue {
 
     /// Fetches the catalogue.
     pub(crate) async fn refresh(&self, store: &Store) -> Result<Arc<VersionedCatalogue>, GateError> {
-        let catalogue = Arc::new(fetch(store, &self.store_time, &self.seed).await?);
+        let (catalogue, was_missing) = fetch(store, &self.store_time, &self.seed).await?;
+        if was_missing {
+            tracing::warn!(
+                "the store's plans and rate cards were gone, as if somebody had emptied it; they are seeded anew"
+            );
+        }
+        let catalogue = Arc::new(catalogue);
         self.copy.send_replace(Arc::clone(&catalogue));
         Ok(catalogue)
     }
 }
 
-/// Reads the catalogue, and writes that of the seed if there is none.
-async fn fetch(store: &Store, store_time: &StoreTime, seed: &Seed) -> Result<VersionedCatalogue, GateError> {
+/// Reads the catalogue, and writes that of the seed if there is none; whether it did so.
+async fn fetch(store: &Store, store_time: &StoreTime, seed: &Seed) -> Result<(VersionedCatalogue, bool), GateError> {
     let reply = store.transact(catalogue::read()).await?;
     store_time.learn(reply.now_ms);
     if let Some(catalogue) = read(&reply)? {
-        return Ok(catalogue);
+        return Ok((catalogue, false));
     }
     let reply = store.transact(catalogue::seed(&seed.catalogue(reply.now_ms))?).await?;
-    if matches!(reply.outcome, Outcome::Applied { .. }) {
-        // At the first start this is as it should be. Later it means that somebody emptied the store.
-        tracing::warn!(
-            "the store had no plans and no rate cards: it has those of the configuration now, or those that ship"
-        );
-    }
     let seeded = read(&reply)?.ok_or_else(|| Damaged::new("catalogue", "missing after it was written"))?;
     if seeded.catalogue.card_at(reply.now_ms).is_none() {
         tracing::error!(
             "no rate card is in effect yet, so no call has a price: the configuration's cards are all of later"
         );
     }
-    Ok(seeded)
+    Ok((seeded, matches!(reply.outcome, Outcome::Applied { .. })))
 }
 
 /// Reads the catalogue from a reply to one of its transactions; `None` if there is none.
