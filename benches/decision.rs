@@ -109,6 +109,7 @@ impl Bench {
             catalogue: &self.catalogue,
             account_exists: true,
             remaining: Some(MAX_INCLUDED_CREDITS),
+            waits_for_leases: true,
             now_ms,
         };
         Ok(Step::new(&request, &price, &belief, &self.policy))

@@ -2,11 +2,13 @@
 
 use std::{
     sync::{
-        Arc, LazyLock,
+        Arc,
         atomic::{AtomicI64, Ordering},
     },
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// A source of time; clones of a manual clock share it.
 #[derive(Clone, Debug, Default)]
@@ -31,17 +33,19 @@ impl Clock {
         }
     }
 
-    /// Milliseconds since some moment of this process. It never goes back.
+    /// Milliseconds since some moment before this process. It never goes back, and goes on while the machine sleeps: what was
+    /// granted for a while is over after it, whoever slept meanwhile.
     pub fn monotonic_ms(&self) -> i64 {
         self.monotonic_ns() / 1_000_000
     }
 
     /// Nanoseconds since the same moment, to measure what takes less than a millisecond.
-    #[allow(clippy::disallowed_methods, reason = "this is the clock")]
     pub fn monotonic_ns(&self) -> i64 {
-        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         match self {
-            Self::System => i64::try_from(START.elapsed().as_nanos()).unwrap_or(i64::MAX),
+            Self::System => {
+                let since_boot = clock_gettime(ClockId::Boottime);
+                since_boot.tv_sec * 1_000_000_000 + since_boot.tv_nsec
+            }
             Self::Manual(clock) => clock.now_ms().saturating_mul(1_000_000),
         }
     }

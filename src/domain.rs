@@ -16,6 +16,7 @@ pub mod extend;
 pub mod hold;
 pub mod id;
 pub mod keys;
+pub mod lease;
 pub mod listing;
 pub mod plan;
 pub mod policy;

@@ -7,9 +7,13 @@ mod catalogue;
 mod charges;
 mod due;
 mod error;
+mod leases;
+mod memory;
 mod rates;
+mod recall;
 mod recent;
 mod reserve;
+mod run_records;
 mod runs;
 mod seed;
 mod settle;
@@ -35,12 +39,16 @@ use crate::{
         account::Account, catalogue::VersionedCatalogue, id::Id, policy::Policy, seed::Seed, suspension::Suspension,
         terms::Terms, terms_change::TermsChange,
     },
-    store::Store,
+    escrow::{Escrow, EscrowMode, EscrowOptions},
+    store::{Store, StoreError},
     transaction::{Outcome, Reply, Transaction},
 };
 use calls::Balance;
 use catalogue::SharedCatalogue;
+use leases::OutOfHand;
+use recall::Recalls;
 use recent::RecentReservations;
+use run_records::RunRecords;
 use store_time::StoreTime;
 use suspended::SuspendedTeams;
 
@@ -59,6 +67,8 @@ pub struct GateOptions {
     pub clock: Clock,
     /// What the store is given where it has nothing.
     pub seed: Seed,
+    /// Whether, and how, calls are answered from memory.
+    pub escrow: EscrowOptions,
 }
 
 /// Decides, writes through, and answers.
@@ -70,10 +80,16 @@ pub struct Gate {
     catalogue: SharedCatalogue,
     recent: RecentReservations,
     suspended: SuspendedTeams,
+    escrow: Escrow,
+    out_of_hand: OutOfHand,
+    recalls: Recalls,
+    run_records: RunRecords,
     store_time: Arc<StoreTime>,
     draining: AtomicBool,
     /// Commits and releases under way, which are carried out though their callers may have gone.
     settling: TaskTracker,
+    /// Leases that are being taken ahead of need, one for a team.
+    errands: TaskTracker,
 }
 
 /// Counts the rounds of one call whose transaction was stale.
@@ -99,7 +115,11 @@ impl Gate {
     /// # Errors
     /// The store's, if the catalogue cannot be fetched or something cannot be seeded.
     pub async fn open(store: Store, options: GateOptions) -> Result<Arc<Self>, GateError> {
-        let GateOptions { policy, clock, seed } = options;
+        let GateOptions { policy, clock, seed, mut escrow } = options;
+        // A store in this process answers as fast as a lease would.
+        if matches!(store, Store::Memory(_)) && escrow.mode == EscrowMode::Auto {
+            escrow.mode = EscrowMode::Off;
+        }
         let store_time = Arc::new(StoreTime::new(clock.clone()));
         let catalogue = SharedCatalogue::open(&store, &store_time, &seed).await?;
         let gate = Arc::new(Self {
@@ -110,9 +130,14 @@ impl Gate {
             catalogue,
             recent: RecentReservations::default(),
             suspended: SuspendedTeams::default(),
+            escrow: Escrow::new(escrow),
+            out_of_hand: OutOfHand::default(),
+            recalls: Recalls::default(),
+            run_records: RunRecords::default(),
             store_time,
             draining: AtomicBool::new(false),
             settling: TaskTracker::new(),
+            errands: TaskTracker::new(),
         });
         gate.plant(seed).await?;
         Ok(gate)
@@ -127,6 +152,8 @@ impl Gate {
     pub async fn settled(&self) {
         self.settling.close();
         self.settling.wait().await;
+        self.errands.close();
+        self.errands.wait().await;
     }
 
     fn refuse_if_draining(&self) -> Result<(), GateError> {
@@ -134,9 +161,20 @@ impl Gate {
     }
 
     async fn transact(&self, transaction: Transaction) -> Result<Reply, GateError> {
+        let asked_ms = self.store_time.asked_ms();
         let reply = self.store.transact(transaction).await?;
-        self.store_time.learn(reply.now_ms);
+        self.store_time.learn(asked_ms, reply.now_ms);
         Ok(reply)
+    }
+
+    /// The same for several transactions of one team, in one call.
+    async fn transact_all(&self, transactions: Vec<Transaction>) -> Result<Vec<Result<Reply, StoreError>>, GateError> {
+        let asked_ms = self.store_time.asked_ms();
+        let replies = self.store.transact_all(transactions).await?;
+        if let Some(Ok(reply)) = replies.first() {
+            self.store_time.learn(asked_ms, reply.now_ms);
+        }
+        Ok(replies)
     }
 
     /// What is believed of a team: from memory, or read from the store.

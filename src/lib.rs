@@ -6,6 +6,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod escrow;
 pub mod gate;
 pub mod operator;
 pub mod proto;

@@ -42,6 +42,7 @@ use self::{
 use crate::{
     clock::Clock,
     domain::{policy::Policy, seed::Seed},
+    escrow::EscrowOptions,
     gate::{Gate, GateOptions},
     store::{Store, StoreLocation, StoreOptions},
 };
@@ -63,6 +64,8 @@ pub struct ServeOptions {
     pub policy: Policy,
     /// What the store is given where it has nothing.
     pub seed: Seed,
+    /// Whether, and how, calls are answered from memory.
+    pub escrow: EscrowOptions,
     /// The clock of the gate, and of a store in this process.
     pub clock: Clock,
     /// Refuse a Redis server that does not log its changes to disk.
@@ -83,6 +86,7 @@ impl Default for ServeOptions {
             store_wait: StoreOptions::default().wait,
             policy: Policy::default(),
             seed: Seed::default(),
+            escrow: EscrowOptions::default(),
             clock: Clock::default(),
             require_aof: false,
             demo_teams: false,
@@ -151,7 +155,8 @@ impl Sidecar {
 
     async fn serve(listeners: [Listener; 2], store: Store, options: ServeOptions) -> Result<Self, StartError> {
         let demo_teams = options.demo_teams && options.seed.teams.is_empty() && demo::suits(&options.store);
-        let gate_options = GateOptions { policy: options.policy, clock: options.clock, seed: options.seed };
+        let gate_options =
+            GateOptions { policy: options.policy, clock: options.clock, seed: options.seed, escrow: options.escrow };
         let gate = patiently(|| Gate::open(store.clone(), gate_options.clone())).await?;
         let teams = if demo_teams { demo::make_teams_if_none(&gate).await? } else { demo::look(&gate).await? };
         let [data, admin] = listeners;

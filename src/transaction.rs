@@ -161,6 +161,13 @@ impl Transaction {
         RecordRef(self.records.len() - 1)
     }
 
+    /// A declared hash starts with these fields if it is absent.
+    pub fn start(&mut self, record: RecordRef, start: Vec<(&'static str, Value)>) {
+        if let Some(used) = self.records.get_mut(record.0) {
+            used.start = start;
+        }
+    }
+
     /// Adds a belief; its place among them is what [`Outcome::Stale`] reports.
     pub fn require(&mut self, guard: Guard) -> usize {
         self.require.push(guard);

@@ -7,6 +7,7 @@ use std::{fmt, ops::RangeInclusive, str::FromStr};
 pub use self::table::SETTINGS;
 use super::{Settings, duration, log, problem::repeated};
 use crate::{
+    escrow::EscrowMode,
     serve::{InvalidAddress, ListenAddress},
     store::{LocationError, StoreLocation},
 };
@@ -36,6 +37,8 @@ pub(super) enum Kind {
     Number(RangeInclusive<u32>, fn(&mut Settings, u32)),
     /// `None` is unlimited.
     Credits(RangeInclusive<i64>, fn(&mut Settings, Option<i64>)),
+    Amount(RangeInclusive<i64>, fn(&mut Settings, i64)),
+    Escrow,
     LogFilter,
     LogFormat,
 }
@@ -74,7 +77,7 @@ impl Setting {
 
     /// Whether a value of it may begin with a hyphen, if only to be refused with a sentence.
     pub(super) fn is_number(&self) -> bool {
-        matches!(self.kind, Kind::Milliseconds(..) | Kind::Number(..) | Kind::Credits(..))
+        matches!(self.kind, Kind::Milliseconds(..) | Kind::Number(..) | Kind::Credits(..) | Kind::Amount(..))
     }
 
     /// A value of it as it may be shown: without a password.
@@ -110,6 +113,16 @@ impl Setting {
                 };
                 set(settings, credits);
             }
+            Kind::Amount(range, set) => {
+                set(settings, within(text, range).ok_or_else(|| told(format!("must be {}", self.values())))?);
+            }
+            Kind::Escrow => {
+                settings.serve.escrow.mode = match text {
+                    "auto" => EscrowMode::Auto,
+                    "off" => EscrowMode::Off,
+                    _ => return Err(told("must be auto or off".to_owned())),
+                };
+            }
             Kind::LogFilter => settings.log.filter = log::filter(text).map_err(told)?,
             Kind::LogFormat => settings.log.format = text.parse().map_err(told)?,
         }
@@ -126,6 +139,8 @@ impl Kind {
             Self::Milliseconds(range, _) => duration::words(range),
             Self::Number(range, _) => format!("{} to {}", range.start(), range.end()),
             Self::Credits(range, _) => format!("{} to {}, or unlimited", range.start(), range.end()),
+            Self::Amount(range, _) => format!("{} to {}", range.start(), range.end()),
+            Self::Escrow => "auto, off".to_owned(),
             Self::LogFilter => "error, warn, info, debug, trace, or by part: tollgate=debug,info".to_owned(),
             Self::LogFormat => "text, json".to_owned(),
         }
@@ -139,7 +154,7 @@ fn within<Number: FromStr + PartialOrd>(text: &str, range: &RangeInclusive<Numbe
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::policy::Policy, serve::Limits, store::StoreOptions};
+    use crate::{domain::policy::Policy, escrow::EscrowOptions, serve::Limits, store::StoreOptions};
 
     fn with(key: &str, value: &str) -> Result<Settings, String> {
         let mut settings = Settings::default();
@@ -155,6 +170,7 @@ mod tests {
         let serve = settings.serve;
         assert_eq!(serve.limits, Limits::default());
         assert_eq!(serve.policy, Policy::default());
+        assert_eq!(serve.escrow, EscrowOptions::default());
         assert_eq!(serve.store_wait, StoreOptions::default().wait);
         assert_eq!(
             (serve.listen.to_string().as_str(), serve.admin.to_string().as_str()),
@@ -176,6 +192,10 @@ mod tests {
             "unlimited",
             "1d",
             "90m",
+            "off",
+            "20s",
+            "30s",
+            "77",
             "debug",
             "json",
             "5000",
@@ -200,6 +220,9 @@ mod tests {
         let policy = &serve.policy;
         assert_eq!((policy.run_max_age_ms, policy.run_completion_credits), (129_600_000, None));
         assert_eq!((policy.rate_card_notice_ms, policy.committed_retention_ms), (86_400_000, 5_400_000));
+        let escrow = &serve.escrow;
+        assert_eq!((escrow.mode, escrow.max_slice_credits), (EscrowMode::Off, 77));
+        assert_eq!((escrow.terms.term_ms, escrow.terms.hold_ms), (20_000, 30_000));
         let limits = &serve.limits;
         assert_eq!((limits.max_message_bytes, limits.max_header_bytes), (5_000, 5_001));
         assert_eq!((limits.max_calls_per_connection, limits.max_calls, limits.max_streams), (7, 8, 10));
@@ -221,6 +244,10 @@ mod tests {
             ("require_aof", "yes", "true or false"),
             ("run_completion_credits", "-1", "or unlimited"),
             ("run_completion_credits", "1000000000001", "or unlimited"),
+            ("escrow", "on", "auto or off"),
+            ("lease_term", "1s", "2s to 1m"),
+            ("lease_hold", "3m", "1s to 2m"),
+            ("max_slice", "0", "1 to "),
             ("max_connections", "0", "1 to "),
             ("max_connections", "99999999999", "1 to "),
             ("log", "tollgate=loud", "tollgate=debug,info"),

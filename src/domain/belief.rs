@@ -15,6 +15,8 @@ pub struct Belief<'a> {
     /// What remains of the cycle's allotment, in credits. A call that fits into it is offered the allotment only, which keeps
     /// its transaction small; `None` offers everything.
     pub remaining: Option<i64>,
+    /// Past the allotment, leases are called back first: nothing but the allotment covers a call while one may be drawn from.
+    pub waits_for_leases: bool,
     /// The store's time, in Unix milliseconds.
     pub now_ms: i64,
 }

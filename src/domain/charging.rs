@@ -17,8 +17,10 @@ use crate::transaction::{Choice, Guard, Linear, RecordRef, Value, Write};
 /// A commit as its account sees it, in credits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Charge {
-    /// What leaves *held*.
+    /// What is held no more.
     pub(crate) released: i64,
+    /// The counter that it leaves: *held*, or *leased*.
+    pub(crate) held_in: &'static str,
     /// The part within the hold, which enters *used*.
     pub(crate) promised: i64,
     /// The part above the hold.
@@ -36,6 +38,9 @@ pub(crate) struct Ledger {
     pub(crate) charges: RecordRef,
     /// The index of open holds.
     pub(crate) holds: RecordRef,
+    /// The leases that may still be drawn from, which are called back before an excess draws on anything but the allotment; `None` if
+    /// that was tried.
+    pub(crate) open_leases: Option<RecordRef>,
 }
 
 impl Ledger {
@@ -72,13 +77,15 @@ impl Charge {
         let above = Entry { above_hold: self.excess, ..promised };
 
         let mut options = vec![self.option(ledger, vec![allotment_covers(account, added)], drawn, Vec::new())];
-        // What due holds give back comes first, or the answer would depend on when somebody swept.
-        let nothing_due = Guard::NothingDue(ledger.holds);
-        let by_overage = [nothing_due.clone(), overages_on(account), overage_covers(account, added)];
+        // What due holds and idle leases give back comes first, or the answer would depend on when somebody swept.
+        let mut nothing_to_come = vec![Guard::NothingDue(ledger.holds)];
+        nothing_to_come.extend(ledger.open_leases.map(Guard::NothingAhead));
+        let only_if = |conditions: &[Guard]| [&nothing_to_come, conditions].concat();
+        let by_overage = only_if(&[overages_on(account), overage_covers(account, added)]);
         options.push(self.within(ledger, &by_overage, drawn));
         options.extend(self.crossings(ledger, believed, &by_overage, drawn));
-        options.extend(self.promised_options(ledger, believed, &[nothing_due.clone(), overages_off(account)], above));
-        let no_room = [nothing_due, overages_on(account), above_zero(overage_room(account, added))];
+        options.extend(self.promised_options(ledger, believed, &only_if(&[overages_off(account)]), above));
+        let no_room = only_if(&[overages_on(account), above_zero(overage_room(account, added))]);
         options.extend(self.promised_options(ledger, believed, &no_room, above));
         options
     }
@@ -147,7 +154,7 @@ impl Charge {
 
     fn option(&self, ledger: Ledger, guards: Vec<Guard>, entry: Entry, mut writes: Vec<Write>) -> Choice {
         let changes = [
-            ("held", -self.released),
+            (self.held_in, -self.released),
             ("used", entry.used),
             ("run_completion", self.run_completion),
             ("above_hold", entry.above_hold),

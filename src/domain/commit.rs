@@ -6,36 +6,47 @@ use super::{
     id::Id,
     keys,
     policy::Policy,
-    reservation::{Basis, Charged, Reservation, State},
+    reservation::{Basis, Charged, Held, State},
     settlement::Settlement,
     usage::{UsageKey, count_commit},
 };
-use crate::transaction::{Linear, Read, Write};
+use crate::transaction::{Linear, Read};
+
+/// What a commit is built from, beside its reservation.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CommitBelief<'a> {
+    /// What the reservation's account last looked like, if that is known.
+    pub account: Option<&'a Account>,
+    /// Leases are called back before an excess draws on anything but the allotment.
+    pub waits_for_leases: bool,
+}
 
 /// Builds the transaction that charges a reservation, believed to be as given.
 ///
-/// `charged.late` has to be whether the hold has run out at the believed time; the transaction checks it. `account` is
-/// what the reservation's account last looked like, if that is known.
+/// `charged.late` has to be whether the hold has run out at the believed time; the transaction checks it.
 pub fn commit(
     team: &Id,
     id: &Id,
-    reservation: &Reservation,
+    held: &Held,
     charged: &Charged,
-    account: Option<&Account>,
+    belief: CommitBelief<'_>,
     policy: &Policy,
 ) -> Settlement {
-    let mut step = Settlement::of(team, id, reservation);
+    let mut step = Settlement::of(team, id, held);
+    let reservation = &held.reservation;
     let (content, terms) = (&reservation.content, &reservation.terms);
     if reservation.state == State::Open {
         let in_time = if charged.late { not_before } else { before };
         step.transaction.require(in_time(reservation.expires_at_ms));
         step.transaction.require(before(reservation.expires_at_ms + policy.unsettled_retention_ms));
     }
-    let held = if reservation.state == State::Open { terms.credits } else { 0 };
+    let held_in = step.held_in().filter(|_| reservation.state == State::Open);
+    let held = if held_in.is_some() { terms.credits } else { 0 };
     let covered = if charged.late { 0 } else { held.min(charged.credits) };
     let completes_run = terms.basis == Basis::RunCompletion;
     let charge = Charge {
         released: if completes_run { 0 } else { held },
+        held_in: held_in.unwrap_or("held"),
         promised: if completes_run { 0 } else { covered },
         excess: charged.credits - covered,
         run_completion: if completes_run { covered } else { 0 },
@@ -46,14 +57,13 @@ pub fn commit(
     let mut writes =
         step.settle(&State::Committed(charged.clone()), Linear::now_plus(0), policy.committed_retention_ms);
     writes.extend(count_commit(&mut step.transaction, terms.cycle.start_ms, &key, charged.units, charged.credits));
-    if let Some(run) = step.run {
-        writes.push(Write::AddIfPresent(run, "credits", charged.credits));
-    }
+    writes.extend(step.count_in_run(charged, policy));
     writes.extend(step.give_back_run_completion(held - covered));
 
     let charges = step.transaction.record(keys::charges(terms.cycle.start_ms), Read::Nothing);
-    let ledger = Ledger { account: step.account, charges, holds: step.holds };
-    for mut choice in charge.options(ledger, account) {
+    let open_leases = (charge.excess > 0 && belief.waits_for_leases).then(|| step.declare_open_leases());
+    let ledger = Ledger { account: step.account, charges, holds: step.holds, open_leases };
+    for mut choice in charge.options(ledger, belief.account) {
         step.blocks.push(ledger.blocks_bought_by(&choice));
         choice.writes.extend_from_slice(&writes);
         step.transaction.options.push(choice);
@@ -65,7 +75,11 @@ pub fn commit(
 mod tests {
     use super::*;
     use crate::{
-        domain::{billing_cycle::Cycle, plan::Plan, reservation},
+        domain::{
+            billing_cycle::Cycle,
+            plan::Plan,
+            reservation::{self, Reservation},
+        },
         transaction::Guard,
     };
 
@@ -94,7 +108,14 @@ mod tests {
             settled_at_ms: None,
         };
         let charged = Charged { credits: 25, units: 1, model: id("gpt-4"), late: false };
-        let step = commit(&id("team"), &id("reservation"), &reservation, &charged, None, &Policy::default());
+        let step = commit(
+            &id("team"),
+            &id("reservation"),
+            &reservation.into(),
+            &charged,
+            CommitBelief::default(),
+            &Policy::default(),
+        );
         assert_eq!(
             step.transaction.options.len(),
             4,

@@ -7,7 +7,7 @@ use super::{
     id::Id,
     keys,
     policy::Policy,
-    reservation::{Basis, Reservation, State},
+    reservation::{Basis, Held, Reservation, State},
     settlement::Settlement,
 };
 use crate::transaction::{Guard, Linear, Read, RecordRef, Reply, Transaction, Write};
@@ -16,8 +16,9 @@ use crate::transaction::{Guard, Linear, Read, RecordRef, Reply, Transaction, Wri
 ///
 /// It counts as settled when its hold ran out, not when that was written down, so that the answer to any later question
 /// does not depend on when somebody swept.
-pub fn expire(team: &Id, id: &Id, reservation: &Reservation, policy: &Policy) -> Settlement {
-    let mut step = Settlement::of(team, id, reservation);
+pub fn expire(team: &Id, id: &Id, held: &Held, policy: &Policy) -> Settlement {
+    let reservation = &held.reservation;
+    let mut step = Settlement::of(team, id, held);
     step.transaction.require(not_before(reservation.expires_at_ms));
     let settled_at = Linear::constant(reservation.expires_at_ms);
     let writes = step.settle(&State::Expired, settled_at, policy.unsettled_retention_ms);
@@ -67,9 +68,9 @@ impl ReservationsQuery {
 }
 
 /// Removes a hold whose reservation does not exist.
-pub fn remove_orphan(team: &Id, hold: &Hold) -> Transaction {
+pub fn remove_orphan(team: &Id, id: &Id, hold: &Hold) -> Transaction {
     let mut transaction = Transaction::on(keys::team(team));
-    let reservation = transaction.record(keys::reservation(&hold.reservation), Read::Nothing);
+    let reservation = transaction.record(keys::reservation(id), Read::Nothing);
     let holds = transaction.record(keys::open_holds(), Read::Nothing);
     transaction.require(Guard::Absent(reservation));
     transaction.option(Vec::new(), vec![Write::IndexRemove(holds, hold.member())]);

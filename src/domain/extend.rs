@@ -1,12 +1,23 @@
 //! Extend: the credits of an open reservation are held longer, never shorter.
 
-use super::{account::before, id::Id, policy::MAX_HOLD_AGE_MS, reservation::Reservation, settlement::Settlement};
+use super::{account::before, id::Id, policy::MAX_HOLD_AGE_MS, reservation::Held, settlement::Settlement};
 use crate::transaction::{Guard, Linear, Value};
+
+/// Builds the transaction that gives a reservation that was opened from a lease a record of its own, held for as long as it is.
+pub fn record(team: &Id, id: &Id, held: &Held) -> Settlement {
+    let expires_at_ms = held.reservation.expires_at_ms;
+    let mut step = Settlement::of(team, id, held);
+    step.transaction.require(before(expires_at_ms));
+    let recorded = step.extend(expires_at_ms.into());
+    step.transaction.option(Vec::new(), recorded);
+    step
+}
 
 /// Builds the transaction that sets the end of a hold to max(what it is, now + `hold_ms`), at most
 /// [`MAX_HOLD_AGE_MS`] after the reservation was made. The reservation is believed to be open and not due.
-pub fn extend(team: &Id, id: &Id, reservation: &Reservation, hold_ms: i64) -> Settlement {
-    let mut step = Settlement::of(team, id, reservation);
+pub fn extend(team: &Id, id: &Id, held: &Held, hold_ms: i64) -> Settlement {
+    let reservation = &held.reservation;
+    let mut step = Settlement::of(team, id, held);
     step.transaction.require(before(reservation.expires_at_ms));
     let latest_ms = reservation.created_at_ms + MAX_HOLD_AGE_MS;
     let as_it_is = Linear::constant(reservation.expires_at_ms);

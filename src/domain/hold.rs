@@ -1,4 +1,5 @@
-//! Open holds: the index of a team's open reservations by the time they run out.
+//! Open holds: the index of what runs out by itself and gives credits back then: a team's open reservations, and the leases that
+//! sidecars have of its allotment.
 
 use super::{
     Damaged,
@@ -14,17 +15,29 @@ const LOOKED_AT: u32 = 64;
 /// Between the parts of a member's name; no id has it.
 const SEPARATOR: char = '|';
 
+/// What the name of a lease's member ends in.
+const LEASE: &str = "lease";
+
 /// A member of the index of open holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
-    /// The reservation.
-    pub reservation: Id,
+    /// What holds the credits.
+    pub holder: Holder,
     /// The start of the cycle that it belongs to, in Unix milliseconds.
     pub cycle_start_ms: i64,
-    /// What comes back to that cycle's allotment.
+    /// What comes back to that cycle's allotment; of a lease, at most.
     pub credits: i64,
     /// When, in Unix milliseconds.
     pub expires_at_ms: i64,
+}
+
+/// What holds credits until they come back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// An open reservation.
+    Reservation(Id),
+    /// A lease that its sidecar has not settled in time.
+    Lease(Id),
 }
 
 impl Hold {
@@ -32,12 +45,15 @@ impl Hold {
     pub fn from_entry(expires_at_ms: i64, member: &str) -> Result<Self, Damaged> {
         let mut fields = member.split(SEPARATOR);
         let mut hold = || {
-            Some(Self {
-                reservation: Id::parse(fields.next()?).ok()?,
-                cycle_start_ms: kept_number(fields.next()?)?,
-                credits: kept_number(fields.next()?).filter(|credits| *credits >= 0)?,
-                expires_at_ms,
-            })
+            let id = Id::parse(fields.next()?).ok()?;
+            let cycle_start_ms = kept_number(fields.next()?)?;
+            let credits = kept_number(fields.next()?).filter(|credits| *credits >= 0)?;
+            let holder = match fields.next() {
+                None => Holder::Reservation(id),
+                Some(LEASE) => Holder::Lease(id),
+                Some(_) => return None,
+            };
+            Some(Self { holder, cycle_start_ms, credits, expires_at_ms })
         };
         let read = hold();
         read.filter(|_| fields.next().is_none()).ok_or_else(|| Damaged::new("holds", "unreadable"))
@@ -48,9 +64,17 @@ impl Hold {
         self.expires_at_ms <= now_ms
     }
 
+    /// Whether it is that reservation's.
+    pub fn is_of(&self, id: &Id) -> bool {
+        matches!(&self.holder, Holder::Reservation(holder) if holder == id)
+    }
+
     /// The name of its entry.
     pub fn member(&self) -> String {
-        member(&self.reservation, self.cycle_start_ms, self.credits)
+        match &self.holder {
+            Holder::Reservation(id) => member(id, self.cycle_start_ms, self.credits),
+            Holder::Lease(id) => lease_member(id, self.cycle_start_ms, self.credits),
+        }
     }
 }
 
@@ -95,6 +119,11 @@ pub(crate) fn read(reply: &Reply, index: RecordRef) -> Result<Vec<Hold>, Damaged
         Record::Index(entries) => entries.iter().map(|(at, member)| Hold::from_entry(*at, member)).collect(),
         _ => Ok(Vec::new()),
     }
+}
+
+/// The name of a lease's member: no reservation's, for that has one part less.
+pub(crate) fn lease_member(id: &Id, cycle_start_ms: i64, credits: i64) -> String {
+    format!("{}{SEPARATOR}{LEASE}", member(id, cycle_start_ms, credits))
 }
 
 fn member(id: &Id, cycle_start_ms: i64, credits: i64) -> String {

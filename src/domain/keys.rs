@@ -39,9 +39,29 @@ pub fn reservation(id: &Id) -> Key {
     Key::packed(format!("reservation:{id}"))
 }
 
-/// The open reservations, by the time their hold runs out.
+/// The open reservations, by the time their hold runs out, and the leases, by the time their credits come back by themselves.
 pub fn open_holds() -> Key {
     Key::index("holds")
+}
+
+/// One lease.
+pub fn lease(id: &Id) -> Key {
+    Key::hash(format!("lease:{id}"))
+}
+
+/// The leases that may still be drawn from, by the time that ends.
+pub fn open_leases() -> Key {
+    Key::index("leases")
+}
+
+/// The scope of the list of recalls, which no team id can equal.
+pub fn recalls_scope() -> Scope {
+    Scope::new("!recalls")
+}
+
+/// The teams whose leases are called back, by the time of the call.
+pub fn recalls() -> Key {
+    Key::index("recalls")
 }
 
 /// One run.

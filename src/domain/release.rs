@@ -4,14 +4,15 @@ use super::{
     account::before,
     id::Id,
     policy::Policy,
-    reservation::{Reservation, State},
+    reservation::{Held, State},
     settlement::Settlement,
 };
 use crate::transaction::Linear;
 
 /// Builds the transaction that releases a reservation, believed to be open and not due.
-pub fn release(team: &Id, id: &Id, reservation: &Reservation, policy: &Policy) -> Settlement {
-    let mut step = Settlement::of(team, id, reservation);
+pub fn release(team: &Id, id: &Id, held: &Held, policy: &Policy) -> Settlement {
+    let reservation = &held.reservation;
+    let mut step = Settlement::of(team, id, held);
     step.transaction.require(before(reservation.expires_at_ms));
     let mut writes = step.settle(&State::Released, Linear::now_plus(0), policy.unsettled_retention_ms);
     writes.extend(step.give_back());

@@ -1,8 +1,12 @@
 //! Reservations: what they say, and which state they are in.
 
+mod grant;
 mod record;
 
-pub use record::open_parts;
+pub use self::{
+    grant::{MAX_GRANT_BYTES, leased_id, read_grant, read_leased, write_leased},
+    record::open_parts,
+};
 
 use super::{billing_cycle::Cycle, hold::hold_member, id::Id, plan::Plan, policy::Policy};
 
@@ -99,6 +103,35 @@ pub struct Reservation {
     pub state: State,
     /// When it left [`State::Open`], in Unix milliseconds.
     pub settled_at_ms: Option<i64>,
+}
+
+/// A reservation, and what stands for it in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The reservation.
+    pub reservation: Reservation,
+    /// What stands for it.
+    pub backing: Backing,
+}
+
+/// What stands for a reservation in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Backing {
+    /// A record of its own.
+    Record,
+    /// The lease that it was opened from: until it is settled or extended it has no record.
+    Lease {
+        /// The lease.
+        id: Id,
+        /// Its credits have come back by themselves: what is committed now, the account no longer holds.
+        reclaimed: bool,
+    },
+}
+
+impl From<Reservation> for Held {
+    fn from(reservation: Reservation) -> Self {
+        Self { reservation, backing: Backing::Record }
+    }
 }
 
 impl Content {

@@ -9,6 +9,7 @@ use super::{
     hold::{self, Hold, hold_member},
     id::Id,
     keys,
+    lease::{OpenLeases, declare_open_leases},
     policy::Policy,
     reservation::{self, Basis, Content, Reservation, State, Terms as ReservationTerms},
     run::{self, Run},
@@ -57,6 +58,8 @@ pub struct Step {
     account: RecordRef,
     reservation: RecordRef,
     holds: RecordRef,
+    /// Asked for where all is offered that may cover the call.
+    open_leases: Option<RecordRef>,
     run: Option<RecordRef>,
     absent_guard: usize,
     flow_guard: Option<usize>,
@@ -80,6 +83,8 @@ pub enum Verdict {
     Refused {
         /// The open reservations whose holds run out first.
         holds: Vec<Hold>,
+        /// The leases that may still be drawn from: what nobody has drawn would cover the call, if it came back.
+        open_leases: OpenLeases,
         /// Whether the call is one of a current run.
         in_current_run: bool,
     },
@@ -114,6 +119,7 @@ impl Step {
             account: account.record,
             reservation,
             holds,
+            open_leases: None,
             run: None,
             absent_guard,
             flow_guard: None,
@@ -128,12 +134,19 @@ impl Step {
         if !step.complete {
             return step;
         }
-        // Past the allotment, what due holds give back comes first, or the basis would depend on when somebody swept.
-        let nothing_due = Guard::NothingDue(holds);
-        let overage = vec![nothing_due.clone(), overages_on(record), overage_covers(record, credits)];
+        // Past the allotment, what due holds and idle leases give back comes first, or the basis would depend on when somebody swept.
+        let open_leases = declare_open_leases(&mut step.transaction, true);
+        step.open_leases = Some(open_leases);
+        let mut nothing_to_come = vec![Guard::NothingDue(holds)];
+        if belief.waits_for_leases {
+            nothing_to_come.push(Guard::NothingAhead(open_leases));
+        }
+        let mut overage = nothing_to_come.clone();
+        overage.extend([overages_on(record), overage_covers(record, credits)]);
         step.offer(request, offer(Basis::Overage), overage, &account.first_writes);
         if let Some(run) = step.run.filter(|_| terms.paid_seat) {
-            let mut completion = vec![Guard::Present(run), nothing_due];
+            let mut completion = nothing_to_come;
+            completion.push(Guard::Present(run));
             completion.extend(run::below_ceiling(run, credits, policy));
             step.offer(request, offer(Basis::RunCompletion), completion, &account.first_writes);
         }
@@ -186,9 +199,10 @@ impl Step {
             Outcome::Stale { .. } => Ok(Verdict::Stale),
             Outcome::Refused if !self.complete => Ok(Verdict::Stale),
             Outcome::Refused => {
-                let run = self.run.and_then(|run| reply.hash(run)).map(Run::from_fields).transpose()?;
+                let run = self.run(reply)?;
                 Ok(Verdict::Refused {
                     holds: hold::read(reply, self.holds)?,
+                    open_leases: self.open_leases.map(|index| OpenLeases::read(reply, index)).unwrap_or_default(),
                     in_current_run: run.is_some_and(|run| run.is_current(reply.now_ms, policy)),
                 })
             }
@@ -212,6 +226,11 @@ impl Step {
 
     fn existing(&self, reply: &Reply) -> Result<Option<Reservation>, Damaged> {
         reply.packed(self.reservation).map(Reservation::unpack).transpose()
+    }
+
+    /// The call's run in a reply; `None` if it belongs to none, or that does not exist.
+    pub fn run(&self, reply: &Reply) -> Result<Option<Run>, Damaged> {
+        self.run.and_then(|run| reply.hash(run)).map(Run::from_fields).transpose()
     }
 
     /// The team's terms in a reply; `None` if there is no such team.

@@ -1,7 +1,7 @@
 //! Runs: one execution of a flow, current from its BeginRun or first Proceed until its EndRun or its greatest age (rule 3).
 
-use super::{Damaged, id::Id, policy::Policy};
-use crate::transaction::{Fields, Guard, Linear, PURGE_AT, RecordRef, Value};
+use super::{Damaged, id::Id, keys, policy::Policy};
+use crate::transaction::{Fields, Guard, Linear, PURGE_AT, Read, RecordRef, Reply, Transaction, Value, Write};
 
 /// A run as the store has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,29 @@ impl Run {
             credits: number("credits")?,
             completion: number("completion")?,
         })
+    }
+}
+
+/// The transaction that records a run whose first call was answered from memory, unless it is known, and how to read the reply.
+#[derive(Debug)]
+pub struct RunRecord {
+    /// What to send.
+    pub transaction: Transaction,
+    run: RecordRef,
+}
+
+impl RunRecord {
+    /// Builds the transaction.
+    pub fn new(team: &Id, id: &Id, flow: &Id, policy: &Policy) -> Self {
+        let mut transaction = Transaction::on(keys::team(team));
+        let run = transaction.starting_record(keys::run(id), Read::Whole, start_fields(flow, policy));
+        transaction.option(vec![Guard::Absent(run)], vec![Write::Add(run, "credits", 0)]);
+        Self { transaction, run }
+    }
+
+    /// The run as the store has it now, whoever recorded it.
+    pub fn run(&self, reply: &Reply) -> Result<Option<Run>, Damaged> {
+        reply.hash(self.run).map(Run::from_fields).transpose()
     }
 }
 

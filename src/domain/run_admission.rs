@@ -7,6 +7,7 @@ use super::{
     hold::{self, Hold},
     id::Id,
     keys,
+    lease::{OpenLeases, declare_open_leases},
     policy::Policy,
     run::{self, Run},
     terms::Terms,
@@ -26,6 +27,7 @@ pub struct BeginRun {
     account: RecordRef,
     run: RecordRef,
     holds: RecordRef,
+    open_leases: RecordRef,
     absent_guard: usize,
 }
 
@@ -42,8 +44,13 @@ pub enum BeginVerdict {
     RunOfAnotherFlow,
     /// Something that was believed is not so; decide again.
     Stale,
-    /// No room for one credit; the open reservations whose holds run out first.
-    Refused(Vec<Hold>),
+    /// No room for one credit.
+    Refused {
+        /// The open reservations whose holds run out first.
+        holds: Vec<Hold>,
+        /// The leases that may still be drawn from.
+        open_leases: OpenLeases,
+    },
 }
 
 impl BeginRun {
@@ -54,6 +61,7 @@ impl BeginRun {
         let account = declare_account(&mut transaction, belief);
         let run = transaction.starting_record(keys::run(id), Read::Whole, run::start_fields(flow, policy));
         let holds = hold::declare(&mut transaction);
+        let open_leases = declare_open_leases(&mut transaction, true);
 
         let absent_guard = transaction.require(Guard::Absent(run));
         transaction.require(Guard::FieldEquals(terms, "version", belief.terms.version.to_string()));
@@ -65,7 +73,7 @@ impl BeginRun {
         writes.push(Write::Add(run, "credits", 0));
         transaction.option(vec![allotment_covers(record, BEGIN_RUN_CREDITS)], writes.clone());
         transaction.option(vec![overages_on(record), overage_covers(record, BEGIN_RUN_CREDITS)], writes);
-        Self { transaction, flow: flow.clone(), terms, account: record, run, holds, absent_guard }
+        Self { transaction, flow: flow.clone(), terms, account: record, run, holds, open_leases, absent_guard }
     }
 
     /// Reads the verdict of a reply.
@@ -83,7 +91,10 @@ impl BeginRun {
                 }
             }
             (Outcome::Applied { .. } | Outcome::Stale { .. }, _) => BeginVerdict::Stale,
-            (Outcome::Refused, _) => BeginVerdict::Refused(hold::read(reply, self.holds)?),
+            (Outcome::Refused, _) => BeginVerdict::Refused {
+                holds: hold::read(reply, self.holds)?,
+                open_leases: OpenLeases::read(reply, self.open_leases),
+            },
         })
     }
 

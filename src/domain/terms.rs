@@ -13,6 +13,9 @@ pub const MAX_INCLUDED_CREDITS: i64 = 1_000_000_000_000;
 /// The stored cap of a team without one: more blocks than a cap can name.
 pub const NO_CAP_BLOCKS: i64 = 1 << 32;
 
+/// The field that says until when leases are called back.
+pub(crate) const STRICT_UNTIL: &str = "strict_until";
+
 /// What a team subscribes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terms {
@@ -34,6 +37,8 @@ pub struct Terms {
     pub created_at_ms: i64,
     /// Unix milliseconds.
     pub updated_at_ms: i64,
+    /// Until then, in Unix milliseconds, every call is written through: leases have been called back.
+    pub strict_until_ms: i64,
 }
 
 impl Terms {
@@ -73,10 +78,12 @@ impl Terms {
             overage_cap_blocks: u32::try_from(cap_blocks).ok(),
             created_at_ms: number("created_at")?,
             updated_at_ms: number("updated_at")?,
+            // A team of an earlier version has none, and no lease before its terms change.
+            strict_until_ms: fields.text(STRICT_UNTIL).map_or(Ok(0), |_| number(STRICT_UNTIL))?,
         })
     }
 
-    /// The record's fields, but for the two times, which are the store's to say.
+    /// The record's fields, but for the times, which are the store's to say.
     pub fn fields(&self) -> Vec<(&'static str, Value)> {
         vec![
             ("version", self.version.into()),

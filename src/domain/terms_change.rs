@@ -11,8 +11,9 @@ use super::{
     catalogue::Catalogue,
     id::Id,
     keys,
+    lease::{OpenLeases, declare_open_leases, strict_until},
     plan::Plan,
-    terms::Terms,
+    terms::{STRICT_UNTIL, Terms},
 };
 use crate::transaction::{Guard, Linear, Outcome, Read, RecordRef, Reply, Transaction, Value, Write};
 
@@ -96,6 +97,7 @@ impl TeamSettings {
             overage_cap_blocks: None,
             created_at_ms: 0,
             updated_at_ms: 0,
+            strict_until_ms: 0,
         }
     }
 }
@@ -107,6 +109,7 @@ pub struct TermsChange {
     pub transaction: Transaction,
     terms: RecordRef,
     account: Option<RecordRef>,
+    open_leases: Option<RecordRef>,
 }
 
 /// What became of a change of terms.
@@ -126,9 +129,10 @@ impl TermsChange {
         transaction.require(Guard::Absent(record));
         let mut writes = terms_writes(record, &Terms { version: 1, ..first.clone() });
         writes.push(Write::Set(record, "created_at", Value::now()));
+        writes.push(Write::Set(record, STRICT_UNTIL, 0.into()));
         writes.push(audited(&mut transaction, caller, "team", None, first));
         transaction.option(Vec::new(), writes);
-        Self { transaction, terms: record, account: None }
+        Self { transaction, terms: record, account: None, open_leases: None }
     }
 
     /// Builds the transaction that replaces the terms that are believed to be in force.
@@ -145,15 +149,19 @@ impl TermsChange {
         writes.extend(terms_writes(record, &Terms { version: before.version + 1, ..changed.clone() }));
         writes.extend(account_writes(account.record, before, changed, belief.catalogue));
         writes.push(audited(&mut transaction, caller, change.name(), Some(before), changed));
+        // What sidecars have in hand was granted under the terms of before, so it is called back.
+        let open_leases = declare_open_leases(&mut transaction, false);
+        transaction.option(vec![Guard::NothingAhead(open_leases)], writes.clone());
+        writes.push(Write::Set(record, STRICT_UNTIL, strict_until(record)));
         transaction.option(Vec::new(), writes);
-        Self { transaction, terms: record, account: Some(account.record) }
+        Self { transaction, terms: record, account: Some(account.record), open_leases: Some(open_leases) }
     }
 
     /// Builds a transaction that only reads the terms; its verdict is always stale.
     pub fn look(team: &Id) -> Self {
         let mut transaction = Transaction::on(keys::team(team));
         let terms = transaction.record(keys::terms(), Read::Whole);
-        Self { transaction, terms, account: None }
+        Self { transaction, terms, account: None, open_leases: None }
     }
 
     /// The team's terms in a reply; `None` if there is no such team.
@@ -167,6 +175,11 @@ impl TermsChange {
             (Outcome::Applied { .. }, Some(terms)) => TermsVerdict::Done(terms),
             (_, terms) => TermsVerdict::Stale(terms),
         })
+    }
+
+    /// The leases that were granted under the terms of before, and may still be drawn from.
+    pub fn open_leases(&self, reply: &Reply) -> OpenLeases {
+        self.open_leases.map(|index| OpenLeases::read(reply, index)).unwrap_or_default()
     }
 
     /// The current cycle's account in a reply.

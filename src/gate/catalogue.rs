@@ -67,8 +67,9 @@ impl SharedCatalogue {
 
 /// Reads the catalogue, and writes that of the seed if there is none; whether it did so.
 async fn fetch(store: &Store, store_time: &StoreTime, seed: &Seed) -> Result<(VersionedCatalogue, bool), GateError> {
+    let asked_ms = store_time.asked_ms();
     let reply = store.transact(catalogue::read()).await?;
-    store_time.learn(reply.now_ms);
+    store_time.learn(asked_ms, reply.now_ms);
     if let Some(catalogue) = read(&reply)? {
         return Ok((catalogue, false));
     }

@@ -4,15 +4,21 @@ use super::{Gate, GateError};
 use crate::{
     domain::{
         expire::{ReservationsQuery, expire, remove_orphan},
-        hold::Hold,
+        hold::{Hold, Holder},
         id::Id,
-        reservation::Reservation,
+        lease::{Reclaim, ReclaimVerdict},
+        reservation::{Backing, Held, Reservation},
+        settlement::{Settlement, SettlementVerdict},
     },
+    escrow::LONGEST_LEASE_MS,
     transaction::Reply,
 };
 
 /// One call expires at most so many pages of due holds before it gives up.
 const MAX_EXPIRY_ROUNDS: u32 = 64;
+
+/// What is due is expired so much at a time.
+pub(super) const PAGE_OF_DUE: usize = 64;
 
 /// Counts the pages of due holds that one call has expired.
 #[derive(Debug, Default)]
@@ -29,18 +35,26 @@ impl ExpiryRounds {
 impl Gate {
     /// Expires those of some holds that are due, in two store calls.
     pub(super) async fn expire_due(&self, team: &Id, holds: &[Hold], now_ms: i64) -> Result<(), GateError> {
-        let due: Vec<&Hold> = holds.iter().filter(|hold| hold.is_due(now_ms)).collect();
-        let mut query = ReservationsQuery::new(team, due.iter().map(|hold| &hold.reservation));
+        let (mut due, mut leases) = (Vec::new(), Vec::new());
+        for hold in holds.iter().filter(|hold| hold.is_due(now_ms)) {
+            match &hold.holder {
+                Holder::Reservation(id) => due.push((id, hold)),
+                Holder::Lease(id) => leases.push((id, hold)),
+            }
+        }
+        self.reclaim(team, &leases).await?;
+        if due.is_empty() {
+            return Ok(());
+        }
+        let mut query = ReservationsQuery::new(team, due.iter().map(|(id, _)| *id));
         let reply = self.transact(query.transaction.take()).await?;
         let mut found = Vec::new();
         let mut orphans = Vec::new();
-        for (hold, reservation) in due.into_iter().zip(query.reservations(&reply)?) {
+        for ((id, hold), reservation) in due.into_iter().zip(query.reservations(&reply)?) {
             match reservation {
-                Some(reservation) if reservation.is_due(reply.now_ms) => {
-                    found.push((hold.reservation.clone(), reservation));
-                }
+                Some(reservation) if reservation.is_due(reply.now_ms) => found.push((id.clone(), reservation.into())),
                 Some(_) => {}
-                None => orphans.push(remove_orphan(team, hold)),
+                None => orphans.push(remove_orphan(team, id, hold)),
             }
         }
         if !orphans.is_empty() {
@@ -52,20 +66,72 @@ impl Gate {
     }
 
     /// Expires some reservations, believed to be due, in one store call. Whatever somebody else was faster with is fine.
-    pub(super) async fn expire(&self, team: &Id, due: &[(Id, Reservation)]) -> Result<(), GateError> {
+    pub(super) async fn expire(&self, team: &Id, due: &[(Id, Held)]) -> Result<(), GateError> {
         if due.is_empty() {
             return Ok(());
         }
-        let mut steps: Vec<_> =
-            due.iter().map(|(id, reservation)| expire(team, id, reservation, &self.policy)).collect();
+        let mut steps: Vec<_> = due.iter().map(|(id, held)| expire(team, id, held, &self.policy)).collect();
         let transactions = steps.iter_mut().map(|step| step.transaction.take()).collect();
-        let replies = self.store.transact_all(transactions).await?;
-        for ((step, reply), (id, _)) in steps.iter().zip(replies).zip(due) {
+        let replies = self.transact_all(transactions).await?;
+        for ((step, reply), (id, held)) in steps.iter().zip(replies).zip(due) {
             let reply = reply?;
+            if held.backing != Backing::Record {
+                self.expired_from_lease(team, id, step, &reply)?;
+            }
             self.recent.mark_settled(team, id, step.reservation(&reply)?);
             if let Some(terms) = step.terms(&reply)? {
                 self.learn(team, &terms, step.account(&reply)?, reply.outcome);
             }
+        }
+        Ok(())
+    }
+
+    /// Ends leases that are due, in one store call. After the clocks have jumped apart nobody knows whether they are in use: then that
+    /// is put off.
+    async fn reclaim(&self, team: &Id, due: &[(&Id, &Hold)]) -> Result<(), GateError> {
+        if due.is_empty() {
+            return Ok(());
+        }
+        let now_ms = self.store_time.now_ms();
+        let is_certain = !self.store_time.jumped_within_ms(LONGEST_LEASE_MS);
+        let step = |(id, hold): &(&Id, &Hold)| {
+            if is_certain {
+                Reclaim::new(team, id, hold, now_ms, &self.policy)
+            } else {
+                Reclaim::put_off(team, id, hold, LONGEST_LEASE_MS)
+            }
+        };
+        let mut steps: Vec<_> = due.iter().map(step).collect();
+        let transactions = steps.iter_mut().map(|step| step.transaction.take()).collect();
+        let mut orphans = Vec::new();
+        for ((step, reply), (id, hold)) in steps.iter().zip(self.transact_all(transactions).await?).zip(due) {
+            let reply = reply?;
+            if step.verdict(&reply) == ReclaimVerdict::NoLease {
+                orphans.push(Reclaim::remove_orphan(team, id, hold));
+            }
+            if let Some(terms) = step.terms(&reply)? {
+                self.learn(team, &terms, step.account(&reply)?, reply.outcome);
+            }
+        }
+        if !orphans.is_empty() {
+            // A lease and its hold change together, so this is damage from outside; it must not suspend the team.
+            tracing::warn!(%team, leases = orphans.len(), "holds without a lease are removed");
+            self.transact_all(orphans).await?;
+        }
+        Ok(())
+    }
+
+    /// What was opened from a lease has expired, or turned out to be settled by somebody else, or its lease has ended.
+    fn expired_from_lease(&self, team: &Id, id: &Id, step: &Settlement, reply: &Reply) -> Result<(), GateError> {
+        match step.verdict(reply)? {
+            // The store's clock is behind our guess, or the lease has ended meanwhile: then it is tried once more.
+            SettlementVerdict::Stale(held) if held.backing != Backing::Record => {
+                self.escrow.note_due(team, id, reply.now_ms + 1_000);
+            }
+            SettlementVerdict::Done(_)
+            | SettlementVerdict::Stale(_)
+            | SettlementVerdict::NotFound
+            | SettlementVerdict::TeamNotFound => self.escrow.settled(team, id),
         }
         Ok(())
     }

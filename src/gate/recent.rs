@@ -1,6 +1,6 @@
 //! Single reservations that this sidecar had to do with lately. Bounded, and only hints: the store tells what is so.
 
-use quick_cache::sync::Cache;
+use quick_cache::{Equivalent, sync::Cache};
 
 use crate::domain::{id::Id, reservation::Reservation};
 
@@ -24,6 +24,16 @@ pub(crate) struct Untold<'a> {
     team: &'a Id,
     id: &'a Id,
     told: bool,
+}
+
+/// A team and an id, to look for.
+#[derive(Hash)]
+struct Key<'a>(&'a Id, &'a Id);
+
+impl Equivalent<(Id, Id)> for Key<'_> {
+    fn equivalent(&self, key: &(Id, Id)) -> bool {
+        *self.0 == key.0 && *self.1 == key.1
+    }
 }
 
 impl Untold<'_> {
@@ -52,7 +62,7 @@ impl RecentReservations {
     }
 
     pub(crate) fn recall(&self, team: &Id, id: &Id) -> Option<Reservation> {
-        self.made.get(&(team.clone(), id.clone()))
+        self.made.get(&Key(team, id))
     }
 
     /// Whoever settled it: from now on it is remembered as it stands, if it is remembered at all.
@@ -66,6 +76,13 @@ impl RecentReservations {
 
     pub(crate) fn forget(&self, team: &Id, id: &Id) {
         self.made.remove(&(team.clone(), id.clone()));
+    }
+
+    /// Whether only the store can tell what became of an id: this sidecar wrote a reservation of it through, or settled one, or left a
+    /// caller untold.
+    pub(crate) fn must_be_asked_for(&self, team: &Id, id: &Id) -> bool {
+        let key = Key(team, id);
+        self.made.contains_key(&key) || self.to_ask.contains_key(&key)
     }
 
     /// Whether an id may be answered with a refusal from memory: once.

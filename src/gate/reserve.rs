@@ -9,6 +9,7 @@ use super::{
     Gate, GateError, Rounds,
     calls::{Balance, Proceed, ReserveAnswer, ReserveCall, ReserveDecision, SuspendAnswer},
     due::ExpiryRounds,
+    memory::Beliefs,
 };
 use crate::{
     cache::{Asked, Believed, Refusal},
@@ -27,9 +28,9 @@ use crate::{
 };
 
 /// A call that has been priced, on what is believed now.
-struct Priced {
-    content: Content,
-    price: Price,
+pub(super) struct Priced {
+    pub(super) content: Content,
+    pub(super) price: Price,
 }
 
 impl Gate {
@@ -37,7 +38,7 @@ impl Gate {
     ///
     /// # Errors
     /// Whatever keeps the gate from a verified answer; a suspension is an answer.
-    pub async fn check_and_reserve(&self, call: ReserveCall) -> Result<ReserveAnswer, GateError> {
+    pub async fn check_and_reserve(self: &Arc<Self>, call: ReserveCall) -> Result<ReserveAnswer, GateError> {
         self.refuse_if_draining()?;
         let id = call.reservation.clone().map_or_else(new_id, Ok)?;
         let untold = call.reservation.is_some().then(|| self.recent.begin(&call.team, &id));
@@ -48,9 +49,10 @@ impl Gate {
         Ok(answer)
     }
 
-    async fn reserve(&self, call: &ReserveCall, id: &Id) -> Result<ReserveAnswer, GateError> {
+    async fn reserve(self: &Arc<Self>, call: &ReserveCall, id: &Id) -> Result<ReserveAnswer, GateError> {
         let mut rounds = Rounds::default();
         let mut expiry_rounds = ExpiryRounds::default();
+        let mut waits_for_leases = true;
         loop {
             let catalogue = self.catalogue.fresh(&self.store).await?;
             let believed = self.believed(&call.team).await?;
@@ -59,10 +61,14 @@ impl Gate {
                 Ok(priced) => priced,
                 Err(unpriced) => return self.replay_unpriced(call, id, &catalogue, unpriced).await,
             };
+            let beliefs = Beliefs { priced: &priced, believed: &believed, catalogue: &catalogue };
+            if let Some(answer) = self.answer_from_memory(call, id, &beliefs).await {
+                return answer;
+            }
             if let Some(answer) = self.refusal_from_memory(call, id, &priced, &catalogue, now_ms) {
                 return Ok(answer);
             }
-            let belief = belief(&believed, &catalogue, now_ms);
+            let belief = Belief { waits_for_leases, ..belief(&believed, &catalogue, now_ms) };
             let belief = if rounds.any() { belief.offering_everything() } else { belief };
             let request = Request {
                 team: &call.team,
@@ -77,6 +83,7 @@ impl Gate {
             let terms = self.team_exists(&call.team, step.terms(&reply)?)?;
             let account = step.account(&reply)?;
             self.learn(&call.team, &terms, account.clone(), reply.outcome);
+            self.learn_run(call, &step, &reply)?;
 
             match step.verdict(&reply, &self.policy)? {
                 Verdict::Stale => rounds.stale()?,
@@ -84,11 +91,13 @@ impl Gate {
                 Verdict::RunOfAnotherFlow => return Err(GateError::IdReused { what: "run_id" }),
                 Verdict::Exists(existing) if existing.is_forgotten(reply.now_ms, &self.policy) => {
                     rounds.stale()?;
-                    self.expire(&call.team, &[(id.clone(), existing)]).await?;
+                    self.expire(&call.team, &[(id.clone(), existing.into())]).await?;
                 }
                 Verdict::Exists(existing) => {
                     let balance = self.current_balance(&catalogue, &terms, account, &reply);
-                    return replay(call, id.clone(), existing.at(reply.now_ms), &catalogue, balance);
+                    let existing = existing.at(reply.now_ms);
+                    let grant = grant_of(&existing);
+                    return replay(call, id.clone(), existing, grant, &catalogue, balance);
                 }
                 Verdict::Granted(reservation) => {
                     let balance = self.current_balance(&catalogue, &terms, account, &reply);
@@ -98,7 +107,11 @@ impl Gate {
                     expiry_rounds.next()?;
                     self.expire_due(&call.team, &holds, reply.now_ms).await?;
                 }
-                Verdict::Refused { holds, in_current_run } => {
+                Verdict::Refused { open_leases, .. } if waits_for_leases && !open_leases.is_empty() => {
+                    waits_for_leases = false;
+                    self.call_back(&call.team).await?;
+                }
+                Verdict::Refused { holds, in_current_run, .. } => {
                     let credits = priced.price.credits;
                     let refusal = Refusal {
                         reservation: id.clone(),
@@ -144,7 +157,7 @@ impl Gate {
     /// Whether a reservation of that id may exist: a repeat returns the first result, which only the store can tell. What
     /// another sidecar settled is not known here; so an id is taken for a new one once, and then the store is asked.
     fn may_have_been_made(&self, team: &Id, id: &Id, refusal: &Refusal) -> bool {
-        let open = refusal.holds.iter().any(|hold| hold.reservation == *id);
+        let open = refusal.holds.iter().any(|hold| hold.is_of(id));
         let verified_absent = refusal.reservation == *id;
         open || self.recent.recall(team, id).is_some() || !(verified_absent || self.recent.may_refuse(team, id))
     }
@@ -171,14 +184,25 @@ impl Gate {
 
     fn proceed(&self, call: &ReserveCall, id: Id, reservation: Reservation, balance: Balance) -> ReserveAnswer {
         if call.dry_run {
-            return proceed(call.reservation.clone(), reservation, false, balance);
+            let id = call.reservation.clone();
+            let grant = if id.is_some() { grant_of(&reservation) } else { Bytes::new() };
+            return proceed(id, reservation, grant, false, balance);
         }
         if reservation.terms.basis != Basis::RunCompletion {
             self.note_proceeds(&call.team);
         }
         self.recent.remember(&call.team, &id, &reservation);
         self.cache.note_due(&call.team, reservation.expires_at_ms);
-        proceed(Some(id), reservation, false, balance)
+        let grant = grant_of(&reservation);
+        proceed(Some(id), reservation, grant, false, balance)
+    }
+
+    /// What a reply shows of the call's run is remembered, for calls that are answered from memory.
+    fn learn_run(&self, call: &ReserveCall, step: &Step, reply: &Reply) -> Result<(), GateError> {
+        if let (Some(run), Some(id)) = (step.run(reply)?, &call.run) {
+            self.remember_run(&call.team, id, &run, reply.now_ms);
+        }
+        Ok(())
     }
 
     /// The model is not on the card in effect. A repeat of an earlier call is still answered as it was.
@@ -194,7 +218,9 @@ impl Gate {
         let terms = self.read_terms(&call.team).await?;
         let account = self.read_current_account(&call.team, &terms, catalogue).await?;
         let balance = self.balance(catalogue, &terms, account);
-        replay(call, id.clone(), existing.at(reply.now_ms), catalogue, balance)
+        let existing = existing.at(reply.now_ms);
+        let grant = grant_of(&existing);
+        replay(call, id.clone(), existing, grant, catalogue, balance)
     }
 
     /// The account of the current cycle, as a reply has it; one that was never written to is as it would begin.
@@ -232,6 +258,7 @@ pub(super) fn belief<'a>(believed: &'a Believed, catalogue: &'a VersionedCatalog
         catalogue: &catalogue.catalogue,
         account_exists: account.is_some(),
         remaining: account.map(Account::remaining),
+        waits_for_leases: true,
         now_ms,
     }
 }
@@ -259,10 +286,11 @@ fn price(call: &ReserveCall, terms: &Terms, catalogue: &VersionedCatalogue, now_
 }
 
 /// A repeat returns the first result, if it asks for the same.
-fn replay(
+pub(super) fn replay(
     call: &ReserveCall,
     id: Id,
     existing: Reservation,
+    grant: Bytes,
     catalogue: &VersionedCatalogue,
     balance: Balance,
 ) -> Result<ReserveAnswer, GateError> {
@@ -282,12 +310,16 @@ fn replay(
     if existing.state == State::Released {
         return Err(GateError::ReservationReleased);
     }
-    Ok(proceed(Some(id), existing, true, balance))
+    let grant = if existing.state == State::Open { grant } else { Bytes::new() };
+    Ok(proceed(Some(id), existing, grant, true, balance))
 }
 
-fn proceed(id: Option<Id>, reservation: Reservation, replayed: bool, balance: Balance) -> ReserveAnswer {
-    let grant =
-        if id.is_some() && reservation.state == State::Open { Bytes::from(reservation.packed()) } else { Bytes::new() };
+/// What the caller settles a reservation with that has a record.
+fn grant_of(reservation: &Reservation) -> Bytes {
+    if reservation.state == State::Open { Bytes::from(reservation.packed()) } else { Bytes::new() }
+}
+
+fn proceed(id: Option<Id>, reservation: Reservation, grant: Bytes, replayed: bool, balance: Balance) -> ReserveAnswer {
     ReserveAnswer { decision: ReserveDecision::Proceed(Proceed { id, reservation, grant, replayed }), balance }
 }
 

@@ -21,6 +21,7 @@ impl Gate {
         self.refuse_if_draining()?;
         let mut rounds = Rounds::default();
         let mut expiry_rounds = ExpiryRounds::default();
+        let mut waits_for_leases = true;
         loop {
             let catalogue = self.catalogue.fresh(&self.store).await?;
             let believed = self.believed(team).await?;
@@ -41,17 +42,26 @@ impl Gate {
                 }
                 BeginVerdict::RunEnded => return Err(GateError::RunEnded),
                 BeginVerdict::RunOfAnotherFlow => return Err(GateError::IdReused { what: "run_id" }),
-                BeginVerdict::Admitted(run) => {
+                BeginVerdict::Admitted(begun) => {
                     self.note_proceeds(team);
-                    admitted(run, false)
+                    self.remember_run(team, run, &begun, reply.now_ms);
+                    admitted(begun, false)
                 }
-                BeginVerdict::AlreadyCurrent(run) => admitted(run, true),
-                BeginVerdict::Refused(holds) if holds.iter().any(|hold| hold.is_due(reply.now_ms)) => {
+                BeginVerdict::AlreadyCurrent(begun) => {
+                    self.remember_run(team, run, &begun, reply.now_ms);
+                    admitted(begun, true)
+                }
+                BeginVerdict::Refused { holds, .. } if holds.iter().any(|hold| hold.is_due(reply.now_ms)) => {
                     expiry_rounds.next()?;
                     self.expire_due(team, &holds, reply.now_ms).await?;
                     continue;
                 }
-                BeginVerdict::Refused(holds) => {
+                BeginVerdict::Refused { open_leases, .. } if waits_for_leases && !open_leases.is_empty() => {
+                    waits_for_leases = false;
+                    self.call_back(team).await?;
+                    continue;
+                }
+                BeginVerdict::Refused { holds, .. } => {
                     let account = self.current_account(&catalogue, &terms, account.clone(), &reply);
                     let suspension = Suspension::new(&terms, &account, BEGIN_RUN_CREDITS, &holds, false);
                     let retry_after_ms = suspension.retry_after_ms(reply.now_ms);
@@ -68,17 +78,21 @@ impl Gate {
     ///
     /// # Errors
     /// [`GateError::RunNotFound`], [`GateError::TeamNotFound`], and whatever keeps the gate from a verified answer.
-    pub async fn end_run(&self, team: &Id, run: &Id) -> Result<EndRunAnswer, GateError> {
-        let mut step = EndRun::new(team, run);
-        let reply = self.transact(step.transaction.take()).await?;
+    pub async fn end_run(&self, team: &Id, run_id: &Id) -> Result<EndRunAnswer, GateError> {
+        let mut step = EndRun::new(team, run_id);
+        let reply = self.transact_after_record(team, run_id, step.transaction.take()).await?;
         match step.verdict(&reply)? {
             EndVerdict::NotFound => Err(GateError::RunNotFound),
             EndVerdict::TeamNotFound => Err(GateError::TeamNotFound),
             EndVerdict::Ended(run) => {
                 self.cache.note_change(team);
+                self.remember_run(team, run_id, &run, reply.now_ms);
                 Ok(EndRunAnswer { credits: run.ended_credits, replayed: false })
             }
-            EndVerdict::AlreadyEnded(run) => Ok(EndRunAnswer { credits: run.ended_credits, replayed: true }),
+            EndVerdict::AlreadyEnded(run) => {
+                self.remember_run(team, run_id, &run, reply.now_ms);
+                Ok(EndRunAnswer { credits: run.ended_credits, replayed: true })
+            }
         }
     }
 }

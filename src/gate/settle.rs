@@ -14,12 +14,12 @@ use crate::{
         account::Account,
         billing_cycle::day_name,
         catalogue::VersionedCatalogue,
-        commit::commit,
+        commit::{CommitBelief, commit},
         expire::expire,
         extend::extend,
         id::Id,
         release::release,
-        reservation::{Charged, Reservation, State},
+        reservation::{Backing, Charged, Held, Reservation, State, read_grant},
         settlement::{Settlement, SettlementVerdict, look},
     },
     transaction::Outcome,
@@ -37,9 +37,11 @@ struct Settled {
 struct Subject<'a> {
     team: &'a Id,
     id: &'a Id,
-    reservation: Reservation,
+    held: Held,
     /// The account of its cycle, if a reply has shown it.
     account: Option<Account>,
+    /// Leases have not been called back for it yet.
+    waits_for_leases: bool,
     rounds: Rounds,
     expiry_rounds: ExpiryRounds,
 }
@@ -71,12 +73,12 @@ impl Gate {
         let catalogue = self.catalogue.fresh(&self.store).await?;
         let mut subject = self.subject(&call).await?;
         loop {
-            let reservation = &subject.reservation;
-            let open = reservation.clone().at(self.store_time.now_ms()).state == State::Open;
+            let held = &subject.held;
+            let open = held.reservation.clone().at(self.store_time.now_ms()).state == State::Open;
             let step = if open {
-                extend(&call.team, &call.reservation, reservation, hold_ms)
+                extend(&call.team, &call.reservation, held, hold_ms)
             } else {
-                look(&call.team, &call.reservation, reservation)
+                look(&call.team, &call.reservation, held)
             };
             let Some(settled) = self.round(&catalogue, &mut subject, step).await? else { continue };
             let extended = settled.reservation;
@@ -103,6 +105,8 @@ impl Gate {
     /// [`GateError::ReservationNotFound`], [`GateError::TeamNotFound`], and the store's.
     pub async fn reservation(&self, team: &Id, id: &Id) -> Result<Reservation, GateError> {
         let (found, reply) = self.read_reservation(team, id).await?;
+        // What was opened from memory and is not settled, nobody else knows of.
+        let found = found.or_else(|| self.escrow.find(team, id).map(|held| held.reservation));
         Ok(found.ok_or(GateError::ReservationNotFound)?.at(reply.now_ms))
     }
 
@@ -110,7 +114,7 @@ impl Gate {
         let catalogue = self.catalogue.fresh(&self.store).await?;
         let mut subject = self.subject(&call).await?;
         loop {
-            let reservation = &subject.reservation;
+            let Held { reservation, .. } = &subject.held;
             let now_ms = self.store_time.now_ms();
             let standing = reservation.clone().at(now_ms).state;
             let late = standing == State::Expired;
@@ -119,11 +123,12 @@ impl Gate {
             let charged_now = charge.then(|| charged(reservation, &actual, &catalogue, late)).transpose();
             let step = match &charged_now {
                 Ok(Some(charged)) => {
-                    let account = subject.account.as_ref();
-                    commit(&call.team, &call.reservation, reservation, charged, account, &self.policy)
+                    let belief =
+                        CommitBelief { account: subject.account.as_ref(), waits_for_leases: subject.waits_for_leases };
+                    commit(&call.team, &call.reservation, &subject.held, charged, belief, &self.policy)
                 }
                 // That nothing can be charged is told once the reservation is known to be as believed: a grant may name any card.
-                Ok(None) | Err(_) => look(&call.team, &call.reservation, reservation),
+                Ok(None) | Err(_) => look(&call.team, &call.reservation, &subject.held),
             };
             let Some(settled) = self.round(&catalogue, &mut subject, step).await? else { continue };
             let Settled { reservation: settled, balance, applied } = settled;
@@ -148,13 +153,13 @@ impl Gate {
         let catalogue = self.catalogue.fresh(&self.store).await?;
         let mut subject = self.subject(&call).await?;
         loop {
-            let reservation = &subject.reservation;
-            let due = reservation.is_due(self.store_time.now_ms());
-            let open = reservation.state == State::Open;
+            let held = &subject.held;
+            let due = held.reservation.is_due(self.store_time.now_ms());
+            let open = held.reservation.state == State::Open;
             let step = match (open, due) {
-                (true, false) => release(&call.team, &call.reservation, reservation, &self.policy),
-                (true, true) => expire(&call.team, &call.reservation, reservation, &self.policy),
-                (false, _) => look(&call.team, &call.reservation, reservation),
+                (true, false) => release(&call.team, &call.reservation, held, &self.policy),
+                (true, true) => expire(&call.team, &call.reservation, held, &self.policy),
+                (false, _) => look(&call.team, &call.reservation, held),
             };
             let Some(settled) = self.round(&catalogue, &mut subject, step).await? else { continue };
             let Settled { reservation: settled, balance, applied } = settled;
@@ -172,15 +177,14 @@ impl Gate {
     }
 
     /// What a call is about: from its grant, from memory, or read from the store. The first two are believed only as far
-    /// as the store finds its record to be the very same.
+    /// as the store finds its record to be the very same, or its lease to cover it.
     async fn subject<'a>(&self, call: &'a SettleCall) -> Result<Subject<'a>, GateError> {
         let (team, id) = (&call.team, &call.reservation);
-        let granted = std::str::from_utf8(&call.grant).ok().and_then(|grant| Reservation::unpack(grant).ok());
-        let believed = granted.or_else(|| self.recent.recall(team, id)).filter(|known| known.state == State::Open);
-        let reservation = match believed {
+        let held = match self.believed_held(call) {
             Some(believed) => believed,
-            None => self.read_reservation(team, id).await?.0.ok_or(GateError::ReservationNotFound)?,
+            None => self.read_reservation(team, id).await?.0.ok_or(GateError::ReservationNotFound)?.into(),
         };
+        let reservation = &held.reservation;
         let known = self.cache.believed(team, self.clock.monotonic_ms()).and_then(|believed| believed.account);
         let account = known.filter(|account| account.cycle == reservation.terms.cycle);
         let content = &reservation.content;
@@ -188,11 +192,24 @@ impl Gate {
         Ok(Subject {
             team,
             id,
-            reservation,
+            held,
             account,
+            waits_for_leases: true,
             rounds: Rounds::default(),
             expiry_rounds: ExpiryRounds::default(),
         })
+    }
+
+    /// What a call is about as its grant, or this sidecar's memory, has it. One that was extended has a record since, though its grant
+    /// still says otherwise.
+    fn believed_held(&self, call: &SettleCall) -> Option<Held> {
+        let (team, id) = (&call.team, &call.reservation);
+        let granted = read_grant(&call.grant, id).filter(|held| held.reservation.state == State::Open);
+        if let Some(Held { backing: Backing::Record, .. }) = granted {
+            return granted;
+        }
+        let known = self.recent.recall(team, id).filter(|known| known.state == State::Open);
+        known.map(Held::from).or(granted).or_else(|| self.escrow.find(team, id))
     }
 
     /// Sends one step. A step without options only looks: it is done if the reservation is as believed. Any step is done if
@@ -211,22 +228,26 @@ impl Gate {
         if let Some(terms) = &terms {
             self.learn(subject.team, terms, account.clone(), reply.outcome);
         }
-        let (reservation, done) = match step.verdict(&reply)? {
+        let (held, done) = match step.verdict(&reply)? {
             SettlementVerdict::TeamNotFound => {
                 self.cache.forget(subject.team);
                 return Err(GateError::TeamNotFound);
             }
             SettlementVerdict::NotFound => return Err(self.not_found(subject)),
-            SettlementVerdict::Done(reservation) => (reservation, true),
-            SettlementVerdict::Stale(reservation) => {
-                let believed = &subject.reservation;
-                let as_believed = looks && reservation == *believed;
+            SettlementVerdict::Done(reservation) => (reservation.into(), true),
+            SettlementVerdict::Stale(held) => {
+                let believed = &subject.held;
+                let as_believed = looks && held == *believed;
                 // A grant may be anybody's invention; the account in the reply is that of the cycle it named.
-                let same_account = reservation.terms.cycle == believed.terms.cycle;
-                let is_final = matches!(reservation.state, State::Committed(_) | State::Released);
-                (reservation, as_believed || (is_final && same_account))
+                let same_account = held.reservation.terms.cycle == believed.reservation.terms.cycle;
+                let is_final = matches!(held.reservation.state, State::Committed(_) | State::Released);
+                (held, as_believed || (is_final && same_account))
             }
         };
+        if held.backing == Backing::Record {
+            self.escrow.settled(subject.team, subject.id);
+        }
+        let Held { reservation, backing } = held;
         if reservation.is_forgotten(reply.now_ms, &self.policy) {
             return Err(self.not_found(subject));
         }
@@ -245,16 +266,20 @@ impl Gate {
         if holds.iter().any(|hold| hold.is_due(reply.now_ms)) {
             subject.expiry_rounds.next()?;
             self.expire_due(subject.team, &holds, reply.now_ms).await?;
+        } else if subject.waits_for_leases && !step.leases_in_the_way(&reply).is_empty() {
+            subject.waits_for_leases = false;
+            self.call_back(subject.team).await?;
         } else {
             subject.rounds.stale()?;
         }
         subject.account = account;
-        subject.reservation = reservation;
+        subject.held = Held { reservation, backing };
         Ok(None)
     }
 
     fn not_found(&self, subject: &Subject<'_>) -> GateError {
         self.recent.forget(subject.team, subject.id);
+        self.escrow.settled(subject.team, subject.id);
         GateError::ReservationNotFound
     }
 

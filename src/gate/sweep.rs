@@ -31,7 +31,15 @@ const TRIM_PAGES_PER_VISIT: u32 = 16;
 impl Gate {
     /// Runs until it is told to stop.
     pub async fn run(&self, stop: CancellationToken) {
-        let loops = async { tokio::join!(self.refresh_forever(), self.sweep_forever(), self.sweep_all_forever()) };
+        let loops = async {
+            tokio::join!(
+                self.refresh_forever(),
+                self.sweep_forever(),
+                self.sweep_all_forever(),
+                self.look_after_leases(),
+                self.record_runs(),
+            )
+        };
         stop.run_until_cancelled(loops).await;
     }
 
@@ -60,6 +68,7 @@ impl Gate {
                     tracing::warn!(%team, %error, "holds that ran out could not be given back yet");
                 }
             }
+            self.expire_from_leases().await;
             self.cache.drop_idle(self.clock.monotonic_ms());
             self.suspended.drop_old(self.clock.monotonic_ms());
         }
@@ -146,11 +155,11 @@ impl Gate {
 }
 
 /// Whether the log has it already: the store says once that it is lost, and what fails by that is no news.
-fn is_known(error: &GateError) -> bool {
+pub(super) fn is_known(error: &GateError) -> bool {
     matches!(error, GateError::Store(StoreError::Unavailable { .. }))
 }
 
-fn ticks(every: Duration) -> tokio::time::Interval {
+pub(super) fn ticks(every: Duration) -> tokio::time::Interval {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks

@@ -114,6 +114,8 @@ impl Gate {
             match step.verdict(&reply)? {
                 TermsVerdict::Done(done) => {
                     self.learn(team, &done, step.account(&reply)?, reply.outcome);
+                    // What others have in hand was priced by the terms of before.
+                    self.wait_for_leases(team, &step.open_leases(&reply)).await?;
                     return Ok(done);
                 }
                 TermsVerdict::Stale(fresh) => {

@@ -16,8 +16,11 @@ const CUT: Duration = Duration::from_secs(1);
 /// How long commits have to be carried out whose clients went away.
 const COMMITS: Duration = Duration::from_secs(2);
 
+/// How long the leases in hand have to be given back.
+const LEASES: Duration = Duration::from_secs(1);
+
 /// How long the store has to close.
-const CLOSE: Duration = Duration::from_secs(2);
+const CLOSE: Duration = Duration::from_secs(1);
 
 impl Sidecar {
     /// From now on new reservations and runs are refused and both listeners tell that they are not serving; everything else
@@ -43,6 +46,9 @@ impl Sidecar {
         }
         if timeout(COMMITS, self.gate.settled()).await.is_err() {
             tracing::warn!("some commits were not carried out in time; their clients will repeat them");
+        }
+        if timeout(LEASES, self.gate.give_everything_back()).await.is_err() {
+            tracing::warn!("not all leases were given back in time; their credits come back by themselves");
         }
         if timeout(CLOSE, self.store.close()).await.is_err() {
             tracing::warn!("the store did not close in time");

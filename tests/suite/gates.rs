@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tollgate::{
     clock::{Clock, ManualClock},
     domain::{
-        commit::commit,
+        commit::{CommitBelief, commit},
         id::Id,
         keys,
         plan::Plan,
@@ -95,7 +95,7 @@ fn granted(answer: ReserveAnswer) -> Proceed {
     }
 }
 
-async fn reserve(gate: &Gate, call: ReserveCall) -> Proceed {
+async fn reserve(gate: &Arc<Gate>, call: ReserveCall) -> Proceed {
     granted(gate.check_and_reserve(call).await.unwrap())
 }
 
@@ -114,11 +114,12 @@ async fn commits_that_buy_blocks_do_not_make_each_other_wait() {
     for name in ["a", "b", "c"] {
         let answer = gate.check_and_reserve(call(&team, name, 60)).await.unwrap();
         account = Some(answer.balance.account.clone());
-        made.push((id(name), granted(answer).reservation));
+        made.push((id(name), granted(answer).reservation.into()));
     }
     for (name, reservation) in &made {
         let charged = Charged { credits: 1_500, units: 60, model: id("gpt-4"), late: false };
-        let mut step = commit(&team, name, reservation, &charged, account.as_ref(), &Policy::default());
+        let belief = CommitBelief { account: account.as_ref(), ..CommitBelief::default() };
+        let mut step = commit(&team, name, reservation, &charged, belief, &Policy::default());
         steps.push(step.transaction.take());
     }
     for reply in sidecars.store.transact_all(steps).await.unwrap() {

@@ -3,6 +3,7 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use super::{Kind, Setting};
+use crate::{domain::lease::MAX_LEASE_HOLD_MS, escrow::MAX_TERM_MS};
 
 const SECOND_MS: i64 = 1_000;
 const MINUTE_MS: i64 = 60 * SECOND_MS;
@@ -17,6 +18,7 @@ const MAX_CREDITS: i64 = 1_000_000_000_000;
 
 const WHERE: &str = "Where";
 const RULES: &str = "Rules";
+const ESCROW: &str = "Escrow";
 const LOG: &str = "Log";
 const LIMITS: &str = "Limits of each listener";
 
@@ -99,6 +101,42 @@ pub static SETTINGS: &[Setting] = &[
         kind: Kind::Milliseconds(OF_A_RULE, |settings, retention_ms| {
             settings.serve.policy.committed_retention_ms = retention_ms;
         }),
+    },
+    Setting {
+        key: "escrow",
+        value_name: "MODE",
+        default: "auto",
+        help: "Whether calls of busy teams are answered from memory, from credits that were taken out in advance.",
+        heading: ESCROW,
+        kind: Kind::Escrow,
+    },
+    Setting {
+        key: "lease_term",
+        value_name: "DURATION",
+        default: "10s",
+        help: "How long credits are taken out for: long enough to be worth it, and so long they lie idle where a team moves on.",
+        heading: ESCROW,
+        kind: Kind::Milliseconds(2 * SECOND_MS..=MAX_TERM_MS, |settings, term_ms| {
+            settings.serve.escrow.terms.term_ms = term_ms;
+        }),
+    },
+    Setting {
+        key: "lease_hold",
+        value_name: "DURATION",
+        default: "2m",
+        help: "The longest hold that memory answers; with the term, so long the credits of a sidecar that died are away.",
+        heading: ESCROW,
+        kind: Kind::Milliseconds(SECOND_MS..=MAX_LEASE_HOLD_MS, |settings, hold_ms| {
+            settings.serve.escrow.terms.hold_ms = hold_ms;
+        }),
+    },
+    Setting {
+        key: "max_slice",
+        value_name: "CREDITS",
+        default: "10000",
+        help: "The most credits taken out at once: what a sidecar that dies keeps from its team meanwhile.",
+        heading: ESCROW,
+        kind: Kind::Amount(1..=MAX_CREDITS, |settings, credits| settings.serve.escrow.max_slice_credits = credits),
     },
     Setting {
         key: "log",

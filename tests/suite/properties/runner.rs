@@ -15,6 +15,7 @@ use tollgate::{
         reservation::{State, Trigger},
         terms_change::TeamSettings,
     },
+    escrow::{EscrowMode, EscrowOptions},
     gate::{
         Gate, GateError, GateOptions,
         calls::{ActualUse, Page, ReserveCall, ReserveDecision, RunDecision, SettleCall, SuspendAnswer},
@@ -62,7 +63,8 @@ impl Runner {
         let policy = Policy { run_completion_credits: Some(200), ..Policy::default() };
         let gates_clock = ManualClock::at(clock.now_ms());
         let clock_of_gates = Clock::Manual(gates_clock.clone());
-        let options = GateOptions { policy: policy.clone(), clock: clock_of_gates, ..GateOptions::default() };
+        let escrow = EscrowOptions { mode: EscrowMode::Off, ..EscrowOptions::default() };
+        let options = GateOptions { policy: policy.clone(), clock: clock_of_gates, escrow, ..GateOptions::default() };
         let gate = Gate::open(store.clone(), options.clone()).await.unwrap();
         let other = Gate::open(store, options).await.unwrap();
         let team = Id::parse("team").unwrap();

@@ -1,0 +1,136 @@
+//! Taking a lease: credits go from what remains of the allotment to what is leased, in one step.
+
+use super::{LeaseTerms, field};
+use crate::{
+    domain::{
+        Damaged,
+        account::{Account, allotment_covers, time_within},
+        belief::{Belief, declare_account},
+        billing_cycle::Cycle,
+        hold::lease_member,
+        id::Id,
+        keys,
+        terms::{STRICT_UNTIL, Terms},
+    },
+    transaction::{Guard, Linear, Outcome, Read, Record, RecordRef, Reply, Transaction, Value, Write},
+};
+
+/// So many leases of a team are looked at, those first that may not be drawn from any more.
+pub(super) const LOOKED_AT: u32 = 64;
+
+/// The transaction that takes one lease, and how to read the reply.
+#[derive(Debug)]
+pub struct LeaseGrant {
+    /// What to send.
+    pub transaction: Transaction,
+    /// The cycle that it is of.
+    pub cycle: Cycle,
+    absent_guard: usize,
+    offers: Vec<i64>,
+    terms: RecordRef,
+    account: RecordRef,
+    lease: RecordRef,
+    open_leases: RecordRef,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseVerdict {
+    /// It is granted.
+    Granted {
+        /// How much, in credits.
+        credits: i64,
+        /// When, in Unix milliseconds of the store.
+        granted_at_ms: i64,
+    },
+    /// Too little remains, or leases have been called back, or something that was believed is not so.
+    NotNow,
+}
+
+impl LeaseGrant {
+    /// Builds the transaction that takes a lease of so many credits, or else of a quarter of them, if as much remains.
+    ///
+    /// It can be sent again if nobody knows what became of it: an id is granted once.
+    pub fn new(team: &Id, id: &Id, slice_credits: i64, belief: &Belief<'_>, lease_terms: &LeaseTerms) -> Self {
+        let cycle = belief.terms.anchor.cycle_at(belief.now_ms);
+        let mut transaction = Transaction::on(keys::team(team));
+        let terms = transaction.record(keys::terms(), Read::Whole);
+        let account = declare_account(&mut transaction, belief);
+        let lease = transaction.record(keys::lease(id), Read::Whole);
+        let holds = transaction.record(keys::open_holds(), Read::Nothing);
+        let open_leases =
+            transaction.record(keys::open_leases(), Read::First { limit: LOOKED_AT, unless_applied: false });
+
+        let absent_guard = transaction.require(Guard::Absent(lease));
+        transaction.require(Guard::FieldEquals(terms, "version", belief.terms.version.to_string()));
+        for guard in time_within(cycle) {
+            transaction.require(guard);
+        }
+        transaction.require(Guard::AtMostZero(Linear::default().plus(1, terms, STRICT_UNTIL).plus_now(-1)));
+        let mut offers = vec![slice_credits];
+        offers.extend(Some(slice_credits / 4).filter(|quarter| *quarter > 0));
+        for credits in &offers {
+            let mut writes = account.first_writes.clone();
+            writes.extend([
+                Write::Add(account.record, "leased", *credits),
+                Write::Set(lease, field::CYCLE, cycle.start_ms.into()),
+                Write::Set(lease, field::CREDITS, (*credits).into()),
+                Write::Set(lease, field::REST, (*credits).into()),
+                Write::Set(lease, field::GRANTED_AT, Value::now()),
+                Write::Set(lease, field::RECLAIM_AT, Value::now_plus(lease_terms.reclaim_after_ms())),
+                Write::Set(lease, field::RETURNED, 0.into()),
+                Write::Set(lease, field::RECLAIMED, 0.into()),
+                Write::IndexPut(
+                    holds,
+                    lease_member(id, cycle.start_ms, *credits),
+                    Value::now_plus(lease_terms.reclaim_after_ms()),
+                ),
+                Write::IndexPut(open_leases, id.to_string(), Value::now_plus(lease_terms.term_ms)),
+            ]);
+            transaction.option(vec![allotment_covers(account.record, *credits)], writes);
+        }
+        Self { transaction, cycle, absent_guard, offers, terms, account: account.record, lease, open_leases }
+    }
+
+    /// Reads the verdict of a reply. A lease that was granted by an earlier sending is granted: nobody has drawn from it, as nobody
+    /// was told of it.
+    pub fn verdict(&self, reply: &Reply) -> Result<LeaseVerdict, Damaged> {
+        match reply.outcome {
+            Outcome::Applied { option } => {
+                let credits = self.offers.get(option).ok_or_else(|| Damaged::new("reply", "no such option"))?;
+                Ok(LeaseVerdict::Granted { credits: *credits, granted_at_ms: reply.now_ms })
+            }
+            Outcome::Stale { guard: Some(guard) } if guard == self.absent_guard => self.granted_before(reply),
+            Outcome::Stale { .. } | Outcome::Refused => Ok(LeaseVerdict::NotNow),
+        }
+    }
+
+    fn granted_before(&self, reply: &Reply) -> Result<LeaseVerdict, Damaged> {
+        let Some(fields) = reply.hash(self.lease) else { return Ok(LeaseVerdict::NotNow) };
+        let number = |field| fields.number(field).ok_or_else(|| Damaged::new("lease", field));
+        let is_whole = number(field::RECLAIMED)? == 0 && number(field::REST)? == number(field::CREDITS)?;
+        Ok(if is_whole {
+            LeaseVerdict::Granted { credits: number(field::CREDITS)?, granted_at_ms: number(field::GRANTED_AT)? }
+        } else {
+            LeaseVerdict::NotNow
+        })
+    }
+
+    /// How many leases of the team may be drawn from now, whoever has them.
+    pub fn open_leases(&self, reply: &Reply) -> usize {
+        match reply.record(self.open_leases) {
+            Record::Index(entries) => entries.iter().filter(|(until_ms, _)| *until_ms > reply.now_ms).count(),
+            _ => 0,
+        }
+    }
+
+    /// The team's terms in a reply; `None` if there is no such team.
+    pub fn terms(&self, reply: &Reply) -> Result<Option<Terms>, Damaged> {
+        reply.hash(self.terms).map(Terms::from_fields).transpose()
+    }
+
+    /// The cycle's account in a reply; `None` if nothing was written to it yet.
+    pub fn account(&self, reply: &Reply) -> Result<Option<Account>, Damaged> {
+        reply.hash(self.account).map(Account::from_fields).transpose()
+    }
+}

@@ -1,0 +1,142 @@
+//! Calling leases back before somebody is suspended: what no sidecar has drawn is asked for, and none is granted meanwhile.
+
+use super::{STRICT_MS, grant::LOOKED_AT};
+use crate::{
+    domain::{
+        Damaged,
+        id::Id,
+        keys,
+        terms::{STRICT_UNTIL, Terms},
+    },
+    transaction::{Guard, Linear, Read, Record, RecordRef, Reply, Transaction, Value, Write},
+};
+
+/// How many recalls are read at a time.
+const RECALLS_READ: u32 = 1_000;
+
+/// An announcement is removed after so long, in milliseconds: every sidecar that lives has read it by then.
+const ANNOUNCED_MS: i64 = 10_000;
+
+/// The transaction that calls a team's leases back, and how to read the reply.
+#[derive(Debug)]
+pub struct Recall {
+    /// What to send.
+    pub transaction: Transaction,
+    terms: RecordRef,
+    open_leases: RecordRef,
+}
+
+impl Recall {
+    /// Builds the transaction: for [`STRICT_MS`] from now no lease of the team is granted.
+    pub fn new(team: &Id) -> Self {
+        let mut step = Self::look(team);
+        let terms = step.terms;
+        step.transaction.require(Guard::Present(terms));
+        step.transaction.option(Vec::new(), vec![Write::Set(terms, STRICT_UNTIL, strict_until(terms))]);
+        step
+    }
+
+    /// Builds a transaction that only looks whether there are leases to wait for.
+    pub fn look(team: &Id) -> Self {
+        let mut transaction = Transaction::on(keys::team(team));
+        let terms = transaction.record(keys::terms(), Read::Whole);
+        let open_leases = declare_open_leases(&mut transaction, false);
+        Self { transaction, terms, open_leases }
+    }
+
+    /// The team's terms in a reply; `None` if there is no such team.
+    pub fn terms(&self, reply: &Reply) -> Result<Option<Terms>, Damaged> {
+        reply.hash(self.terms).map(Terms::from_fields).transpose()
+    }
+
+    /// The leases that may still be drawn from.
+    pub fn open_leases(&self, reply: &Reply) -> OpenLeases {
+        OpenLeases::read(reply, self.open_leases)
+    }
+}
+
+/// The leases of a team that may still be drawn from, as a reply has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenLeases {
+    /// Their ids. Not all of them, if there are very many.
+    pub ids: Vec<String>,
+}
+
+impl OpenLeases {
+    pub(crate) fn read(reply: &Reply, index: RecordRef) -> Self {
+        let ids = match reply.record(index) {
+            Record::Index(entries) => {
+                let open = entries.iter().filter(|(until_ms, _)| *until_ms > reply.now_ms);
+                open.map(|(_, id)| id.clone()).collect()
+            }
+            _ => Vec::new(),
+        };
+        Self { ids }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+}
+
+/// Declares the leases that may be drawn from, in a transaction that may have to wait for them.
+pub(crate) fn declare_open_leases(transaction: &mut Transaction, unless_applied: bool) -> RecordRef {
+    transaction.record(keys::open_leases(), Read::First { limit: LOOKED_AT, unless_applied })
+}
+
+/// Until when no lease is granted after a recall.
+pub(crate) fn strict_until(terms: RecordRef) -> Value {
+    Value::Greatest(vec![Linear::default().plus(1, terms, STRICT_UNTIL), Linear::now_plus(STRICT_MS)])
+}
+
+/// Tells all sidecars that a team's leases are called back: those look here, for all teams at once. It is a hint; what keeps
+/// new leases from being granted is among the team's terms.
+pub fn announce(team: &Id) -> Transaction {
+    let mut transaction = Transaction::on(keys::recalls_scope());
+    let recalls = transaction.record(keys::recalls(), Read::Nothing);
+    transaction.option(Vec::new(), vec![Write::IndexPut(recalls, team.to_string(), Value::now())]);
+    transaction
+}
+
+/// Removes old announcements.
+pub fn forget_announced(teams: &[Id]) -> Transaction {
+    let mut transaction = Transaction::on(keys::recalls_scope());
+    let recalls = transaction.record(keys::recalls(), Read::Nothing);
+    let removed = teams.iter().map(|team| Write::IndexRemove(recalls, team.to_string())).collect();
+    transaction.option(Vec::new(), removed);
+    transaction
+}
+
+/// Reads which teams' leases are called back.
+#[derive(Debug)]
+pub struct RecallsQuery {
+    /// What to send.
+    pub transaction: Transaction,
+    recalls: RecordRef,
+}
+
+impl Default for RecallsQuery {
+    fn default() -> Self {
+        let mut transaction = Transaction::on(keys::recalls_scope());
+        let recalls = transaction.record(keys::recalls(), Read::First { limit: RECALLS_READ, unless_applied: false });
+        Self { transaction, recalls }
+    }
+}
+
+impl RecallsQuery {
+    /// The teams that were called back at or after a time, in Unix milliseconds of the store, and those whose announcement is old.
+    pub fn teams(&self, reply: &Reply, since_ms: i64) -> Result<(Vec<Id>, Vec<Id>), Damaged> {
+        let Record::Index(entries) = reply.record(self.recalls) else { return Ok((Vec::new(), Vec::new())) };
+        let (mut recalled, mut old) = (Vec::new(), Vec::new());
+        for (at_ms, team) in entries {
+            let team = Id::parse(team).map_err(|problem| Damaged::new("recalls", problem.to_string()))?;
+            if *at_ms + ANNOUNCED_MS < reply.now_ms {
+                old.push(team);
+            } else if *at_ms >= since_ms {
+                recalled.push(team);
+            }
+        }
+        Ok((recalled, old))
+    }
+}

@@ -1,0 +1,349 @@
+//! What this sidecar has of teams' allotments in advance: leases in hand, and the reservations that were opened from them.
+//!
+//! A reservation is opened inside the entry of its team, without waiting for anybody; what is asked of the store about leases is
+//! the gate's to do (`gate/leases.rs`). Time is an argument. Nothing here knows the store, and nothing waits.
+
+mod open;
+mod runs;
+mod team;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+};
+
+use dashmap::DashMap;
+use uuid::Uuid;
+
+pub use self::runs::{KnownRun, RunStanding};
+use self::{runs::KnownRuns, team::TeamEscrow};
+use crate::domain::{
+    id::Id,
+    lease::{CLOCK_MARGIN_MS, Draw, Lease, LeaseRest, LeaseTerms, MAX_LEASE_HOLD_MS},
+    policy::Policy,
+    reservation::{Basis, Content, Held, Reservation, State, Terms},
+};
+
+/// At most so many reservations are open from leases; beyond, they are written through. Each takes some 220 bytes.
+const MAX_OPEN: usize = 4_000_000;
+
+/// At most so many teams may have leases.
+const MAX_TEAMS: usize = 100_000;
+
+/// A team that nobody asked for, and that has nothing here, is forgotten after so long, in milliseconds.
+const FORGOTTEN_MS: i64 = 60_000;
+
+/// Whether, and how, calls are answered from memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EscrowOptions {
+    /// For which teams.
+    pub mode: EscrowMode,
+    /// For how long leases are drawn from, and what is drawn from them held.
+    pub terms: LeaseTerms,
+    /// The most credits of one lease.
+    pub max_slice_credits: i64,
+}
+
+/// For which teams leases are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EscrowMode {
+    /// For none: every call is written through.
+    Off,
+    /// For those that are asked for more often than a lease costs, if the store is outside this process.
+    Auto,
+    /// For every team, at its first call, which waits for it: so that a test need not make a team busy first.
+    Eager,
+}
+
+impl Default for EscrowOptions {
+    fn default() -> Self {
+        Self {
+            mode: EscrowMode::Auto,
+            terms: LeaseTerms { term_ms: 10_000, hold_ms: MAX_LEASE_HOLD_MS },
+            max_slice_credits: 10_000,
+        }
+    }
+}
+
+/// The leases in hand of all teams, and what was opened from them.
+#[derive(Debug)]
+pub struct Escrow {
+    options: EscrowOptions,
+    teams: DashMap<Id, TeamEscrow>,
+    runs: KnownRuns,
+    /// Makes lease ids unlike those of every other sidecar, and of this one before it was restarted.
+    sidecar: String,
+    leases: AtomicU64,
+    open: AtomicUsize,
+}
+
+/// A call that may be answered from memory.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// The team.
+    pub team: &'a Id,
+    /// The reservation's id.
+    pub reservation: &'a Id,
+    /// The caller chose the id, so that it may be a repeat.
+    pub is_named: bool,
+    /// What is asked.
+    pub content: &'a Content,
+    /// What it costs and when that is valid, under the terms that are believed.
+    pub draw: Draw,
+    /// What was decided of it, but for the cycle.
+    pub terms: Terms,
+    /// How long to hold the credits, in milliseconds.
+    pub hold_ms: i64,
+    /// Decide, and open nothing.
+    pub dry_run: bool,
+    /// There is room to record a run that nobody here has seen.
+    pub may_begin_run: bool,
+    /// The sidecar's clock, in milliseconds: it decides the draw and the end of the hold.
+    pub at_ms: i64,
+}
+
+/// What memory says to a call.
+#[derive(Debug)]
+pub enum Answered {
+    /// The reservation is opened, or would be.
+    Opened {
+        /// The reservation.
+        reservation: Reservation,
+        /// What the caller settles it with.
+        grant: Arc<[u8]>,
+        /// Nobody here has seen its run: it has to be recorded.
+        new_run: bool,
+    },
+    /// The id has an open reservation here.
+    Exists {
+        /// The reservation, on its lease.
+        held: Held,
+        /// What the caller settles it with.
+        grant: Arc<[u8]>,
+    },
+    /// The run has ended.
+    RunEnded,
+    /// The run's id belongs to a run of another flow.
+    RunOfAnotherFlow,
+    /// Ask the store.
+    No,
+}
+
+/// A lease that a team should have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Credits that are likely to be asked for while it lasts.
+    pub credits: i64,
+    /// A lease of less does not pay.
+    pub least_credits: i64,
+    /// How many leases of the team were open when one was granted last, whoever has them.
+    pub open_leases: usize,
+}
+
+impl Escrow {
+    /// Nothing in hand.
+    pub fn new(options: EscrowOptions) -> Self {
+        let sidecar = Uuid::new_v4().simple().to_string();
+        Self {
+            options,
+            teams: DashMap::new(),
+            runs: KnownRuns::default(),
+            sidecar: sidecar.get(..16).unwrap_or(&sidecar).to_owned(),
+            leases: AtomicU64::new(0),
+            open: AtomicUsize::new(0),
+        }
+    }
+
+    /// How calls are answered from memory.
+    pub fn options(&self) -> &EscrowOptions {
+        &self.options
+    }
+
+    /// Whether any call is answered from memory.
+    pub fn is_on(&self) -> bool {
+        self.options.mode != EscrowMode::Off
+    }
+
+    /// The id of the next lease, which no other ever had.
+    pub fn next_lease_id(&self) -> Option<Id> {
+        let number = self.leases.fetch_add(1, Ordering::Relaxed);
+        Id::parse(&format!("{}.{number}", self.sidecar)).ok()
+    }
+
+    /// Answers a call from a lease in hand, if there is one that covers it; and says whether the team should have another one. Whoever
+    /// is told so has to say what became of that, with [`Escrow::keep`] or [`Escrow::not_granted`].
+    pub fn answer(&self, asked: &Asked<'_>, policy: &Policy) -> (Answered, Option<Wanted>) {
+        let Some(mut team) = self.teams.get_mut(asked.team) else { return (Answered::No, self.want(asked)) };
+        if asked.is_named
+            && let Some((held, grant)) = team.open.find(asked.reservation)
+        {
+            return (Answered::Exists { held, grant }, None);
+        }
+        team.demand.note(asked.draw.credits, asked.at_ms);
+        let standing = self.runs.standing(asked.team, asked.content, asked.at_ms, policy);
+        let answered = match standing {
+            RunStanding::Ended => Answered::RunEnded,
+            RunStanding::OfAnotherFlow => Answered::RunOfAnotherFlow,
+            RunStanding::TooOld => Answered::No,
+            RunStanding::Unknown if !asked.may_begin_run => Answered::No,
+            RunStanding::Current | RunStanding::Unknown | RunStanding::None => {
+                self.open_from(&mut team, asked, standing == RunStanding::Unknown)
+            }
+        };
+        let wanted = team.wanted(&self.options, asked.draw.terms_version, asked.draw.credits, asked.at_ms);
+        (answered, wanted)
+    }
+
+    /// A lease was granted. The result is what to give back at once: it was called back meanwhile.
+    pub fn keep(&self, team: &Id, lease: Lease, open_leases: usize) -> Option<LeaseRest> {
+        let Some(mut team) = self.teams.get_mut(team) else { return Some(lease.into_rest()) };
+        team.keep(lease, open_leases)
+    }
+
+    /// No lease was granted; none is asked for before that time of the sidecar's clock, in milliseconds.
+    pub fn not_granted(&self, team: &Id, not_before_ms: i64) {
+        if let Some(mut team) = self.teams.get_mut(team) {
+            team.not_granted(not_before_ms);
+        }
+    }
+
+    /// Takes all leases of a team out of hand, to be given back. Those that were granted by then, in Unix milliseconds of the store,
+    /// are not taken into hand any more.
+    pub fn take_back(&self, team: &Id, recalled_at_ms: i64) -> Vec<LeaseRest> {
+        let Some(mut team) = self.teams.get_mut(team) else { return Vec::new() };
+        team.recalled(recalled_at_ms);
+        team.take_all()
+    }
+
+    /// Whether a team has leases in hand.
+    pub fn has_leases(&self, team: &Id) -> bool {
+        self.teams.get(team).is_some_and(|team| team.has_leases())
+    }
+
+    /// Whether any team has.
+    pub fn any_lease(&self) -> bool {
+        self.teams.iter().any(|team| team.has_leases())
+    }
+
+    /// Takes out of hand what is of no more use at a time of the sidecar's clock: leases that are over, used up, or of teams that
+    /// nobody asks for; and forgets teams that have nothing here.
+    pub fn take_useless(&self, at_ms: i64) -> Vec<(Id, Vec<LeaseRest>)> {
+        let mut useless = Vec::new();
+        for mut team in self.teams.iter_mut() {
+            let rests = team.take_useless(&self.options, at_ms);
+            if !rests.is_empty() {
+                useless.push((team.key().clone(), rests));
+            }
+        }
+        self.teams.retain(|_, team| !team.is_forgotten(at_ms, FORGOTTEN_MS));
+        useless
+    }
+
+    /// Takes every lease out of hand.
+    pub fn take_everything(&self) -> Vec<(Id, Vec<LeaseRest>)> {
+        let mut all: Vec<_> = self.teams.iter_mut().map(|mut team| (team.key().clone(), team.take_all())).collect();
+        all.retain(|(_, rests)| !rests.is_empty());
+        all
+    }
+
+    /// A reservation that was opened here and is not settled.
+    pub fn find(&self, team: &Id, id: &Id) -> Option<Held> {
+        self.teams.get(team)?.open.find(id).map(|(held, _)| held)
+    }
+
+    /// A reservation that was opened here is settled, or has a record of its own now.
+    pub fn settled(&self, team: &Id, id: &Id) {
+        if self.open.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        if let Some(mut team) = self.teams.get_mut(team)
+            && team.open.remove(id)
+        {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Reservations of leases whose hold has run out at a time of the store, in Unix milliseconds, by team: at most so many of each.
+    /// Each is named once, unless it is noted anew.
+    pub fn take_due(&self, now_ms: i64, limit: usize) -> Vec<(Id, Vec<(Id, Held)>)> {
+        let mut due = Vec::new();
+        for mut team in self.teams.iter_mut() {
+            let of_team = team.open.take_due(now_ms, limit);
+            if !of_team.is_empty() {
+                due.push((team.key().clone(), of_team));
+            }
+        }
+        due
+    }
+
+    /// A reservation that was due could not be expired yet.
+    pub fn note_due(&self, team: &Id, id: &Id, due_ms: i64) {
+        if let Some(mut team) = self.teams.get_mut(team) {
+            team.open.note_due(id, due_ms);
+        }
+    }
+
+    /// Some reservations that are open here, to be given records of their own: at most so many.
+    pub fn some_open(&self, limit: usize) -> Vec<(Id, Vec<(Id, Held)>)> {
+        let mut some = Vec::new();
+        let mut left = limit;
+        for team in &self.teams {
+            let of_team: Vec<_> = team.open.iter().take(left).collect();
+            left -= of_team.len();
+            if !of_team.is_empty() {
+                some.push((team.key().clone(), of_team));
+            }
+        }
+        some
+    }
+
+    /// How many reservations are open here.
+    pub fn open_reservations(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// What is known of runs.
+    pub fn runs(&self) -> &KnownRuns {
+        &self.runs
+    }
+
+    /// A call cannot be answered from memory; whether its team should have a lease, as [`Escrow::answer`] says it.
+    pub fn want(&self, asked: &Asked<'_>) -> Option<Wanted> {
+        if self.teams.len() >= MAX_TEAMS {
+            return None;
+        }
+        let mut team = self.teams.entry(asked.team.clone()).or_default();
+        team.demand.note(asked.draw.credits, asked.at_ms);
+        team.wanted(&self.options, asked.draw.terms_version, asked.draw.credits, asked.at_ms)
+    }
+
+    fn open_from(&self, team: &mut TeamEscrow, asked: &Asked<'_>, new_run: bool) -> Answered {
+        if asked.hold_ms > self.options.terms.hold_ms || self.open.load(Ordering::Relaxed) >= MAX_OPEN {
+            return Answered::No;
+        }
+        let Some((lease, created_at_ms)) = team.draw(&asked.draw, asked.at_ms, asked.dry_run) else {
+            return Answered::No;
+        };
+        let reservation = Reservation {
+            content: asked.content.clone(),
+            terms: Terms { cycle: lease.cycle, basis: Basis::Allotment, ..asked.terms.clone() },
+            created_at_ms,
+            expires_at_ms: created_at_ms + asked.hold_ms,
+            state: State::Open,
+            settled_at_ms: None,
+        };
+        if asked.dry_run {
+            return Answered::Opened { reservation, grant: Arc::default(), new_run: false };
+        }
+        let lease_id = lease.id.clone();
+        let grant = team.open.insert(asked.reservation, &lease_id, &reservation);
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Answered::Opened { reservation, grant, new_run }
+    }
+}
+
+/// The longest that any sidecar's lease can be in use, in milliseconds, whatever it is configured to.
+pub const LONGEST_LEASE_MS: i64 = MAX_TERM_MS + MAX_LEASE_HOLD_MS + CLOCK_MARGIN_MS;
+
+/// The longest term of a lease, in milliseconds.
+pub const MAX_TERM_MS: i64 = 60_000;

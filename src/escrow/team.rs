@@ -1,0 +1,128 @@
+//! One team's part of the escrow: its demand, its leases in hand, its open reservations.
+
+use std::collections::VecDeque;
+
+use super::{EscrowMode, EscrowOptions, Wanted, open::OpenReservations};
+use crate::domain::lease::{Demand, Draw, Lease, LeaseRest};
+
+/// So many leases of one team are in hand at most: one that is drawn from, and others taken ahead of need.
+const MAX_IN_HAND: usize = 4;
+
+/// A lease is of so many calls at least.
+const LEAST_CALLS: i64 = 8;
+
+/// The leases of a team that nobody asked for lately are given back after this part of their term.
+const IDLE_PART: i64 = 4;
+
+/// One team's part.
+#[derive(Debug, Default)]
+pub(super) struct TeamEscrow {
+    pub(super) demand: Demand,
+    pub(super) open: OpenReservations,
+    /// In hand, the oldest first.
+    leases: VecDeque<Lease>,
+    /// One is being asked for, so that no second one is.
+    is_asking: bool,
+    /// None is asked for before this time of the sidecar's clock.
+    not_before_ms: i64,
+    /// How many were open when one was granted last, whoever has them.
+    open_leases: usize,
+    /// What was granted by then, in Unix milliseconds of the store, is called back.
+    recalled_at_ms: i64,
+}
+
+impl TeamEscrow {
+    /// Draws from the first lease in hand that covers it. The result is that lease, and the latest that the store's clock can show.
+    pub(super) fn draw(&mut self, draw: &Draw, at_ms: i64, dry_run: bool) -> Option<(&Lease, i64)> {
+        for lease in &mut self.leases {
+            let drawn = if dry_run { lease.clone().draw(draw, at_ms) } else { lease.draw(draw, at_ms) };
+            if let Some(latest_ms) = drawn {
+                return Some((lease, latest_ms));
+            }
+        }
+        None
+    }
+
+    /// Whether another lease should be asked for now, after a call of so many credits. Whoever is told so asks.
+    pub(super) fn wanted(
+        &mut self,
+        options: &EscrowOptions,
+        terms_version: i64,
+        credits: i64,
+        at_ms: i64,
+    ) -> Option<Wanted> {
+        let pays = match options.mode {
+            EscrowMode::Off => false,
+            EscrowMode::Auto => self.demand.pays(&options.terms),
+            EscrowMode::Eager => true,
+        };
+        if !pays || self.is_asking || at_ms < self.not_before_ms || self.leases.len() >= MAX_IN_HAND {
+            return None;
+        }
+        let least_credits = credits.max(1).saturating_mul(LEAST_CALLS);
+        let likely = self.demand.within_half_a_term(&options.terms).max(least_credits);
+        // What is over soon is as good as gone.
+        let soon_ms = at_ms + options.terms.term_ms / 4;
+        let lasting = self.leases.iter().filter(|lease| lease.may_be_drawn(terms_version, soon_ms));
+        let in_hand: i64 = lasting.map(|lease| lease.undrawn).sum();
+        if in_hand >= likely / 2 {
+            return None;
+        }
+        self.is_asking = true;
+        Some(Wanted { credits: likely, least_credits, open_leases: self.open_leases })
+    }
+
+    pub(super) fn keep(&mut self, lease: Lease, open_leases: usize) -> Option<LeaseRest> {
+        self.is_asking = false;
+        self.open_leases = open_leases;
+        if lease.granted_at_ms <= self.recalled_at_ms {
+            return Some(lease.into_rest());
+        }
+        self.leases.push_back(lease);
+        None
+    }
+
+    pub(super) fn not_granted(&mut self, not_before_ms: i64) {
+        self.is_asking = false;
+        self.not_before_ms = not_before_ms;
+    }
+
+    pub(super) fn recalled(&mut self, at_ms: i64) {
+        self.recalled_at_ms = self.recalled_at_ms.max(at_ms);
+    }
+
+    pub(super) fn has_leases(&self) -> bool {
+        !self.leases.is_empty()
+    }
+
+    pub(super) fn take_all(&mut self) -> Vec<LeaseRest> {
+        self.leases.drain(..).map(Lease::into_rest).collect()
+    }
+
+    pub(super) fn take_useless(&mut self, options: &EscrowOptions, at_ms: i64) -> Vec<LeaseRest> {
+        if self.leases.is_empty() {
+            return Vec::new();
+        }
+        if at_ms - self.demand.asked_at_ms() > options.terms.term_ms / IDLE_PART {
+            return self.take_all();
+        }
+        let mut useless = Vec::new();
+        let mut kept = VecDeque::with_capacity(self.leases.len());
+        for lease in self.leases.drain(..) {
+            if lease.undrawn > 0 && lease.may_be_drawn(lease.terms_version, at_ms) {
+                kept.push_back(lease);
+            } else {
+                useless.push(lease.into_rest());
+            }
+        }
+        self.leases = kept;
+        useless
+    }
+
+    pub(super) fn is_forgotten(&self, at_ms: i64, after_ms: i64) -> bool {
+        self.leases.is_empty()
+            && !self.is_asking
+            && self.open.is_empty()
+            && at_ms - self.demand.asked_at_ms() > after_ms
+    }
+}

@@ -1,0 +1,128 @@
+//! CheckAndReserve from a lease in hand: the answer waits for nobody.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{
+    Gate, GateError,
+    calls::{Proceed, ReserveAnswer, ReserveCall, ReserveDecision},
+    reserve::{Priced, replay},
+    run_records::NewRun,
+};
+use crate::{
+    cache::Believed,
+    domain::{
+        catalogue::VersionedCatalogue,
+        id::Id,
+        lease::Draw,
+        reservation::{Basis, Terms},
+    },
+    escrow::{Answered, Asked, EscrowMode, KnownRun, Wanted},
+};
+
+/// What is believed of a call before the store is asked.
+pub(super) struct Beliefs<'a> {
+    pub(super) priced: &'a Priced,
+    pub(super) believed: &'a Believed,
+    pub(super) catalogue: &'a VersionedCatalogue,
+}
+
+/// An answer; `None` if the store is to be asked.
+type FromMemory = Option<Result<ReserveAnswer, GateError>>;
+
+impl Gate {
+    /// Answers a call from memory, if a lease in hand covers it.
+    pub(super) async fn answer_from_memory(
+        self: &Arc<Self>,
+        call: &ReserveCall,
+        id: &Id,
+        beliefs: &Beliefs<'_>,
+    ) -> FromMemory {
+        if !self.escrow.is_on() || (call.reservation.is_some() && self.recent.must_be_asked_for(&call.team, id)) {
+            return None;
+        }
+        let (answer, wanted) = self.ask_escrow(call, id, beliefs);
+        let Some(wanted) = wanted else { return answer };
+        if answer.is_none() && self.escrow.options().mode == EscrowMode::Eager {
+            self.take_lease(&call.team, wanted).await;
+            return self.ask_escrow(call, id, beliefs).0;
+        }
+        self.take_lease_ahead(&call.team, wanted);
+        answer
+    }
+
+    fn ask_escrow(&self, call: &ReserveCall, id: &Id, beliefs: &Beliefs<'_>) -> (FromMemory, Option<Wanted>) {
+        let Beliefs { priced, believed, catalogue } = beliefs;
+        let Some(account) = &believed.account else { return (None, self.want_only(call, id, beliefs)) };
+        let asked = self.asked(call, id, beliefs);
+        let (answered, wanted) = self.escrow.answer(&asked, &self.policy);
+        let balance = || self.balance(catalogue, &believed.terms, account.clone());
+        let answer = match answered {
+            Answered::No => None,
+            Answered::RunEnded => Some(Err(GateError::RunEnded)),
+            Answered::RunOfAnotherFlow => Some(Err(GateError::IdReused { what: "run_id" })),
+            Answered::Exists { held, grant } => {
+                let existing = held.reservation.at(self.store_time.now_ms());
+                let grant = Bytes::copy_from_slice(&grant);
+                Some(replay(call, id.clone(), existing, grant, catalogue, balance()))
+            }
+            Answered::Opened { reservation, grant, new_run } => {
+                if let Some(run) = priced.content.run_of_trigger().filter(|_| new_run) {
+                    let flow = priced.content.flow.clone();
+                    let known =
+                        KnownRun { flow: flow.clone(), started_ms: asked.at_ms, has_ended: false, is_recorded: false };
+                    self.escrow.runs().remember(&call.team, run, known);
+                    self.run_records.begin(NewRun { team: call.team.clone(), run: run.clone(), flow });
+                }
+                let named = !call.dry_run || call.reservation.is_some();
+                let proceed = Proceed {
+                    id: named.then(|| id.clone()),
+                    reservation,
+                    grant: Bytes::copy_from_slice(&grant),
+                    replayed: false,
+                };
+                if !call.dry_run {
+                    self.note_proceeds(&call.team);
+                }
+                Some(Ok(ReserveAnswer { decision: ReserveDecision::Proceed(proceed), balance: balance() }))
+            }
+        };
+        (answer, wanted)
+    }
+
+    /// Nothing is known of the team's account yet, so nothing can be told; but it may want a lease.
+    fn want_only(&self, call: &ReserveCall, id: &Id, beliefs: &Beliefs<'_>) -> Option<Wanted> {
+        self.escrow.want(&self.asked(call, id, beliefs))
+    }
+
+    fn asked<'a>(&self, call: &'a ReserveCall, id: &'a Id, beliefs: &'a Beliefs<'_>) -> Asked<'a> {
+        let Beliefs { priced, believed, .. } = beliefs;
+        let cycle = believed
+            .account
+            .as_ref()
+            .map_or_else(|| believed.terms.anchor.cycle_at(self.store_time.now_ms()), |account| account.cycle);
+        Asked {
+            team: &call.team,
+            reservation: id,
+            is_named: call.reservation.is_some(),
+            content: &priced.content,
+            draw: Draw {
+                credits: priced.price.credits,
+                terms_version: believed.terms.version,
+                valid_ms: priced.price.valid_ms.clone(),
+            },
+            terms: Terms {
+                credits: priced.price.credits,
+                basis: Basis::Allotment,
+                cycle,
+                rate_card: priced.price.rate_card.clone(),
+                plan: believed.terms.plan,
+            },
+            hold_ms: call.hold_ms,
+            dry_run: call.dry_run,
+            may_begin_run: self.run_records.have_room(),
+            at_ms: self.clock.monotonic_ms(),
+        }
+    }
+}

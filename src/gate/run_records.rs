@@ -1,0 +1,141 @@
+//! Runs that were first seen by a call that was answered from memory are recorded behind the answer. A crash before that costs a
+//! run its currency, never money.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::mpsc, time::sleep};
+
+use super::{Gate, GateError, sweep::is_known};
+use crate::{
+    domain::{
+        id::Id,
+        run::{Run, RunRecord},
+    },
+    escrow::KnownRun,
+    transaction::{Reply, Transaction},
+};
+
+/// Runs that begin within so long are recorded together.
+const GATHERED_FOR: Duration = Duration::from_millis(5);
+
+/// So many runs wait to be recorded at most: as long as the store is away. Beyond, a call of a new run is written through.
+const WAITING: usize = 65_536;
+
+/// So many runs of one team travel in one call.
+const AT_ONCE: usize = 64;
+
+/// After the store did not answer, so long until the next attempt.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A run that nobody has recorded yet.
+#[derive(Clone, Debug)]
+pub(crate) struct NewRun {
+    pub(crate) team: Id,
+    pub(crate) run: Id,
+    pub(crate) flow: Id,
+}
+
+/// The runs that wait to be recorded.
+#[derive(Debug)]
+pub(crate) struct RunRecords {
+    begun: mpsc::Sender<NewRun>,
+    /// Taken by the task that records them.
+    to_record: Mutex<Option<mpsc::Receiver<NewRun>>>,
+}
+
+impl Default for RunRecords {
+    fn default() -> Self {
+        let (begun, to_record) = mpsc::channel(WAITING);
+        Self { begun, to_record: Mutex::new(Some(to_record)) }
+    }
+}
+
+impl RunRecords {
+    /// Whether calls may begin runs from memory. Some room is left for those that were told so and have not begun theirs yet.
+    pub(crate) fn have_room(&self) -> bool {
+        self.begun.capacity() > WAITING / 16
+    }
+
+    /// A run begins.
+    pub(crate) fn begin(&self, run: NewRun) {
+        if self.begun.try_send(run).is_err() {
+            tracing::debug!("a run is not recorded: too many are waiting");
+        }
+    }
+}
+
+impl Gate {
+    /// Records runs for ever.
+    pub(super) async fn record_runs(&self) {
+        let taken = self.run_records.to_record.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut to_record) = taken else { return };
+        let mut gathered = Vec::new();
+        while to_record.recv_many(&mut gathered, WAITING).await > 0 {
+            sleep(GATHERED_FOR).await;
+            while let Ok(run) = to_record.try_recv() {
+                gathered.push(run);
+            }
+            let mut by_team: HashMap<Id, Vec<NewRun>> = HashMap::new();
+            for run in gathered.drain(..) {
+                by_team.entry(run.team.clone()).or_default().push(run);
+            }
+            for (team, runs) in by_team {
+                for some in runs.chunks(AT_ONCE) {
+                    self.record_until_done(&team, some).await;
+                }
+            }
+        }
+    }
+
+    async fn record_until_done(&self, team: &Id, runs: &[NewRun]) {
+        while let Err(error) = self.record(team, runs).await {
+            if !is_known(&error) {
+                tracing::warn!(%team, %error, "runs could not be recorded");
+                return;
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Carries out a transaction on a run that may still wait to be recorded: it is recorded in the same call.
+    pub(super) async fn transact_after_record(
+        &self,
+        team: &Id,
+        run: &Id,
+        transaction: Transaction,
+    ) -> Result<Reply, GateError> {
+        let Some(known) = self.escrow.runs().waiting(team, run) else { return self.transact(transaction).await };
+        let mut record = RunRecord::new(team, run, &known.flow, &self.policy);
+        let mut replies = self.transact_all(vec![record.transaction.take(), transaction]).await?;
+        Ok(replies.pop().ok_or(GateError::Unverified)??)
+    }
+
+    /// Records runs, unless the store knows them; what is so is remembered.
+    pub(super) async fn record(&self, team: &Id, runs: &[NewRun]) -> Result<(), GateError> {
+        let mut steps: Vec<_> =
+            runs.iter().map(|new| RunRecord::new(team, &new.run, &new.flow, &self.policy)).collect();
+        let transactions = steps.iter_mut().map(|step| step.transaction.take()).collect();
+        for ((step, reply), new) in steps.iter().zip(self.transact_all(transactions).await?).zip(runs) {
+            let reply = reply?;
+            if let Some(run) = step.run(&reply)? {
+                self.remember_run(team, &new.run, &run, reply.now_ms);
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers what the store has of a run.
+    pub(super) fn remember_run(&self, team: &Id, id: &Id, run: &Run, now_ms: i64) {
+        if !self.escrow.is_on() {
+            return;
+        }
+        let Ok(flow) = Id::parse(&run.flow) else { return };
+        let started_ms = self.clock.monotonic_ms() - (now_ms - run.started_at_ms);
+        let known = KnownRun { flow, started_ms, has_ended: run.ended_at_ms.is_some(), is_recorded: true };
+        self.escrow.runs().remember(team, id, known);
+    }
+}
