@@ -209,6 +209,9 @@ impl Gate {
     }
 
     fn learn(&self, team: &Id, terms: &Terms, account: Option<Account>, outcome: Outcome) {
+        if self.escrow.is_on() {
+            self.heed(team, terms);
+        }
         let changed = matches!(outcome, Outcome::Applied { .. });
         let lesson = Lesson { terms: terms.clone(), account, changed };
         self.cache.learn(team, lesson, self.clock.monotonic_ms());

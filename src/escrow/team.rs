@@ -106,17 +106,16 @@ impl TeamEscrow {
         if at_ms - self.demand.asked_at_ms() > options.terms.term_ms / IDLE_PART {
             return self.take_all();
         }
-        let mut useless = Vec::new();
-        let mut kept = VecDeque::with_capacity(self.leases.len());
-        for lease in self.leases.drain(..) {
-            if lease.undrawn > 0 && lease.may_be_drawn(lease.terms_version, at_ms) {
-                kept.push_back(lease);
-            } else {
-                useless.push(lease.into_rest());
-            }
+        self.take_if(|lease| lease.undrawn == 0 || !lease.may_be_drawn(lease.terms_version, at_ms))
+    }
+
+    pub(super) fn take_if(&mut self, is_useless: impl Fn(&Lease) -> bool) -> Vec<LeaseRest> {
+        if !self.leases.iter().any(&is_useless) {
+            return Vec::new();
         }
-        self.leases = kept;
-        useless
+        let (useless, kept) = self.leases.drain(..).partition::<Vec<_>, _>(is_useless);
+        self.leases = kept.into();
+        useless.into_iter().map(Lease::into_rest).collect()
     }
 
     pub(super) fn is_forgotten(&self, at_ms: i64, after_ms: i64) -> bool {
