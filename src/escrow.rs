@@ -51,7 +51,8 @@ pub enum EscrowMode {
     Off,
     /// For those that are asked for more often than a lease costs, if the store is outside this process.
     Auto,
-    /// For every team, at its first call, which waits for it: so that a test need not make a team busy first.
+    /// For every team, at its first call, which waits for it, and whenever one covers another call: so that a test need not make a
+    /// team busy first.
     Eager,
 }
 

@@ -11,7 +11,7 @@ use crate::{
         lease::{GiveBack, Lease, LeaseGrant, LeaseRest, LeaseVerdict, RecallsQuery, forget_announced, slice_credits},
         reservation::Held,
     },
-    escrow::{LONGEST_LEASE_MS, Wanted},
+    escrow::{EscrowMode, LONGEST_LEASE_MS, Wanted},
     transaction::Transaction,
 };
 
@@ -76,7 +76,8 @@ impl Gate {
     }
 
     fn no_lease(&self, team: &Id) {
-        self.escrow.not_granted(team, self.clock.monotonic_ms() + NOT_GRANTED_PAUSE_MS);
+        let pause_ms = if self.escrow.options().mode == EscrowMode::Eager { 0 } else { NOT_GRANTED_PAUSE_MS };
+        self.escrow.not_granted(team, self.clock.monotonic_ms() + pause_ms);
     }
 
     /// Asks for one, by one id for as long as nobody knows what became of it.

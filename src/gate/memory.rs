@@ -45,10 +45,29 @@ impl Gate {
         let (answer, wanted) = self.ask_escrow(call, id, beliefs);
         let Some(wanted) = wanted else { return answer };
         if answer.is_none() && self.escrow.options().mode == EscrowMode::Eager {
-            self.take_lease(&call.team, wanted).await;
-            return self.ask_escrow(call, id, beliefs).0;
+            return self.answer_from_new_lease(call, id, beliefs, wanted).await;
         }
         self.take_lease_ahead(&call.team, wanted);
+        answer
+    }
+
+    /// Waits for the lease, and answers from it. The price stands only under the terms that it was made by.
+    async fn answer_from_new_lease(
+        &self,
+        call: &ReserveCall,
+        id: &Id,
+        beliefs: &Beliefs<'_>,
+        wanted: Wanted,
+    ) -> FromMemory {
+        self.take_lease(&call.team, wanted).await;
+        let believed = self.believed(&call.team).await.ok()?;
+        if believed.terms.version != beliefs.believed.terms.version {
+            return None;
+        }
+        let (answer, wanted) = self.ask_escrow(call, id, &Beliefs { believed: &believed, ..*beliefs });
+        if wanted.is_some() {
+            self.escrow.not_granted(&call.team, self.clock.monotonic_ms());
+        }
         answer
     }
 
