@@ -173,26 +173,39 @@ impl Gate {
         let mut looked_at_ms = 0;
         loop {
             looks.tick().await;
-            if !self.escrow.is_on() {
-                continue;
-            }
-            let now_ms = self.clock.monotonic_ms();
-            if self.store_time.jumped_within_ms(LONGEST_JUMP_UNSEEN_MS) {
-                for (team, rests) in self.escrow.take_everything() {
-                    tracing::warn!(%team, "the store's clock and ours jumped apart; leases are given back");
-                    self.give_back(&team, rests).await;
-                }
-            }
-            for returning in self.out_of_hand.take(now_ms) {
-                self.give_back_until(&returning.team, vec![returning.rest], returning.until_ms).await;
-            }
-            for (team, rests) in self.escrow.take_useless(now_ms) {
-                self.give_back(&team, rests).await;
-            }
-            if self.escrow.any_lease() {
-                looked_at_ms = self.answer_recalls(looked_at_ms).await.unwrap_or(looked_at_ms);
+            if self.escrow.is_on() {
+                looked_at_ms = self.look_after_leases_once(looked_at_ms).await;
             }
         }
+    }
+
+    /// Does at once all that is done in the background about leases and what was opened from them; for tests whose clock stands still.
+    /// Recalls are answered from that time of the store on, in Unix milliseconds; the result is from when on the next time.
+    pub async fn catch_up(&self, looked_at_ms: i64) -> i64 {
+        let looked_at_ms = self.look_after_leases_once(looked_at_ms).await;
+        self.record_waiting_runs().await;
+        self.expire_from_leases().await;
+        looked_at_ms
+    }
+
+    async fn look_after_leases_once(&self, looked_at_ms: i64) -> i64 {
+        let now_ms = self.clock.monotonic_ms();
+        if self.store_time.jumped_within_ms(LONGEST_JUMP_UNSEEN_MS) {
+            for (team, rests) in self.escrow.take_everything() {
+                tracing::warn!(%team, "the store's clock and ours jumped apart; leases are given back");
+                self.give_back(&team, rests).await;
+            }
+        }
+        for returning in self.out_of_hand.take(now_ms) {
+            self.give_back_until(&returning.team, vec![returning.rest], returning.until_ms).await;
+        }
+        for (team, rests) in self.escrow.take_useless(now_ms) {
+            self.give_back(&team, rests).await;
+        }
+        if !self.escrow.any_lease() {
+            return looked_at_ms;
+        }
+        self.answer_recalls(looked_at_ms).await.unwrap_or(looked_at_ms)
     }
 
     /// Gives back the leases of teams that were called back since a time of the store, in Unix milliseconds; its time now.
