@@ -15,8 +15,14 @@ use super::{
         servers::{Engine, Server},
         wait_until,
     },
-    stage::{MORNING, Stage, free},
+    stage::{MORNING, Stage, free, stories},
 };
+
+stories! {
+    on stores of their own:
+    a_deadline_is_honoured,
+    a_commit_whose_client_went_away_is_carried_out,
+}
 
 /// An id that can be found in what a sidecar sends to its store.
 const RESERVATION: &str = "left-behind";
@@ -48,7 +54,6 @@ impl SlowStore {
     }
 }
 
-#[test]
 fn a_deadline_is_honoured() {
     let store = SlowStore::start();
     let stage = Stage::empty(&store.location(), MORNING, Policy::default());
@@ -67,7 +72,6 @@ fn a_deadline_is_honoured() {
     stage.reserve("r2").proceeds(25, Allotment);
 }
 
-#[test]
 fn a_commit_whose_client_went_away_is_carried_out() {
     let store = SlowStore::start();
     let first = Stage::empty(&store.location(), MORNING, Policy::default());

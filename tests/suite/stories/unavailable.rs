@@ -13,8 +13,14 @@ use super::{
         servers::{Engine, Server},
         wait_until,
     },
-    stage::{MORNING, Stage, Verb as _, check_refusal, free},
+    stage::{MORNING, Stage, Verb as _, check_refusal, free, stories},
 };
+
+stories! {
+    on stores of their own:
+    a_sidecar_that_drains_makes_nothing_new_and_settles_what_there_is,
+    without_its_store_a_sidecar_neither_proceeds_nor_suspends,
+}
 
 /// The refusal says when to repeat the call.
 #[track_caller]
@@ -24,7 +30,6 @@ fn asks_to_repeat(status: &Status, reason: &str) {
     assert!(wait.is_some_and(|wait| !wait.is_zero()), "{status:?}");
 }
 
-#[test]
 fn a_sidecar_that_drains_makes_nothing_new_and_settles_what_there_is() {
     let stage = Stage::set(free());
     for id in ["committed", "released", "extended"] {
@@ -45,7 +50,6 @@ fn a_sidecar_that_drains_makes_nothing_new_and_settles_what_there_is() {
     stage.balance().used(25).held(25);
 }
 
-#[test]
 fn without_its_store_a_sidecar_neither_proceeds_nor_suspends() {
     let mut server = Server::start_durable(Engine::Redis);
     let stage = Stage::empty(&server.location(), MORNING, Policy::default());
