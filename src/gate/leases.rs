@@ -63,6 +63,9 @@ impl Gate {
     pub(super) async fn take_lease(&self, team: &Id, wanted: Wanted) {
         match self.ask_for_lease(team, wanted).await {
             Ok(Some((lease, open_leases))) => {
+                // If it is not settled by then, whoever sweeps the team ends it.
+                let reclaim_at_ms = lease.granted_at_ms + self.escrow.options().terms.reclaim_after_ms();
+                self.cache.note_due(team, reclaim_at_ms);
                 if let Some(rest) = self.escrow.keep(team, lease, open_leases) {
                     self.give_back(team, vec![rest]).await;
                 }
