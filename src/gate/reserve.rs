@@ -79,7 +79,10 @@ impl Gate {
             };
             let mut step = Step::new(&request, &priced.price, &belief, &self.policy);
             let asked_at_ms = self.clock.monotonic_ms();
-            let reply = self.transact(step.transaction.take()).await?;
+            let reply = match priced.content.run_of_trigger() {
+                Some(run) => self.transact_after_record(&call.team, run, step.transaction.take()).await?,
+                None => self.transact(step.transaction.take()).await?,
+            };
             let terms = self.team_exists(&call.team, step.terms(&reply)?)?;
             let account = step.account(&reply)?;
             self.learn(&call.team, &terms, account.clone(), reply.outcome);
