@@ -3,11 +3,12 @@
 use tollgate::proto::v1::{Basis::Allotment, Remedy, SuspendReason, Trigger};
 use tonic::Code;
 
-use super::stage::{Stage, Verb as _, basic, free, plan, professional, stories, violated_field};
+use super::stage::{Stage, Verb as _, basic, free, is_from_leases, plan, professional, stories, violated_field};
 
 stories! {
     on any store:
     each_model_has_its_price_on_each_plan,
+    a_call_is_opened_from_a_lease_where_leases_are_taken_and_written_through_elsewhere,
     a_plan_includes_more_with_a_paid_seat,
     units_multiply_the_price_and_none_mean_one,
     two_of_three_images_are_charged_and_the_third_is_given_back,
@@ -37,6 +38,23 @@ fn each_model_has_its_price_on_each_plan() {
         }
         stage.balance().used(total).held(0).remaining(500 - total);
     }
+}
+
+fn a_call_is_opened_from_a_lease_where_leases_are_taken_and_written_through_elsewhere() {
+    let stage = Stage::set(professional().with_seat());
+    for number in 0..20 {
+        let id = format!("r{number}");
+        let made = [stage.reserve(&id), stage.reserve(&format!("t{number}")).test()];
+        for (place, call) in made.into_iter().enumerate() {
+            let grant = call.proceeds(25, Allotment).grant;
+            // A grant from a lease begins an array of 15, one of a record with its form.
+            assert_eq!(grant[0] == 0x9f, is_from_leases(), "{number}, {place}: {grant:?}");
+        }
+        stage.commit(&id).charges(25);
+    }
+    let longer = stage.reserve("longer").held_for(121).proceeds(25, Allotment).grant;
+    assert_ne!(longer[0], 0x9f, "a hold that outlasts leases is written through");
+    stage.balance().used(500).held(21 * 25).remaining(100_000 - 41 * 25);
 }
 
 fn a_plan_includes_more_with_a_paid_seat() {

@@ -82,6 +82,7 @@ fn a_repeated_begin_and_end_tell_what_the_first_ones_did() {
 fn a_run_that_began_with_a_block_is_begun() {
     let stage = Stage::set(free());
     stage.reserve("r1").proceeds(25, Allotment);
+    assert_eq!(at(stage.begin_run("run").replays().expires_at), "2025-06-11T09:00:00Z");
     stage.advance(60);
     assert_eq!(at(stage.begin_run("run").replays().expires_at), "2025-06-11T09:00:00Z");
 }

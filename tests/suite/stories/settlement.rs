@@ -10,7 +10,7 @@ use tonic::Code;
 
 use super::{
     super::support::wait_until,
-    stage::{Stage, Verb as _, at, basic, free, professional, stories},
+    stage::{Stage, Verb as _, at, basic, free, is_from_leases, professional, stories},
 };
 
 stories! {
@@ -233,16 +233,30 @@ fn settled_reservations_answer_for_their_retention() {
     stage.balance().used(25);
 }
 
+/// The bytes with the first of these parts replaced.
+fn replaced(bytes: &[u8], part: &[u8], by: &[u8]) -> Vec<u8> {
+    let at = bytes.windows(part.len()).position(|window| window == part).unwrap();
+    [&bytes[..at], by, &bytes[at + part.len()..]].concat()
+}
+
 fn a_grant_is_not_believed() {
     let stage = Stage::set(free());
     let other = stage.reserve("other").model("gpt-4o").proceeds(2, Allotment).grant;
     type Forge = fn(Vec<u8>) -> Vec<u8>;
-    let forgeries: [(&str, Forge); 4] = [
+    let of_records: [(&str, Forge); 4] = [
         ("garbage", |_| b"\xff|open|".to_vec()),
-        ("cheaper", |grant| String::from_utf8(grant).unwrap().replace("|25|", "|1|").into_bytes()),
-        ("released", |grant| String::from_utf8(grant).unwrap().replace("open", "released").into_bytes()),
+        ("cheaper", |grant| replaced(&grant, b"|25|", b"|1|")),
+        ("released", |grant| replaced(&grant, b"open", b"released")),
         ("longer", |grant| [grant, b"|1".to_vec()].concat()),
     ];
+    // From a lease, the credits follow the model; a sidecar believes what it opened itself before any grant.
+    let of_leases: [(&str, Forge); 4] = [
+        ("garbage", |_| b"\x9f|open|".to_vec()),
+        ("cheaper", |grant| replaced(&grant, b"gpt-4\x19", b"gpt-4\x01")),
+        ("of-another-run", |grant| replaced(&grant, b"run", b"nur")),
+        ("longer", |grant| [grant, b"\x01".to_vec()].concat()),
+    ];
+    let forgeries = if is_from_leases() { of_leases } else { of_records };
     for (id, forge) in forgeries {
         let grant = stage.reserve(id).proceeds(25, Allotment).grant.to_vec();
         let mut commit = stage.commit(id);
