@@ -51,7 +51,8 @@ pub enum EscrowMode {
     Off,
     /// For those that are asked for more often than a lease costs, if the store is outside this process.
     Auto,
-    /// For every team, at its first call, which waits for it: so that a test need not make a team busy first.
+    /// For every team, at its first call, which waits for it, and whenever one covers another call: so that a test need not make a
+    /// team busy first.
     Eager,
 }
 
@@ -115,12 +116,7 @@ pub enum Answered {
         new_run: bool,
     },
     /// The id has an open reservation here.
-    Exists {
-        /// The reservation, on its lease.
-        held: Held,
-        /// What the caller settles it with.
-        grant: Arc<[u8]>,
-    },
+    Exists,
     /// The run has ended.
     RunEnded,
     /// The run's id belongs to a run of another flow.
@@ -174,10 +170,8 @@ impl Escrow {
     /// is told so has to say what became of that, with [`Escrow::keep`] or [`Escrow::not_granted`].
     pub fn answer(&self, asked: &Asked<'_>, policy: &Policy) -> (Answered, Option<Wanted>) {
         let Some(mut team) = self.teams.get_mut(asked.team) else { return (Answered::No, self.want(asked)) };
-        if asked.is_named
-            && let Some((held, grant)) = team.open.find(asked.reservation)
-        {
-            return (Answered::Exists { held, grant }, None);
+        if asked.is_named && team.open.find(asked.reservation).is_some() {
+            return (Answered::Exists, None);
         }
         team.demand.note(asked.draw.credits, asked.at_ms);
         let standing = self.runs.standing(asked.team, asked.content, asked.at_ms, policy);
@@ -264,7 +258,12 @@ impl Escrow {
 
     /// A reservation that was opened here and is not settled.
     pub fn find(&self, team: &Id, id: &Id) -> Option<Held> {
-        self.teams.get(team)?.open.find(id).map(|(held, _)| held)
+        self.find_granted(team, id).map(|(held, _)| held)
+    }
+
+    /// The same, and what the caller settles it with.
+    pub fn find_granted(&self, team: &Id, id: &Id) -> Option<(Held, Arc<[u8]>)> {
+        self.teams.get(team)?.open.find(id)
     }
 
     /// A reservation that was opened here is settled, or has a record of its own now.

@@ -65,7 +65,8 @@ impl TeamEscrow {
         if !pays || self.is_asking || at_ms < self.not_before_ms || self.leases.len() >= MAX_IN_HAND {
             return None;
         }
-        let least_credits = credits.max(1).saturating_mul(LEAST_CALLS);
+        let least_calls = if options.mode == EscrowMode::Eager { 1 } else { LEAST_CALLS };
+        let least_credits = credits.max(1).saturating_mul(least_calls);
         let likely = self.demand.within_half_a_term(&options.terms).max(least_credits);
         // What is over soon is as good as gone.
         let soon_ms = at_ms + options.terms.term_ms / 4;

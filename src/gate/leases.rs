@@ -19,7 +19,7 @@ use crate::{
         reservation::Held,
         terms::Terms,
     },
-    escrow::{LONGEST_LEASE_MS, Wanted},
+    escrow::{EscrowMode, LONGEST_LEASE_MS, Wanted},
     transaction::Transaction,
 };
 
@@ -97,7 +97,8 @@ impl Gate {
     }
 
     fn no_lease(&self, team: &Id) {
-        self.escrow.not_granted(team, self.clock.monotonic_ms() + NOT_GRANTED_PAUSE_MS);
+        let pause_ms = if self.escrow.options().mode == EscrowMode::Eager { 0 } else { NOT_GRANTED_PAUSE_MS };
+        self.escrow.not_granted(team, self.clock.monotonic_ms() + pause_ms);
     }
 
     /// Asks for one, by one id for as long as nobody knows what became of it.
@@ -237,6 +238,15 @@ impl Gate {
     async fn give_back_all(&self, of_teams: Vec<(Id, Vec<LeaseRest>)>) {
         let given = stream::iter(of_teams).map(|(team, rests)| async move { self.give_back(&team, rests).await });
         given.buffer_unordered(TEAMS_AT_ONCE).collect::<()>().await;
+    }
+
+    /// Does at once all that is done in the background about leases and what was opened from them; for tests whose clock stands still.
+    /// Recalls are answered from that time of the store on, in Unix milliseconds; the result is from when on the next time.
+    pub async fn catch_up(&self, looked_at_ms: i64) -> i64 {
+        let looked_at_ms = self.look_after_leases_once(looked_at_ms).await;
+        self.record_waiting_runs().await;
+        self.expire_from_leases().await;
+        looked_at_ms
     }
 
     /// Gives back the leases of teams that were called back since a time of the store, in Unix milliseconds; its time now.

@@ -104,7 +104,10 @@ impl Gate {
         };
         let mut step = Step::new(&request, &priced.price, &belief, &self.policy);
         let asked_at_ms = self.clock.monotonic_ms();
-        let reply = self.transact(step.transaction.take()).await?;
+        let reply = match priced.content.run_of_trigger() {
+            Some(run) => self.transact_after_record(&call.team, run, step.transaction.take()).await?,
+            None => self.transact(step.transaction.take()).await?,
+        };
         let terms = self.team_exists(&call.team, step.terms(&reply)?)?;
         let account = step.account(&reply)?;
         self.learn(&call.team, &terms, account.clone(), reply.outcome);
@@ -226,14 +229,24 @@ impl Gate {
         catalogue: &Arc<VersionedCatalogue>,
         unpriced: GateError,
     ) -> Result<ReserveAnswer, GateError> {
-        let (existing, reply) = self.read_reservation(&call.team, id).await?;
-        let Some(existing) = existing else { return Err(unpriced) };
+        let Some((existing, grant)) = self.made(&call.team, id).await? else { return Err(unpriced) };
         let terms = self.read_terms(&call.team).await?;
         let account = self.read_current_account(&call.team, &terms, catalogue).await?;
         let balance = self.balance(catalogue, &terms, account);
-        let existing = existing.at(reply.now_ms);
-        let grant = grant_of(&existing);
         replay(call, id.clone(), existing, grant, catalogue, balance)
+    }
+
+    /// A reservation that was made, as it stands now, and what it is settled with: what has a record is as the store has it, whoever
+    /// settled or extended it, and what was opened from a lease here is as it was opened.
+    pub(super) async fn made(&self, team: &Id, id: &Id) -> Result<Option<(Reservation, Bytes)>, GateError> {
+        let opened = self.escrow.find_granted(team, id);
+        let (recorded, reply) = self.read_reservation(team, id).await?;
+        if let Some(recorded) = recorded {
+            let recorded = recorded.at(reply.now_ms);
+            let grant = grant_of(&recorded);
+            return Ok(Some((recorded, grant)));
+        }
+        Ok(opened.map(|(held, grant)| (held.reservation.at(reply.now_ms), Bytes::copy_from_slice(&grant))))
     }
 
     /// The account of the current cycle, as a reply has it; one that was never written to is as it would begin.
