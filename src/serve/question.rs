@@ -44,7 +44,7 @@ impl Question {
         let Some(message) = first.data_ref().and_then(|bytes| whole(bytes, max_message_bytes)) else {
             return in_pieces(Some(first), None, body);
         };
-        // Most clients say with a frame of its own, which is empty, that this was all.
+        // Some clients, tonic's among them, say with a frame of its own, which is empty, that this was all.
         while !body.is_end_stream()
             && let Some(second) = next_frame(&mut body).await.transpose()?
         {
