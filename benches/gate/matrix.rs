@@ -42,6 +42,9 @@ pub(crate) fn places(effort: &Effort) -> Vec<Vec<Place>> {
     for store in StoreKind::ALL {
         for workload in Workload::ALL {
             for transport in Transport::ALL {
+                if transport == Transport::Unix && workload != Workload::Hot && !effort.all_by_unix {
+                    continue;
+                }
                 let at = |&at_once| Place { store, workload, transport, at_once };
                 places.push(effort.at_once.iter().map(at).collect());
             }

@@ -7,9 +7,12 @@ use std::{
 
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 use rand_distr::Zipf;
-use tollgate::proto::v1::{
-    CheckAndReserveRequest, CommitRequest, Proceed, check_and_reserve_response::Decision,
-    quota_service_client::QuotaServiceClient,
+use tollgate::{
+    clock::Clock,
+    proto::v1::{
+        CheckAndReserveRequest, CommitRequest, Proceed, check_and_reserve_response::Decision,
+        quota_service_client::QuotaServiceClient,
+    },
 };
 use tonic::{Request, Status, transport::Channel};
 
@@ -18,11 +21,19 @@ use super::order::{SUSPENDED_TEAM, Teams, Work, team_name};
 /// An executor sends a deadline with each call.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Nothing that was reserved expires while it is measured.
-const HOLD_SECONDS: i64 = 3_600;
+/// As the default is, and the longest that memory answers. What is measured takes less, so that nothing expires meanwhile.
+const HOLD_SECONDS: i64 = 120;
 
 /// So many blocks make a run.
 const BLOCKS_PER_RUN: u32 = 10;
+
+/// An operation that was answered as it should be.
+pub(crate) struct Executed {
+    /// When what is timed of it was over.
+    pub(crate) ended_ns: i64,
+    /// What it reserved.
+    pub(crate) credits: i64,
+}
 
 /// Carries operations out, one after the other.
 pub(crate) struct Executor {
@@ -58,15 +69,34 @@ impl Executor {
     }
 
     /// Carries one out. Anything but the answer that it should have is an error.
-    pub(crate) async fn execute(&mut self) -> Result<(), Status> {
+    pub(crate) async fn execute(&mut self, clock: &Clock) -> Result<Executed, Status> {
         let request = self.reserve_request();
-        let team_id = if self.work == Work::ReserveAndCommit { request.team_id.clone() } else { String::new() };
-        let answer = self.client.check_and_reserve(with_deadline(request)).await?.into_inner();
-        match (answer.decision, self.work) {
-            (Some(Decision::Proceed(_)), Work::Reserve) | (Some(Decision::Suspend(_)), Work::Suspend) => Ok(()),
-            (Some(Decision::Proceed(proceed)), Work::ReserveAndCommit) => self.commit(team_id, proceed).await,
+        let team_id = if self.work.commits() { request.team_id.clone() } else { String::new() };
+        let decision = self.decision(request).await?;
+        let ended_ns = clock.monotonic_ns();
+        match (decision, self.work) {
+            (Decision::Suspend(_), Work::Suspend) => Ok(Executed { ended_ns, credits: 0 }),
+            (Decision::Proceed(proceed), work) if work != Work::Suspend => {
+                let credits = proceed.credits;
+                if work.commits() {
+                    self.commit(team_id, proceed).await?;
+                }
+                let ended_ns = if work == Work::ReserveAndCommit { clock.monotonic_ns() } else { ended_ns };
+                Ok(Executed { ended_ns, credits })
+            }
             (decision, work) => Err(Status::internal(format!("{work:?} was answered {decision:?}"))),
         }
+    }
+
+    /// Asks for the next block, and lets it be.
+    pub(crate) async fn ask(&mut self) -> Result<Decision, Status> {
+        let request = self.reserve_request();
+        self.decision(request).await
+    }
+
+    async fn decision(&mut self, request: CheckAndReserveRequest) -> Result<Decision, Status> {
+        let answer = self.client.check_and_reserve(with_deadline(request)).await?.into_inner();
+        answer.decision.ok_or_else(|| Status::internal("an answer without a decision"))
     }
 
     async fn commit(&mut self, team_id: String, proceed: Proceed) -> Result<(), Status> {
@@ -77,9 +107,10 @@ impl Executor {
 
     fn reserve_request(&mut self) -> CheckAndReserveRequest {
         self.made = self.made.wrapping_add(1);
-        let Self { label, made, .. } = self;
+        let Self { label, made, work, .. } = self;
+        let blocks_per_run = if *work == Work::Drain { 1 } else { BLOCKS_PER_RUN };
         let (run_id, reservation_id) =
-            (format!("{label}-{:08x}", *made / BLOCKS_PER_RUN), format!("{label}-{made:08x}-reservation"));
+            (format!("{label}-{:08x}", *made / blocks_per_run), format!("{label}-{made:08x}-reservation"));
         CheckAndReserveRequest {
             team_id: self.team_id(),
             flow_id: "flow-1".to_owned(),
