@@ -25,6 +25,7 @@ mod gate {
     mod row;
     mod script_call;
     mod server;
+    mod shared_runs;
     mod stage;
     mod stopped_redis;
     mod strict_path;

@@ -14,6 +14,7 @@ use super::{
     load::{connect, make_team, said},
     operation::Executor,
     order::{Drain, Drained, Teams, Work, team_name},
+    shared_runs::SharedRuns,
 };
 
 /// An executor gives up after so many calls that failed.
@@ -38,11 +39,13 @@ pub(crate) async fn carry_out(drain: Drain) -> anyhow::Result<Drained> {
     let clock = Clock::default();
     let suspended_ns = Arc::new(AtomicI64::new(i64::MAX));
     let began_ns = clock.monotonic_ns();
+    let runs = SharedRuns::of(&drain.admin, 1);
     let mut tasks = JoinSet::new();
     for address in &drain.addresses {
         let channel = connect(address).await?;
         for number in 0..drain.at_once {
-            let executor = Executor::new(channel.clone(), Work::Drain, Teams::One, number, drain.at_once)?;
+            let executor =
+                Executor::new(channel.clone(), Work::Drain, Teams::One, number, drain.at_once, Arc::clone(&runs))?;
             tasks.spawn(ask_until_suspended(executor, clock.clone(), Arc::clone(&suspended_ns)));
         }
     }

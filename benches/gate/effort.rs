@@ -13,6 +13,8 @@ pub(crate) struct Effort {
     pub(crate) at_once: &'static [u32],
     /// Teams of the rows that have many.
     pub(crate) many_teams: u32,
+    /// Calls at once, to see what growth does to them.
+    pub(crate) grown_at_once: &'static [u32],
     /// Teams, to see what grows.
     pub(crate) team_counts: &'static [u32],
     /// Open reservations, to see what grows.
@@ -37,6 +39,7 @@ impl Effort {
         measure_ms: 500,
         at_once: &[1, 64, 256],
         many_teams: 10_000,
+        grown_at_once: &[1, 64],
         team_counts: &[1, 1_000, 100_000],
         open_counts: &[1_000, 100_000, 1_000_000],
         counted_operations: 10_000,
@@ -53,6 +56,7 @@ impl Effort {
         measure_ms: 150,
         at_once: &[1, 64],
         many_teams: 1_000,
+        grown_at_once: &[1],
         team_counts: &[1, 1_000],
         open_counts: &[1_000, 20_000],
         counted_operations: 1_000,

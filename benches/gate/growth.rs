@@ -17,9 +17,6 @@ use super::{
 /// An embedded store grows in its file, and filling it takes longer than all the rest.
 const STORES: [StoreKind; 3] = [StoreKind::Memory, StoreKind::Redis, StoreKind::Escrow];
 
-/// Latency by itself, and under load.
-const AT_ONCE: [u32; 2] = [1, 64];
-
 /// What there is more and more of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -126,7 +123,7 @@ fn look(stage: &mut Stage, gate: &Gate, store: StoreKind, grown: Grown, count: u
     let redis_bytes = gate.redis.as_ref().map(|redis| redis.resident_bytes()).transpose()?;
     let teams = if grown == Grown::Teams { Teams::Zipf(count) } else { Teams::One };
     let mut under_load = Vec::new();
-    for at_once in AT_ONCE {
+    for &at_once in stage.effort.grown_at_once {
         let outcome = stage.compare(gate, Work::ReserveBeforeCommit, teams, at_once)?.outcome();
         under_load.push(UnderLoad { at_once, outcome });
     }

@@ -1,7 +1,10 @@
 //! One operation as an executor carries it out, with requests as long as real ones.
 
 use std::{
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,7 +19,10 @@ use tollgate::{
 };
 use tonic::{Request, Status, transport::Channel};
 
-use super::order::{SUSPENDED_TEAM, Teams, Work, team_name};
+use super::{
+    order::{SUSPENDED_TEAM, Teams, Work, team_name},
+    shared_runs::SharedRuns,
+};
 
 /// An executor sends a deadline with each call.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -25,7 +31,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const HOLD_SECONDS: i64 = 120;
 
 /// So many blocks make a run.
-const BLOCKS_PER_RUN: u32 = 10;
+pub(crate) const BLOCKS_PER_RUN: u32 = 10;
 
 /// An operation that was answered as it should be.
 pub(crate) struct Executed {
@@ -40,6 +46,7 @@ pub(crate) struct Executor {
     client: QuotaServiceClient<Channel>,
     work: Work,
     choice: Choice,
+    runs: Arc<SharedRuns>,
     /// Makes its ids unlike those of every other.
     label: String,
     made: u32,
@@ -54,7 +61,14 @@ enum Choice {
 
 impl Executor {
     /// One of `of` executors that share a load, the `number`-th.
-    pub(crate) fn new(channel: Channel, work: Work, teams: Teams, number: u32, of: u32) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        channel: Channel,
+        work: Work,
+        teams: Teams,
+        number: u32,
+        of: u32,
+        runs: Arc<SharedRuns>,
+    ) -> anyhow::Result<Self> {
         /// Counts the executors of this process.
         static EXECUTORS: AtomicU32 = AtomicU32::new(0);
         let choice = match teams {
@@ -65,7 +79,7 @@ impl Executor {
             Teams::InTurn(count) => Choice::InTurn { next: number, step: of, count },
         };
         let label = format!("{:08x}-{:08x}", std::process::id(), EXECUTORS.fetch_add(1, Ordering::Relaxed));
-        Ok(Self { client: QuotaServiceClient::new(channel), work, choice, label, made: 0 })
+        Ok(Self { client: QuotaServiceClient::new(channel), work, choice, runs, label, made: 0 })
     }
 
     /// Carries one out. Anything but the answer that it should have is an error.
@@ -107,27 +121,28 @@ impl Executor {
 
     fn reserve_request(&mut self) -> CheckAndReserveRequest {
         self.made = self.made.wrapping_add(1);
+        let team = self.team();
         let Self { label, made, work, .. } = self;
         let blocks_per_run = if *work == Work::Drain { 1 } else { BLOCKS_PER_RUN };
-        let (run_id, reservation_id) =
-            (format!("{label}-{:08x}", *made / blocks_per_run), format!("{label}-{made:08x}-reservation"));
+        // An executor with one team carries its own runs out; those of many teams it shares with all others.
+        let run_id = match self.choice {
+            Choice::One => format!("{label}-{:08x}", *made / blocks_per_run),
+            Choice::Zipf(..) | Choice::InTurn { .. } => self.runs.next(team),
+        };
         CheckAndReserveRequest {
-            team_id: self.team_id(),
+            team_id: if *work == Work::Suspend { SUSPENDED_TEAM.to_owned() } else { team_name(team) },
             flow_id: "flow-1".to_owned(),
             run_id,
             block_id: "block-1".to_owned(),
-            reservation_id,
+            reservation_id: format!("{label}-{made:08x}-reservation"),
             model: "gpt-4o".to_owned(),
             hold_for: Some(prost_types::Duration { seconds: HOLD_SECONDS, nanos: 0 }),
             ..CheckAndReserveRequest::default()
         }
     }
 
-    fn team_id(&mut self) -> String {
-        if self.work == Work::Suspend {
-            return SUSPENDED_TEAM.to_owned();
-        }
-        team_name(match &mut self.choice {
+    fn team(&mut self) -> u32 {
+        match &mut self.choice {
             Choice::One => 0,
             // A rank from 1 to the number of teams, as a float because it is sampled as one.
             Choice::Zipf(ranks, random) => random.sample(*ranks) as u32 - 1,
@@ -136,7 +151,7 @@ impl Executor {
                 *next += *step;
                 team
             }
-        })
+        }
     }
 }
 

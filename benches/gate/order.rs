@@ -79,6 +79,16 @@ pub(crate) enum Teams {
     InTurn(u32),
 }
 
+impl Teams {
+    /// How many there are.
+    pub(crate) fn count(self) -> u32 {
+        match self {
+            Self::One => 1,
+            Self::Zipf(count) | Self::InTurn(count) => count,
+        }
+    }
+}
+
 /// When to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Until {
@@ -113,6 +123,8 @@ pub(crate) struct Measured {
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
     pub(crate) p99_9_us: f64,
+    /// What the client took of the machine meanwhile, in cores.
+    pub(crate) client_cores: f64,
     /// What was reserved, also by operations that do not count because they began in the warm-up or ended too late.
     pub(crate) credits: i64,
     /// Operations that had another answer than they should; they are in no other figure.
@@ -145,6 +157,7 @@ impl Measured {
             p50_us: quantile_us(0.5),
             p99_us: quantile_us(0.99),
             p99_9_us: quantile_us(0.999),
+            client_cores: 0.0,
             credits: 0,
             failed: 0,
             failure: None,

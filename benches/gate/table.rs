@@ -55,6 +55,11 @@ impl fmt::Display for Report {
             let failure = outcome.failure.as_deref().unwrap_or_default();
             writeln!(formatter, "{name}: {} calls failed: {failure}", outcome.failed)?;
         }
+        for at_once in self.matrix.iter().map(|cell| cell.place.at_once).collect::<BTreeSet<_>>() {
+            let with = self.matrix.iter().filter(|cell| cell.place.at_once == at_once);
+            let cores = Spread::of(with.map(|cell| cell.outcome.floor.client_cores.median));
+            writeln!(formatter, "With {at_once} at once the client took {} cores beside the floor.", times(cores))?;
+        }
         let Self { rounds, cores, appendfsync, seconds, .. } = self;
         write!(
             formatter,
