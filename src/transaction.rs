@@ -106,6 +106,8 @@ pub enum Guard {
     AtMostZero(Linear),
     /// The index has no entry with a score at or below the store's time.
     NothingDue(RecordRef),
+    /// The index has no entry with a score above the store's time.
+    NothingAhead(RecordRef),
 }
 
 /// A change of one record.

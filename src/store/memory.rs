@@ -156,6 +156,11 @@ impl Records for InScope<'_> {
         Ok(index.map(|index| index.order.iter().take(at_most(limit)).cloned().collect()).unwrap_or_default())
     }
 
+    fn index_last_score(&self, name: &str) -> Result<Option<i64>, StoreError> {
+        let index = self.records.indexes.get(name);
+        Ok(index.and_then(|index| index.order.last()).map(|(score, _)| *score))
+    }
+
     fn index_after(&self, name: &str, member: &str, limit: u32) -> Result<Vec<(i64, String)>, StoreError> {
         let from = if member.is_empty() { Bound::Unbounded } else { Bound::Excluded(member) };
         let Some(index) = self.records.indexes.get(name) else { return Ok(Vec::new()) };

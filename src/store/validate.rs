@@ -112,7 +112,7 @@ impl Check<'_> {
             Guard::PackedEquals(record, _) => self.is(*record, &[Kind::Packed]),
             Guard::FieldEquals(record, _, _) => self.is(*record, &[Kind::Hash]),
             Guard::AtMostZero(linear) => self.linear(linear),
-            Guard::NothingDue(record) => self.is(*record, &[Kind::Index]),
+            Guard::NothingDue(record) | Guard::NothingAhead(record) => self.is(*record, &[Kind::Index]),
         }
     }
 

@@ -134,6 +134,14 @@ impl InScope<'_, '_> {
         Ok(found)
     }
 
+    fn read_last_score(&self, name: &str) -> Result<Option<i64>, StorageError> {
+        // The first name that comes after this one.
+        let beyond = format!("{name}\0");
+        let mut range =
+            self.tables.order.range((self.scope, name, i64::MIN, "")..(self.scope, beyond.as_str(), i64::MIN, ""))?;
+        Ok(range.next_back().transpose()?.map(|(place, _)| place.value().2))
+    }
+
     fn read_after(&self, name: &str, after: &str, limit: u32) -> Result<Vec<(i64, String)>, StorageError> {
         let mut found = Vec::new();
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -255,6 +263,10 @@ impl Records for InScope<'_, '_> {
 
     fn index_first(&self, name: &str, limit: u32) -> Result<Vec<(i64, String)>, StoreError> {
         self.noted(self.read_first(name, limit))
+    }
+
+    fn index_last_score(&self, name: &str) -> Result<Option<i64>, StoreError> {
+        self.noted(self.read_last_score(name))
     }
 
     fn index_after(&self, name: &str, member: &str, limit: u32) -> Result<Vec<(i64, String)>, StoreError> {

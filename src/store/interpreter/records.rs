@@ -19,6 +19,8 @@ pub(in crate::store) trait Records {
     fn packed(&self, name: &str) -> Result<Option<PackedRecord>, StoreError>;
     /// The entries with the lowest scores, in the order of score, then member.
     fn index_first(&self, name: &str, limit: u32) -> Result<Vec<(i64, String)>, StoreError>;
+    /// The highest score of an entry.
+    fn index_last_score(&self, name: &str) -> Result<Option<i64>, StoreError>;
     /// The entries with members above this one, in the order of the members' bytes.
     fn index_after(&self, name: &str, member: &str, limit: u32) -> Result<Vec<(i64, String)>, StoreError>;
     /// The entries after this cursor, oldest first; a cursor that is not of this store is a fault.

@@ -101,6 +101,10 @@ impl<'a> View<'a> {
                 let first = records.index_first(&self.uses[record.0].key.name, 1)?;
                 first.first().is_none_or(|(score, _)| *score > self.now_ms)
             }
+            Guard::NothingAhead(record) => {
+                let last = records.index_last_score(&self.uses[record.0].key.name)?;
+                last.is_none_or(|score| score <= self.now_ms)
+            }
         })
     }
 

@@ -98,6 +98,7 @@ impl Encoder {
                 self.linear(linear);
             }
             Guard::NothingDue(record) => self.operation(2, 6, *record),
+            Guard::NothingAhead(record) => self.operation(2, 7, *record),
         }
     }
 

@@ -129,6 +129,10 @@ local guards = {
     local first = call('ZRANGE', KEYS[first_key + g[2]], 0, 0, 'WITHSCORES')
     return not first[2] or tonumber(first[2]) > now
   end,
+  function(g)
+    local last = call('ZRANGE', KEYS[first_key + g[2]], -1, -1, 'WITHSCORES')
+    return not last[2] or tonumber(last[2]) <= now
+  end,
 }
 
 local function new_field(i, field, v)

@@ -19,6 +19,7 @@ on_every_store! {
     a_field_that_is_no_integer_is_a_fault,
     an_expression_out_of_range_is_a_fault,
     nothing_due_looks_at_the_lowest_score_and_the_time,
+    nothing_ahead_looks_at_the_highest_score_and_the_time,
     the_first_belief_that_fails_is_reported,
 }
 
@@ -130,6 +131,24 @@ async fn nothing_due_looks_at_the_lowest_score_and_the_time(fixture: &Fixture) {
     fixture.clock.advance_ms(1);
     assert_eq!(fixture.outcome(option_of(Key::index("i"), Guard::NothingDue)).await, Outcome::Refused);
     assert_eq!(fixture.outcome(belief_of(Key::index("i"), Guard::NothingDue)).await, STALE_AT_0);
+}
+
+async fn nothing_ahead_looks_at_the_highest_score_and_the_time(fixture: &Fixture) {
+    assert_eq!(fixture.outcome(option_of(Key::index("i"), Guard::NothingAhead)).await, DRY);
+    fixture.index("i", "due", NOW_MS - 10).await;
+    // The indexes beside it in the order of names, and the same member with another score.
+    fixture.index("h", "member", NOW_MS + 1_000).await;
+    fixture.index("i2", "member", NOW_MS + 1_000).await;
+    fixture.index("i", "moved", NOW_MS + 1_000).await;
+    fixture.index("i", "moved", NOW_MS).await;
+    assert_eq!(fixture.outcome(option_of(Key::index("i"), Guard::NothingAhead)).await, DRY);
+    fixture.index("i", "ahead", NOW_MS + 2).await;
+    assert_eq!(fixture.outcome(option_of(Key::index("i"), Guard::NothingAhead)).await, Outcome::Refused);
+    fixture.clock.advance_ms(1);
+    assert_eq!(fixture.outcome(option_of(Key::index("i"), Guard::NothingAhead)).await, Outcome::Refused);
+    assert_eq!(fixture.outcome(belief_of(Key::index("i"), Guard::NothingAhead)).await, STALE_AT_0);
+    fixture.clock.advance_ms(1);
+    assert_eq!(fixture.outcome(option_of(Key::index("i"), Guard::NothingAhead)).await, DRY);
 }
 
 async fn the_first_belief_that_fails_is_reported(fixture: &Fixture) {
