@@ -59,7 +59,7 @@ pub enum EscrowMode {
 impl Default for EscrowOptions {
     fn default() -> Self {
         Self {
-            mode: EscrowMode::Auto,
+            mode: EscrowMode::Off,
             terms: LeaseTerms { term_ms: 10_000, hold_ms: MAX_LEASE_HOLD_MS },
             max_slice_credits: 10_000,
         }
@@ -105,6 +105,7 @@ pub struct Asked<'a> {
 
 /// What memory says to a call.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "it is taken apart at once, and the large one is the common one")]
 pub enum Answered {
     /// The reservation is opened, or would be.
     Opened {

@@ -37,6 +37,7 @@ pub(super) struct Beliefs<'a> {
 type FromMemory = Option<Result<ReserveAnswer, GateError>>;
 
 /// What the leases in hand say to a call.
+#[allow(clippy::large_enum_variant, reason = "it is taken apart at once, and the large one is the common one")]
 enum FromEscrow {
     No,
     /// The id has an open reservation here.

@@ -119,7 +119,9 @@ impl Fields {
         let (old_length, [begin, end]) = (place(old.len()), self.ends[at]);
         self.texts.replace_range(begin as usize..end as usize, value);
         let moved = |end: u32| end - old_length + place(value.len());
-        self.ends[at][1] = moved(end);
+        if let Some([_, end]) = self.ends.get_mut(at) {
+            *end = moved(*end);
+        }
         for ends in &mut self.ends[at + 1..] {
             *ends = ends.map(moved);
         }
