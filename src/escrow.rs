@@ -13,6 +13,7 @@ use std::sync::{
 };
 
 use dashmap::DashMap;
+use foldhash::fast::RandomState;
 use uuid::Uuid;
 
 pub use self::runs::{KnownRun, RunStanding};
@@ -70,7 +71,7 @@ impl Default for EscrowOptions {
 #[derive(Debug)]
 pub struct Escrow {
     options: EscrowOptions,
-    teams: DashMap<Id, TeamEscrow>,
+    teams: DashMap<Id, TeamEscrow, RandomState>,
     runs: KnownRuns,
     /// Makes lease ids unlike those of every other sidecar, and of this one before it was restarted.
     sidecar: String,
@@ -143,7 +144,7 @@ impl Escrow {
         let sidecar = Uuid::new_v4().simple().to_string();
         Self {
             options,
-            teams: DashMap::new(),
+            teams: DashMap::default(),
             runs: KnownRuns::default(),
             sidecar: sidecar.get(..16).unwrap_or(&sidecar).to_owned(),
             leases: AtomicU64::new(0),
