@@ -250,16 +250,16 @@ impl Escrow {
         self.teams.get(team)?.open.find(id)
     }
 
-    /// A reservation that was opened here is settled, or has a record of its own now.
-    pub fn settled(&self, team: &Id, id: &Id) {
+    /// A reservation that may have been opened here is settled, or has a record of its own now; whether it was open here.
+    pub fn settled(&self, team: &Id, id: &Id) -> bool {
         if self.open.load(Ordering::Relaxed) == 0 {
-            return;
+            return false;
         }
-        if let Some(mut team) = self.teams.get_mut(team)
-            && team.open.remove(id)
-        {
+        let was_open = self.teams.get_mut(team).is_some_and(|mut team| team.open.remove(id));
+        if was_open {
             self.open.fetch_sub(1, Ordering::Relaxed);
         }
+        was_open
     }
 
     /// Reservations of leases whose hold has run out at a time of the store, in Unix milliseconds, by team: at most so many of each.

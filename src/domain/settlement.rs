@@ -182,6 +182,10 @@ impl Settlement {
 
     /// The reservation has no record: either its lease still stands for it, or there is no such reservation.
     fn without_record(&self, reply: &Reply) -> Result<SettlementVerdict, Damaged> {
+        if matches!(reply.outcome, Outcome::Applied { .. }) {
+            // It is settled, as of a time so long ago that it was forgotten at once.
+            return Ok(SettlementVerdict::NotFound);
+        }
         let Some(fields) = self.lease.and_then(|lease| reply.hash(lease)) else {
             return Ok(SettlementVerdict::NotFound);
         };

@@ -153,7 +153,9 @@ impl Gate {
                 self.recent.remember(team, id, &settled);
                 self.escrow.settled(team, id);
             }
-            SettlementVerdict::NotFound | SettlementVerdict::TeamNotFound => self.escrow.settled(team, id),
+            SettlementVerdict::NotFound | SettlementVerdict::TeamNotFound => {
+                self.escrow.settled(team, id);
+            }
         }
         Ok(None)
     }

@@ -244,8 +244,9 @@ impl Gate {
                 (held, as_believed || (is_final && same_account))
             }
         };
-        if held.backing == Backing::Record {
-            self.escrow.settled(subject.team, subject.id);
+        if held.backing == Backing::Record && self.escrow.settled(subject.team, subject.id) {
+            // A repeat of the call is to be answered with this, and not from memory as a new one.
+            self.recent.remember(subject.team, subject.id, &held.reservation);
         }
         let Held { reservation, backing } = held;
         if reservation.is_forgotten(reply.now_ms, &self.policy) {
