@@ -208,7 +208,11 @@ impl Gate {
         if let Some(Held { backing: Backing::Record, .. }) = granted {
             return granted;
         }
-        let known = self.recent.recall(team, id).filter(|known| known.state == State::Open);
+        // What had the id before, and was forgotten since, is another one.
+        let is_same = |known: &Reservation| {
+            granted.as_ref().is_none_or(|granted| granted.reservation.created_at_ms == known.created_at_ms)
+        };
+        let known = self.recent.recall(team, id).filter(|known| known.state == State::Open && is_same(known));
         known.map(Held::from).or_else(|| self.escrow.find(team, id)).or(granted)
     }
 

@@ -6,7 +6,10 @@ use tollgate::{
         id::Id,
         reservation::{MAX_GRANT_BYTES, Reservation, State, write_leased},
     },
-    gate::{GateError, calls::ActualUse},
+    gate::{
+        GateError,
+        calls::{ActualUse, ReserveCall},
+    },
 };
 
 use super::stage::{NOW_MS, Sidecars, account, commit, id, lease_of, open, reserve, settle, team};
@@ -133,6 +136,20 @@ async fn an_extended_one_is_like_any_other() {
     for name in ["r-0", "r-1"] {
         assert!(!commit(&other, name, b"").await.unwrap().late);
     }
+}
+
+#[tokio::test]
+async fn an_id_that_is_free_again_is_settled_with_its_new_grant_though_a_sidecar_remembers_the_old_one() {
+    let sidecars = Sidecars::in_memory().await;
+    let (gate, other) = (sidecars.one().await, sidecars.one().await);
+    team(&gate, false, 10_000).await;
+    let long = super::stage::call("r", 1);
+    reserve(&gate, ReserveCall { hold_ms: 200_000, ..long }).await;
+    sidecars.clock.advance_ms(200_000);
+    other.sweep().await.unwrap();
+    sidecars.clock.advance_ms(24 * 3_600_000);
+    let grant = open(&other, "r", 2).await;
+    assert_eq!(commit(&gate, "r", &grant).await.unwrap().credits, 50);
 }
 
 /// A grant that nobody gave.
