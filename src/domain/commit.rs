@@ -38,7 +38,7 @@ pub fn commit(
     if reservation.state == State::Open {
         let in_time = if charged.late { not_before } else { before };
         step.transaction.require(in_time(reservation.expires_at_ms));
-        step.transaction.require(before(reservation.expires_at_ms + policy.unsettled_retention_ms));
+        step.transaction.require(before(held.forgotten_at_ms(policy)));
     }
     let held_in = step.held_in().filter(|_| reservation.state == State::Open);
     let held = if held_in.is_some() { terms.credits } else { 0 };

@@ -8,7 +8,7 @@ pub use self::{
     record::open_parts,
 };
 
-use super::{billing_cycle::Cycle, hold::hold_member, id::Id, plan::Plan, policy::Policy};
+use super::{billing_cycle::Cycle, hold::hold_member, id::Id, lease::MAX_LEASE_HOLD_MS, plan::Plan, policy::Policy};
 
 /// Why a call is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -126,6 +126,30 @@ pub enum Backing {
         /// Its credits have come back by themselves: what is committed now, the account no longer holds.
         reclaimed: bool,
     },
+}
+
+impl Held {
+    /// From when on its id has been forgotten if nobody settled it, in Unix milliseconds.
+    ///
+    /// Without a record of its own, nobody knows whether it was committed once the record of that commit may be gone: from then on it
+    /// is neither charged nor expired, and what it held comes back with its lease. Its own sidecar has long expired it by then, if
+    /// that lives. (When it was drawn, the store's clock may have been behind by less than a hold lasts.)
+    pub fn forgotten_at_ms(&self, policy: &Policy) -> i64 {
+        let Reservation { created_at_ms, expires_at_ms, .. } = self.reservation;
+        let unsettled_ms = expires_at_ms + policy.unsettled_retention_ms;
+        match self.backing {
+            Backing::Record => unsettled_ms,
+            Backing::Lease { .. } => {
+                let committed_ms = created_at_ms + policy.committed_retention_ms - MAX_LEASE_HOLD_MS;
+                unsettled_ms.min(committed_ms.max(expires_at_ms))
+            }
+        }
+    }
+
+    /// Whether it is due for so long that its id has been forgotten.
+    pub fn is_forgotten(&self, now_ms: i64, policy: &Policy) -> bool {
+        self.reservation.is_due(now_ms) && self.forgotten_at_ms(policy) <= now_ms
+    }
 }
 
 impl From<Reservation> for Held {

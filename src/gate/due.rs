@@ -141,6 +141,9 @@ impl Gate {
         reply: &Reply,
     ) -> Result<Option<Held>, GateError> {
         match step.verdict(reply)? {
+            SettlementVerdict::Stale(held) if held.is_forgotten(reply.now_ms, &self.policy) => {
+                self.escrow.settled(team, id);
+            }
             SettlementVerdict::Stale(held) if held.backing != Backing::Record => {
                 if held != *believed {
                     return Ok(Some(held));

@@ -114,11 +114,12 @@ impl Gate {
         let catalogue = self.catalogue.fresh(&self.store).await?;
         let mut subject = self.subject(&call).await?;
         loop {
-            let Held { reservation, .. } = &subject.held;
+            let held = &subject.held;
+            let reservation = &held.reservation;
             let now_ms = self.store_time.now_ms();
             let standing = reservation.clone().at(now_ms).state;
             let late = standing == State::Expired;
-            let forgotten = reservation.is_forgotten(now_ms, &self.policy);
+            let forgotten = held.is_forgotten(now_ms, &self.policy);
             let charge = matches!(standing, State::Open | State::Expired) && !forgotten;
             let charged_now = charge.then(|| charged(reservation, &actual, &catalogue, late)).transpose();
             let step = match &charged_now {
@@ -252,10 +253,10 @@ impl Gate {
             // A repeat of the call is to be answered with this, and not from memory as a new one.
             self.recent.remember(subject.team, subject.id, &held.reservation);
         }
-        let Held { reservation, backing } = held;
-        if reservation.is_forgotten(reply.now_ms, &self.policy) {
+        if held.is_forgotten(reply.now_ms, &self.policy) {
             return Err(self.not_found(subject));
         }
+        let Held { reservation, backing } = held;
         if let (true, Some(terms), Some(account)) = (done, terms, account.clone()) {
             let balance = self.balance(catalogue, &terms, account);
             let applied = matches!(reply.outcome, Outcome::Applied { .. });

@@ -1,6 +1,6 @@
 //! The end of what nobody settles: holds, and leases whose sidecar died.
 
-use tollgate::domain::reservation::State;
+use tollgate::{domain::reservation::State, gate::GateError};
 
 use super::stage::{
     HOLD_MS, MARGIN_MS, NOW_MS, Sidecars, TERM_MS, account, call, commit, id, open, reserve, settle, team,
@@ -104,6 +104,47 @@ async fn after_its_lease_has_ended_a_commit_is_late_and_all_of_it_excess() {
         assert_eq!((account.used, account.above_hold), (used, above_hold));
         assert_eq!((account.held, account.leased), (0, 0));
     }
+}
+
+#[tokio::test]
+async fn once_the_record_of_a_commit_may_be_gone_nothing_is_charged_by_a_grant_alone() {
+    let sidecars = Sidecars::in_memory().await;
+    let (dead, other) = (sidecars.one().await, sidecars.one().await);
+    team(&dead, false, 1_000).await;
+    let committed = open(&dead, "committed", 1).await;
+    let abandoned = open(&dead, "abandoned", 1).await;
+    drop(dead);
+    commit(&other, "committed", &committed).await.unwrap();
+    // Its lease has ended, with the credits of the other one for late commits.
+    sidecars.clock.advance_ms(TERM_MS + HOLD_MS + MARGIN_MS);
+    other.sweep().await.unwrap();
+    sidecars.clock.advance_ms(2 * 3_600_000);
+    for (name, grant) in [("committed", &committed), ("abandoned", &abandoned)] {
+        let refused = commit(&other, name, grant).await;
+        assert!(matches!(refused, Err(GateError::ReservationNotFound)), "{name}: {refused:?}");
+    }
+    let account = account(&other).await;
+    assert_eq!((account.used, account.held, account.leased), (25, 0, 0));
+}
+
+#[tokio::test]
+async fn a_sidecar_that_slept_for_hours_takes_nothing_from_others_for_what_was_committed_meanwhile() {
+    let sidecars = Sidecars::in_memory().await;
+    let (slept, other) = (sidecars.one().await, sidecars.one().await);
+    let team = team(&slept, false, 1_000).await;
+    let committed = open(&slept, "committed", 1).await;
+    open(&slept, "abandoned", 1).await;
+    commit(&other, "committed", &committed).await.unwrap();
+    sidecars.clock.advance_ms(2 * 3_600_000);
+    let leased = account(&other).await.leased;
+    slept.catch_up(0).await;
+    let after = account(&other).await;
+    assert!(after.leased >= 25 && after.leased < leased, "only what nobody drew came back: {after:?}");
+    let unknown = slept.reservation(&team, &id("committed")).await;
+    assert!(matches!(unknown, Err(GateError::ReservationNotFound)), "{unknown:?}");
+    other.sweep().await.unwrap();
+    let account = account(&other).await;
+    assert_eq!((account.used, account.held, account.leased), (25, 0, 0));
 }
 
 #[tokio::test]
