@@ -27,12 +27,17 @@ pub(super) struct Beliefs<'a> {
     pub(super) priced: &'a Priced,
     pub(super) believed: &'a Believed,
     pub(super) catalogue: &'a VersionedCatalogue,
+    /// Our clock, in milliseconds.
+    pub(super) at_ms: i64,
+    /// What the store's clock showed then, in Unix milliseconds.
+    pub(super) now_ms: i64,
 }
 
 /// An answer; `None` if the store is to be asked.
 type FromMemory = Option<Result<ReserveAnswer, GateError>>;
 
 /// What the leases in hand say to a call.
+#[allow(clippy::large_enum_variant, reason = "it is taken apart at once, and the large one is the common one")]
 enum FromEscrow {
     No,
     /// The id has an open reservation here.
@@ -113,13 +118,13 @@ impl Gate {
     }
 
     fn ask_escrow(&self, call: &ReserveCall, id: &Id, beliefs: &Beliefs<'_>) -> (FromEscrow, Option<Wanted>) {
-        let Beliefs { priced, believed, catalogue } = beliefs;
+        let Beliefs { priced, believed, catalogue, at_ms, now_ms } = beliefs;
         let Some(account) = &believed.account else {
             return (FromEscrow::No, self.want_only(call, id, beliefs));
         };
         let asked = self.asked(call, id, beliefs);
         let (answered, wanted) = self.escrow.answer(&asked, &self.policy);
-        let balance = || self.balance(catalogue, &believed.terms, account.clone());
+        let balance = || self.balance_at(*now_ms, catalogue, &believed.terms, account.clone());
         let answer = match answered {
             Answered::No => FromEscrow::No,
             Answered::RunEnded => FromEscrow::Answer(Err(GateError::RunEnded)),
@@ -129,7 +134,7 @@ impl Gate {
                 if let Some(run) = priced.content.run_of_trigger().filter(|_| new_run) {
                     let flow = priced.content.flow.clone();
                     let known =
-                        KnownRun { flow: flow.clone(), started_ms: asked.at_ms, has_ended: false, is_recorded: false };
+                        KnownRun { flow: flow.clone(), started_ms: *at_ms, has_ended: false, is_recorded: false };
                     self.escrow.runs().remember(&call.team, run, known);
                     self.run_records.begin(NewRun { team: call.team.clone(), run: run.clone(), flow });
                 }
@@ -141,7 +146,7 @@ impl Gate {
                     replayed: false,
                 };
                 if !call.dry_run {
-                    self.note_proceeds(&call.team);
+                    self.note_proceeds(&call.team, *at_ms);
                 }
                 FromEscrow::Answer(Ok(ReserveAnswer {
                     decision: ReserveDecision::Proceed(proceed),
@@ -158,11 +163,9 @@ impl Gate {
     }
 
     fn asked<'a>(&self, call: &'a ReserveCall, id: &'a Id, beliefs: &'a Beliefs<'_>) -> Asked<'a> {
-        let Beliefs { priced, believed, .. } = beliefs;
-        let cycle = believed
-            .account
-            .as_ref()
-            .map_or_else(|| believed.terms.anchor.cycle_at(self.store_time.now_ms()), |account| account.cycle);
+        let Beliefs { priced, believed, now_ms, .. } = beliefs;
+        let account = believed.account.as_ref();
+        let cycle = account.map_or_else(|| believed.terms.anchor.cycle_at(*now_ms), |account| account.cycle);
         Asked {
             team: &call.team,
             reservation: id,
@@ -183,7 +186,7 @@ impl Gate {
             hold_ms: call.hold_ms,
             dry_run: call.dry_run,
             may_begin_run: self.run_records.have_room(),
-            at_ms: self.clock.monotonic_ms(),
+            at_ms: beliefs.at_ms,
         }
     }
 }

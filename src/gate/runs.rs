@@ -43,7 +43,7 @@ impl Gate {
                 BeginVerdict::RunEnded => return Err(GateError::RunEnded),
                 BeginVerdict::RunOfAnotherFlow => return Err(GateError::IdReused { what: "run_id" }),
                 BeginVerdict::Admitted(begun) => {
-                    self.note_proceeds(team);
+                    self.note_proceeds(team, self.clock.monotonic_ms());
                     self.remember_run(team, run, &begun, reply.now_ms);
                     admitted(begun, false)
                 }

@@ -97,7 +97,7 @@ fn any_sequence_of_operations_on_the_memory_store_ends_as_the_rules_say() {
 
 #[test]
 fn any_sequence_of_operations_on_the_memory_store_ends_as_the_rules_say_from_leases() {
-    in_memory(8000, Answers::FromLeases);
+    in_memory(200, Answers::FromLeases);
 }
 
 #[test]
