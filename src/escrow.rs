@@ -19,7 +19,7 @@ pub use self::runs::{KnownRun, RunStanding};
 use self::{runs::KnownRuns, team::TeamEscrow};
 use crate::domain::{
     id::Id,
-    lease::{CLOCK_MARGIN_MS, Draw, Lease, LeaseRest, LeaseTerms, MAX_LEASE_HOLD_MS},
+    lease::{Draw, Lease, LeaseRest, LeaseTerms, MAX_LEASE_HOLD_MS},
     policy::Policy,
     reservation::{Basis, Content, Held, Reservation, State, Terms},
 };
@@ -357,9 +357,3 @@ impl Escrow {
         Answered::Opened { reservation, grant, new_run }
     }
 }
-
-/// The longest that any sidecar's lease can be in use, in milliseconds, whatever it is configured to.
-pub const LONGEST_LEASE_MS: i64 = MAX_TERM_MS + MAX_LEASE_HOLD_MS + CLOCK_MARGIN_MS;
-
-/// The longest term of a lease, in milliseconds.
-pub const MAX_TERM_MS: i64 = 60_000;

@@ -54,8 +54,7 @@ pub fn commit(
     };
 
     let key = UsageKey::new(reservation.created_at_ms, content.flow.clone(), charged.model.clone(), content.trigger);
-    let mut writes =
-        step.settle(&State::Committed(charged.clone()), Linear::now_plus(0), policy.committed_retention_ms);
+    let mut writes = step.settle(&State::Committed(charged.clone()), Linear::now_plus(0), policy.commit_kept_ms());
     writes.extend(count_commit(&mut step.transaction, terms.cycle.start_ms, &key, charged.units, charged.credits));
     writes.extend(step.count_in_run(charged, policy));
     writes.extend(step.give_back_run_completion(held - covered));

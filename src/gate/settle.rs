@@ -104,10 +104,9 @@ impl Gate {
     /// # Errors
     /// [`GateError::ReservationNotFound`], [`GateError::TeamNotFound`], and the store's.
     pub async fn reservation(&self, team: &Id, id: &Id) -> Result<Reservation, GateError> {
-        let (found, reply) = self.read_reservation(team, id).await?;
         // What was opened from memory and is not settled, nobody else knows of.
-        let found = found.or_else(|| self.escrow.find(team, id).map(|held| held.reservation));
-        Ok(found.ok_or(GateError::ReservationNotFound)?.at(reply.now_ms))
+        let (found, _) = self.made(team, id).await?.ok_or(GateError::ReservationNotFound)?;
+        Ok(found)
     }
 
     async fn commit_now(&self, call: SettleCall, actual: ActualUse) -> Result<CommitAnswer, GateError> {

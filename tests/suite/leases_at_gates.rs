@@ -8,3 +8,4 @@ mod recalls;
 mod runs;
 mod settling;
 mod stage;
+mod twice;

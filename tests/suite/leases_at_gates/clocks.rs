@@ -1,9 +1,6 @@
 //! Clocks that disagree: a sidecar that is stopped, and a store whose clock is set.
 
-use tollgate::{
-    clock::ManualClock,
-    escrow::{EscrowMode, LONGEST_LEASE_MS},
-};
+use tollgate::{clock::ManualClock, domain::lease::LONGEST_LEASE_MS, escrow::EscrowMode};
 
 use super::stage::{
     HOLD_MS, MARGIN_MS, NOW_MS, Sidecars, TERM_MS, account, call, commit, lease_of, open, reserve, team,

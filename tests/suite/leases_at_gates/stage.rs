@@ -78,7 +78,16 @@ impl Sidecars {
 
     /// One that accepts rate cards at short notice.
     pub(super) async fn with(&self, mode: EscrowMode, clock: &ManualClock) -> Arc<Gate> {
-        let policy = Policy { rate_card_notice_ms: 0, ..Policy::default() };
+        self.with_policy(mode, clock, Policy { rate_card_notice_ms: 0, ..Policy::default() }).await
+    }
+
+    /// One that keeps what was committed for so long, in milliseconds, if it may.
+    pub(super) async fn with_retention(&self, committed_retention_ms: i64) -> Arc<Gate> {
+        let policy = Policy { committed_retention_ms, ..Policy::default() };
+        self.with_policy(EscrowMode::Eager, &self.clock, policy).await
+    }
+
+    async fn with_policy(&self, mode: EscrowMode, clock: &ManualClock, policy: Policy) -> Arc<Gate> {
         let escrow = EscrowOptions { mode, ..EscrowOptions::default() };
         let options = GateOptions { clock: Clock::Manual(clock.clone()), policy, escrow, ..GateOptions::default() };
         Gate::open(self.store.clone(), options).await.unwrap()
