@@ -1,0 +1,28 @@
+# What a flow executor does for each block: reserve, call the model, commit. Each call is repeated until it is answered, by
+# the same id: that is the rule that keeps a charge single.
+trap 'exit 0' TERM INT
+
+ask() { # rpc, request
+  grpcurl -plaintext -unix -authority localhost -max-time 5 -d "$2" "$SOCKET" "tollgate.v1.QuotaService/$1"
+}
+
+block=0
+while :; do
+  block=$((block + 1))
+  reservation="${HOSTNAME:-executor}-$(date +%s)-$block"
+  request="\"team_id\": \"$TEAM\", \"reservation_id\": \"$reservation\""
+  answer=$(ask CheckAndReserve "{$request, \"flow_id\": \"sample\", \"run_id\": \"$reservation\", \"block_id\": \"block\",
+    \"model\": \"gpt-4o\"}") || answer=
+  echo "$answer"
+  case $answer in
+    *'"proceed"'*)
+      echo "The model is called here."
+      until ask Commit "{$request}"; do sleep 1; done
+      ask EndRun "{\"team_id\": \"$TEAM\", \"run_id\": \"$reservation\"}" >/dev/null
+      ;;
+    *'"suspend"'*) echo "The block is parked." ;;
+  esac
+  # A shell hears no signal while it waits for a command, but does while it waits for a job.
+  sleep "$PAUSE_SECONDS" &
+  wait $!
+done
