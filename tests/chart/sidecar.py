@@ -4,7 +4,6 @@ import os
 import pathlib
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -76,7 +75,7 @@ def check_the_sample_executor_reserves_and_commits_at_a_real_sidecar():
             until(socket.exists, sidecar, log)
             loop = ["sh", "-c", read("helm/tollgate/files/executor.sh")]
             environment = {**os.environ, "SOCKET": str(socket), "TEAM": "demo-basic", "PAUSE_SECONDS": "1"}
-            executor = subprocess.Popen(loop, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            executor = subprocess.Popen(loop, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             # The balance of the second commit: two calls of gpt-4o at 2 credits.
             until(lambda: '"used": "4"' in pathlib.Path(log.name).read_text(), executor, log)
             # A pod is told to end by SIGTERM to its first process, which nobody does for it.
@@ -84,19 +83,18 @@ def check_the_sample_executor_reserves_and_commits_at_a_real_sidecar():
             if executor.wait(timeout=5) != 0:
                 raise Broken(f"  SIGTERM ends the loop with {executor.returncode}")
         finally:
-            if executor is not None:
-                # The loop's `sleep` is in its session too.
-                try:
-                    os.killpg(executor.pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
-                executor.wait()
-            sidecar.terminate()
-            try:
-                sidecar.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                sidecar.kill()
-                sidecar.wait()
+            for process in (executor, sidecar):
+                if process is not None:
+                    end(process)
+
+
+def end(process):
+    process.terminate()
+    try:
+        process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def until(condition, process, log):

@@ -1,6 +1,7 @@
 # What a flow executor does for each block: reserve, call the model, commit. Each call is repeated until it is answered, by
 # the same id: that is the rule that keeps a charge single.
-trap 'exit 0' TERM INT
+pause=
+trap 'kill $pause 2>/dev/null; exit 0' TERM INT
 
 ask() { # rpc, request
   grpcurl -plaintext -unix -authority localhost -max-time 5 -d "$2" "$SOCKET" "tollgate.v1.QuotaService/$1"
@@ -24,5 +25,6 @@ while :; do
   esac
   # A shell hears no signal while it waits for a command, but does while it waits for a job.
   sleep "$PAUSE_SECONDS" &
-  wait $!
+  pause=$!
+  wait $pause
 done
