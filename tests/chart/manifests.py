@@ -208,3 +208,16 @@ def check_a_pod_has_the_time_that_its_drain_takes():
                     yield f"{name}: {pod['terminationGracePeriodSeconds']} s"
 
     all_hold(problems())
+
+
+def check_a_test_reaches_the_port_that_it_asks():
+    def problems():
+        for name, documents in every_set():
+            [labels] = [labels for labels, _, is_test in pods(documents) if is_test]
+            for policy in of_kind(documents, "NetworkPolicy"):
+                rules = [rule for rule in policy["spec"]["ingress"] if rule["ports"][0]["port"] not in (50051, 50052)]
+                peers = [peer.get("podSelector", {}).get("matchLabels", {"": ""}) for rule in rules for peer in rule.get("from", [])]
+                if peers and not any(has(labels, wanted) for wanted in peers):
+                    yield f"{name}: the policy keeps the test out: {rules}"
+
+    all_hold(problems())
