@@ -55,7 +55,9 @@ admin_token_file = {{ printf "/etc/tollgate-token/%s" .Values.admin.tokenSecret.
 {{- with .Values.traces.endpoint }}
 otlp_endpoint = {{ toJson . }}
 {{- end }}
-metrics_teams = {{ int .Values.metrics.teams }}
+{{- with int .Values.metrics.teams }}
+metrics_teams = {{ . }}
+{{- end }}
 {{- include "tollgate.scalars" .Values.settings }}
 {{- with .Values.plans }}
 
