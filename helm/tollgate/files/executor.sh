@@ -1,5 +1,5 @@
-# What a flow executor does for each block: reserve, call the model, commit. Each call is repeated until it is answered, by
-# the same id: that is the rule that keeps a charge single.
+# What a flow executor does for each block: reserve, call the model, commit. A reservation may be given up, for its hold runs
+# out by itself; a commit is repeated until it is answered, by the same id, and so charged once.
 pause=
 trap 'kill $pause 2>/dev/null; exit 0' TERM INT
 
