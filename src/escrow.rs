@@ -61,7 +61,7 @@ impl Default for EscrowOptions {
     fn default() -> Self {
         Self {
             mode: EscrowMode::Auto,
-            terms: LeaseTerms { term_ms: 10_000, hold_ms: MAX_LEASE_HOLD_MS },
+            terms: LeaseTerms { term_ms: 30_000, hold_ms: MAX_LEASE_HOLD_MS },
             max_slice_credits: 10_000,
         }
     }

@@ -113,7 +113,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         key: "lease_term",
         value_name: "DURATION",
-        default: "10s",
+        default: "30s",
         help: "How long credits are taken out for: long enough to be worth it, and so long they lie idle where a team moves on.",
         heading: ESCROW,
         kind: Kind::Milliseconds(2 * SECOND_MS..=MAX_TERM_MS, |settings, term_ms| {

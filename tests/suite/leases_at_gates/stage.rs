@@ -14,7 +14,7 @@ use tollgate::{
         reservation::{Backing, Held, Trigger, read_grant},
         terms_change::TeamSettings,
     },
-    escrow::{EscrowMode, EscrowOptions},
+    escrow::EscrowMode,
     gate::{
         Gate, GateError, GateOptions,
         calls::{ActualUse, CommitAnswer, Page, Proceed, ReserveAnswer, ReserveCall, ReserveDecision, SettleCall},
@@ -23,7 +23,7 @@ use tollgate::{
 };
 
 use crate::suite::support::{
-    STORE_WAIT,
+    STORE_WAIT, escrow,
     monitor::Monitor,
     servers::{Engine, Server},
 };
@@ -88,7 +88,7 @@ impl Sidecars {
     }
 
     async fn with_policy(&self, mode: EscrowMode, clock: &ManualClock, policy: Policy) -> Arc<Gate> {
-        let escrow = EscrowOptions { mode, ..EscrowOptions::default() };
+        let escrow = escrow(mode);
         let options = GateOptions { clock: Clock::Manual(clock.clone()), policy, escrow, ..GateOptions::default() };
         Gate::open(self.store.clone(), options).await.unwrap()
     }

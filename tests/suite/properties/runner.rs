@@ -27,7 +27,7 @@ use tollgate::{
         reservation::{State, Trigger},
         terms_change::TeamSettings,
     },
-    escrow::{EscrowMode, EscrowOptions},
+    escrow::EscrowMode,
     gate::{
         Gate, GateError, GateOptions,
         calls::{ActualUse, Page, ReserveCall, ReserveDecision, RunDecision, SettleCall, SuspendAnswer},
@@ -36,6 +36,7 @@ use tollgate::{
 };
 
 use super::{
+    super::support::escrow,
     books::Books,
     model::{Answer, Call, Model},
     operation::{MODELS, Operation},
@@ -100,7 +101,7 @@ impl Runner {
             Answers::WrittenThrough => EscrowMode::Off,
             Answers::FromLeases => EscrowMode::Eager,
         };
-        let escrow = EscrowOptions { mode, ..EscrowOptions::default() };
+        let escrow = escrow(mode);
         let options = GateOptions { policy: policy.clone(), clock: clock_of_gates, escrow, ..GateOptions::default() };
         let gate = Gate::open(store.clone(), options.clone()).await.unwrap();
         let other = Gate::open(store, options).await.unwrap();
