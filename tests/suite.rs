@@ -10,6 +10,7 @@ mod suite {
     mod freshness;
     mod fuzzing;
     mod gates;
+    mod lease_model;
     mod logs;
     mod one_call;
     mod operator;
