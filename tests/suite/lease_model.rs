@@ -15,7 +15,7 @@ use state::Left;
 const START_MS: i64 = 1_768_003_200_000;
 
 /// Time moves by so much.
-const TICK_MS: i64 = 1_000;
+const TICK_MS: i64 = 3_000;
 
 /// A part of the protocol that is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,26 +61,42 @@ impl World {
             slice: 2,
             leases: 2,
             reservations: 2,
-            ticks: 7,
+            ticks: 4,
             may: Left { draws: 2, crashes: 1, ..Left::default() },
             deeds: &[Deed::Commit, Deed::CommitLate, Deed::Release],
             forged: false,
             sweeps_at_once: false,
-            terms: LeaseTerms { term_ms: 3_000, hold_ms: 2_000 },
+            terms: LeaseTerms { term_ms: 4_001, hold_ms: 3_000 },
             policy: Policy::default(),
             mutation: None,
         }
     }
 }
 
+fn worlds() -> Vec<World> {
+    let small = World::small();
+    vec![
+        small.clone(),
+        World { name: "records", leases: 1, ticks: 3, may: Left { draws: 2, records: 2, crashes: 1, ..Left::default() }, deeds: ALL, ..small.clone() },
+        World { name: "pause", may: Left { draws: 2, pauses: 1, ..Left::default() }, deeds: &[Deed::Commit], ..small.clone() },
+        World { name: "forged", ticks: 3, forged: true, may: Left { draws: 1, records: 1, ..Left::default() }, deeds: ALL, ..small.clone() },
+        World { name: "three", sidecars: 3, slice: 4, allotment: 2, leases: 3, ticks: 3, may: Left { draws: 3, ..Left::default() }, deeds: &[Deed::Commit], ..small.clone() },
+        World { name: "recall and write through", may: Left { draws: 2, recalls: 1, reserves: 1, ..Left::default() }, deeds: &[Deed::Commit], ..small.clone() },
+        World { name: "retention", sidecars: 1, leases: 1, ticks: 9, sweeps_at_once: true, deeds: &[Deed::Commit, Deed::CommitLate],
+          policy: Policy { committed_retention_ms: 4 * TICK_MS, unsettled_retention_ms: 7 * TICK_MS, ..Policy::default() }, ..small.clone() },
+    ]
+}
+
 #[test]
 fn probe() {
-    for depth in [4, 6, 8, 10, 12, 14, 16, 18] {
-        let start = std::time::SystemTime::UNIX_EPOCH;
-        let _ = start;
-        let t = tollgate::clock::Clock::System.monotonic_ms();
-        let found = World::small().search(depth);
-        println!("{depth}: {} states {} stores whole {} {} ms {:?}", found.states, found.stores, found.is_whole, tollgate::clock::Clock::System.monotonic_ms() - t, found.fault);
-        if found.is_whole || found.fault.is_some() || tollgate::clock::Clock::System.monotonic_ms() - t > 30_000 { break; }
+  for world in worlds() {
+   println!("== {}", world.name);
+    let t = tollgate::clock::Clock::System.monotonic_ms();
+    for depth in [8, 10, 12, 14, 16, 18, 20, 24] {
+        let found = world.search(depth);
+        let d = tollgate::clock::Clock::System.monotonic_ms() - t;
+        println!("{depth}: {} states {} stores whole {} {} ms {:?}", found.states, found.stores, found.is_whole, d, found.fault);
+        if found.is_whole || found.fault.is_some() || d > 8_000 { break; }
     }
+  }
 }

@@ -61,8 +61,6 @@ pub(super) struct Sidecar {
 pub(super) struct Asking {
     pub(super) lease: u8,
     pub(super) asked_ms: i64,
-    /// An answer on its way: what was granted, and when.
-    pub(super) answer: Option<(i64, i64)>,
 }
 
 /// A lease in hand.
@@ -73,7 +71,6 @@ pub(super) struct InHand {
     pub(super) undrawn: i64,
     pub(super) granted_at_ms: i64,
     pub(super) asked_ms: i64,
-    pub(super) answered_ms: i64,
     /// Of a mutation only: more was granted, and the answer may come, once or more often.
     pub(super) refilled: bool,
 }
@@ -104,10 +101,10 @@ impl InHand {
         terms: &LeaseTerms,
         mutation: Option<Mutation>,
     ) -> Option<Opened> {
-        let InHand { lease, credits, undrawn, granted_at_ms, asked_ms, answered_ms, .. } = *self;
+        let InHand { lease, credits, undrawn, granted_at_ms, asked_ms, .. } = *self;
         let team = team_terms(credits);
         let cycle = team.anchor.cycle_at(granted_at_ms);
-        let between_ms = asked_ms..=answered_ms;
+        let between_ms = asked_ms..=asked_ms;
         let mut of = Lease::granted(lease_id(lease), cycle, team.version, credits, granted_at_ms, between_ms, terms);
         of.undrawn = undrawn;
         if mutation == Some(Mutation::NoDeadline) {

@@ -14,8 +14,6 @@ pub(super) enum Step {
     Tick,
     /// A sidecar begins to ask for a lease, and forgets what it asked for before.
     Ask(usize, u8),
-    /// An answer reaches the sidecar.
-    Receive(usize),
     /// All leases in hand are taken out of hand.
     TakeOut(usize),
     /// A sidecar reads its clock for a call, and is stopped.
@@ -25,8 +23,10 @@ pub(super) enum Step {
     Crash(usize),
     /// Of a mutation only: the answer to a request for more reaches the sidecar, once more.
     ReceiveRefill(usize),
-    /// A message reaches the store.
+    /// A message reaches the store, and its answer is lost.
     Store(Request, Answer),
+    /// The same, and the answer reaches the sidecar. That it is late is no case of its own: whoever has it may wait with what follows.
+    Answered(usize, Request, Answer),
 }
 
 /// A step, and what it leads to; or what is wrong then.
@@ -73,6 +73,7 @@ impl World {
         }
         for request in self.requests(moment, shelf) {
             if let Some((answer, after)) = self.carried_out(moment, request, shelf) {
+                granted(request, answer, &after, &mut next);
                 next.push((Step::Store(request, answer), after));
             }
         }
@@ -93,17 +94,8 @@ impl World {
         let first = if self.mutation == Some(Mutation::IdsComeAgain) { 0 } else { moment.asked };
         for lease in (first..=moment.asked).filter(|lease| *lease < self.leases) {
             happens(Step::Ask(place, lease), &|after, sidecar| {
-                sidecar.asking = Some(Asking { lease, asked_ms: moment.now_ms, answer: None });
+                sidecar.asking = Some(Asking { lease, asked_ms: moment.now_ms });
                 after.asked = after.asked.max(lease + 1);
-            });
-        }
-        if let Some(Asking { lease, asked_ms, answer: Some((credits, granted_at_ms)) }) = sidecar.asking {
-            happens(Step::Receive(place), &|after, sidecar| {
-                let answered_ms = after.now_ms;
-                let refilled = false;
-                let undrawn = credits;
-                sidecar.asking = None;
-                sidecar.in_hand.push(InHand { lease, credits, undrawn, granted_at_ms, asked_ms, answered_ms, refilled });
             });
         }
         if !sidecar.in_hand.is_empty() {
@@ -190,13 +182,6 @@ impl World {
         let (store, answer) = shelf.ask(moment.store, moment.now_ms, request);
         let mut after = Moment { store, ..moment.clone() };
         match (request, answer) {
-            (Request::Lease { lease }, Answer::Granted { credits, granted_at_ms }) => {
-                for asking in after.sidecars.iter_mut().filter_map(|sidecar| sidecar.asking.as_mut()) {
-                    if asking.lease == lease {
-                        asking.answer = Some((credits, granted_at_ms));
-                    }
-                }
-            }
             (Request::Recall, Answer::Done) => after.left.recalls -= 1,
             (Request::Reserve { .. }, Answer::Done) => after.left.reserves -= 1,
             (Request::Refill { lease }, Answer::Done) => {
@@ -211,7 +196,7 @@ impl World {
             }
             _ => {}
         }
-        if after == *moment {
+        if after == *moment && !matches!(answer, Answer::Granted { .. }) {
             return None;
         }
         after.learn(&shelf.books(store));
@@ -286,5 +271,20 @@ impl World {
         let overdue = |hold: &tollgate::domain::hold::Hold| moment.now_ms >= hold.expires_at_ms + 2 * TICK_MS;
         debug_assert!(!self.sweeps_at_once || !books.due_leases(moment.now_ms).any(overdue));
         Ok(moment)
+    }
+}
+
+/// The lease that was asked for is granted, and the answer reaches whoever waits for it.
+fn granted(request: Request, answer: Answer, after: &Result<Moment, String>, next: &mut Vec<Next>) {
+    let (Request::Lease { lease }, Answer::Granted { credits, granted_at_ms }, Ok(after)) = (request, answer, after) else {
+        return;
+    };
+    for (place, sidecar) in after.sidecars.iter().enumerate() {
+        let Some(Asking { asked_ms, .. }) = sidecar.asking.filter(|asking| asking.lease == lease) else { continue };
+        let mut told = after.clone();
+        let in_hand = InHand { lease, credits, undrawn: credits, granted_at_ms, asked_ms, refilled: false };
+        told.sidecars[place].asking = None;
+        told.sidecars[place].in_hand.push(in_hand);
+        next.push((Step::Answered(place, request, answer), Ok(told)));
     }
 }
