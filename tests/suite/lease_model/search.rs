@@ -1,9 +1,8 @@
 //! A search through every state that can be reached, the nearest first.
 
-use std::{
-    collections::HashSet,
-    hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
-};
+use std::{collections::HashSet, hash::BuildHasher as _};
+
+use foldhash::quality::FixedState;
 
 use super::{
     World,
@@ -34,7 +33,7 @@ impl World {
     /// Looks at every state that is at most so many steps away.
     pub(super) fn search(&self, depth: usize) -> Found {
         let mut shelf = Shelf::new(self.making());
-        let hasher = BuildHasherDefault::<DefaultHasher>::default();
+        let hasher = FixedState::default();
         let beginning = self.beginning();
         let mut seen = HashSet::from([hasher.hash_one(&beginning)]);
         // What led to each state, and where in this list the state before it has its place.
@@ -45,17 +44,20 @@ impl World {
             let mut farther = Vec::new();
             for (place, moment) in ahead {
                 for (step, after) in self.next(&moment, &mut shelf) {
-                    match after {
-                        Err(fault) => {
-                            let fault = Some((way(&steps, place, step), fault));
-                            return Found { states: seen.len(), stores: shelf.len(), depth: reached + 1, is_whole: false, fault };
-                        }
-                        Ok(after) if seen.insert(hasher.hash_one(&after)) => {
-                            steps.push((place, step));
-                            farther.push((steps.len() - 1, after));
-                        }
-                        Ok(_) => {}
-                    }
+                    let fault = match after {
+                        Err(fault) => fault,
+                        Ok(after) if !seen.insert(hasher.hash_one(&after)) => continue,
+                        Ok(after) => match self.fault(&after, &shelf) {
+                            Some(fault) => fault,
+                            None => {
+                                steps.push((place, step));
+                                farther.push((steps.len() - 1, after));
+                                continue;
+                            }
+                        },
+                    };
+                    let fault = Some((way(&steps, place, step), fault));
+                    return Found { states: seen.len(), stores: shelf.len(), depth: reached + 1, is_whole: false, fault };
                 }
             }
             ahead = farther;

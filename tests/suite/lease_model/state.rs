@@ -1,11 +1,11 @@
 //! A state of the model: what sidecars have in their memory, which messages there are, what clients were told, and the store.
 
-use tollgate::domain::lease::{Draw, Lease, LeaseTerms};
+use tollgate::domain::lease::{CLOCK_MARGIN_MS, Draw, Lease};
 
 use super::{
     Mutation,
     books::{Books, MOST},
-    request::{Opened, Recorded, lease_id, team_terms},
+    request::{Making, Opened, Recorded, lease_id, team_terms},
 };
 
 /// All that what happens next depends on.
@@ -71,6 +71,8 @@ pub(super) struct InHand {
     pub(super) undrawn: i64,
     pub(super) granted_at_ms: i64,
     pub(super) asked_ms: i64,
+    /// From this time on nothing is drawn.
+    pub(super) drawn_until_ms: i64,
     /// Of a mutation only: more was granted, and the answer may come, once or more often.
     pub(super) refilled: bool,
 }
@@ -92,38 +94,64 @@ pub(super) enum End {
 }
 
 impl InHand {
-    /// Draws one credit for a reservation, with a reading of the clock. What its grant says; `None` if nothing may be drawn.
-    pub(super) fn draw(
-        &mut self,
-        reservation: u8,
-        read_ms: i64,
-        now_ms: i64,
-        terms: &LeaseTerms,
-        mutation: Option<Mutation>,
-    ) -> Option<Opened> {
-        let InHand { lease, credits, undrawn, granted_at_ms, asked_ms, .. } = *self;
-        let team = team_terms(credits);
+    /// A lease that was granted to whoever asked for it.
+    pub(super) fn granted(asking: Asking, credits: i64, granted_at_ms: i64, making: &Making) -> Self {
+        let Asking { lease, asked_ms } = asking;
+        let fresh = InHand { lease, credits, undrawn: credits, granted_at_ms, asked_ms, drawn_until_ms: 0, refilled: false };
+        let drawn_until_ms = match making.mutation {
+            Some(Mutation::NoDeadline) => i64::MAX,
+            _ => fresh.lease(making).drawn_until_ms,
+        };
+        Self { drawn_until_ms, ..fresh }
+    }
+
+    fn lease(&self, making: &Making) -> Lease {
+        let InHand { lease, credits, granted_at_ms, asked_ms, .. } = *self;
+        let team = team_terms(making.allotment);
         let cycle = team.anchor.cycle_at(granted_at_ms);
         let between_ms = asked_ms..=asked_ms;
-        let mut of = Lease::granted(lease_id(lease), cycle, team.version, credits, granted_at_ms, between_ms, terms);
-        of.undrawn = undrawn;
-        if mutation == Some(Mutation::NoDeadline) {
-            of.drawn_until_ms = i64::MAX;
-        }
-        let draw = Draw { credits: 1, terms_version: team.version, valid_ms: 0..i64::MAX };
+        Lease::granted(lease_id(lease), cycle, team.version, credits, granted_at_ms, between_ms, &making.terms)
+    }
+
+    /// Draws one credit for a reservation, with a reading of the clock. What its grant says; `None` if nothing may be drawn.
+    pub(super) fn draw(&mut self, reservation: u8, read_ms: i64, now_ms: i64, making: &Making) -> Option<Opened> {
+        let InHand { lease, undrawn, drawn_until_ms, .. } = *self;
+        let mut of = Lease { undrawn, drawn_until_ms, ..self.lease(making) };
+        let draw = Draw { credits: 1, terms_version: of.terms_version, valid_ms: 0..i64::MAX };
         let mut created_ms = of.draw(&draw, read_ms)?;
-        if mutation == Some(Mutation::TwoReadings) {
+        if making.mutation == Some(Mutation::TwoReadings) {
             created_ms += now_ms - read_ms;
         }
         self.undrawn = of.undrawn;
-        let recorded = Recorded { reservation, credits: 1, created_ms, expires_ms: created_ms + terms.hold_ms };
+        let recorded = Recorded { reservation, credits: 1, created_ms, expires_ms: created_ms + making.terms.hold_ms };
         Some(Opened { lease, recorded })
     }
 }
 
+impl Rest {
+    /// What is left of a lease that is out of hand.
+    pub(super) fn of(InHand { lease, credits, undrawn, .. }: InHand) -> Self {
+        Self { lease, credits, undrawn }
+    }
+}
+
 impl Moment {
-    /// The one of two equal states that stands for both.
-    pub(super) fn in_order(mut self) -> Self {
+    /// The one of several states that stands for all of them, as the same can follow.
+    pub(super) fn in_order(mut self, making: &Making) -> Self {
+        let Self { now_ms, ref mut sidecars, ref mut rests, .. } = self;
+        for sidecar in sidecars {
+            // From a lease that is used up or over nothing is drawn: at most it is given back.
+            let at_ms = sidecar.read_ms.unwrap_or(now_ms);
+            let is_of_use = |lease: &InHand| lease.refilled || (lease.undrawn > 0 && at_ms < lease.drawn_until_ms);
+            rests.extend(sidecar.in_hand.extract_if(.., |lease| !is_of_use(lease)).map(Rest::of));
+            // Of one that was asked for so long ago, too; it makes no difference how long.
+            if let Some(asking) = &mut sidecar.asking
+                && asking.asked_ms + making.terms.term_ms - CLOCK_MARGIN_MS <= at_ms
+                && making.mutation != Some(Mutation::NoDeadline)
+            {
+                asking.asked_ms = 0;
+            }
+        }
         self.sidecars.sort_unstable();
         self.opened.sort_unstable();
         self.opened.dedup();

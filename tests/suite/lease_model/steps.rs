@@ -68,21 +68,20 @@ impl World {
         for (place, sidecar) in moment.sidecars.iter().enumerate() {
             // Those that are in the same state do the same.
             if place == 0 || moment.sidecars[place - 1] != *sidecar {
-                self.steps_of(moment, place, &mut next);
+                self.steps_of(moment, place, shelf, &mut next);
             }
         }
         for request in self.requests(moment, shelf) {
             if let Some((answer, after)) = self.carried_out(moment, request, shelf) {
-                granted(request, answer, &after, &mut next);
+                granted(request, answer, &after, shelf, &mut next);
                 next.push((Step::Store(request, answer), after));
             }
         }
-        let in_order = |(step, after): Next| (step, after.map(Moment::in_order).and_then(|after| self.checked(after, shelf)));
-        next.into_iter().map(in_order).collect()
+        next.into_iter().map(|(step, after)| (step, after.map(|after| after.in_order(shelf.making())))).collect()
     }
 
     /// What a sidecar may do by itself.
-    fn steps_of(&self, moment: &Moment, place: usize, next: &mut Vec<Next>) {
+    fn steps_of(&self, moment: &Moment, place: usize, shelf: &Shelf, next: &mut Vec<Next>) {
         let sidecar = &moment.sidecars[place];
         let mut happens = |step, change: &dyn Fn(&mut Moment, &mut Sidecar)| {
             let mut after = moment.clone();
@@ -100,8 +99,7 @@ impl World {
         }
         if !sidecar.in_hand.is_empty() {
             happens(Step::TakeOut(place), &|after, sidecar| {
-                let rest = |InHand { lease, credits, undrawn, .. }| Rest { lease, credits, undrawn };
-                after.rests.extend(sidecar.in_hand.drain(..).map(rest));
+                after.rests.extend(sidecar.in_hand.drain(..).map(Rest::of));
             });
             if moment.left.pauses > 0 && sidecar.read_ms.is_none() {
                 happens(Step::Pause(place), &|after, sidecar| {
@@ -121,12 +119,12 @@ impl World {
         }
         if moment.left.draws > 0 && !sidecar.in_hand.is_empty() {
             let names = 0..=moment.named().min(self.reservations - 1);
-            next.extend(names.filter_map(|reservation| self.draw(moment, place, reservation)));
+            next.extend(names.filter_map(|reservation| self.draw(moment, place, reservation, shelf)));
         }
     }
 
     /// A sidecar opens a reservation, unless it has one of that name, or no lease that covers it.
-    fn draw(&self, moment: &Moment, place: usize, reservation: u8) -> Option<Next> {
+    fn draw(&self, moment: &Moment, place: usize, reservation: u8, shelf: &Shelf) -> Option<Next> {
         let mut after = moment.clone();
         let sidecar = &mut after.sidecars[place];
         if sidecar.open & 1 << reservation != 0 {
@@ -134,8 +132,7 @@ impl World {
         }
         let read_ms = sidecar.read_ms.take().unwrap_or(moment.now_ms);
         let mut leases = sidecar.in_hand.iter_mut();
-        let opened =
-            leases.find_map(|lease| lease.draw(reservation, read_ms, moment.now_ms, &self.terms, self.mutation))?;
+        let opened = leases.find_map(|lease| lease.draw(reservation, read_ms, moment.now_ms, shelf.making()))?;
         sidecar.open |= 1 << reservation;
         after.left.draws -= 1;
         after.opened.push(opened);
@@ -254,37 +251,32 @@ impl World {
         Ok(())
     }
 
-    /// The state, if all is right in it.
-    fn checked(&self, moment: Moment, shelf: &Shelf) -> Result<Moment, String> {
-        let books = shelf.books(moment.store);
-        if let Some(fault) = books.fault(self.allotment) {
-            return Err(fault);
+    /// What is wrong in a state, if anything is.
+    pub(super) fn fault(&self, moment: &Moment, shelf: &Shelf) -> Option<String> {
+        if let Some(fault) = shelf.fault(moment.store) {
+            return Some(fault.clone());
         }
+        let books = shelf.books(moment.store);
         let (used, held) = (books.counted(|account| account.used), books.counted(|account| account.held));
         if used + books.counted(|account| account.above_hold) != moment.charged {
-            return Err(format!("I2: {used} credits are used; commits were of {}", moment.charged));
+            return Some(format!("I2: {used} credits are used; commits were of {}", moment.charged));
         }
         let promised = if self.forged { 0 } else { moment.promised(&books) };
-        if used + held + promised > self.allotment {
-            return Err(format!("{promised} credits are promised beside {used} used and {held} held"));
-        }
-        let overdue = |hold: &tollgate::domain::hold::Hold| moment.now_ms >= hold.expires_at_ms + 2 * TICK_MS;
-        debug_assert!(!self.sweeps_at_once || !books.due_leases(moment.now_ms).any(overdue));
-        Ok(moment)
+        (used + held + promised > self.allotment)
+            .then(|| format!("{promised} credits are promised beside {used} used and {held} held"))
     }
 }
 
 /// The lease that was asked for is granted, and the answer reaches whoever waits for it.
-fn granted(request: Request, answer: Answer, after: &Result<Moment, String>, next: &mut Vec<Next>) {
+fn granted(request: Request, answer: Answer, after: &Result<Moment, String>, shelf: &Shelf, next: &mut Vec<Next>) {
     let (Request::Lease { lease }, Answer::Granted { credits, granted_at_ms }, Ok(after)) = (request, answer, after) else {
         return;
     };
     for (place, sidecar) in after.sidecars.iter().enumerate() {
-        let Some(Asking { asked_ms, .. }) = sidecar.asking.filter(|asking| asking.lease == lease) else { continue };
+        let Some(asking) = sidecar.asking.filter(|asking| asking.lease == lease) else { continue };
         let mut told = after.clone();
-        let in_hand = InHand { lease, credits, undrawn: credits, granted_at_ms, asked_ms, refilled: false };
         told.sidecars[place].asking = None;
-        told.sidecars[place].in_hand.push(in_hand);
+        told.sidecars[place].in_hand.push(InHand::granted(asking, credits, granted_at_ms, shelf.making()));
         next.push((Step::Answered(place, request, answer), Ok(told)));
     }
 }
