@@ -1,37 +1,38 @@
-//! A model of the lease protocol, searched whole.
+//! The lease protocol, searched whole: in small worlds every state that sidecars, the store and the messages between them can reach
+//! is looked at, the nearest first. What is asked of the store, the rules' code builds, and the real interpreter carries it out.
+//!
+//! A message may be lost, late, repeated or overtaken, for whatever was ever asked may reach the store at any time, any number of
+//! times, with or without its answer being heard. A sidecar may end, or stand still between any two steps. In every state what is
+//! used, held and leased fits the allotment (I1), no reservation is settled twice (I2), and whoever was told Proceed can commit
+//! within the hold that was told, within the allotment. And each of the protocol's guards is needed: without it, the search ends at
+//! something that must not be.
+
 mod books;
 mod request;
 mod search;
 mod shelf;
 mod state;
 mod steps;
+mod without;
 
 use tollgate::domain::{lease::LeaseTerms, policy::Policy};
 
-use request::{Deed, Making};
-use state::Left;
+use self::{
+    request::{Deed, Making},
+    state::Left,
+    without::Without,
+};
 
 /// 2026-01-10T00:00:00Z: far from the ends of a cycle.
 const START_MS: i64 = 1_768_003_200_000;
 
-/// Time moves by so much.
+/// Time moves by so much. A lease is drawn from at two of these times, what is drawn is held until the next one, and what is left
+/// comes back at the one after that.
 const TICK_MS: i64 = 3_000;
-
-/// A part of the protocol that is left out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mutation {
-    NoRecordCheck,
-    NoDeadline,
-    NoQuarantine,
-    Refills,
-    TwoReadings,
-    IdsComeAgain,
-}
 
 /// What there is, and how often what may happen.
 #[derive(Clone, Debug)]
 struct World {
-    name: &'static str,
     sidecars: usize,
     allotment: i64,
     slice: i64,
@@ -40,62 +41,185 @@ struct World {
     ticks: i64,
     may: Left,
     deeds: &'static [Deed],
+    /// Somebody made up a grant of each lease, for the whole allotment, that ends late.
     forged: bool,
-    sweeps_at_once: bool,
-    terms: LeaseTerms,
-    policy: Policy,
-    mutation: Option<Mutation>,
+    /// A part of the protocol that is left out.
+    without: Option<Without>,
 }
 
-const ALL: &[Deed] = &[Deed::Commit, Deed::CommitLate, Deed::Release, Deed::Expire, Deed::Extend, Deed::Record];
+/// As long as time moves within a lease and its quarantine, nothing is forgotten.
+const TERMS: LeaseTerms = LeaseTerms { term_ms: 4_001, hold_ms: TICK_MS };
 
 impl World {
     fn making(&self) -> Making {
-        Making { allotment: self.allotment, slice: self.slice, terms: self.terms, policy: self.policy.clone(), mutation: self.mutation }
+        Making {
+            allotment: self.allotment,
+            slice: self.slice,
+            terms: TERMS,
+            policy: Policy::default(),
+            without: self.without,
+        }
     }
-    fn small() -> Self {
+
+    /// Two sidecars, of which one may end, take leases of the whole allotment.
+    fn settling() -> Self {
         Self {
-            name: "small",
             sidecars: 2,
             allotment: 2,
             slice: 2,
             leases: 2,
             reservations: 2,
-            ticks: 4,
+            ticks: 3,
             may: Left { draws: 2, crashes: 1, ..Left::default() },
             deeds: &[Deed::Commit, Deed::CommitLate, Deed::Release],
             forged: false,
-            sweeps_at_once: false,
-            terms: LeaseTerms { term_ms: 4_001, hold_ms: 3_000 },
-            policy: Policy::default(),
-            mutation: None,
+            without: None,
         }
     }
-}
 
-fn worlds() -> Vec<World> {
-    let small = World::small();
-    vec![
-        small.clone(),
-        World { name: "records", leases: 1, ticks: 3, may: Left { draws: 2, records: 2, crashes: 1, ..Left::default() }, deeds: ALL, ..small.clone() },
-        World { name: "pause", may: Left { draws: 2, pauses: 1, ..Left::default() }, deeds: &[Deed::Commit], ..small.clone() },
-        World { name: "forged", ticks: 3, forged: true, may: Left { draws: 1, records: 1, ..Left::default() }, deeds: ALL, ..small.clone() },
-        World { name: "three", sidecars: 3, slice: 4, allotment: 2, leases: 3, ticks: 3, may: Left { draws: 3, ..Left::default() }, deeds: &[Deed::Commit], ..small.clone() },
-        World { name: "recall and write through", may: Left { draws: 2, recalls: 1, reserves: 1, ..Left::default() }, deeds: &[Deed::Commit], ..small.clone() },
-        World { name: "retention", sidecars: 1, leases: 1, ticks: 9, sweeps_at_once: true, deeds: &[Deed::Commit, Deed::CommitLate], ..small.clone() },
-    ]
+    /// What is opened from a lease gets a record: it expires, is held longer, or its sidecar drains.
+    fn recording() -> Self {
+        let may = Left { draws: 2, records: 2, ..Left::default() };
+        let deeds = &[Deed::Commit, Deed::CommitLate, Deed::Release, Deed::Expire, Deed::Extend, Deed::Record];
+        Self { leases: 1, may, deeds, ..Self::settling() }
+    }
+
+    /// A sidecar is stopped between a look at its clock and what it does then.
+    fn pausing() -> Self {
+        Self {
+            may: Left { draws: 2, pauses: 1, ..Left::default() },
+            deeds: &[Deed::Commit],
+            ticks: 4,
+            ..Self::settling()
+        }
+    }
+
+    /// Somebody makes grants up.
+    fn forging() -> Self {
+        let may = Left { draws: 1, records: 1, ..Left::default() };
+        Self { sidecars: 1, forged: true, may, ..Self::recording() }
+    }
+
+    /// Three sidecars, and too little for all.
+    fn sharing() -> Self {
+        let may = Left { draws: 3, ..Left::default() };
+        Self { sidecars: 3, slice: 4, leases: 3, ticks: 2, may, deeds: &[Deed::Commit], ..Self::settling() }
+    }
+
+    /// Leases are called back, and calls are written through beside them.
+    fn calling_back() -> Self {
+        let may = Left { draws: 2, recalls: 1, reserves: 1, ..Left::default() };
+        Self { may, ticks: 2, deeds: &[Deed::Commit], ..Self::settling() }
+    }
+
+    fn without(self, without: Without) -> Self {
+        Self { without: Some(without), ..self }
+    }
+
+    /// Holds a world to what has to be so in every state that it can reach.
+    #[track_caller]
+    fn holds(&self) {
+        let found = self.search();
+        println!("{} states, {} of the store, at most {} steps away", found.states, found.stores, found.depth);
+        if let Some((way, fault)) = found.fault {
+            panic!("{fault}, after\n{way:#?}");
+        }
+        assert_eq!(found.unseen, 0, "nothing is left to be looked at");
+        assert!(found.states > 5_000, "the world is not empty: {} states", found.states);
+    }
+
+    /// Without a part of the protocol, something comes to pass that must not.
+    #[track_caller]
+    fn fails(&self, expected: &str) {
+        let found = self.search();
+        let (way, fault) = found.fault.expect("a part of the protocol that nothing needs");
+        println!("{fault}, {} states away, after", found.states);
+        way.iter().for_each(|step| println!("  {step:?}"));
+        assert!(fault.contains(expected), "{fault}");
+    }
 }
 
 #[test]
-fn probe() {
-  for world in worlds() {
-   println!("== {}", world.name);
-    let t = tollgate::clock::Clock::System.monotonic_ms();
-    for depth in [60] {
-        let found = world.search(depth);
-        let d = tollgate::clock::Clock::System.monotonic_ms() - t;
-        println!("{depth}: {} states {} stores whole {} {} ms {:?}", found.states, found.stores, found.is_whole, d, found.fault);
-        if found.is_whole || found.fault.is_some() || d > 30_000 { break; }
-    }
-  }
+fn every_lease_is_spent_at_most_once_though_messages_are_lost_repeated_and_reordered_and_a_sidecar_ends() {
+    World::settling().holds();
+}
+
+#[test]
+fn what_is_opened_from_a_lease_is_settled_once_with_a_record_or_without() {
+    World::recording().holds();
+}
+
+#[test]
+fn a_sidecar_that_is_stopped_holds_nothing_for_too_long() {
+    World::pausing().holds();
+}
+
+#[test]
+fn made_up_grants_are_worth_no_more_than_is_left_of_their_lease() {
+    World::forging().holds();
+}
+
+#[test]
+fn three_sidecars_share_an_allotment_to_its_last_credit() {
+    World::sharing().holds();
+}
+
+#[test]
+fn leases_that_are_called_back_leave_no_credit_behind() {
+    World::calling_back().holds();
+}
+
+#[test]
+fn without_the_record_check_a_made_up_grant_is_worth_more_than_its_lease() {
+    World::forging().without(Without::RestCheck).fails("negative");
+}
+
+#[test]
+fn without_the_check_for_reclaimed_leases_credits_come_back_twice() {
+    World::settling().without(Without::ReclaimedCheck).fails("leased");
+}
+
+#[test]
+fn without_the_check_for_settled_reservations_a_commit_counts_twice() {
+    World::settling().without(Without::SettledCheck).fails("I2");
+}
+
+#[test]
+fn without_the_deadline_credits_are_promised_twice() {
+    World::settling().without(Without::Deadline).fails("promised");
+}
+
+#[test]
+fn without_the_quarantine_credits_are_promised_twice() {
+    World::settling().without(Without::Quarantine).fails("promised");
+}
+
+#[test]
+fn with_leases_that_are_refilled_credits_are_promised_twice() {
+    World { slice: 1, leases: 1, ..World::pausing() }.without(Without::Immutability).fails("promised");
+}
+
+#[test]
+fn with_lease_ids_that_come_again_credits_are_promised_twice() {
+    World { leases: 1, ..World::settling() }.without(Without::NewIds).fails("promised");
+}
+
+#[test]
+fn with_two_looks_at_the_clock_a_hold_is_too_long() {
+    World::pausing().without(Without::OneReading).fails("promised");
+}
+
+#[test]
+fn with_grants_that_are_given_again_the_account_and_the_leases_differ() {
+    World::settling().without(Without::GrantedOnce).fails("leased");
+}
+
+#[test]
+fn with_leases_of_more_than_remains_the_allotment_is_exceeded() {
+    World::settling().without(Without::Allotment).fails("I1");
+}
+
+#[test]
+fn with_leases_that_are_given_back_twice_what_is_drawn_is_lost() {
+    World::settling().without(Without::ReturnedOnce).fails("in time");
 }

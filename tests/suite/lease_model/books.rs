@@ -4,7 +4,7 @@ use tollgate::{
     domain::{
         account::Account,
         billing_cycle::Anchor,
-        hold::{Hold, Holder},
+        hold::Hold,
         keys,
         reservation::{Reservation, State},
     },
@@ -17,7 +17,7 @@ use super::{
 };
 
 /// So many leases there are at most, and so many reservations.
-pub(super) const MOST: u8 = 5;
+pub(super) const MOST: u8 = 3;
 
 /// What the records say.
 #[derive(Debug)]
@@ -64,7 +64,9 @@ pub(super) fn look() -> (Transaction, Places) {
 impl Books {
     pub(super) fn read(reply: &Reply, places: &Places) -> Self {
         let holds = match reply.record(places.holds) {
-            Record::Index(entries) => entries.iter().map(|(at, member)| Hold::from_entry(*at, member).unwrap()).collect(),
+            Record::Index(entries) => {
+                entries.iter().map(|(at, member)| Hold::from_entry(*at, member).unwrap()).collect()
+            }
             _ => Vec::new(),
         };
         let reservation = |place: &RecordRef| reply.packed(*place).map(|record| Reservation::unpack(record).unwrap());
@@ -108,7 +110,9 @@ impl Books {
             return wrong("a counter is negative");
         }
         let live = || self.leases.iter().flatten().filter(|lease| !lease.reclaimed);
-        if self.leases.iter().flatten().any(|lease| lease.rest < 0) || leased != live().map(|lease| lease.rest).sum::<i64>() {
+        if self.leases.iter().flatten().any(|lease| lease.rest < 0)
+            || leased != live().map(|lease| lease.rest).sum::<i64>()
+        {
             return wrong("what is leased is not what leases have");
         }
         let open = || self.reservations.iter().flatten().filter(|reservation| reservation.state == State::Open);
@@ -120,11 +124,6 @@ impl Books {
         due.sort_unstable();
         let found: Vec<i64> = self.holds.iter().map(|hold| hold.expires_at_ms).collect();
         if due != found { wrong("I5: what comes back by itself is not what is leased and held") } else { None }
-    }
-
-    /// The leases that are due at a time and were not reclaimed.
-    pub(super) fn due_leases(&self, now_ms: i64) -> impl Iterator<Item = &Hold> {
-        self.holds.iter().filter(move |hold| hold.is_due(now_ms) && matches!(hold.holder, Holder::Lease(_)))
     }
 }
 

@@ -2,7 +2,6 @@
 
 use tollgate::{
     domain::{
-        account::allotment_covers,
         belief::Belief,
         billing_cycle::Anchor,
         catalogue::Catalogue,
@@ -11,7 +10,6 @@ use tollgate::{
         extend::{extend, record},
         hold::{Hold, Holder},
         id::Id,
-        keys,
         lease::{GiveBack, LeaseGrant, LeaseRest, LeaseTerms, LeaseVerdict, Recall, Reclaim, ReclaimVerdict},
         plan::{IncludedCredits, Plan},
         policy::Policy,
@@ -21,23 +19,42 @@ use tollgate::{
         settlement::{Settlement, SettlementVerdict},
         terms::Terms,
     },
-    transaction::{Guard, Linear, Outcome, Read, Reply, Transaction, Write},
+    transaction::{Outcome, Reply, Transaction},
 };
 
-use super::{Mutation, START_MS};
+use super::{
+    START_MS,
+    without::{Without, refill},
+};
 
 /// Something that is asked of the store. The same one can be carried out many times, at any time: messages are repeated, late, and
 /// out of order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Request {
-    Lease { lease: u8 },
-    GiveBack { lease: u8, credits: i64, undrawn: i64 },
-    Reclaim { lease: u8, credits: i64 },
+    Lease {
+        lease: u8,
+    },
+    GiveBack {
+        lease: u8,
+        credits: i64,
+        undrawn: i64,
+    },
+    Reclaim {
+        lease: u8,
+        credits: i64,
+    },
     Recall,
-    Reserve { reservation: u8 },
-    Settle { believed: Believed, deed: Deed },
-    /// Of a mutation only: more credits for a lease that is in hand.
-    Refill { lease: u8 },
+    Reserve {
+        reservation: u8,
+    },
+    Settle {
+        believed: Believed,
+        deed: Deed,
+    },
+    /// Only where leases are refilled: more credits for a lease that is in hand.
+    Refill {
+        lease: u8,
+    },
 }
 
 /// What a reservation is believed to be.
@@ -97,7 +114,7 @@ pub(super) struct Making {
     pub(super) slice: i64,
     pub(super) terms: LeaseTerms,
     pub(super) policy: Policy,
-    pub(super) mutation: Option<Mutation>,
+    pub(super) without: Option<Without>,
 }
 
 pub(super) fn lease_id(lease: u8) -> Id {
@@ -164,23 +181,29 @@ impl Making {
             Request::GiveBack { lease, credits, undrawn } => {
                 let cycle_start_ms = terms.anchor.cycle_at(START_MS).start_ms;
                 let rest = LeaseRest { id: lease_id(lease), cycle_start_ms, credits, undrawn };
-                done(carry_out(GiveBack::new(&team, &rest).transaction))
+                let mut step = GiveBack::new(&team, &rest).transaction;
+                self.leave_out(|without| without.out_of_give_back(&mut step));
+                done(carry_out(step))
             }
             Request::Reclaim { lease, credits } => {
                 let holder = Holder::Lease(lease_id(lease));
                 let cycle_start_ms = terms.anchor.cycle_at(START_MS).start_ms;
                 let hold = Hold { holder, cycle_start_ms, credits, expires_at_ms: now_ms };
                 let mut step = Reclaim::new(&team, &lease_id(lease), &hold, now_ms, &self.policy);
-                if self.mutation == Some(Mutation::NoQuarantine) {
-                    without_guards_on(&mut step.transaction, &["reclaim_at"]);
-                }
+                self.leave_out(|without| without.out_of_reclaim(&mut step.transaction));
                 let reply = carry_out(step.transaction.take());
                 if step.verdict(&reply) == ReclaimVerdict::Done { Answer::Done } else { Answer::Not }
             }
             Request::Recall => done(carry_out(Recall::new(&team).transaction)),
             Request::Reserve { reservation } => self.reserve(reservation, now_ms, carry_out),
             Request::Settle { believed, deed } => self.settle(believed, deed, carry_out),
-            Request::Refill { lease } => done(carry_out(refill(lease, self.slice, &terms))),
+            Request::Refill { lease } => done(carry_out(refill(lease, self.slice))),
+        }
+    }
+
+    fn leave_out(&self, out_of: impl FnOnce(Without)) {
+        if let Some(without) = self.without {
+            out_of(without);
         }
     }
 
@@ -188,6 +211,7 @@ impl Making {
         let (terms, catalogue) = (team_terms(self.allotment), catalogue());
         let belief = belief(&terms, &catalogue, now_ms);
         let mut step = LeaseGrant::new(&team(), &lease_id(lease), self.slice, &belief, &self.terms);
+        self.leave_out(|without| without.out_of_grant(&mut step.transaction));
         let reply = carry_out(step.transaction.take());
         match step.verdict(&reply).unwrap() {
             LeaseVerdict::Granted { credits, granted_at_ms } => Answer::Granted { credits, granted_at_ms },
@@ -207,7 +231,8 @@ impl Making {
             hold_ms: self.terms.hold_ms,
             dry_run: false,
         };
-        let price = Price { credits: 1, rate_card: asked.terms.rate_card.clone(), valid_ms: 0..i64::from(u32::MAX) * 1_000 };
+        let price =
+            Price { credits: 1, rate_card: asked.terms.rate_card.clone(), valid_ms: 0..i64::from(u32::MAX) * 1_000 };
         let mut step = Step::new(&request, &price, &belief(&terms, &catalogue, now_ms), &self.policy);
         let reply = carry_out(step.transaction.take());
         match step.verdict(&reply, &self.policy).unwrap() {
@@ -227,8 +252,8 @@ impl Making {
         };
         let held = Held { reservation: recorded.reservation(&terms), backing };
         let mut step = self.settlement(&held, &reservation_id(recorded.reservation), deed);
-        if self.mutation == Some(Mutation::NoRecordCheck) {
-            without_guards_on(&mut step.transaction, &["cycle", "reclaimed", "rest"]);
+        if held.backing != Backing::Record {
+            self.leave_out(|without| without.out_of_settlement(&mut step.transaction));
         }
         let reply = carry_out(step.transaction.take());
         match step.verdict(&reply).unwrap() {
@@ -267,26 +292,4 @@ fn belief<'a>(terms: &'a Terms, catalogue: &'a Catalogue, now_ms: i64) -> Belief
 
 fn done(reply: Reply) -> Answer {
     if matches!(reply.outcome, Outcome::Applied { .. }) { Answer::Done } else { Answer::Not }
-}
-
-/// Takes out of a step what it demands of these fields of a lease's record.
-fn without_guards_on(step: &mut Transaction, fields: &[&str]) {
-    step.require.retain(|guard| match guard {
-        Guard::FieldEquals(_, field, _) => !fields.contains(field),
-        Guard::AtMostZero(Linear { terms, .. }) => terms.iter().all(|(_, _, field)| !fields.contains(field)),
-        _ => true,
-    });
-}
-
-/// What no code of the rules does: more credits for the same lease.
-fn refill(lease: u8, credits: i64, terms: &Terms) -> Transaction {
-    let mut step = Transaction::on(keys::team(&team()));
-    let account = step.record(keys::account(terms.anchor.cycle_at(START_MS).start_ms), Read::Nothing);
-    let lease = step.record(keys::lease(&lease_id(lease)), Read::Nothing);
-    step.require(Guard::FieldEquals(lease, "returned", "0".to_owned()));
-    step.option(
-        vec![allotment_covers(account, credits)],
-        vec![Write::Add(account, "leased", credits), Write::Add(lease, "rest", credits)],
-    );
-    step
 }

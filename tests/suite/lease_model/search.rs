@@ -4,12 +4,7 @@ use std::{collections::HashSet, hash::BuildHasher as _};
 
 use foldhash::quality::FixedState;
 
-use super::{
-    World,
-    shelf::Shelf,
-    state::Moment,
-    steps::Step,
-};
+use super::{World, shelf::Shelf, state::Moment, steps::Step};
 
 /// What a search has found.
 #[derive(Debug)]
@@ -20,8 +15,8 @@ pub(super) struct Found {
     pub(super) stores: usize,
     /// So many steps the farthest is away.
     pub(super) depth: usize,
-    /// Nothing was left to be looked at.
-    pub(super) is_whole: bool,
+    /// So many of them were not looked at, as the search ended.
+    pub(super) unseen: usize,
     /// The shortest way to something that must not be, and what is wrong then.
     pub(super) fault: Option<(Vec<Step>, String)>,
 }
@@ -30,8 +25,8 @@ pub(super) struct Found {
 type Ahead = (usize, Moment);
 
 impl World {
-    /// Looks at every state that is at most so many steps away.
-    pub(super) fn search(&self, depth: usize) -> Found {
+    /// Looks at every state that can be reached, or until something is wrong.
+    pub(super) fn search(&self) -> Found {
         let mut shelf = Shelf::new(self.making());
         let hasher = FixedState::default();
         let beginning = self.beginning();
@@ -40,7 +35,7 @@ impl World {
         let mut steps = vec![(0, Step::Tick)];
         let mut ahead: Vec<Ahead> = vec![(0, beginning)];
         let mut reached = 0;
-        while reached < depth && !ahead.is_empty() {
+        while !ahead.is_empty() {
             let mut farther = Vec::new();
             for (place, moment) in ahead {
                 for (step, after) in self.next(&moment, &mut shelf) {
@@ -57,13 +52,19 @@ impl World {
                         },
                     };
                     let fault = Some((way(&steps, place, step), fault));
-                    return Found { states: seen.len(), stores: shelf.len(), depth: reached + 1, is_whole: false, fault };
+                    return Found {
+                        states: seen.len(),
+                        stores: shelf.len(),
+                        depth: reached + 1,
+                        unseen: farther.len(),
+                        fault,
+                    };
                 }
             }
             ahead = farther;
             reached += 1;
         }
-        Found { states: seen.len(), stores: shelf.len(), depth: reached, is_whole: ahead.is_empty(), fault: None }
+        Found { states: seen.len(), stores: shelf.len(), depth: reached, unseen: ahead.len(), fault: None }
     }
 }
 

@@ -3,9 +3,9 @@
 use tollgate::domain::lease::{CLOCK_MARGIN_MS, Draw, Lease};
 
 use super::{
-    Mutation,
     books::{Books, MOST},
     request::{Making, Opened, Recorded, lease_id, team_terms},
+    without::Without,
 };
 
 /// All that what happens next depends on.
@@ -73,7 +73,7 @@ pub(super) struct InHand {
     pub(super) asked_ms: i64,
     /// From this time on nothing is drawn.
     pub(super) drawn_until_ms: i64,
-    /// Of a mutation only: more was granted, and the answer may come, once or more often.
+    /// Only where leases are refilled: more was granted, and the answer may come, once or more often.
     pub(super) refilled: bool,
 }
 
@@ -97,9 +97,10 @@ impl InHand {
     /// A lease that was granted to whoever asked for it.
     pub(super) fn granted(asking: Asking, credits: i64, granted_at_ms: i64, making: &Making) -> Self {
         let Asking { lease, asked_ms } = asking;
-        let fresh = InHand { lease, credits, undrawn: credits, granted_at_ms, asked_ms, drawn_until_ms: 0, refilled: false };
-        let drawn_until_ms = match making.mutation {
-            Some(Mutation::NoDeadline) => i64::MAX,
+        let fresh =
+            InHand { lease, credits, undrawn: credits, granted_at_ms, asked_ms, drawn_until_ms: 0, refilled: false };
+        let drawn_until_ms = match making.without {
+            Some(Without::Deadline) => i64::MAX,
             _ => fresh.lease(making).drawn_until_ms,
         };
         Self { drawn_until_ms, ..fresh }
@@ -119,7 +120,7 @@ impl InHand {
         let mut of = Lease { undrawn, drawn_until_ms, ..self.lease(making) };
         let draw = Draw { credits: 1, terms_version: of.terms_version, valid_ms: 0..i64::MAX };
         let mut created_ms = of.draw(&draw, read_ms)?;
-        if making.mutation == Some(Mutation::TwoReadings) {
+        if making.without == Some(Without::OneReading) {
             created_ms += now_ms - read_ms;
         }
         self.undrawn = of.undrawn;
@@ -147,7 +148,7 @@ impl Moment {
             // Of one that was asked for so long ago, too; it makes no difference how long.
             if let Some(asking) = &mut sidecar.asking
                 && asking.asked_ms + making.terms.term_ms - CLOCK_MARGIN_MS <= at_ms
-                && making.mutation != Some(Mutation::NoDeadline)
+                && making.without != Some(Without::Deadline)
             {
                 asking.asked_ms = 0;
             }
@@ -171,7 +172,12 @@ impl Moment {
     pub(super) fn named(&self) -> u8 {
         let opened = self.opened.iter().map(|opened| opened.recorded.reservation);
         let recorded = self.recorded.iter().map(|recorded| recorded.reservation);
-        opened.chain(recorded).filter(|reservation| *reservation < MOST - 1).map(|reservation| reservation + 1).max().unwrap_or(0)
+        opened
+            .chain(recorded)
+            .filter(|reservation| *reservation < MOST - 1)
+            .map(|reservation| reservation + 1)
+            .max()
+            .unwrap_or(0)
     }
 
     /// Until when a client was told that a reservation is held, by the answer that said the least.
@@ -183,7 +189,8 @@ impl Moment {
     /// Credits that clients were promised, that may still be committed in time, and that no record of the store has.
     pub(super) fn promised(&self, books: &Books) -> i64 {
         let stands = |reservation: &u8| {
-            let known = books.reservations[usize::from(*reservation)].is_some() || self.ends[usize::from(*reservation)].is_some();
+            let known = books.reservations[usize::from(*reservation)].is_some()
+                || self.ends[usize::from(*reservation)].is_some();
             !known && self.held_until_ms(*reservation).is_some_and(|until_ms| self.now_ms < until_ms)
         };
         i64::try_from((0..MOST).filter(stands).count()).unwrap()

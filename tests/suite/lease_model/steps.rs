@@ -1,11 +1,12 @@
 //! What may happen next, and what has to be so whatever happened.
 
 use super::{
-    Mutation, START_MS, TICK_MS, World,
+    START_MS, TICK_MS, World,
     books::MOST,
     request::{Answer, Believed, Deed, Opened, Recorded, Request},
     shelf::Shelf,
     state::{Asking, End, InHand, Left, Moment, Rest, Sidecar},
+    without::Without,
 };
 
 /// One thing that happens. A number says which sidecar, or which lease.
@@ -21,7 +22,7 @@ pub(super) enum Step {
     /// A sidecar opens a reservation from a lease.
     Draw(usize, u8),
     Crash(usize),
-    /// Of a mutation only: the answer to a request for more reaches the sidecar, once more.
+    /// Only where leases are refilled: the answer to a request for more reaches the sidecar, once more.
     ReceiveRefill(usize),
     /// A message reaches the store, and its answer is lost.
     Store(Request, Answer),
@@ -54,15 +55,14 @@ impl World {
             recorded: Vec::new(),
             ends: [None; MOST as usize],
             charged: 0,
-            left: Left { refills: u8::from(self.mutation == Some(Mutation::Refills)), ..self.may },
+            left: Left { refills: u8::from(self.without == Some(Without::Immutability)), ..self.may },
         }
     }
 
     /// Everything that may happen in a state.
     pub(super) fn next(&self, moment: &Moment, shelf: &mut Shelf) -> Vec<Next> {
         let mut next = Vec::new();
-        let swept = !self.sweeps_at_once || shelf.books(moment.store).due_leases(moment.now_ms).next().is_none();
-        if swept && moment.now_ms < START_MS + self.ticks * TICK_MS {
+        if moment.now_ms < START_MS + self.ticks * TICK_MS {
             next.push((Step::Tick, Ok(Moment { now_ms: moment.now_ms + TICK_MS, ..moment.clone() })));
         }
         for (place, sidecar) in moment.sidecars.iter().enumerate() {
@@ -90,7 +90,7 @@ impl World {
             after.sidecars[place] = changed;
             next.push((step, Ok(after)));
         };
-        let first = if self.mutation == Some(Mutation::IdsComeAgain) { 0 } else { moment.asked };
+        let first = if self.without == Some(Without::NewIds) { 0 } else { moment.asked };
         for lease in (first..=moment.asked).filter(|lease| *lease < self.leases) {
             happens(Step::Ask(place, lease), &|after, sidecar| {
                 sidecar.asking = Some(Asking { lease, asked_ms: moment.now_ms });
@@ -175,7 +175,12 @@ impl World {
     }
 
     /// What a message to the store leads to; `None` if nothing.
-    fn carried_out(&self, moment: &Moment, request: Request, shelf: &mut Shelf) -> Option<(Answer, Result<Moment, String>)> {
+    fn carried_out(
+        &self,
+        moment: &Moment,
+        request: Request,
+        shelf: &mut Shelf,
+    ) -> Option<(Answer, Result<Moment, String>)> {
         let (store, answer) = shelf.ask(moment.store, moment.now_ms, request);
         let mut after = Moment { store, ..moment.clone() };
         match (request, answer) {
@@ -222,7 +227,8 @@ impl World {
         let is_promised = deed == Deed::Commit && in_time && !self.forged;
         if answer != Answer::Done {
             let ended = after.ends[usize::from(recorded.reservation)];
-            let is_known = answer == Answer::HasRecord && ended != Some(End::Expired) || matches!(ended, Some(End::Committed | End::Released));
+            let is_known = answer == Answer::HasRecord && ended != Some(End::Expired)
+                || matches!(ended, Some(End::Committed | End::Released));
             return if is_promised && !is_known { Err("a commit in time is refused".to_owned()) } else { Ok(()) };
         }
         let end = match deed {
@@ -269,7 +275,8 @@ impl World {
 
 /// The lease that was asked for is granted, and the answer reaches whoever waits for it.
 fn granted(request: Request, answer: Answer, after: &Result<Moment, String>, shelf: &Shelf, next: &mut Vec<Next>) {
-    let (Request::Lease { lease }, Answer::Granted { credits, granted_at_ms }, Ok(after)) = (request, answer, after) else {
+    let (Request::Lease { lease }, Answer::Granted { credits, granted_at_ms }, Ok(after)) = (request, answer, after)
+    else {
         return;
     };
     for (place, sidecar) in after.sidecars.iter().enumerate() {
