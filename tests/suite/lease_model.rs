@@ -112,30 +112,43 @@ impl World {
         Self { may, ticks: 2, deeds: &[Deed::Commit], ..Self::settling() }
     }
 
+    /// Whatever is promised twice is found soonest where there is one credit.
+    fn one_credit() -> Self {
+        Self { allotment: 1, slice: 1, may: Left { draws: 3, pauses: 1, ..Left::default() }, ..Self::pausing() }
+    }
+
     fn without(self, without: Without) -> Self {
         Self { without: Some(without), ..self }
+    }
+
+    /// The same with more time and one more thing to do with it: some ten times as many states.
+    fn longer(&self) -> Self {
+        let Left { draws, crashes, .. } = self.may;
+        let may = Left { draws: draws + 1, crashes: crashes.max(1), ..self.may };
+        Self { sidecars: self.sidecars.max(2), ticks: self.ticks.max(3) + 1, may, ..self.clone() }
     }
 
     /// Holds a world to what has to be so in every state that it can reach.
     #[track_caller]
     fn holds(&self) {
-        let found = self.search();
+        let is_long = std::env::var_os("TOLLGATE_LONG_MODEL").is_some();
+        let world = if is_long { self.longer() } else { self.clone() };
+        let found = world.search(|_| true);
         println!("{} states, {} of the store, at most {} steps away", found.states, found.stores, found.depth);
         if let Some((way, fault)) = found.fault {
             panic!("{fault}, after\n{way:#?}");
         }
         assert_eq!(found.unseen, 0, "nothing is left to be looked at");
-        assert!(found.states > 5_000, "the world is not empty: {} states", found.states);
+        assert!(found.states > 1_000, "hardly anything happens: {} states", found.states);
     }
 
-    /// Without a part of the protocol, something comes to pass that must not.
+    /// Without a part of the protocol, this comes to pass.
     #[track_caller]
     fn fails(&self, expected: &str) {
-        let found = self.search();
-        let (way, fault) = found.fault.expect("a part of the protocol that nothing needs");
-        println!("{fault}, {} states away, after", found.states);
+        let found = self.search(|fault| fault.contains(expected));
+        let (way, fault) = found.fault.expect("the search was for a part of the protocol that nothing needs");
+        println!("{fault}: {} steps away, the last of {} states, after", way.len(), found.states);
         way.iter().for_each(|step| println!("  {step:?}"));
-        assert!(fault.contains(expected), "{fault}");
     }
 }
 
@@ -171,47 +184,49 @@ fn leases_that_are_called_back_leave_no_credit_behind() {
 
 #[test]
 fn without_the_record_check_a_made_up_grant_is_worth_more_than_its_lease() {
-    World::forging().without(Without::RestCheck).fails("negative");
+    World::forging().without(Without::RestCheck).fails("did not fit the allotment");
 }
 
 #[test]
-fn without_the_check_for_reclaimed_leases_credits_come_back_twice() {
-    World::settling().without(Without::ReclaimedCheck).fails("leased");
+fn without_the_record_check_credits_come_back_twice() {
+    World::settling().without(Without::ReclaimedCheck).fails("negative");
 }
 
 #[test]
-fn without_the_check_for_settled_reservations_a_commit_counts_twice() {
+fn without_the_record_check_a_commit_counts_twice() {
     World::settling().without(Without::SettledCheck).fails("I2");
 }
 
 #[test]
 fn without_the_deadline_credits_are_promised_twice() {
-    World::settling().without(Without::Deadline).fails("promised");
+    World::one_credit().without(Without::Deadline).fails("promised beside");
 }
 
 #[test]
 fn without_the_quarantine_credits_are_promised_twice() {
-    World::settling().without(Without::Quarantine).fails("promised");
+    World::one_credit().without(Without::Quarantine).fails("promised beside");
 }
 
 #[test]
 fn with_leases_that_are_refilled_credits_are_promised_twice() {
-    World { slice: 1, leases: 1, ..World::pausing() }.without(Without::Immutability).fails("promised");
+    World { allotment: 2, leases: 1, reservations: 3, ..World::one_credit() }
+        .without(Without::Immutability)
+        .fails("promised beside");
 }
 
 #[test]
 fn with_lease_ids_that_come_again_credits_are_promised_twice() {
-    World { leases: 1, ..World::settling() }.without(Without::NewIds).fails("promised");
+    World::one_credit().without(Without::NewIds).fails("promised beside");
 }
 
 #[test]
-fn with_two_looks_at_the_clock_a_hold_is_too_long() {
-    World::pausing().without(Without::OneReading).fails("promised");
+fn with_two_looks_at_the_clock_credits_are_promised_twice() {
+    World::one_credit().without(Without::OneReading).fails("promised beside");
 }
 
 #[test]
-fn with_grants_that_are_given_again_the_account_and_the_leases_differ() {
-    World::settling().without(Without::GrantedOnce).fails("leased");
+fn with_leases_that_are_granted_anew_for_a_repeated_request_credits_are_lost() {
+    World { allotment: 2, ..World::one_credit() }.without(Without::GrantedOnce).fails("what is leased");
 }
 
 #[test]
@@ -220,6 +235,6 @@ fn with_leases_of_more_than_remains_the_allotment_is_exceeded() {
 }
 
 #[test]
-fn with_leases_that_are_given_back_twice_what_is_drawn_is_lost() {
-    World::settling().without(Without::ReturnedOnce).fails("in time");
+fn with_leases_that_come_back_twice_if_they_are_given_back_twice_nothing_is_held() {
+    World::settling().without(Without::ReturnedOnce).fails("nothing held");
 }

@@ -25,8 +25,9 @@ pub(super) struct Found {
 type Ahead = (usize, Moment);
 
 impl World {
-    /// Looks at every state that can be reached, or until something is wrong.
-    pub(super) fn search(&self) -> Found {
+    /// Looks at every state that can be reached, or until something is wrong that is looked for. Where anything else is wrong, it goes
+    /// no further.
+    pub(super) fn search(&self, is_looked_for: impl Fn(&str) -> bool) -> Found {
         let mut shelf = Shelf::new(self.making());
         let hasher = FixedState::default();
         let beginning = self.beginning();
@@ -51,6 +52,9 @@ impl World {
                             }
                         },
                     };
+                    if !is_looked_for(&fault) {
+                        continue;
+                    }
                     let fault = Some((way(&steps, place, step), fault));
                     return Found {
                         states: seen.len(),

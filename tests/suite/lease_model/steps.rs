@@ -229,7 +229,11 @@ impl World {
             let ended = after.ends[usize::from(recorded.reservation)];
             let is_known = answer == Answer::HasRecord && ended != Some(End::Expired)
                 || matches!(ended, Some(End::Committed | End::Released));
-            return if is_promised && !is_known { Err("a commit in time is refused".to_owned()) } else { Ok(()) };
+            return if is_promised && !is_known {
+                Err("a commit in time finds nothing held for it".to_owned())
+            } else {
+                Ok(())
+            };
         }
         let end = match deed {
             Deed::Commit | Deed::CommitLate => End::Committed,
