@@ -76,7 +76,7 @@ impl TeamEscrow {
             leases += 1;
             in_hand += lease.undrawn;
         }
-        if in_hand >= likely / 2 || leases >= AHEAD {
+        if in_hand >= likely / 3 * 2 || leases >= AHEAD {
             return None;
         }
         self.is_asking = true;
