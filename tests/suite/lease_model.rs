@@ -238,3 +238,8 @@ fn with_leases_of_more_than_remains_the_allotment_is_exceeded() {
 fn with_leases_that_come_back_twice_if_they_are_given_back_twice_nothing_is_held() {
     World::settling().without(Without::ReturnedOnce).fails("nothing held");
 }
+
+#[test]
+fn with_leases_that_end_twice_credits_come_back_twice() {
+    World::settling().without(Without::ReclaimedOnce).fails("negative");
+}

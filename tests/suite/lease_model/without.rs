@@ -35,6 +35,8 @@ pub(super) enum Without {
     Allotment,
     /// What is given back twice comes back once.
     ReturnedOnce,
+    /// What has come back by itself comes back once.
+    ReclaimedOnce,
 }
 
 impl Without {
@@ -66,8 +68,10 @@ impl Without {
 
     /// Takes it out of what ends a lease.
     pub(super) fn out_of_reclaim(self, step: &mut Transaction) {
-        if self == Self::Quarantine {
-            without(step, |guard| reads(guard, "reclaim_at"));
+        match self {
+            Self::Quarantine => without(step, |guard| reads(guard, "reclaim_at")),
+            Self::ReclaimedOnce => without(step, |guard| reads(guard, "reclaimed")),
+            _ => {}
         }
     }
 }
