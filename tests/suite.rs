@@ -11,6 +11,7 @@ mod suite {
     mod fuzzing;
     mod gates;
     mod lease_model;
+    mod leases_at_gates;
     mod logs;
     mod one_call;
     mod operator;
