@@ -67,7 +67,7 @@ fn grant_from_a_lease(grant: &[u8]) {
     let Some((id, held)) = read_leased(grant) else { return };
     assert_eq!(leased_id(grant), Some(id.as_str()));
     assert_eq!(read_grant(grant, &id), Some(held.clone()));
-    let Backing::Lease { id: lease, reclaimed: false } = &held.backing else {
+    let Backing::Lease { id: lease, reclaimed: false, instead_of: None } = &held.backing else {
         panic!("{held:?} is backed by no lease")
     };
     let mut written = [0; MAX_GRANT_BYTES];

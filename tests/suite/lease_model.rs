@@ -15,7 +15,10 @@ mod state;
 mod steps;
 mod without;
 
-use tollgate::domain::{lease::LeaseTerms, policy::Policy};
+use tollgate::domain::{
+    lease::{LeaseTerms, MAX_TERM_MS},
+    policy::Policy,
+};
 
 use self::{
     request::{Deed, Making},
@@ -39,6 +42,8 @@ struct World {
     leases: u8,
     reservations: u8,
     ticks: i64,
+    /// Then time moves to these, from the start on.
+    much_later_ms: Vec<i64>,
     may: Left,
     deeds: &'static [Deed],
     /// Somebody made up a grant of each lease, for the whole allotment, that ends late.
@@ -70,6 +75,7 @@ impl World {
             leases: 2,
             reservations: 2,
             ticks: 3,
+            much_later_ms: Vec::new(),
             may: Left { draws: 2, crashes: 1, ..Left::default() },
             deeds: &[Deed::Commit, Deed::CommitLate, Deed::Release],
             forged: false,
@@ -110,6 +116,13 @@ impl World {
     fn calling_back() -> Self {
         let may = Left { draws: 2, recalls: 1, reserves: 1, ..Left::default() };
         Self { may, ticks: 2, deeds: &[Deed::Commit], ..Self::settling() }
+    }
+
+    /// Time moves on until the record of a commit is gone, and that of the lease is not.
+    fn forgetting() -> Self {
+        let kept_ms = Policy::default().commit_kept_ms();
+        let much_later_ms = vec![kept_ms - MAX_TERM_MS - 1, kept_ms + 4 * TICK_MS, 2 * kept_ms];
+        Self { leases: 1, much_later_ms, may: Left { draws: 2, ..Left::default() }, ..Self::settling() }
     }
 
     /// Whatever is promised twice is found soonest where there is one credit.
@@ -180,6 +193,16 @@ fn three_sidecars_share_an_allotment_to_its_last_credit() {
 #[test]
 fn leases_that_are_called_back_leave_no_credit_behind() {
     World::calling_back().holds();
+}
+
+#[test]
+fn what_is_committed_is_charged_once_though_its_record_is_gone() {
+    World::forgetting().holds();
+}
+
+#[test]
+fn without_an_end_to_late_commits_a_commit_counts_twice() {
+    World::forgetting().without(Without::EndOfLateCommits).fails("Committed is Committed");
 }
 
 #[test]

@@ -192,7 +192,7 @@ impl Making {
                 let mut step = Reclaim::new(&team, &lease_id(lease), &hold, now_ms, &self.policy);
                 self.leave_out(|without| without.out_of_reclaim(&mut step.transaction));
                 let reply = carry_out(step.transaction.take());
-                if step.verdict(&reply) == ReclaimVerdict::Done { Answer::Done } else { Answer::Not }
+                if step.verdict(&reply).unwrap() == ReclaimVerdict::Done { Answer::Done } else { Answer::Not }
             }
             Request::Recall => done(carry_out(Recall::new(&team).transaction)),
             Request::Reserve { reservation } => self.reserve(reservation, now_ms, carry_out),
@@ -246,7 +246,7 @@ impl Making {
         let terms = team_terms(self.allotment);
         let (recorded, backing) = match believed {
             Believed::Leased { opened, reclaimed } => {
-                (opened.recorded, Backing::Lease { id: lease_id(opened.lease), reclaimed })
+                (opened.recorded, Backing::Lease { id: lease_id(opened.lease), reclaimed, instead_of: None })
             }
             Believed::Recorded(recorded) => (recorded, Backing::Record),
         };

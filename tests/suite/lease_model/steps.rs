@@ -62,8 +62,10 @@ impl World {
     /// Everything that may happen in a state.
     pub(super) fn next(&self, moment: &Moment, shelf: &mut Shelf) -> Vec<Next> {
         let mut next = Vec::new();
-        if moment.now_ms < START_MS + self.ticks * TICK_MS {
-            next.push((Step::Tick, Ok(Moment { now_ms: moment.now_ms + TICK_MS, ..moment.clone() })));
+        let ticks = (0..=self.ticks).map(|tick| tick * TICK_MS);
+        let mut times = ticks.chain(self.much_later_ms.iter().copied()).map(|after_ms| START_MS + after_ms);
+        if let Some(now_ms) = times.find(|at_ms| moment.now_ms < *at_ms) {
+            next.push((Step::Tick, Ok(Moment { now_ms, ..moment.clone() })));
         }
         for (place, sidecar) in moment.sidecars.iter().enumerate() {
             // Those that are in the same state do the same.
