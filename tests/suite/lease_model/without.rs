@@ -48,11 +48,7 @@ impl Without {
             Self::RestCheck => without(step, |guard| reads(guard, "rest")),
             Self::ReclaimedCheck => without(step, |guard| reads(guard, "reclaimed")),
             Self::SettledCheck => without(step, |guard| matches!(guard, Guard::Absent(_))),
-            Self::EndOfLateCommits => {
-                if step.require.iter().any(ends_much_later) {
-                    without(step, ends_much_later);
-                }
-            }
+            Self::EndOfLateCommits if step.require.iter().any(ends_much_later) => without(step, ends_much_later),
             _ => {}
         }
     }
