@@ -10,6 +10,7 @@ mod suite {
     mod freshness;
     mod fuzzing;
     mod gates;
+    mod lease_model;
     mod leases_at_gates;
     mod logs;
     mod one_call;

@@ -74,6 +74,10 @@ impl Gate {
         let mut subject = self.subject(&call).await?;
         loop {
             let held = &subject.held;
+            if matches!(held.backing, Backing::Lease { reclaimed: true, .. }) {
+                // The store said so, whatever the grant says of its end.
+                return Err(GateError::ReservationExpired);
+            }
             let open = held.reservation.clone().at(self.store_time.now_ms()).state == State::Open;
             let step = if open {
                 extend(&call.team, &call.reservation, held, hold_ms)
