@@ -3,6 +3,7 @@
 //! This adapter knows files, the environment and the command line. What it makes of them is plain values: nothing else in the
 //! crate knows where one came from. It must know no rule of the product, and touch no store.
 
+mod clients;
 mod document;
 mod duration;
 mod fields;
@@ -31,7 +32,7 @@ pub use self::{
 use self::{layers::Layer, problem::Problems};
 use crate::{
     domain::seed::Seed,
-    serve::{ListenAddress, ListenError, ServeOptions},
+    serve::{Clients, ListenAddress, ListenError, ServeOptions},
 };
 
 /// What all settings together come to.
@@ -98,7 +99,7 @@ pub fn load(flags: &Flags, variables: &Variables, directory: &Path) -> Result<Co
     };
     let layers = vec![Layer::defaults(), fallback, contents.layer, from_variables, from_flags];
     let merged = layers::merge(layers).map_err(|error| broken(&error))?;
-    let settings = settle(&merged, contents.seed, &mut problems);
+    let settings = settle(&merged, contents.seed, contents.clients, &mut problems);
     let shown = merged.0.iter().map(|given| Shown {
         key: given.setting.key,
         value: given.setting.shown(&given.text),
@@ -146,25 +147,32 @@ fn address_from(flags: &Flags, variables: &Variables, directory: &Path) -> Resul
 }
 
 /// Takes the values that apply, and checks what two of them make together.
-fn settle(merged: &Layer, seed: Seed, problems: &mut Problems) -> Settings {
+fn settle(merged: &Layer, seed: Seed, clients: Option<Clients>, problems: &mut Problems) -> Settings {
     let mut settings = Settings::default();
     settings.serve.seed = seed;
+    settings.serve.access.clients = clients;
     // Each layer was checked by itself, so that what is of no use was told already; only the fallback was not.
     let mut of_fallback = Problems::default();
     merged.apply(&mut settings, &mut of_fallback);
     problems.append(of_fallback);
     let serve = &settings.serve;
+    let mut contradicts = |key: &str, sentence: String| {
+        let origin = merged.find(key).map(|given| given.origin.clone()).unwrap_or_default();
+        problems.push(Problem { key: key.to_owned(), origin, sentence });
+    };
     let any_port = matches!(serve.listen, ListenAddress::Tcp { port: 0, .. });
     if !any_port && serve.listen.as_seen_from_here() == serve.admin.as_seen_from_here() {
-        let origin = merged.find("admin").map(|given| given.origin.clone()).unwrap_or_default();
-        let sentence =
-            format!("must not be where listen is, {}; choose another port or socket for one of them", serve.listen);
-        problems.push(Problem { key: "admin".to_owned(), origin, sentence });
+        let where_it_is = &serve.listen;
+        contradicts(
+            "admin",
+            format!("must not be where listen is, {where_it_is}; choose another port or socket for one of them"),
+        );
     }
-    if serve.admin.is_beyond_this_machine() {
-        let origin = merged.find("admin").map(|given| given.origin.clone()).unwrap_or_default();
-        let sentence = ListenError::BeyondThisMachine(serve.admin.clone()).to_string();
-        problems.push(Problem { key: "admin".to_owned(), origin, sentence });
+    if serve.admin.is_beyond_this_machine() && !serve.access.lets_admin_beyond_this_machine() {
+        contradicts("admin", ListenError::BeyondThisMachine(serve.admin.clone()).to_string());
+    }
+    for (key, sentence) in serve.access.contradictions(&serve.listen, &serve.admin) {
+        contradicts(key, sentence);
     }
     settings
 }
