@@ -109,13 +109,22 @@ pub fn load(flags: &Flags, variables: &Variables, directory: &Path) -> Result<Co
     problems.none_or(configuration)
 }
 
-/// Where the admin listener is, for a command that asks a running sidecar. Whatever else is wrong is not this command's to
-/// say: it reads the file only if neither the flag nor the variable tells.
+/// The admin listener, as a command knows it that asks a running sidecar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminListener {
+    /// Where it is.
+    pub address: ListenAddress,
+    /// The file with the token that it wants.
+    pub token_file: Option<PathBuf>,
+}
+
+/// The admin listener, for a command that asks a running sidecar. Whatever else is wrong is not this command's to say: it reads
+/// the file only if neither the flag nor the variable tells where the listener is.
 ///
 /// # Errors
 /// If the address is none, or the file that has to be asked is of no use.
-pub fn admin_address(flags: &AdminFlags) -> Result<ListenAddress, ConfigError> {
-    address_from(&flags.0, &Variables::of_process(), Path::new(""))
+pub fn admin_listener(flags: &AdminFlags) -> Result<AdminListener, ConfigError> {
+    admin_from(&flags.0, &Variables::of_process(), Path::new(""))
 }
 
 /// What a command that reads no file logs: as TOLLGATE_LOG, or else RUST_LOG, and TOLLGATE_LOG_FORMAT say.
@@ -133,17 +142,21 @@ pub fn log_of_environment(variables: &Variables) -> Result<Log, ConfigError> {
     problems.none_or(settings.log)
 }
 
-fn address_from(flags: &Flags, variables: &Variables, directory: &Path) -> Result<ListenAddress, ConfigError> {
+fn admin_from(flags: &Flags, variables: &Variables, directory: &Path) -> Result<AdminListener, ConfigError> {
     let mut problems = Problems::default();
     let mut settings = Settings::default();
-    let said = |layer: &Layer| layer.find("admin").cloned();
-    let mut given = said(&flags.layer()).or_else(|| said(&variables.layer(&mut Problems::default())));
-    if given.is_none() {
-        given = file::read(flags, variables, directory)?.and_then(|(_, contents, _)| said(&contents.layer));
+    let mut layers = vec![flags.layer(), variables.layer(&mut Problems::default())];
+    if layers.iter().all(|layer| layer.find("admin").is_none())
+        && let Some((_, contents, _)) = file::read(flags, variables, directory)?
+    {
+        layers.push(contents.layer);
     }
-    let layer = Layer(given.or_else(|| said(&Layer::defaults())).into_iter().collect());
+    layers.push(Layer::defaults());
+    let said = |key: &str| layers.iter().find_map(|layer| layer.find(key)).cloned();
+    let layer = Layer(["admin", "admin_token_file"].into_iter().filter_map(said).collect());
     layer.apply(&mut settings, &mut problems);
-    problems.none_or(settings.serve.admin)
+    let serve = settings.serve;
+    problems.none_or(AdminListener { address: serve.admin, token_file: serve.access.admin_token_file })
 }
 
 /// Takes the values that apply, and checks what two of them make together.

@@ -1,6 +1,7 @@
 //! Who is let in: certificates, tokens and teams, as real clients meet them.
 
 mod certificates;
+mod commands;
 mod grpcurl;
 mod refusals;
 mod rotation;
