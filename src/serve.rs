@@ -3,6 +3,7 @@
 //! It puts the parts together and knows what none of them does: which service is on which listener, and in which order they
 //! stop. It must know no rule of the product.
 
+mod access;
 mod address;
 mod answer;
 mod at_once;
@@ -34,16 +35,18 @@ use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic_health::server::{HealthReporter, health_reporter};
 
+use self::{
+    access::Guards,
+    listener::{Listener, Reach},
+    listening::Listening,
+    patience::patiently,
+};
 pub use self::{
+    access::{Access, AccessError, Clients, TlsFiles},
     address::{InvalidAddress, ListenAddress},
     error::{ListenError, StartError},
     limits::Limits,
     welcome::Welcome,
-};
-use self::{
-    listener::{Listener, Reach},
-    listening::Listening,
-    patience::patiently,
 };
 use crate::{
     clock::Clock,
@@ -60,6 +63,8 @@ pub struct ServeOptions {
     pub listen: ListenAddress,
     /// Where billing and operators reach AccountService and UsageService.
     pub admin: ListenAddress,
+    /// Who is let in.
+    pub access: Access,
     /// Where the credits are kept.
     pub store: StoreLocation,
     /// What each listener lets in.
@@ -87,6 +92,7 @@ impl Default for ServeOptions {
         Self {
             listen: any_port.clone(),
             admin: any_port,
+            access: Access::default(),
             store: StoreLocation::Memory,
             limits: Limits::default(),
             store_wait: StoreOptions::default().wait,
@@ -123,11 +129,11 @@ impl Sidecar {
     /// # Errors
     /// If an address cannot be listened on, or the store cannot be opened, or is not fit to keep credits.
     pub async fn start(options: ServeOptions) -> Result<Self, StartError> {
-        let listeners = bind(&options).await?;
+        let (listeners, guards) = bind(&options).await?;
         let store_options =
             StoreOptions { clock: options.clock.clone(), require_aof: options.require_aof, wait: options.store_wait };
         let store = Store::open(&options.store, store_options).await?;
-        Self::serve(listeners, store, options).await
+        Self::serve(listeners, guards, store, options).await
     }
 
     /// The same with a store that is open already; `store` and `require_aof` of the options are for the start-up lines only.
@@ -135,8 +141,8 @@ impl Sidecar {
     /// # Errors
     /// As [`Sidecar::start`].
     pub async fn start_with(store: Store, options: ServeOptions) -> Result<Self, StartError> {
-        let listeners = bind(&options).await?;
-        Self::serve(listeners, store, options).await
+        let (listeners, guards) = bind(&options).await?;
+        Self::serve(listeners, guards, store, options).await
     }
 
     /// Where executors reach it: with the port that was bound, if any port would do.
@@ -159,7 +165,12 @@ impl Sidecar {
         self.servers.join_next().await;
     }
 
-    async fn serve(listeners: [Listener; 2], store: Store, options: ServeOptions) -> Result<Self, StartError> {
+    async fn serve(
+        listeners: [Listener; 2],
+        guards: Guards,
+        store: Store,
+        options: ServeOptions,
+    ) -> Result<Self, StartError> {
         let demo_teams = options.demo_teams && options.seed.teams.is_empty() && demo::suits(&options.store);
         let gate_options =
             GateOptions { policy: options.policy, clock: options.clock, seed: options.seed, escrow: options.escrow };
@@ -173,15 +184,16 @@ impl Sidecar {
         let (data_health, data_health_server) = health_reporter();
         let (admin_health, admin_health_server) = health_reporter();
         let health = [(data_health, services::ON_DATA), (admin_health, services::ON_ADMIN)];
-        let welcome = Welcome::new(data.address(), admin.address(), &options.store, &store, teams);
+        let welcome = Welcome::new(data.address(), admin.address(), &options.access, &options.store, &store, teams);
         let [listen_address, admin_address] = [data.address().clone(), admin.address().clone()];
 
         let mut servers = JoinSet::new();
         let data_services = services::data(&gate, data_health_server, &limits)?;
-        let admin_services = services::admin(&gate, admin_health_server, &limits)?;
+        let admin_services = services::admin(&gate, admin_health_server, &limits, guards.admin_token.clone())?;
         let listening = Listening { accepting: accepting.clone(), everything: everything.clone(), limits };
         servers.spawn(listening.serve(data_services, data));
         servers.spawn(listening.serve(admin_services, admin));
+        servers.spawn(guards.keep_fresh(background.clone()));
         let worker = Arc::clone(&gate);
         let stop = background.clone();
         servers.spawn(async move { worker.run(stop).await });
@@ -224,11 +236,15 @@ impl fmt::Debug for Sidecar {
     }
 }
 
-async fn bind(options: &ServeOptions) -> Result<[Listener; 2], StartError> {
+async fn bind(options: &ServeOptions) -> Result<([Listener; 2], Guards), StartError> {
     descriptors::provide(&options.limits);
-    let data = Listener::bind(&options.listen, Reach::Anywhere).await?;
-    let admin = Listener::bind(&options.admin, Reach::ThisMachine).await?;
-    Ok([data, admin])
+    let guards = Guards::read(&options.access, [&options.listen, &options.admin], &options.clock).await?;
+    let is_guarded = options.access.lets_admin_beyond_this_machine();
+    let reach = if is_guarded { Reach::Anywhere } else { Reach::ThisMachine };
+    let data = Listener::bind(&options.listen, Reach::Anywhere).await?.speaking(guards.data_tls.clone());
+    data.warn_of_strangers();
+    let admin = Listener::bind(&options.admin, reach).await?.speaking(guards.admin_tls.clone());
+    Ok(([data, admin], guards))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where what it relies on fails")]
 
 mod suite {
+    mod access;
     mod configuration;
     mod contention;
     mod crashes;

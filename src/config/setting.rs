@@ -2,7 +2,7 @@
 
 mod table;
 
-use std::{fmt, ops::RangeInclusive, str::FromStr};
+use std::{fmt, ops::RangeInclusive, path::PathBuf, str::FromStr};
 
 pub use self::table::SETTINGS;
 use super::{Settings, duration, log, problem::repeated};
@@ -31,6 +31,7 @@ pub struct Setting {
 /// What values a setting has, and where a value goes.
 pub(super) enum Kind {
     Address(fn(&mut Settings, ListenAddress)),
+    File(fn(&mut Settings, Option<PathBuf>)),
     Store,
     Switch(fn(&mut Settings, bool)),
     Milliseconds(RangeInclusive<i64>, fn(&mut Settings, i64)),
@@ -98,6 +99,15 @@ impl Setting {
             Kind::Address(set) => {
                 set(settings, text.parse().map_err(|problem: InvalidAddress| told(problem.to_string()))?);
             }
+            Kind::File(set) => match text {
+                "none" => set(settings, None),
+                "" => return Err(told("must be a file, or none".to_owned())),
+                // Whoever mistakes it for what the file holds is told so, and shows it to nobody.
+                text if text.contains("-----BEGIN") => {
+                    return Err("must be the name of a file, not what it holds".to_owned());
+                }
+                file => set(settings, Some(file.into())),
+            },
             Kind::Store => {
                 settings.serve.store = text.parse().map_err(|problem: LocationError| problem.to_string())?;
             }
@@ -134,6 +144,7 @@ impl Kind {
     fn words(&self) -> String {
         match self {
             Self::Address(_) => "host:port, or unix:/path/of/socket".to_owned(),
+            Self::File(_) => "a file, or none".to_owned(),
             Self::Store => "memory, embedded:DIRECTORY, redis://…, rediss://…, redis+unix://…".to_owned(),
             Self::Switch(_) => "true, false".to_owned(),
             Self::Milliseconds(range, _) => duration::words(range),
@@ -154,7 +165,12 @@ fn within<Number: FromStr + PartialOrd>(text: &str, range: &RangeInclusive<Numbe
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::policy::Policy, escrow::EscrowOptions, serve::Limits, store::StoreOptions};
+    use crate::{
+        domain::policy::Policy,
+        escrow::EscrowOptions,
+        serve::{Access, Limits},
+        store::StoreOptions,
+    };
 
     fn with(key: &str, value: &str) -> Result<Settings, String> {
         let mut settings = Settings::default();
@@ -171,6 +187,7 @@ mod tests {
         assert_eq!(serve.limits, Limits::default());
         assert_eq!(serve.policy, Policy::default());
         assert_eq!(serve.escrow, EscrowOptions::default());
+        assert_eq!(serve.access, Access::default());
         assert_eq!(serve.store_wait, StoreOptions::default().wait);
         assert_eq!(
             (serve.listen.to_string().as_str(), serve.admin.to_string().as_str()),
@@ -185,6 +202,13 @@ mod tests {
         let values = [
             "h:1",
             "h:2",
+            "a",
+            "b",
+            "c",
+            "d",
+            "e",
+            "f",
+            "g",
             "memory",
             "1s",
             "true",
@@ -216,6 +240,11 @@ mod tests {
         }
         let serve = &all.serve;
         assert_eq!(format!("{} {} {}", serve.listen, serve.admin, serve.store), "h:1 h:2 memory");
+        let Access { listen_tls, admin_tls, admin_token_file, .. } = &serve.access;
+        let files = [listen_tls, admin_tls].map(|tls| [&tls.certificate, &tls.key, &tls.client_ca]);
+        let files = files.iter().flatten().copied().chain([admin_token_file]);
+        let files: Vec<_> = files.map(|file| file.as_ref().unwrap().to_str().unwrap()).collect();
+        assert_eq!(files, ["a", "b", "c", "d", "e", "f", "g"]);
         assert_eq!((serve.store_wait.as_secs(), serve.require_aof), (1, true));
         let policy = &serve.policy;
         assert_eq!((policy.run_max_age_ms, policy.run_completion_credits), (129_600_000, None));
@@ -237,6 +266,7 @@ mod tests {
     fn a_value_that_is_of_no_use_is_refused_with_what_would_be() {
         for (key, value, says) in [
             ("listen", "50051", "host:port"),
+            ("listen_tls_key", "-----BEGIN PRIVATE KEY-----", "the name of a file"),
             ("store", "postgres://h", "embedded:DIRECTORY"),
             ("store_wait", "9ms", "10ms to 30s"),
             ("store_wait", "31s", "10ms to 30s"),

@@ -17,6 +17,7 @@ const OF_A_RULE: RangeInclusive<i64> = SECOND_MS..=3_650 * DAY_MS;
 const MAX_CREDITS: i64 = 1_000_000_000_000;
 
 const WHERE: &str = "Where";
+const ACCESS: &str = "Who is let in";
 const RULES: &str = "Rules";
 const ESCROW: &str = "Escrow";
 const LOG: &str = "Log";
@@ -39,6 +40,62 @@ pub static SETTINGS: &[Setting] = &[
         help: "Where billing and operators reach AccountService and UsageService.",
         heading: WHERE,
         kind: Kind::Address(|settings, address| settings.serve.admin = address),
+    },
+    Setting {
+        key: "listen_tls_certificate",
+        value_name: "FILE",
+        default: "none",
+        help: "The certificate of the data listener, and those that lead to its authority, in PEM: with it, it speaks TLS.",
+        heading: ACCESS,
+        kind: Kind::File(|settings, file| settings.serve.access.listen_tls.certificate = file),
+    },
+    Setting {
+        key: "listen_tls_key",
+        value_name: "FILE",
+        default: "none",
+        help: "The private key of that certificate, in PEM.",
+        heading: ACCESS,
+        kind: Kind::File(|settings, file| settings.serve.access.listen_tls.key = file),
+    },
+    Setting {
+        key: "listen_tls_client_ca",
+        value_name: "FILE",
+        default: "none",
+        help: "The authorities of executors, in PEM: with it, each needs a certificate of one of them.",
+        heading: ACCESS,
+        kind: Kind::File(|settings, file| settings.serve.access.listen_tls.client_ca = file),
+    },
+    Setting {
+        key: "admin_tls_certificate",
+        value_name: "FILE",
+        default: "none",
+        help: "The certificate of the admin listener, and those that lead to its authority, in PEM: with it, it speaks TLS.",
+        heading: ACCESS,
+        kind: Kind::File(|settings, file| settings.serve.access.admin_tls.certificate = file),
+    },
+    Setting {
+        key: "admin_tls_key",
+        value_name: "FILE",
+        default: "none",
+        help: "The private key of that certificate, in PEM.",
+        heading: ACCESS,
+        kind: Kind::File(|settings, file| settings.serve.access.admin_tls.key = file),
+    },
+    Setting {
+        key: "admin_tls_client_ca",
+        value_name: "FILE",
+        default: "none",
+        help: "The authorities of billing and operators, in PEM: with it, each needs a certificate of one of them.",
+        heading: ACCESS,
+        kind: Kind::File(|settings, file| settings.serve.access.admin_tls.client_ca = file),
+    },
+    Setting {
+        key: "admin_token_file",
+        value_name: "FILE",
+        default: "none",
+        help: "The file with the token that calls of the admin listener need: one word, with or without a line end.",
+        heading: ACCESS,
+        kind: Kind::File(|settings, file| settings.serve.access.admin_token_file = file),
     },
     Setting {
         key: "store",
