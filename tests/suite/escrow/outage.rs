@@ -1,0 +1,1 @@
+//! The store hangs while leases are in hand.

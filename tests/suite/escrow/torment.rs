@@ -1,0 +1,141 @@
+//! What is done to the sidecars and to their server while calls go on.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use fastrand::Rng;
+use tokio::{sync::RwLock, task::spawn_blocking, time::sleep};
+
+use super::fleet::{ChaosTeam, Fleet, TEAMS};
+use crate::suite::support::{client::Client, servers::Server, sidecar::Sidecar, signal, wait_until};
+
+/// What happens, and until when.
+#[derive(Clone)]
+pub(super) struct Story {
+    pub(super) fleet: Arc<Fleet>,
+    pub(super) end: Arc<AtomicBool>,
+    /// A sidecar starts only where there is a server: it is read-locked for a start, and locked while the server is away.
+    pub(super) server_is_there: Arc<RwLock<()>>,
+}
+
+/// How often what was done to a process.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Times {
+    pub(super) killed: u32,
+    pub(super) stopped: u32,
+    pub(super) ended: u32,
+}
+
+impl Story {
+    fn goes_on(&self) -> bool {
+        !self.end.load(Ordering::Relaxed)
+    }
+
+    /// Kills, stops and ends one sidecar at random. In the end it runs.
+    pub(super) async fn torment_sidecar(self, mut sidecar: Sidecar, which: usize, mut rng: Rng) -> (Sidecar, Times) {
+        let mut times = Times::default();
+        while self.goes_on() {
+            pause(&mut rng, 1_000..4_000).await;
+            match rng.u32(..8) {
+                0..4 => {
+                    times.stopped += 1;
+                    sidecar.signal("STOP");
+                    // Sometimes for longer than its leases last, and sometimes never to wake.
+                    let longest_ms = if rng.u32(..4) == 0 { 4_000 } else { 500 };
+                    pause(&mut rng, 20..longest_ms).await;
+                    if rng.u32(..4) > 0 {
+                        sidecar.signal("CONT");
+                        continue;
+                    }
+                    times.killed += 1;
+                    sidecar.kill();
+                }
+                4..7 => {
+                    times.killed += 1;
+                    sidecar.kill();
+                }
+                _ => {
+                    times.ended += 1;
+                    sidecar.signal("TERM");
+                    sidecar = blocking(sidecar, |sidecar| wait_until("it ends", || sidecar.ended().is_some())).await;
+                }
+            }
+            self.fleet.died(which);
+            pause(&mut rng, 0..1_000).await;
+            let there = self.server_is_there.read().await;
+            sidecar = blocking(sidecar, Sidecar::restart).await;
+            drop(there);
+        }
+        (sidecar, times)
+    }
+
+    /// Kills and stops the server at random. In the end it runs.
+    pub(super) async fn torment_server(self, mut server: Server, mut rng: Rng) -> (Server, Times) {
+        let mut times = Times::default();
+        while self.goes_on() {
+            pause(&mut rng, 2_000..6_000).await;
+            let gone = self.server_is_there.write().await;
+            if rng.bool() {
+                times.stopped += 1;
+                signal(server.process_id(), "STOP");
+                pause(&mut rng, 20..1_000).await;
+                signal(server.process_id(), "CONT");
+            } else {
+                times.killed += 1;
+                // A server that hung before it was killed has calls in its socket that it never saw.
+                if rng.bool() {
+                    signal(server.process_id(), "STOP");
+                    pause(&mut rng, 20..300).await;
+                }
+                server.kill();
+                pause(&mut rng, 20..500).await;
+                server = blocking(server, Server::restart).await;
+            }
+            drop(gone);
+        }
+        (server, times)
+    }
+
+    /// Raises what teams have included, now and then, so that they are near their limit for as long as the story lasts.
+    pub(super) async fn raise_limits(self, mut rng: Rng) {
+        let mut included: Vec<_> = TEAMS.iter().filter(|team| team.raise > 0).map(|team| (*team, team.included)).collect();
+        while self.goes_on() {
+            pause(&mut rng, 300..1_000).await;
+            for (team, included) in &mut included {
+                *included += team.raise;
+                let client = rng.choice(&self.fleet.clients).unwrap();
+                client.put_team(team.terms(*included)).await;
+            }
+        }
+    }
+}
+
+/// Makes the teams.
+pub(super) async fn make_teams(operator: &Client) {
+    for team in &TEAMS {
+        operator.put_team(team.terms(team.included)).await;
+        let ChaosTeam { id, cap_blocks, .. } = team;
+        if cap_blocks.is_some() {
+            operator.set_overages(id, true, *cap_blocks).await;
+        }
+    }
+}
+
+async fn pause(rng: &mut Rng, ms: std::ops::Range<u64>) {
+    sleep(Duration::from_millis(rng.u64(ms))).await;
+}
+
+/// Does something that blocks the thread.
+async fn blocking<T: Send + 'static>(mut subject: T, work: impl FnOnce(&mut T) + Send + 'static) -> T {
+    spawn_blocking(move || {
+        work(&mut subject);
+        subject
+    })
+    .await
+    .unwrap()
+}
