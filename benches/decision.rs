@@ -1,7 +1,7 @@
 //! `cargo bench --bench decision`: one decision without gRPC, in nanoseconds and in allocations.
 //!
 //! From the inside out: the pure rules, the memory store that carries their transaction out, and the gate with its cache, which
-//! is all of a call but the wire. A draw from a lease will be one more of these.
+//! is all of a call but the wire; and a draw from a lease, which is all that a busy team's call needs of them.
 
 use std::{hint::black_box, sync::Arc, time::Duration};
 
@@ -17,13 +17,15 @@ use tollgate::{
         belief::Belief,
         catalogue::Catalogue,
         id::Id,
+        lease::{Draw, Lease, LeaseTerms},
         plan::Plan,
         policy::Policy,
-        reservation::{Content, Trigger},
+        reservation::{Basis, Content, Terms as ReservationTerms, Trigger},
         reserve::{Price, Request, Step, Verdict},
         terms::{MAX_INCLUDED_CREDITS, Terms},
         terms_change::TeamSettings,
     },
+    escrow::{Answered, Asked, Escrow, EscrowMode, EscrowOptions, KnownRun},
     gate::{
         Gate, GateOptions,
         calls::{ActualUse, ReserveAnswer, ReserveCall, ReserveDecision, SettleCall},
@@ -51,6 +53,7 @@ fn main() -> anyhow::Result<()> {
     bench.reserve(&mut criterion, &runtime)?;
     bench.reserve_and_commit(&mut criterion, &runtime)?;
     bench.suspend(&mut criterion)?;
+    bench.draw(&mut criterion)?;
     criterion.final_summary();
     Ok(())
 }
@@ -222,6 +225,27 @@ impl Bench {
         Ok(())
     }
 
+    /// Opens reservations from a lease in hand, which covers them all.
+    fn draw(&self, criterion: &mut Criterion) -> anyhow::Result<()> {
+        let name = "escrow: draw from a lease";
+        let drawing = Drawing::new(self)?;
+        let mut number = 4_000_000_000;
+        let mut next = || {
+            number += 1;
+            reservation(number)
+        };
+        // The tables that grow have their size before anything is counted.
+        let warm = (0..OPEN_AT_MOST).map(|_| next()).collect::<anyhow::Result<Vec<_>>>()?;
+        warm.iter().try_for_each(|id| drawing.draw(id))?;
+        warm.iter().for_each(|id| drawing.settle(id));
+        let mut counted = (0..COUNTED_CALLS).map(|_| next()).collect::<anyhow::Result<Vec<_>>>()?.into_iter();
+        count(name, || drawing.draw(&counted.next().context("as many as are counted")?))?;
+        criterion.bench_function(name, |bencher| {
+            bencher.iter_custom(|iterations| drawing.time(iterations, &self.clock, &mut next).unwrap_or_default());
+        });
+        Ok(())
+    }
+
     fn call(&self, team: &Id, reservation: Id) -> ReserveCall {
         let Content { flow, run, block, model, units, trigger } = self.content.clone();
         let (team, reservation) = (team.clone(), Some(reservation));
@@ -242,6 +266,83 @@ impl Bench {
             }),
             ReserveDecision::Suspend(suspend) => anyhow::bail!("suspended: {}", suspend.suspension.message()),
         }
+    }
+}
+
+/// A team with a lease for ever, and a run that is known.
+struct Drawing<'a> {
+    bench: &'a Bench,
+    escrow: Escrow,
+    policy: Policy,
+    terms: ReservationTerms,
+    at_ms: i64,
+}
+
+impl<'a> Drawing<'a> {
+    fn new(bench: &'a Bench) -> anyhow::Result<Self> {
+        let lease_terms = LeaseTerms { term_ms: LONG_AFTER_MS, hold_ms: HOLD_MS };
+        let escrow =
+            Escrow::new(EscrowOptions { mode: EscrowMode::Auto, terms: lease_terms, max_slice_credits: i64::MAX });
+        let (now_ms, at_ms) = (bench.clock.now_ms(), bench.clock.monotonic_ms());
+        let cycle = bench.terms.anchor.cycle_at(now_ms);
+        let (plan, rate_card) = (bench.terms.plan, Id::parse("2025-01-22")?);
+        let terms = ReservationTerms { credits: 2, basis: Basis::Allotment, cycle, rate_card, plan };
+        let drawing = Self { bench, escrow, policy: Policy::default(), terms, at_ms };
+        let unknown = reservation(4_000_000_000)?;
+        drawing.escrow.want(&drawing.asked(&unknown));
+        let (lease, version) = (Id::parse("0123456789abcdef.1")?, bench.terms.version);
+        let lease = Lease::granted(lease, cycle, version, MAX_INCLUDED_CREDITS, now_ms, at_ms..=at_ms, &lease_terms);
+        anyhow::ensure!(drawing.escrow.keep(&bench.team, lease, 1).is_none(), "nobody called the lease back");
+        let flow = bench.content.flow.clone();
+        let known = KnownRun { flow, started_ms: at_ms, has_ended: false, is_recorded: true };
+        let run = bench.content.run.as_ref().context("a run")?;
+        drawing.escrow.runs().remember(&bench.team, run, known);
+        Ok(drawing)
+    }
+
+    fn asked<'b>(&'b self, reservation: &'b Id) -> Asked<'b> {
+        Asked {
+            team: &self.bench.team,
+            reservation,
+            is_named: true,
+            content: &self.bench.content,
+            draw: Draw { credits: 2, terms_version: self.bench.terms.version, valid_ms: 0..LONG_AFTER_MS },
+            terms: self.terms.clone(),
+            hold_ms: HOLD_MS,
+            dry_run: false,
+            may_begin_run: true,
+            at_ms: self.at_ms,
+        }
+    }
+
+    fn draw(&self, reservation: &Id) -> anyhow::Result<()> {
+        let (answered, _) = self.escrow.answer(&self.asked(reservation), &self.policy);
+        anyhow::ensure!(matches!(black_box(answered), Answered::Opened { .. }), "the lease covers it");
+        Ok(())
+    }
+
+    fn settle(&self, reservation: &Id) {
+        self.escrow.settled(&self.bench.team, reservation);
+    }
+
+    /// The time that so many draws take, without that of settling them.
+    fn time(
+        &self,
+        iterations: u64,
+        clock: &Clock,
+        mut next: impl FnMut() -> anyhow::Result<Id>,
+    ) -> anyhow::Result<Duration> {
+        let (mut left, mut took_ns) = (iterations, 0);
+        while left > 0 {
+            let some = left.min(OPEN_AT_MOST);
+            left -= some;
+            let ids = (0..some).map(|_| next()).collect::<anyhow::Result<Vec<_>>>()?;
+            let began_ns = clock.monotonic_ns();
+            ids.iter().try_for_each(|id| self.draw(id))?;
+            took_ns += clock.monotonic_ns() - began_ns;
+            ids.iter().for_each(|id| self.settle(id));
+        }
+        Ok(Duration::from_nanos(u64::try_from(took_ns)?))
     }
 }
 

@@ -6,22 +6,28 @@
 mod gate {
     pub(super) mod arguments;
     pub(super) mod conductor;
+    mod drain;
     mod effort;
     pub(super) mod floor;
     mod growth;
+    mod last_credits;
+    mod lease_tables;
     pub(super) mod load;
     mod load_client;
     mod matrix;
     mod operation;
     mod order;
     mod process;
+    mod redis_calls;
     mod redis_server;
     mod report;
     mod rounds;
     mod row;
     mod script_call;
     mod server;
+    mod shared_runs;
     mod stage;
+    mod stopped_redis;
     mod strict_path;
     mod table;
 }

@@ -51,14 +51,15 @@ pub enum EscrowMode {
     Off,
     /// For those that are asked for more often than a lease costs, if the store is outside this process.
     Auto,
-    /// For every team, at its first call, which waits for it: so that a test need not make a team busy first.
+    /// For every team, at its first call, which waits for it, and whenever one covers another call: so that a test need not make a
+    /// team busy first.
     Eager,
 }
 
 impl Default for EscrowOptions {
     fn default() -> Self {
         Self {
-            mode: EscrowMode::Auto,
+            mode: EscrowMode::Off,
             terms: LeaseTerms { term_ms: 10_000, hold_ms: MAX_LEASE_HOLD_MS },
             max_slice_credits: 10_000,
         }
@@ -104,6 +105,7 @@ pub struct Asked<'a> {
 
 /// What memory says to a call.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "it is taken apart at once, and the large one is the common one")]
 pub enum Answered {
     /// The reservation is opened, or would be.
     Opened {
@@ -115,12 +117,7 @@ pub enum Answered {
         new_run: bool,
     },
     /// The id has an open reservation here.
-    Exists {
-        /// The reservation, on its lease.
-        held: Held,
-        /// What the caller settles it with.
-        grant: Arc<[u8]>,
-    },
+    Exists,
     /// The run has ended.
     RunEnded,
     /// The run's id belongs to a run of another flow.
@@ -174,10 +171,8 @@ impl Escrow {
     /// is told so has to say what became of that, with [`Escrow::keep`] or [`Escrow::not_granted`].
     pub fn answer(&self, asked: &Asked<'_>, policy: &Policy) -> (Answered, Option<Wanted>) {
         let Some(mut team) = self.teams.get_mut(asked.team) else { return (Answered::No, self.want(asked)) };
-        if asked.is_named
-            && let Some((held, grant)) = team.open.find(asked.reservation)
-        {
-            return (Answered::Exists { held, grant }, None);
+        if asked.is_named && team.open.find(asked.reservation).is_some() {
+            return (Answered::Exists, None);
         }
         team.demand.note(asked.draw.credits, asked.at_ms);
         let standing = self.runs.standing(asked.team, asked.content, asked.at_ms, policy);
@@ -215,6 +210,19 @@ impl Escrow {
         team.take_all()
     }
 
+    /// Takes those of a team's leases out of hand that were granted under terms of another version, or all of them if they are called
+    /// back, at that time in Unix milliseconds of the store.
+    pub fn take_outdated(&self, team: &Id, terms_version: i64, recalled_at_ms: Option<i64>) -> Vec<LeaseRest> {
+        if !self.has_leases(team) {
+            return Vec::new();
+        }
+        if let Some(recalled_at_ms) = recalled_at_ms {
+            return self.take_back(team, recalled_at_ms);
+        }
+        let Some(mut team) = self.teams.get_mut(team) else { return Vec::new() };
+        team.take_if(|lease| lease.terms_version != terms_version)
+    }
+
     /// Whether a team has leases in hand.
     pub fn has_leases(&self, team: &Id) -> bool {
         self.teams.get(team).is_some_and(|team| team.has_leases())
@@ -226,13 +234,16 @@ impl Escrow {
     }
 
     /// Takes out of hand what is of no more use at a time of the sidecar's clock: leases that are over, used up, or of teams that
-    /// nobody asks for; and forgets teams that have nothing here.
-    pub fn take_useless(&self, at_ms: i64) -> Vec<(Id, Vec<LeaseRest>)> {
+    /// nobody asks for; of so many teams at most. Teams that have nothing here are forgotten.
+    pub fn take_useless(&self, at_ms: i64, limit: usize) -> Vec<(Id, Vec<LeaseRest>)> {
         let mut useless = Vec::new();
         for mut team in self.teams.iter_mut() {
             let rests = team.take_useless(&self.options, at_ms);
             if !rests.is_empty() {
                 useless.push((team.key().clone(), rests));
+            }
+            if useless.len() >= limit {
+                break;
             }
         }
         self.teams.retain(|_, team| !team.is_forgotten(at_ms, FORGOTTEN_MS));
@@ -248,7 +259,12 @@ impl Escrow {
 
     /// A reservation that was opened here and is not settled.
     pub fn find(&self, team: &Id, id: &Id) -> Option<Held> {
-        self.teams.get(team)?.open.find(id).map(|(held, _)| held)
+        self.find_granted(team, id).map(|(held, _)| held)
+    }
+
+    /// The same, and what the caller settles it with.
+    pub fn find_granted(&self, team: &Id, id: &Id) -> Option<(Held, Arc<[u8]>)> {
+        self.teams.get(team)?.open.find(id)
     }
 
     /// A reservation that was opened here is settled, or has a record of its own now.

@@ -179,7 +179,12 @@ impl Gate {
 
     /// What is believed of a team: from memory, or read from the store.
     async fn believed(&self, team: &Id) -> Result<Believed, GateError> {
-        if let Some(believed) = self.cache.believed(team, self.clock.monotonic_ms()) {
+        self.believed_at(team, self.clock.monotonic_ms()).await
+    }
+
+    /// The same at a time of our clock, in milliseconds.
+    async fn believed_at(&self, team: &Id, at_ms: i64) -> Result<Believed, GateError> {
+        if let Some(believed) = self.cache.believed(team, at_ms) {
             return Ok(believed);
         }
         let terms = self.read_terms(team).await?;
@@ -204,6 +209,9 @@ impl Gate {
     }
 
     fn learn(&self, team: &Id, terms: &Terms, account: Option<Account>, outcome: Outcome) {
+        if self.escrow.is_on() {
+            self.heed(team, terms);
+        }
         let changed = matches!(outcome, Outcome::Applied { .. });
         let lesson = Lesson { terms: terms.clone(), account, changed };
         self.cache.learn(team, lesson, self.clock.monotonic_ms());
@@ -219,14 +227,18 @@ impl Gate {
     }
 
     /// A call of a team proceeds within what the team has or may buy: the log is told if the team was suspended.
-    fn note_proceeds(&self, team: &Id) {
-        if let Some(suspended_ms) = self.suspended.proceeds(team, self.clock.monotonic_ms()) {
+    fn note_proceeds(&self, team: &Id, at_ms: i64) {
+        if let Some(suspended_ms) = self.suspended.proceeds(team, at_ms) {
             tracing::info!(%team, suspended_ms, "a team has resumed");
         }
     }
 
     fn balance(&self, catalogue: &VersionedCatalogue, terms: &Terms, account: Account) -> Balance {
-        let announced = catalogue.catalogue.announced_at(self.store_time.now_ms());
+        self.balance_at(self.store_time.now_ms(), catalogue, terms, account)
+    }
+
+    fn balance_at(&self, now_ms: i64, catalogue: &VersionedCatalogue, terms: &Terms, account: Account) -> Balance {
+        let announced = catalogue.catalogue.announced_at(now_ms);
         Balance {
             plan: terms.plan,
             account,

@@ -4,6 +4,8 @@
 //! stop. It must know no rule of the product.
 
 mod address;
+mod answer;
+mod at_once;
 mod call;
 mod connection;
 mod crowd;
@@ -15,12 +17,16 @@ mod greeting;
 mod limits;
 mod listener;
 mod listening;
+mod own_wakes;
 mod patience;
+mod question;
+mod room;
 mod seldom;
 mod services;
 mod unix_socket;
 mod vitals;
 mod welcome;
+mod workplace;
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -8,6 +8,7 @@ mod caller;
 mod decode;
 mod encode;
 mod log;
+mod method;
 mod quota;
 mod refusal;
 mod status;
@@ -16,8 +17,8 @@ mod usage;
 use std::sync::Arc;
 
 pub use self::{
-    account::AccountApi, caller::Caller, encode::rate_card as rate_card_message, quota::QuotaApi, refusal::Refusal,
-    usage::UsageApi,
+    account::AccountApi, caller::Caller, encode::rate_card as rate_card_message, method::QuotaMethod, quota::QuotaApi,
+    refusal::Refusal, usage::UsageApi,
 };
 use crate::{
     gate::Gate,

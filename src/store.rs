@@ -9,6 +9,7 @@ mod health;
 mod interpreter;
 mod location;
 mod memory;
+mod patience;
 mod redis;
 mod validate;
 
@@ -79,7 +80,12 @@ impl Store {
     /// # Errors
     /// See [`StoreError`]. A stale or refused transaction is no error.
     pub async fn transact(&self, transaction: Transaction) -> Result<Reply, StoreError> {
-        let mut replies = self.transact_all(vec![transaction]).await?;
+        validate::validate(&transaction, self.cursors())?;
+        let mut replies = match self {
+            Self::Memory(store) => return store.transact(&transaction),
+            Self::Embedded(store) => store.transact_all(vec![transaction]).await?,
+            Self::Redis(store) => store.transact_all(vec![transaction]).await?,
+        };
         replies.pop().unwrap_or_else(|| Err(StoreError::fault("it gave no answer")))
     }
 
@@ -113,7 +119,7 @@ impl Store {
         match self {
             Self::Memory(store) => Ok(store.transact_all(&transactions)),
             Self::Embedded(store) => store.transact_all(transactions).await,
-            Self::Redis(store) => store.transact_all(&transactions).await,
+            Self::Redis(store) => store.transact_all(transactions).await,
         }
     }
 

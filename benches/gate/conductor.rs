@@ -8,7 +8,10 @@ use std::{
 use anyhow::ensure;
 use tollgate::clock::Clock;
 
-use super::{arguments::Settings, effort::Effort, growth, matrix, process, report::Report, stage::Stage, strict_path};
+use super::{
+    arguments::Settings, effort::Effort, growth, last_credits, matrix, process, redis_calls, report::Report,
+    stage::Stage, stopped_redis, strict_path,
+};
 
 /// Where the report is written.
 fn directory() -> PathBuf {
@@ -35,6 +38,9 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
         rounds: effort.rounds,
         matrix: matrix::measure(&mut stage, settings)?,
         strict_path: strict_path::measure(&mut stage, settings)?,
+        redis_calls: redis_calls::measure(&mut stage, settings)?,
+        last_credits: last_credits::measure(&mut stage, settings)?,
+        stopped_redis: stopped_redis::measure(&mut stage, settings)?,
         growth: growth::measure(&mut stage, settings)?,
         seconds: (clock.monotonic_ms() - began_ms) / 1_000,
     };
@@ -48,5 +54,6 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
 fn names(effort: &Effort) -> Vec<String> {
     let cells = matrix::places(effort).into_iter().flatten().map(|place| place.name());
     let series = growth::series().into_iter().map(|(name, ..)| name);
-    cells.chain([strict_path::NAME.to_owned()]).chain(series).collect()
+    let single = [strict_path::NAME, redis_calls::NAME, last_credits::NAME, stopped_redis::NAME].map(str::to_owned);
+    cells.chain(single).chain(series).collect()
 }

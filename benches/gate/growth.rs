@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use tollgate::clock::Clock;
 
 use super::{
     arguments::Settings,
@@ -14,10 +15,7 @@ use super::{
 };
 
 /// An embedded store grows in its file, and filling it takes longer than all the rest.
-const STORES: [StoreKind; 2] = [StoreKind::Memory, StoreKind::Redis];
-
-/// Latency by itself, and under load.
-const AT_ONCE: [u32; 2] = [1, 64];
+const STORES: [StoreKind; 3] = [StoreKind::Memory, StoreKind::Redis, StoreKind::Escrow];
 
 /// What there is more and more of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -36,10 +34,16 @@ pub(crate) struct Point {
     /// Resident memory before the calls, in bytes.
     pub(crate) sidecar_bytes: u64,
     pub(crate) redis_bytes: Option<u64>,
+    /// What each of those that were added takes of the sidecar's memory, in bytes.
+    pub(crate) sidecar_bytes_each: Option<f64>,
+    /// How long the first of them had been there when all was measured, in seconds: beyond their hold, some may have run out.
+    pub(crate) oldest_seconds: i64,
+    /// The sidecar's p99 of one call at a time, divided by that of the first point.
+    pub(crate) p99_of_first: Option<f64>,
     pub(crate) under_load: Vec<UnderLoad>,
 }
 
-/// Reserves and commits, held against the floor.
+/// Reserves that are each followed by their commit, held against the floor.
 #[derive(Debug, Serialize)]
 pub(crate) struct UnderLoad {
     pub(crate) at_once: u32,
@@ -80,12 +84,21 @@ pub(crate) fn measure(stage: &mut Stage, settings: &Settings) -> anyhow::Result<
     let mut points = Vec::new();
     for (name, store, grown) in series().into_iter().filter(|(name, ..)| settings.selects(name)) {
         let gate = stage.gate(store, Transport::Tcp, 0..1)?;
-        let mut present = 0;
+        let clock = Clock::default();
+        let began_ms = clock.monotonic_ms();
+        let (mut first, mut last): (Option<f64>, Option<(u32, u64)>) = (None, None);
         for &count in grown.counts(&stage.effort) {
             eprintln!("{name}/{count}");
-            grow(stage, &gate, grown, present, count)?;
-            present = count;
-            points.push(look(stage, &gate, store, grown, count)?);
+            grow(stage, &gate, grown, last.map_or(0, |(present, _)| present), count)?;
+            let mut point = look(stage, &gate, store, grown, count)?;
+            point.oldest_seconds = (clock.monotonic_ms() - began_ms) / 1_000;
+            point.sidecar_bytes_each =
+                last.map(|(present, bytes)| (point.sidecar_bytes as f64 - bytes as f64) / f64::from(count - present));
+            let p99_us = point.under_load.first().map(|alone| alone.outcome.gate.p99_us.median);
+            point.p99_of_first = p99_us.zip(first).map(|(p99_us, first)| p99_us / first);
+            first = first.or(p99_us);
+            last = Some((count, point.sidecar_bytes));
+            points.push(point);
         }
     }
     Ok(points)
@@ -110,9 +123,19 @@ fn look(stage: &mut Stage, gate: &Gate, store: StoreKind, grown: Grown, count: u
     let redis_bytes = gate.redis.as_ref().map(|redis| redis.resident_bytes()).transpose()?;
     let teams = if grown == Grown::Teams { Teams::Zipf(count) } else { Teams::One };
     let mut under_load = Vec::new();
-    for at_once in AT_ONCE {
-        let outcome = stage.compare(gate, Work::ReserveAndCommit, teams, at_once)?.outcome();
+    for &at_once in stage.effort.grown_at_once {
+        let outcome = stage.compare(gate, Work::ReserveBeforeCommit, teams, at_once)?.outcome();
         under_load.push(UnderLoad { at_once, outcome });
     }
-    Ok(Point { store, grown, count, sidecar_bytes, redis_bytes, under_load })
+    Ok(Point {
+        store,
+        grown,
+        count,
+        sidecar_bytes,
+        redis_bytes,
+        sidecar_bytes_each: None,
+        oldest_seconds: 0,
+        p99_of_first: None,
+        under_load,
+    })
 }

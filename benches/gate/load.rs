@@ -16,7 +16,10 @@ use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 use tollgate::{
     clock::Clock,
-    proto::v1::{PutTeamRequest, Team, account_service_client::AccountServiceClient},
+    proto::v1::{
+        GetUsageRequest, PutTeamRequest, Team, account_service_client::AccountServiceClient,
+        usage_service_client::UsageServiceClient,
+    },
 };
 use tonic::{
     Status,
@@ -24,8 +27,10 @@ use tonic::{
 };
 
 use super::{
-    operation::Executor,
+    drain,
+    operation::{Executed, Executor},
     order::{Answer, Load, Measured, Order, SUSPENDED_TEAM, Until, team_name},
+    shared_runs::SharedRuns,
 };
 
 /// How many calls share a connection: what an executor with one channel has in flight on a busy day.
@@ -57,17 +62,27 @@ async fn carry_out(order: Order) -> anyhow::Result<Answer> {
     match order {
         Order::MakeTeams { admin, numbers } => make_teams(&admin, numbers).await.map(|()| Answer::Done),
         Order::Load(load) => make_calls(load).await.map(Answer::Measured),
+        Order::Drain(drain) => drain::carry_out(drain).await.map(Answer::Drained),
+        Order::Books { admin, team } => set_aside(&admin, team).await.map(Answer::Credits),
     }
 }
 
-async fn connect(address: &str) -> anyhow::Result<Channel> {
+/// What a team's used, held and leased credits come to.
+async fn set_aside(admin: &str, team_id: String) -> anyhow::Result<i64> {
+    let request = GetUsageRequest { team_id, ..GetUsageRequest::default() };
+    let usage = UsageServiceClient::new(connect(admin).await?).get_usage(request).await?.into_inner();
+    let balance = usage.balance.context("there is always a balance")?;
+    Ok(balance.used + balance.held)
+}
+
+pub(crate) async fn connect(address: &str) -> anyhow::Result<Channel> {
     let uri = if address.starts_with("unix:") { address.to_owned() } else { format!("http://{address}") };
     Endpoint::from_shared(uri)?.connect().await.with_context(|| format!("cannot connect to {address}"))
 }
 
 async fn make_teams(admin: &str, numbers: Range<u32>) -> anyhow::Result<()> {
     let channel = connect(admin).await?;
-    make_team(channel.clone(), SUSPENDED_TEAM.to_owned(), false).await?;
+    make_team(channel.clone(), SUSPENDED_TEAM.to_owned(), 0).await?;
     let next = Arc::new(AtomicU32::new(numbers.start));
     let mut makers = JoinSet::new();
     for _ in 0..MADE_AT_ONCE {
@@ -78,7 +93,7 @@ async fn make_teams(admin: &str, numbers: Range<u32>) -> anyhow::Result<()> {
                 if number >= numbers.end {
                     return anyhow::Ok(());
                 }
-                make_team(channel.clone(), team_name(number), true).await?;
+                make_team(channel.clone(), team_name(number), CREDITS_FOR_EVER).await?;
             }
         });
     }
@@ -88,13 +103,15 @@ async fn make_teams(admin: &str, numbers: Range<u32>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn make_team(channel: Channel, team_id: String, has_credits: bool) -> Result<(), Status> {
+/// Makes a team; one without credits has none of anything.
+pub(crate) async fn make_team(channel: Channel, team_id: String, credits: i64) -> Result<(), Status> {
+    let has_credits = credits > 0;
     let team = Team {
         team_id,
         plan: if has_credits { "professional" } else { "free" }.to_owned(),
         paid_seat: has_credits,
         billing_anchor_day: 1,
-        included_credits: Some(if has_credits { CREDITS_FOR_EVER } else { 0 }),
+        included_credits: Some(credits),
         ..Team::default()
     };
     AccountServiceClient::new(channel).put_team(PutTeamRequest { team: Some(team) }).await.map(|_| ())
@@ -107,17 +124,31 @@ async fn make_calls(load: Load) -> anyhow::Result<Measured> {
     }
     let clock = Clock::default();
     let window = Arc::new(Window::new(load.until, &clock));
+    let runs = SharedRuns::of(&load.address, load.teams.count());
+    let (began_ns, took_before) = (clock.monotonic_ns(), processor_seconds()?);
     let mut tasks = JoinSet::new();
     for (number, channel) in (0..load.at_once).zip(channels.iter().cycle()) {
-        let executor = Executor::new(channel.clone(), load.work, load.teams, number, load.at_once)?;
+        let executor = Executor::new(channel.clone(), load.work, load.teams, number, load.at_once, Arc::clone(&runs))?;
         tasks.spawn(work(executor, Arc::clone(&window), clock.clone()));
     }
     let mut all = Tally::new()?;
     while let Some(tally) = tasks.join_next().await {
         all.add(&tally??)?;
     }
-    let end_ns = window.end_ns.unwrap_or_else(|| clock.monotonic_ns());
-    Ok(all.measured(end_ns - window.begin_ns))
+    let ended_ns = clock.monotonic_ns();
+    let client_cores = (processor_seconds()? - took_before) * 1e9 / (ended_ns - began_ns) as f64;
+    Ok(Measured { client_cores, ..all.measured(window.end_ns.unwrap_or(ended_ns) - window.begin_ns) })
+}
+
+/// The time of processors that this process has taken, in seconds.
+fn processor_seconds() -> anyhow::Result<f64> {
+    /// Linux counts for programs in hundredths of a second, whatever it does inside.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = std::fs::read_to_string("/proc/self/stat").context("what a process takes is known on Linux only")?;
+    // The name of the program, in brackets, may have blanks in it.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+    let ticks: Vec<f64> = fields.skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+    Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
 }
 
 async fn work(mut executor: Executor, window: Arc<Window>, clock: Clock) -> anyhow::Result<Tally> {
@@ -127,10 +158,14 @@ async fn work(mut executor: Executor, window: Arc<Window>, clock: Clock) -> anyh
         if !window.has_more(began_ns) {
             return Ok(tally);
         }
-        let outcome = executor.execute().await;
-        let ended_ns = clock.monotonic_ns();
-        if window.counts(began_ns, ended_ns) {
-            tally.note(outcome, ended_ns - began_ns)?;
+        match executor.execute(&clock).await {
+            Ok(Executed { ended_ns, credits }) => {
+                tally.credits += credits;
+                if window.counts(began_ns, ended_ns) {
+                    tally.latencies_ns.saturating_record(u64::try_from(ended_ns - began_ns)?);
+                }
+            }
+            Err(status) => tally.note_failure(&status),
         }
     }
 }
@@ -140,19 +175,25 @@ struct Window {
     begin_ns: i64,
     /// None: as many operations as there are.
     end_ns: Option<i64>,
+    /// What ends later counts as well.
+    waits: bool,
     left: AtomicU32,
 }
 
 impl Window {
     fn new(until: Until, clock: &Clock) -> Self {
         let now_ns = clock.monotonic_ns();
-        match until {
+        let after = |begin_ns: i64, millis: u32| begin_ns + i64::from(millis) * 1_000_000;
+        let (begin_ns, end_ns, operations) = match until {
             Until::Elapsed { warm_up_ms, measure_ms } => {
-                let begin_ns = now_ns + i64::from(warm_up_ms) * 1_000_000;
-                Self { begin_ns, end_ns: Some(begin_ns + i64::from(measure_ms) * 1_000_000), left: AtomicU32::new(0) }
+                let begin_ns = after(now_ns, warm_up_ms);
+                (begin_ns, Some(after(begin_ns, measure_ms)), 0)
             }
-            Until::Done { operations } => Self { begin_ns: now_ns, end_ns: None, left: AtomicU32::new(operations) },
-        }
+            Until::Begun { measure_ms } => (now_ns, Some(after(now_ns, measure_ms)), 0),
+            Until::Done { operations } => (now_ns, None, operations),
+        };
+        let waits = matches!(until, Until::Begun { .. });
+        Self { begin_ns, end_ns, waits, left: AtomicU32::new(operations) }
     }
 
     fn has_more(&self, now_ns: i64) -> bool {
@@ -166,12 +207,13 @@ impl Window {
     }
 
     fn counts(&self, began_ns: i64, ended_ns: i64) -> bool {
-        began_ns >= self.begin_ns && self.end_ns.is_none_or(|end_ns| ended_ns <= end_ns)
+        began_ns >= self.begin_ns && (self.waits || self.end_ns.is_none_or(|end_ns| ended_ns <= end_ns))
     }
 }
 
 struct Tally {
     latencies_ns: Histogram<u64>,
+    credits: i64,
     failed: u64,
     failure: Option<String>,
 }
@@ -179,28 +221,29 @@ struct Tally {
 impl Tally {
     fn new() -> anyhow::Result<Self> {
         let latencies_ns = Histogram::new_with_bounds(SHORTEST_NS, LONGEST_NS, 3)?;
-        Ok(Self { latencies_ns, failed: 0, failure: None })
+        Ok(Self { latencies_ns, credits: 0, failed: 0, failure: None })
     }
 
-    fn note(&mut self, outcome: Result<(), Status>, took_ns: i64) -> anyhow::Result<()> {
-        match outcome {
-            Ok(()) => self.latencies_ns.saturating_record(u64::try_from(took_ns)?),
-            Err(status) => {
-                self.failed += 1;
-                self.failure.get_or_insert_with(|| format!("{:?}: {}", status.code(), status.message()));
-            }
-        }
-        Ok(())
+    fn note_failure(&mut self, status: &Status) {
+        self.failed += 1;
+        self.failure.get_or_insert_with(|| said(status));
     }
 
     fn add(&mut self, other: &Self) -> anyhow::Result<()> {
         self.latencies_ns.add(&other.latencies_ns)?;
+        self.credits += other.credits;
         self.failed += other.failed;
         self.failure = self.failure.take().or_else(|| other.failure.clone());
         Ok(())
     }
 
     fn measured(self, elapsed_ns: i64) -> Measured {
-        Measured { failed: self.failed, failure: self.failure, ..Measured::of(&self.latencies_ns, elapsed_ns) }
+        let Self { latencies_ns, credits, failed, failure } = self;
+        Measured { credits, failed, failure, ..Measured::of(&latencies_ns, elapsed_ns) }
     }
+}
+
+/// What a failure says.
+pub(crate) fn said(status: &Status) -> String {
+    format!("{:?}: {}", status.code(), status.message())
 }

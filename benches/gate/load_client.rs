@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use super::{
-    order::{Answer, Load, Measured, Order},
+    order::{Answer, Drain, Drained, Load, Measured, Order},
     process::Running,
 };
 
@@ -43,7 +43,25 @@ impl LoadClient {
             }
             Answer::Measured(measured) => Ok(measured),
             Answer::Failed(problem) => bail!("calls could not be made: {problem}"),
-            Answer::Done => bail!("the load client did something else"),
+            _ => bail!("the load client did something else"),
+        }
+    }
+
+    /// Lets executors ask for all that a team has.
+    pub(crate) fn drain(&mut self, drain: Drain) -> anyhow::Result<Drained> {
+        match self.ask(&Order::Drain(drain))? {
+            Answer::Drained(drained) => Ok(drained),
+            Answer::Failed(problem) => bail!("the team could not be drained: {problem}"),
+            _ => bail!("the load client did something else"),
+        }
+    }
+
+    /// What a team's used, held and leased credits come to.
+    pub(crate) fn set_aside(&mut self, admin: &str, team: String) -> anyhow::Result<i64> {
+        match self.ask(&Order::Books { admin: admin.to_owned(), team })? {
+            Answer::Credits(credits) => Ok(credits),
+            Answer::Failed(problem) => bail!("the books could not be read: {problem}"),
+            _ => bail!("the load client did something else"),
         }
     }
 

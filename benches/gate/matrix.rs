@@ -42,6 +42,9 @@ pub(crate) fn places(effort: &Effort) -> Vec<Vec<Place>> {
     for store in StoreKind::ALL {
         for workload in Workload::ALL {
             for transport in Transport::ALL {
+                if transport == Transport::Unix && workload != Workload::Hot && !effort.all_by_unix {
+                    continue;
+                }
                 let at = |&at_once| Place { store, workload, transport, at_once };
                 places.push(effort.at_once.iter().map(at).collect());
             }
@@ -57,8 +60,13 @@ pub(crate) fn measure(stage: &mut Stage, settings: &Settings) -> anyhow::Result<
         places.retain(|place| settings.selects(&place.name()));
         let Some(&Place { store, workload, transport, .. }) = places.first() else { continue };
         let teams = workload.teams(stage.effort.many_teams);
-        let count = if let Teams::Zipf(count) = teams { count } else { 1 };
+        let count = teams.count();
         let gate = stage.gate(store, transport, 0..count)?;
+        if count > 1 {
+            // Each team has asked once, and the busy ones are known to be busy.
+            stage.make_calls(&gate, workload.work(), Teams::InTurn(count), count)?;
+            stage.make_calls(&gate, workload.work(), teams, count.saturating_mul(2))?;
+        }
         for place in places {
             eprintln!("{}", place.name());
             let outcome = stage.compare(&gate, workload.work(), teams, place.at_once)?.outcome();

@@ -1,34 +1,52 @@
 //! One operation as an executor carries it out, with requests as long as real ones.
 
 use std::{
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 use rand_distr::Zipf;
-use tollgate::proto::v1::{
-    CheckAndReserveRequest, CommitRequest, Proceed, check_and_reserve_response::Decision,
-    quota_service_client::QuotaServiceClient,
+use tollgate::{
+    clock::Clock,
+    proto::v1::{
+        CheckAndReserveRequest, CommitRequest, Proceed, check_and_reserve_response::Decision,
+        quota_service_client::QuotaServiceClient,
+    },
 };
 use tonic::{Request, Status, transport::Channel};
 
-use super::order::{SUSPENDED_TEAM, Teams, Work, team_name};
+use super::{
+    order::{SUSPENDED_TEAM, Teams, Work, team_name},
+    shared_runs::SharedRuns,
+};
 
 /// An executor sends a deadline with each call.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Nothing that was reserved expires while it is measured.
-const HOLD_SECONDS: i64 = 3_600;
+/// As the default is, and the longest that memory answers. What is measured takes less, so that nothing expires meanwhile.
+const HOLD_SECONDS: i64 = 120;
 
 /// So many blocks make a run.
-const BLOCKS_PER_RUN: u32 = 10;
+pub(crate) const BLOCKS_PER_RUN: u32 = 10;
+
+/// An operation that was answered as it should be.
+pub(crate) struct Executed {
+    /// When what is timed of it was over.
+    pub(crate) ended_ns: i64,
+    /// What it reserved.
+    pub(crate) credits: i64,
+}
 
 /// Carries operations out, one after the other.
 pub(crate) struct Executor {
     client: QuotaServiceClient<Channel>,
     work: Work,
     choice: Choice,
+    runs: Arc<SharedRuns>,
     /// Makes its ids unlike those of every other.
     label: String,
     made: u32,
@@ -43,7 +61,14 @@ enum Choice {
 
 impl Executor {
     /// One of `of` executors that share a load, the `number`-th.
-    pub(crate) fn new(channel: Channel, work: Work, teams: Teams, number: u32, of: u32) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        channel: Channel,
+        work: Work,
+        teams: Teams,
+        number: u32,
+        of: u32,
+        runs: Arc<SharedRuns>,
+    ) -> anyhow::Result<Self> {
         /// Counts the executors of this process.
         static EXECUTORS: AtomicU32 = AtomicU32::new(0);
         let choice = match teams {
@@ -54,19 +79,38 @@ impl Executor {
             Teams::InTurn(count) => Choice::InTurn { next: number, step: of, count },
         };
         let label = format!("{:08x}-{:08x}", std::process::id(), EXECUTORS.fetch_add(1, Ordering::Relaxed));
-        Ok(Self { client: QuotaServiceClient::new(channel), work, choice, label, made: 0 })
+        Ok(Self { client: QuotaServiceClient::new(channel), work, choice, runs, label, made: 0 })
     }
 
     /// Carries one out. Anything but the answer that it should have is an error.
-    pub(crate) async fn execute(&mut self) -> Result<(), Status> {
+    pub(crate) async fn execute(&mut self, clock: &Clock) -> Result<Executed, Status> {
         let request = self.reserve_request();
-        let team_id = if self.work == Work::ReserveAndCommit { request.team_id.clone() } else { String::new() };
-        let answer = self.client.check_and_reserve(with_deadline(request)).await?.into_inner();
-        match (answer.decision, self.work) {
-            (Some(Decision::Proceed(_)), Work::Reserve) | (Some(Decision::Suspend(_)), Work::Suspend) => Ok(()),
-            (Some(Decision::Proceed(proceed)), Work::ReserveAndCommit) => self.commit(team_id, proceed).await,
+        let team_id = if self.work.commits() { request.team_id.clone() } else { String::new() };
+        let decision = self.decision(request).await?;
+        let ended_ns = clock.monotonic_ns();
+        match (decision, self.work) {
+            (Decision::Suspend(_), Work::Suspend) => Ok(Executed { ended_ns, credits: 0 }),
+            (Decision::Proceed(proceed), work) if work != Work::Suspend => {
+                let credits = proceed.credits;
+                if work.commits() {
+                    self.commit(team_id, proceed).await?;
+                }
+                let ended_ns = if work == Work::ReserveAndCommit { clock.monotonic_ns() } else { ended_ns };
+                Ok(Executed { ended_ns, credits })
+            }
             (decision, work) => Err(Status::internal(format!("{work:?} was answered {decision:?}"))),
         }
+    }
+
+    /// Asks for the next block, and lets it be.
+    pub(crate) async fn ask(&mut self) -> Result<Decision, Status> {
+        let request = self.reserve_request();
+        self.decision(request).await
+    }
+
+    async fn decision(&mut self, request: CheckAndReserveRequest) -> Result<Decision, Status> {
+        let answer = self.client.check_and_reserve(with_deadline(request)).await?.into_inner();
+        answer.decision.ok_or_else(|| Status::internal("an answer without a decision"))
     }
 
     async fn commit(&mut self, team_id: String, proceed: Proceed) -> Result<(), Status> {
@@ -77,26 +121,28 @@ impl Executor {
 
     fn reserve_request(&mut self) -> CheckAndReserveRequest {
         self.made = self.made.wrapping_add(1);
-        let Self { label, made, .. } = self;
-        let (run_id, reservation_id) =
-            (format!("{label}-{:08x}", *made / BLOCKS_PER_RUN), format!("{label}-{made:08x}-reservation"));
+        let team = self.team();
+        let Self { label, made, work, .. } = self;
+        let blocks_per_run = if *work == Work::Drain { 1 } else { BLOCKS_PER_RUN };
+        // An executor with one team carries its own runs out; those of many teams it shares with all others.
+        let run_id = match self.choice {
+            Choice::One => format!("{label}-{:08x}", *made / blocks_per_run),
+            Choice::Zipf(..) | Choice::InTurn { .. } => self.runs.next(team),
+        };
         CheckAndReserveRequest {
-            team_id: self.team_id(),
+            team_id: if *work == Work::Suspend { SUSPENDED_TEAM.to_owned() } else { team_name(team) },
             flow_id: "flow-1".to_owned(),
             run_id,
             block_id: "block-1".to_owned(),
-            reservation_id,
+            reservation_id: format!("{label}-{made:08x}-reservation"),
             model: "gpt-4o".to_owned(),
             hold_for: Some(prost_types::Duration { seconds: HOLD_SECONDS, nanos: 0 }),
             ..CheckAndReserveRequest::default()
         }
     }
 
-    fn team_id(&mut self) -> String {
-        if self.work == Work::Suspend {
-            return SUSPENDED_TEAM.to_owned();
-        }
-        team_name(match &mut self.choice {
+    fn team(&mut self) -> u32 {
+        match &mut self.choice {
             Choice::One => 0,
             // A rank from 1 to the number of teams, as a float because it is sampled as one.
             Choice::Zipf(ranks, random) => random.sample(*ranks) as u32 - 1,
@@ -105,7 +151,7 @@ impl Executor {
                 *next += *step;
                 team
             }
-        })
+        }
     }
 }
 

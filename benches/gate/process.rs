@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The processes that would outlive this one, if it were ended from outside.
@@ -47,6 +47,13 @@ impl Running {
     /// The process itself.
     pub(crate) fn child(&mut self) -> &mut Child {
         &mut self.child
+    }
+
+    /// Sends it a signal by its name.
+    pub(crate) fn signal(&self, name: &str) -> anyhow::Result<()> {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status()?;
+        ensure!(sent.success(), "SIG{name} could not be sent");
+        Ok(())
     }
 
     /// What it takes of the machine's memory now, in bytes.

@@ -66,6 +66,16 @@ impl RedisServer {
         self.process.resident_bytes()
     }
 
+    /// Stops it, as a machine that hangs does: it keeps its connections, and answers none.
+    pub(crate) fn stop(&self) -> anyhow::Result<()> {
+        self.process.signal("STOP")
+    }
+
+    /// Lets it go on.
+    pub(crate) fn go_on(&self) -> anyhow::Result<()> {
+        self.process.signal("CONT")
+    }
+
     /// What the scripts cost it so far, with all that they did.
     pub(crate) fn scripts(&self) -> anyhow::Result<CommandCost> {
         let text: String = redis::cmd("INFO").arg("commandstats").query(&mut self.connect()?)?;

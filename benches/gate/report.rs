@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use super::{growth::Point, matrix::Cell, strict_path::StrictPath};
+use super::{
+    growth::Point, last_credits::LastCredits, matrix::Cell, redis_calls::Counted, stopped_redis::StoppedRedis,
+    strict_path::StrictPath,
+};
 
 /// All that was measured. As JSON it is for programs, shown it is for people (`table`).
 #[derive(Debug, Serialize)]
@@ -16,5 +19,8 @@ pub(crate) struct Report {
     pub(crate) seconds: i64,
     pub(crate) matrix: Vec<Cell>,
     pub(crate) strict_path: Option<StrictPath>,
+    pub(crate) redis_calls: Vec<Counted>,
+    pub(crate) last_credits: Option<LastCredits>,
+    pub(crate) stopped_redis: Option<StoppedRedis>,
     pub(crate) growth: Vec<Point>,
 }

@@ -25,6 +25,8 @@ pub(crate) struct Figures {
     pub(crate) p50_us: Spread,
     pub(crate) p99_us: Spread,
     pub(crate) p99_9_us: Spread,
+    /// What the client took of the machine; no figure of the server.
+    pub(crate) client_cores: Spread,
 }
 
 /// What came of all rounds.
@@ -64,6 +66,7 @@ impl Figures {
             p50_us: figure(|round| round.p50_us),
             p99_us: figure(|round| round.p99_us),
             p99_9_us: figure(|round| round.p99_9_us),
+            client_cores: figure(|round| round.client_cores),
         }
     }
 }

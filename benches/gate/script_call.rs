@@ -108,10 +108,9 @@ impl ScriptCall {
     }
 }
 
-/// `{ now, { 0, option }, … }`, as the head of the script says.
+/// MessagePack: a time of nine bytes, and what became of the transaction, as the head of the script says.
 fn is_applied(answer: &Value) -> bool {
-    let Value::Array(parts) = answer else { return false };
-    matches!(parts.get(1), Some(Value::Array(reply)) if reply.first() == Some(&Value::Int(0)))
+    matches!(answer, Value::BulkString(answer) if answer.get(9) == Some(&0))
 }
 
 fn replaced(text: &[u8], part: &[u8], by: &[u8]) -> Vec<u8> {

@@ -32,13 +32,13 @@ impl Server {
         Ok(Self { process, data, admin: String::new(), _directory: directory })
     }
 
-    /// Starts a sidecar, with its store as the command line names it.
-    pub(crate) fn sidecar(transport: Transport, store: &str) -> anyhow::Result<Self> {
+    /// Starts a sidecar, with its store as the command line names it, and other settings.
+    pub(crate) fn sidecar(transport: Transport, store: &str, settings: &[&str]) -> anyhow::Result<Self> {
         let directory = TempDir::new()?;
         let log = directory.path().join("log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
         command.args(["serve", "--listen", &address(transport, &directory, "data")]);
-        command.args(["--admin", &address(transport, &directory, "admin"), "--store", store]);
+        command.args(["--admin", &address(transport, &directory, "admin"), "--store", store]).args(settings);
         command.env_remove("TOLLGATE_LOG").env_remove("RUST_LOG");
         command.current_dir(&directory).stdin(Stdio::null()).stderr(File::create(&log)?);
         let mut process = Running::start(&mut command)?;

@@ -56,11 +56,17 @@ impl Stage {
                 let made = directory.insert(TempDir::with_prefix_in("embedded-", &self.files)?);
                 format!("embedded:{}", made.path().join("data").display())
             }
-            StoreKind::Redis => redis.insert(RedisServer::start(&self.files, self.flush)?).url().to_owned(),
+            StoreKind::Redis | StoreKind::Escrow => redis.insert(self.redis()?).url().to_owned(),
         };
-        let gate = Gate { sidecar: Server::sidecar(transport, &location)?, redis, transport, _directory: directory };
+        let sidecar = Server::sidecar(transport, &location, store.settings())?;
+        let gate = Gate { sidecar, redis, transport, _directory: directory };
         self.client.make_teams(gate.sidecar.admin(), teams)?;
         Ok(gate)
+    }
+
+    /// A new Redis.
+    pub(crate) fn redis(&self) -> anyhow::Result<RedisServer> {
+        RedisServer::start(&self.files, self.flush)
     }
 
     /// Holds a gate against the floor, as often as there are rounds.
@@ -104,7 +110,18 @@ impl Stage {
         teams: Teams,
         operations: u32,
     ) -> anyhow::Result<Measured> {
-        let until = Until::Done { operations };
-        self.client.measure(&Load { at_once: SEEDS_AT_ONCE, until, ..self.load(&gate.sidecar, work, teams, 1) })
+        self.make_calls_until(gate, work, teams, SEEDS_AT_ONCE, Until::Done { operations })
+    }
+
+    /// Makes calls of a gate, so many at once, until then.
+    pub(crate) fn make_calls_until(
+        &mut self,
+        gate: &Gate,
+        work: Work,
+        teams: Teams,
+        at_once: u32,
+        until: Until,
+    ) -> anyhow::Result<Measured> {
+        self.client.measure(&Load { until, ..self.load(&gate.sidecar, work, teams, at_once) })
     }
 }

@@ -6,6 +6,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::{
     growth::Point,
+    lease_tables,
     matrix::{Cell, Place},
     order::Work,
     report::Report,
@@ -33,12 +34,31 @@ impl fmt::Display for Report {
             }
             writeln!(formatter)?;
         }
+        if !self.redis_calls.is_empty() {
+            writeln!(formatter, "{}\n", lease_tables::redis_calls(&self.redis_calls))?;
+        }
+        if let Some(last) = &self.last_credits {
+            writeln!(formatter, "{}\n", lease_tables::last_credits(last))?;
+        }
+        if let Some(stopped) = &self.stopped_redis {
+            writeln!(formatter, "{}\n", lease_tables::stopped_redis(stopped))?;
+        }
         if !self.growth.is_empty() {
             writeln!(formatter, "{}\n", growth(&self.growth))?;
+        }
+        let stopped = self.stopped_redis.iter().map(|stopped| ("in the stop", stopped.failed, &stopped.failure));
+        let drained = self.last_credits.iter().map(|last| ("draining", last.drained.failed, &last.drained.failure));
+        for (name, failed, failure) in stopped.chain(drained).filter(|(_, failed, _)| *failed > 0) {
+            writeln!(formatter, "{name}: {failed} calls failed: {}", failure.as_deref().unwrap_or_default())?;
         }
         for (name, outcome) in self.outcomes().filter(|(_, outcome)| outcome.failed > 0) {
             let failure = outcome.failure.as_deref().unwrap_or_default();
             writeln!(formatter, "{name}: {} calls failed: {failure}", outcome.failed)?;
+        }
+        for at_once in self.matrix.iter().map(|cell| cell.place.at_once).collect::<BTreeSet<_>>() {
+            let with = self.matrix.iter().filter(|cell| cell.place.at_once == at_once);
+            let cores = Spread::of(with.map(|cell| cell.outcome.floor.client_cores.median));
+            writeln!(formatter, "With {at_once} at once the client took {} cores beside the floor.", times(cores))?;
         }
         let Self { rounds, cores, appendfsync, seconds, .. } = self;
         write!(
@@ -143,8 +163,21 @@ fn strict_path(path: &StrictPath) -> Table {
 }
 
 fn growth(points: &[Point]) -> Table {
-    let mut table =
-        table(&["store", "with", "", "sidecar\nMB", "Redis\nMB", "at\nonce", "p50\nµs", "×", "p99\nµs", "×"]);
+    let mut table = table(&[
+        "store",
+        "with",
+        "",
+        "sidecar\nMB",
+        "bytes\neach",
+        "Redis\nMB",
+        "at\nonce",
+        "p50\nµs",
+        "×",
+        "p99\nµs",
+        "×",
+        "of the\nfirst",
+        "oldest\ns",
+    ]);
     for point in points {
         let megabytes = |bytes: u64| one_digit(bytes as f64 / BYTES_PER_MEGABYTE);
         for load in &point.under_load {
@@ -154,12 +187,18 @@ fn growth(points: &[Point]) -> Table {
                 point.grown.to_string(),
                 point.count.to_string(),
                 megabytes(point.sidecar_bytes),
+                point.sidecar_bytes_each.map_or_else(String::new, |bytes| format!("{bytes:.0}")),
                 point.redis_bytes.map_or_else(String::new, megabytes),
                 load.at_once.to_string(),
                 micros(gate.p50_us),
                 times(ratio.p50_us),
                 micros(gate.p99_us),
                 times(ratio.p99_us),
+                point
+                    .p99_of_first
+                    .filter(|_| load.at_once == 1)
+                    .map_or_else(String::new, |times| format!("{times:.2}")),
+                point.oldest_seconds.to_string(),
             ]);
         }
     }
@@ -167,23 +206,23 @@ fn growth(points: &[Point]) -> Table {
     table
 }
 
-fn table(header: &[&str]) -> Table {
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header.to_vec());
     table
 }
 
-fn align_numbers(table: &mut Table, first: usize) {
+pub(crate) fn align_numbers(table: &mut Table, first: usize) {
     for column in table.column_iter_mut().skip(first) {
         column.set_cell_alignment(CellAlignment::Right);
     }
 }
 
-fn count(spread: Spread) -> String {
+pub(crate) fn count(spread: Spread) -> String {
     format!("{:.0}", spread.median)
 }
 
-fn micros(spread: Spread) -> String {
+pub(crate) fn micros(spread: Spread) -> String {
     one_digit(spread.median)
 }
 
@@ -192,6 +231,6 @@ fn one_digit(number: f64) -> String {
 }
 
 /// `0.41 (0.38-0.44)`
-fn times(spread: Spread) -> String {
+pub(crate) fn times(spread: Spread) -> String {
     format!("{:.2} ({:.2}-{:.2})", spread.median, spread.least, spread.most)
 }

@@ -74,7 +74,7 @@ fn an_id(text: &str) {
 
 fn account(fields: &Fields) {
     let Ok(account) = Account::from_fields(fields) else { return };
-    let written = Fields(account.fields().into_iter().map(|(name, value)| (name.to_owned(), kept(value))).collect());
+    let written = account.fields().into_iter().map(|(name, value)| (name, kept(value))).collect::<Fields>();
     assert_eq!(Account::from_fields(&written).unwrap(), account);
     assert!(account.remaining() >= 0);
     account.bound();
@@ -112,8 +112,7 @@ fn catalogue(fields: &Fields) {
 }
 
 fn fields(text: &str) -> Fields {
-    let pairs = text.lines().filter_map(|line| line.split_once('='));
-    Fields(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    text.lines().filter_map(|line| line.split_once('=')).collect()
 }
 
 /// A value as a store keeps it, of a record that counts on no field.

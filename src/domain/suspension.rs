@@ -1,6 +1,11 @@
 //! Suspensions: why a call has to wait, until when, and what lifts it (rules 3 to 5).
 
-use super::{account::Account, hold::Hold, plan::Plan, terms::Terms};
+use super::{
+    account::Account,
+    hold::{Hold, Holder},
+    plan::Plan,
+    terms::Terms,
+};
 
 /// When nothing says when held credits come back, ask again after this many milliseconds.
 pub const DEFAULT_RETRY_MS: i64 = 30_000;
@@ -126,8 +131,15 @@ fn remedies(terms: &Terms, account: &Account) -> Vec<Remedy> {
 /// When the holds that run out first have given back enough of this cycle's credits, or the cycle ends.
 fn sufficing_hold_ms(account: &Account, credits: i64, holds: &[Hold]) -> Option<i64> {
     let mut shortfall = account.shortfall(credits);
+    // A lease's hold says what was granted; most of it was settled or given back since.
+    let mut leased = account.leased;
     for hold in holds.iter().filter(|hold| hold.cycle_start_ms == account.cycle.start_ms) {
-        shortfall -= hold.credits;
+        let coming_back = match hold.holder {
+            Holder::Reservation(_) => hold.credits,
+            Holder::Lease(_) => hold.credits.min(leased),
+        };
+        leased -= if matches!(hold.holder, Holder::Lease(_)) { coming_back } else { 0 };
+        shortfall -= coming_back;
         if shortfall <= 0 {
             return Some(hold.expires_at_ms.min(account.cycle.end_ms));
         }

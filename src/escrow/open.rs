@@ -64,15 +64,25 @@ impl OpenReservations {
     /// Those that are due at a time of the store, in Unix milliseconds; at most so many.
     pub(super) fn take_due(&mut self, now_ms: i64, limit: usize) -> Vec<(Id, Held)> {
         let mut found = Vec::new();
-        while let Some(mut entry) = self.due.first_entry().filter(|entry| *entry.key() < second(now_ms)) {
-            while let Some(hash) = entry.get_mut().pop() {
-                let of_hash = self.grants.iter_hash(hash).filter_map(|grant| read_leased(grant));
-                found.extend(of_hash.filter(|(_, held)| held.reservation.expires_at_ms <= now_ms));
-                if found.len() >= limit {
-                    return found;
+        let mut not_due = Vec::new();
+        while let Some(mut entry) = self.due.first_entry().filter(|entry| *entry.key() <= second(now_ms)) {
+            let Some(hash) = entry.get_mut().pop() else {
+                entry.remove();
+                continue;
+            };
+            for (id, held) in self.grants.iter_hash(hash).filter_map(|grant| read_leased(grant)) {
+                if held.reservation.expires_at_ms <= now_ms {
+                    found.push((id, held));
+                } else {
+                    not_due.push((held.reservation.expires_at_ms, hash));
                 }
             }
-            entry.remove();
+            if found.len() >= limit {
+                break;
+            }
+        }
+        for (due_ms, hash) in not_due {
+            self.due.entry(second(due_ms)).or_default().push(hash);
         }
         found
     }

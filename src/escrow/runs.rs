@@ -63,12 +63,13 @@ impl KnownRuns {
     pub fn standing(&self, team: &Id, content: &Content, at_ms: i64, policy: &Policy) -> RunStanding {
         let Some(run) = content.run_of_trigger() else { return RunStanding::None };
         let Some(known) = self.runs.get(&Key(team, run)) else { return RunStanding::Unknown };
-        if known.flow != content.flow {
+        if at_ms - known.started_ms >= policy.run_max_age_ms {
+            // The store may have forgotten it, so that its id is free for another run.
+            RunStanding::TooOld
+        } else if known.flow != content.flow {
             RunStanding::OfAnotherFlow
         } else if known.has_ended {
             RunStanding::Ended
-        } else if at_ms - known.started_ms >= policy.run_max_age_ms {
-            RunStanding::TooOld
         } else {
             RunStanding::Current
         }

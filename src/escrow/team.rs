@@ -5,8 +5,11 @@ use std::collections::VecDeque;
 use super::{EscrowMode, EscrowOptions, Wanted, open::OpenReservations};
 use crate::domain::lease::{Demand, Draw, Lease, LeaseRest};
 
-/// So many leases of one team are in hand at most: one that is drawn from, and others taken ahead of need.
-const MAX_IN_HAND: usize = 4;
+/// So many leases that are of use are in hand at most: one that is drawn from, and others taken ahead of need.
+const AHEAD: usize = 4;
+
+/// So many are in hand at most with those that are used up and not given back yet.
+const MAX_IN_HAND: usize = 64;
 
 /// A lease is of so many calls at least.
 const LEAST_CALLS: i64 = 8;
@@ -25,6 +28,8 @@ pub(super) struct TeamEscrow {
     is_asking: bool,
     /// None is asked for before this time of the sidecar's clock.
     not_before_ms: i64,
+    /// What the last call asked for: a lease of less is used up.
+    asked_credits: i64,
     /// How many were open when one was granted last, whoever has them.
     open_leases: usize,
     /// What was granted by then, in Unix milliseconds of the store, is called back.
@@ -56,16 +61,22 @@ impl TeamEscrow {
             EscrowMode::Auto => self.demand.pays(&options.terms),
             EscrowMode::Eager => true,
         };
+        self.asked_credits = credits;
         if !pays || self.is_asking || at_ms < self.not_before_ms || self.leases.len() >= MAX_IN_HAND {
             return None;
         }
-        let least_credits = credits.max(1).saturating_mul(LEAST_CALLS);
+        let least_calls = if options.mode == EscrowMode::Eager { 1 } else { LEAST_CALLS };
+        let least_credits = credits.max(1).saturating_mul(least_calls);
         let likely = self.demand.within_half_a_term(&options.terms).max(least_credits);
         // What is over soon is as good as gone.
         let soon_ms = at_ms + options.terms.term_ms / 4;
-        let lasting = self.leases.iter().filter(|lease| lease.may_be_drawn(terms_version, soon_ms));
-        let in_hand: i64 = lasting.map(|lease| lease.undrawn).sum();
-        if in_hand >= likely / 2 {
+        let is_of_use = |lease: &&Lease| lease.undrawn >= credits && lease.may_be_drawn(terms_version, soon_ms);
+        let (mut leases, mut in_hand) = (0, 0);
+        for lease in self.leases.iter().filter(is_of_use) {
+            leases += 1;
+            in_hand += lease.undrawn;
+        }
+        if in_hand >= likely / 2 || leases >= AHEAD {
             return None;
         }
         self.is_asking = true;
@@ -106,17 +117,17 @@ impl TeamEscrow {
         if at_ms - self.demand.asked_at_ms() > options.terms.term_ms / IDLE_PART {
             return self.take_all();
         }
-        let mut useless = Vec::new();
-        let mut kept = VecDeque::with_capacity(self.leases.len());
-        for lease in self.leases.drain(..) {
-            if lease.undrawn > 0 && lease.may_be_drawn(lease.terms_version, at_ms) {
-                kept.push_back(lease);
-            } else {
-                useless.push(lease.into_rest());
-            }
+        let least = self.asked_credits.max(1);
+        self.take_if(|lease| lease.undrawn < least || !lease.may_be_drawn(lease.terms_version, at_ms))
+    }
+
+    pub(super) fn take_if(&mut self, is_useless: impl Fn(&Lease) -> bool) -> Vec<LeaseRest> {
+        if !self.leases.iter().any(&is_useless) {
+            return Vec::new();
         }
-        self.leases = kept;
-        useless
+        let (useless, kept) = self.leases.drain(..).partition::<Vec<_>, _>(is_useless);
+        self.leases = kept.into();
+        useless.into_iter().map(Lease::into_rest).collect()
     }
 
     pub(super) fn is_forgotten(&self, at_ms: i64, after_ms: i64) -> bool {

@@ -43,9 +43,14 @@ impl SharedCatalogue {
 
     /// A copy that is fresh enough to price with; fetched now if the one at hand is too old.
     pub(crate) async fn fresh(&self, store: &Store) -> Result<Arc<VersionedCatalogue>, GateError> {
+        self.fresh_at(self.store_time.now_ms(), store).await
+    }
+
+    /// The same at a time of the store, in Unix milliseconds.
+    pub(crate) async fn fresh_at(&self, now_ms: i64, store: &Store) -> Result<Arc<VersionedCatalogue>, GateError> {
         let copy = Arc::clone(&self.copy.borrow());
         // A copy from far ahead was read before the store's clock was set back.
-        if (self.store_time.now_ms() - copy.read_at_ms).abs() <= MAX_AGE_MS {
+        if (now_ms - copy.read_at_ms).abs() <= MAX_AGE_MS {
             return Ok(copy);
         }
         self.refresh(store).await

@@ -65,10 +65,18 @@ impl Gate {
         self.expire(team, &found).await
     }
 
-    /// Expires some reservations, believed to be due, in one store call. Whatever somebody else was faster with is fine.
+    /// Expires some reservations, believed to be due, in one store call. Whatever somebody else was faster with is fine. If it was the
+    /// end of a lease, what was opened from it is expired in a second call.
     pub(super) async fn expire(&self, team: &Id, due: &[(Id, Held)]) -> Result<(), GateError> {
+        let of_ended_leases = self.expire_as_believed(team, due).await?;
+        self.expire_as_believed(team, &of_ended_leases).await.map(drop)
+    }
+
+    /// Those whose lease turned out to have ended are left, as the store has them.
+    async fn expire_as_believed(&self, team: &Id, due: &[(Id, Held)]) -> Result<Vec<(Id, Held)>, GateError> {
+        let mut of_ended_leases = Vec::new();
         if due.is_empty() {
-            return Ok(());
+            return Ok(of_ended_leases);
         }
         let mut steps: Vec<_> = due.iter().map(|(id, held)| expire(team, id, held, &self.policy)).collect();
         let transactions = steps.iter_mut().map(|step| step.transaction.take()).collect();
@@ -76,14 +84,15 @@ impl Gate {
         for ((step, reply), (id, held)) in steps.iter().zip(replies).zip(due) {
             let reply = reply?;
             if held.backing != Backing::Record {
-                self.expired_from_lease(team, id, step, &reply)?;
+                let ended = self.expired_from_lease(team, id, held, step, &reply)?;
+                of_ended_leases.extend(ended.map(|held| (id.clone(), held)));
             }
             self.recent.mark_settled(team, id, step.reservation(&reply)?);
             if let Some(terms) = step.terms(&reply)? {
                 self.learn(team, &terms, step.account(&reply)?, reply.outcome);
             }
         }
-        Ok(())
+        Ok(of_ended_leases)
     }
 
     /// Ends leases that are due, in one store call. After the clocks have jumped apart nobody knows whether they are in use: then that
@@ -121,19 +130,32 @@ impl Gate {
         Ok(())
     }
 
-    /// What was opened from a lease has expired, or turned out to be settled by somebody else, or its lease has ended.
-    fn expired_from_lease(&self, team: &Id, id: &Id, step: &Settlement, reply: &Reply) -> Result<(), GateError> {
+    /// What was opened from a lease has expired, or turned out to be settled by somebody else; or it is not done yet. If its lease has
+    /// ended meanwhile, it is returned as the store has it.
+    fn expired_from_lease(
+        &self,
+        team: &Id,
+        id: &Id,
+        believed: &Held,
+        step: &Settlement,
+        reply: &Reply,
+    ) -> Result<Option<Held>, GateError> {
         match step.verdict(reply)? {
-            // The store's clock is behind our guess, or the lease has ended meanwhile: then it is tried once more.
             SettlementVerdict::Stale(held) if held.backing != Backing::Record => {
+                if held != *believed {
+                    return Ok(Some(held));
+                }
+                // The store's clock is behind our guess.
                 self.escrow.note_due(team, id, reply.now_ms + 1_000);
             }
-            SettlementVerdict::Done(_)
-            | SettlementVerdict::Stale(_)
-            | SettlementVerdict::NotFound
-            | SettlementVerdict::TeamNotFound => self.escrow.settled(team, id),
+            SettlementVerdict::Done(settled) | SettlementVerdict::Stale(Held { reservation: settled, .. }) => {
+                // A repeat of the call is to be answered with this, and not from memory as a new one.
+                self.recent.remember(team, id, &settled);
+                self.escrow.settled(team, id);
+            }
+            SettlementVerdict::NotFound | SettlementVerdict::TeamNotFound => self.escrow.settled(team, id),
         }
-        Ok(())
+        Ok(None)
     }
 
     /// One reservation, as the store has it, with the reply that told.

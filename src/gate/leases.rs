@@ -2,16 +2,24 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::time::sleep;
+use futures::{StreamExt as _, stream};
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 
 use super::{Gate, GateError, due::PAGE_OF_DUE, reserve::belief, sweep::is_known};
 use crate::{
     domain::{
         id::Id,
-        lease::{GiveBack, Lease, LeaseGrant, LeaseRest, LeaseVerdict, RecallsQuery, forget_announced, slice_credits},
+        lease::{
+            GiveBack, Lease, LeaseGrant, LeaseRest, LeaseVerdict, RecallsQuery, STRICT_MS, forget_announced,
+            slice_credits,
+        },
         reservation::Held,
+        terms::Terms,
     },
-    escrow::{LONGEST_LEASE_MS, Wanted},
+    escrow::{EscrowMode, LONGEST_LEASE_MS, Wanted},
     transaction::Transaction,
 };
 
@@ -27,9 +35,19 @@ const ASK_AGAIN: std::time::Duration = std::time::Duration::from_millis(50);
 /// So many leases travel back in one call.
 const GIVEN_BACK_AT_ONCE: usize = 16;
 
+/// So many teams' leases are given back side by side.
+const TEAMS_AT_ONCE: usize = 16;
+
+/// One look gives back what is of no use of so many teams at most: recalls are not to wait for more.
+const TEAMS_A_LOOK: usize = 64;
+
 /// Leases that are out of hand, and not yet given back. As many as could not be told to the store while it was away.
 #[derive(Debug, Default)]
-pub(crate) struct OutOfHand(Mutex<Vec<Returning>>);
+pub(crate) struct OutOfHand {
+    leases: Mutex<Vec<Returning>>,
+    /// Wakes whoever gives them back.
+    added: Notify,
+}
 
 #[derive(Debug)]
 struct Returning {
@@ -42,11 +60,11 @@ struct Returning {
 impl OutOfHand {
     fn put(&self, team: &Id, rests: Vec<LeaseRest>, until_ms: i64) {
         let returning = rests.into_iter().map(|rest| Returning { team: team.clone(), rest, until_ms });
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(returning);
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner).extend(returning);
     }
 
     fn take(&self, now_ms: i64) -> Vec<Returning> {
-        let mut all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut all = std::mem::take(&mut *self.leases.lock().unwrap_or_else(PoisonError::into_inner));
         all.retain(|returning| now_ms < returning.until_ms);
         all
     }
@@ -63,6 +81,9 @@ impl Gate {
     pub(super) async fn take_lease(&self, team: &Id, wanted: Wanted) {
         match self.ask_for_lease(team, wanted).await {
             Ok(Some((lease, open_leases))) => {
+                // If it is not settled by then, whoever sweeps the team ends it.
+                let reclaim_at_ms = lease.granted_at_ms + self.escrow.options().terms.reclaim_after_ms();
+                self.cache.note_due(team, reclaim_at_ms);
                 if let Some(rest) = self.escrow.keep(team, lease, open_leases) {
                     self.give_back(team, vec![rest]).await;
                 }
@@ -76,7 +97,8 @@ impl Gate {
     }
 
     fn no_lease(&self, team: &Id) {
-        self.escrow.not_granted(team, self.clock.monotonic_ms() + NOT_GRANTED_PAUSE_MS);
+        let pause_ms = if self.escrow.options().mode == EscrowMode::Eager { 0 } else { NOT_GRANTED_PAUSE_MS };
+        self.escrow.not_granted(team, self.clock.monotonic_ms() + pause_ms);
     }
 
     /// Asks for one, by one id for as long as nobody knows what became of it.
@@ -96,10 +118,11 @@ impl Gate {
             let mut step = LeaseGrant::new(team, &id, slice, &believes, &options.terms);
             let reply = match self.transact(step.transaction.take()).await {
                 Ok(reply) => reply,
-                Err(error) if self.clock.monotonic_ms() - asked_first_ms > options.terms.term_ms / 4 => {
-                    return Err(error);
-                }
-                Err(_) => {
+                Err(error) => {
+                    let is_late = self.clock.monotonic_ms() - asked_first_ms > options.terms.term_ms / 4;
+                    if is_late || !is_known(&error) {
+                        return Err(error);
+                    }
                     sleep(ASK_AGAIN).await;
                     continue;
                 }
@@ -146,12 +169,22 @@ impl Gate {
         Ok(())
     }
 
+    /// Heeds what a reply shows of a team's terms: leases that were granted under others, or are called back, are out of hand from now
+    /// on, and soon given back.
+    pub(super) fn heed(&self, team: &Id, terms: &Terms) {
+        let is_recalled = terms.strict_until_ms > self.store_time.now_ms();
+        let recalled_at_ms = is_recalled.then(|| terms.strict_until_ms - STRICT_MS);
+        let rests = self.escrow.take_outdated(team, terms.version, recalled_at_ms);
+        if !rests.is_empty() {
+            self.out_of_hand.put(team, rests, self.clock.monotonic_ms() + LONGEST_LEASE_MS);
+            self.out_of_hand.added.notify_one();
+        }
+    }
+
     /// Gives back all that is in hand, for nothing is to be drawn any more, and gives what was opened from memory records of its
     /// own, so that any sidecar knows of it.
     pub async fn give_everything_back(&self) {
-        for (team, rests) in self.escrow.take_everything() {
-            self.give_back(&team, rests).await;
-        }
+        self.give_back_all(self.escrow.take_everything()).await;
         loop {
             let some = self.escrow.some_open(PAGE_OF_DUE);
             if some.is_empty() {
@@ -168,30 +201,52 @@ impl Gate {
 
     /// Looks after the leases for ever.
     pub(super) async fn look_after_leases(&self) {
-        let mut looks = super::sweep::ticks(LOOK_EVERY);
         let mut looked_at_ms = 0;
         loop {
-            looks.tick().await;
-            if !self.escrow.is_on() {
-                continue;
-            }
-            let now_ms = self.clock.monotonic_ms();
-            if self.store_time.jumped_within_ms(LONGEST_JUMP_UNSEEN_MS) {
-                for (team, rests) in self.escrow.take_everything() {
-                    tracing::warn!(%team, "the store's clock and ours jumped apart; leases are given back");
-                    self.give_back(&team, rests).await;
-                }
-            }
-            for returning in self.out_of_hand.take(now_ms) {
-                self.give_back_until(&returning.team, vec![returning.rest], returning.until_ms).await;
-            }
-            for (team, rests) in self.escrow.take_useless(now_ms) {
-                self.give_back(&team, rests).await;
-            }
-            if self.escrow.any_lease() {
-                looked_at_ms = self.answer_recalls(looked_at_ms).await.unwrap_or(looked_at_ms);
+            // Early or late makes no difference, so that a wait that was broken off costs nothing.
+            let _ = timeout(LOOK_EVERY, self.out_of_hand.added.notified()).await;
+            if self.escrow.is_on() {
+                looked_at_ms = self.look_after_leases_once(looked_at_ms).await;
             }
         }
+    }
+
+    /// One look: gives back what was called back since a time of the store, in Unix milliseconds, and what is of no use. The time of
+    /// the store then.
+    async fn look_after_leases_once(&self, since_ms: i64) -> i64 {
+        let mut looked_at_ms = since_ms;
+        if self.escrow.any_lease() {
+            // Somebody waits for these, so they come first.
+            looked_at_ms = self.answer_recalls(since_ms).await.unwrap_or(since_ms);
+        }
+        if self.store_time.jumped_within_ms(LONGEST_JUMP_UNSEEN_MS) {
+            let all = self.escrow.take_everything();
+            if !all.is_empty() {
+                tracing::warn!(teams = all.len(), "the store's clock and ours jumped apart; leases are given back");
+            }
+            self.give_back_all(all).await;
+        }
+        let now_ms = self.clock.monotonic_ms();
+        for returning in self.out_of_hand.take(now_ms) {
+            self.give_back_until(&returning.team, vec![returning.rest], returning.until_ms).await;
+        }
+        self.give_back_all(self.escrow.take_useless(now_ms, TEAMS_A_LOOK)).await;
+        looked_at_ms
+    }
+
+    /// Gives back what was taken out of hand of several teams.
+    async fn give_back_all(&self, of_teams: Vec<(Id, Vec<LeaseRest>)>) {
+        let given = stream::iter(of_teams).map(|(team, rests)| async move { self.give_back(&team, rests).await });
+        given.buffer_unordered(TEAMS_AT_ONCE).collect::<()>().await;
+    }
+
+    /// Does at once all that is done in the background about leases and what was opened from them; for tests whose clock stands still.
+    /// Recalls are answered from that time of the store on, in Unix milliseconds; the result is from when on the next time.
+    pub async fn catch_up(&self, looked_at_ms: i64) -> i64 {
+        let looked_at_ms = self.look_after_leases_once(looked_at_ms).await;
+        self.record_waiting_runs().await;
+        self.expire_from_leases().await;
+        looked_at_ms
     }
 
     /// Gives back the leases of teams that were called back since a time of the store, in Unix milliseconds; its time now.

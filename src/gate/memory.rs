@@ -13,6 +13,7 @@ use super::{
 use crate::{
     cache::Believed,
     domain::{
+        account::Account,
         catalogue::VersionedCatalogue,
         id::Id,
         lease::Draw,
@@ -26,10 +27,23 @@ pub(super) struct Beliefs<'a> {
     pub(super) priced: &'a Priced,
     pub(super) believed: &'a Believed,
     pub(super) catalogue: &'a VersionedCatalogue,
+    /// Our clock, in milliseconds.
+    pub(super) at_ms: i64,
+    /// What the store's clock showed then, in Unix milliseconds.
+    pub(super) now_ms: i64,
 }
 
 /// An answer; `None` if the store is to be asked.
 type FromMemory = Option<Result<ReserveAnswer, GateError>>;
+
+/// What the leases in hand say to a call.
+#[allow(clippy::large_enum_variant, reason = "it is taken apart at once, and the large one is the common one")]
+enum FromEscrow {
+    No,
+    /// The id has an open reservation here.
+    Exists,
+    Answer(Result<ReserveAnswer, GateError>),
+}
 
 impl Gate {
     /// Answers a call from memory, if a lease in hand covers it.
@@ -39,39 +53,83 @@ impl Gate {
         id: &Id,
         beliefs: &Beliefs<'_>,
     ) -> FromMemory {
-        if !self.escrow.is_on() || (call.reservation.is_some() && self.recent.must_be_asked_for(&call.team, id)) {
+        if !self.escrow.is_on() {
             return None;
         }
-        let (answer, wanted) = self.ask_escrow(call, id, beliefs);
+        if call.reservation.is_some() && self.recent.must_be_asked_for(&call.team, id) {
+            // What is open here has no record that the store could tell of.
+            self.escrow.find(&call.team, id)?;
+            return self.replay_opened(call, id, beliefs).await;
+        }
+        let (answer, wanted) = match self.ask_escrow(call, id, beliefs) {
+            (FromEscrow::Exists, _) => return self.replay_opened(call, id, beliefs).await,
+            (FromEscrow::No, wanted) => (None, wanted),
+            (FromEscrow::Answer(answer), wanted) => (Some(answer), wanted),
+        };
         let Some(wanted) = wanted else { return answer };
         if answer.is_none() && self.escrow.options().mode == EscrowMode::Eager {
-            self.take_lease(&call.team, wanted).await;
-            return self.ask_escrow(call, id, beliefs).0;
+            return self.answer_from_new_lease(call, id, beliefs, wanted).await;
         }
         self.take_lease_ahead(&call.team, wanted);
         answer
     }
 
-    fn ask_escrow(&self, call: &ReserveCall, id: &Id, beliefs: &Beliefs<'_>) -> (FromMemory, Option<Wanted>) {
-        let Beliefs { priced, believed, catalogue } = beliefs;
-        let Some(account) = &believed.account else { return (None, self.want_only(call, id, beliefs)) };
+    /// Waits for the lease, and answers from it. The price stands only under the terms that it was made by.
+    async fn answer_from_new_lease(
+        &self,
+        call: &ReserveCall,
+        id: &Id,
+        beliefs: &Beliefs<'_>,
+        wanted: Wanted,
+    ) -> FromMemory {
+        self.take_lease(&call.team, wanted).await;
+        let believed = self.believed(&call.team).await.ok()?;
+        if believed.terms.version != beliefs.believed.terms.version {
+            return None;
+        }
+        let (answer, wanted) = self.ask_escrow(call, id, &Beliefs { believed: &believed, ..*beliefs });
+        if wanted.is_some() {
+            self.escrow.not_granted(&call.team, self.clock.monotonic_ms());
+        }
+        match answer {
+            FromEscrow::Exists => self.replay_opened(call, id, beliefs).await,
+            FromEscrow::No => None,
+            FromEscrow::Answer(answer) => Some(answer),
+        }
+    }
+
+    /// Answers a repeat of a call that was answered from memory. Somebody else may have settled it: the store is asked first.
+    async fn replay_opened(&self, call: &ReserveCall, id: &Id, beliefs: &Beliefs<'_>) -> FromMemory {
+        let Beliefs { believed, catalogue, .. } = beliefs;
+        let (existing, grant) = match self.made(&call.team, id).await {
+            Ok(made) => made?,
+            Err(error) => return Some(Err(error)),
+        };
+        let cycle = believed.terms.anchor.cycle_at(self.store_time.now_ms());
+        let included = || believed.terms.included(&catalogue.catalogue.included_credits);
+        let account = believed.account.clone().unwrap_or_else(|| Account::new(cycle, included(), &believed.terms));
+        let balance = self.balance(catalogue, &believed.terms, account);
+        Some(replay(call, id.clone(), existing, grant, catalogue, balance))
+    }
+
+    fn ask_escrow(&self, call: &ReserveCall, id: &Id, beliefs: &Beliefs<'_>) -> (FromEscrow, Option<Wanted>) {
+        let Beliefs { priced, believed, catalogue, at_ms, now_ms } = beliefs;
+        let Some(account) = &believed.account else {
+            return (FromEscrow::No, self.want_only(call, id, beliefs));
+        };
         let asked = self.asked(call, id, beliefs);
         let (answered, wanted) = self.escrow.answer(&asked, &self.policy);
-        let balance = || self.balance(catalogue, &believed.terms, account.clone());
+        let balance = || self.balance_at(*now_ms, catalogue, &believed.terms, account.clone());
         let answer = match answered {
-            Answered::No => None,
-            Answered::RunEnded => Some(Err(GateError::RunEnded)),
-            Answered::RunOfAnotherFlow => Some(Err(GateError::IdReused { what: "run_id" })),
-            Answered::Exists { held, grant } => {
-                let existing = held.reservation.at(self.store_time.now_ms());
-                let grant = Bytes::copy_from_slice(&grant);
-                Some(replay(call, id.clone(), existing, grant, catalogue, balance()))
-            }
+            Answered::No => FromEscrow::No,
+            Answered::RunEnded => FromEscrow::Answer(Err(GateError::RunEnded)),
+            Answered::RunOfAnotherFlow => FromEscrow::Answer(Err(GateError::IdReused { what: "run_id" })),
+            Answered::Exists => FromEscrow::Exists,
             Answered::Opened { reservation, grant, new_run } => {
                 if let Some(run) = priced.content.run_of_trigger().filter(|_| new_run) {
                     let flow = priced.content.flow.clone();
                     let known =
-                        KnownRun { flow: flow.clone(), started_ms: asked.at_ms, has_ended: false, is_recorded: false };
+                        KnownRun { flow: flow.clone(), started_ms: *at_ms, has_ended: false, is_recorded: false };
                     self.escrow.runs().remember(&call.team, run, known);
                     self.run_records.begin(NewRun { team: call.team.clone(), run: run.clone(), flow });
                 }
@@ -83,9 +141,12 @@ impl Gate {
                     replayed: false,
                 };
                 if !call.dry_run {
-                    self.note_proceeds(&call.team);
+                    self.note_proceeds(&call.team, *at_ms);
                 }
-                Some(Ok(ReserveAnswer { decision: ReserveDecision::Proceed(proceed), balance: balance() }))
+                FromEscrow::Answer(Ok(ReserveAnswer {
+                    decision: ReserveDecision::Proceed(proceed),
+                    balance: balance(),
+                }))
             }
         };
         (answer, wanted)
@@ -97,11 +158,9 @@ impl Gate {
     }
 
     fn asked<'a>(&self, call: &'a ReserveCall, id: &'a Id, beliefs: &'a Beliefs<'_>) -> Asked<'a> {
-        let Beliefs { priced, believed, .. } = beliefs;
-        let cycle = believed
-            .account
-            .as_ref()
-            .map_or_else(|| believed.terms.anchor.cycle_at(self.store_time.now_ms()), |account| account.cycle);
+        let Beliefs { priced, believed, now_ms, .. } = beliefs;
+        let account = believed.account.as_ref();
+        let cycle = account.map_or_else(|| believed.terms.anchor.cycle_at(*now_ms), |account| account.cycle);
         Asked {
             team: &call.team,
             reservation: id,
@@ -122,7 +181,7 @@ impl Gate {
             hold_ms: call.hold_ms,
             dry_run: call.dry_run,
             may_begin_run: self.run_records.have_room(),
-            at_ms: self.clock.monotonic_ms(),
+            at_ms: beliefs.at_ms,
         }
     }
 }

@@ -33,6 +33,15 @@ pub(super) struct Priced {
     pub(super) price: Price,
 }
 
+/// What one call has tried.
+#[derive(Debug, Default)]
+struct Attempts {
+    rounds: Rounds,
+    expiry_rounds: ExpiryRounds,
+    /// The team's leases were called back for it.
+    has_called_back: bool,
+}
+
 impl Gate {
     /// Holds the credits of one block, or says why it has to wait.
     ///
@@ -50,102 +59,109 @@ impl Gate {
     }
 
     async fn reserve(self: &Arc<Self>, call: &ReserveCall, id: &Id) -> Result<ReserveAnswer, GateError> {
-        let mut rounds = Rounds::default();
-        let mut expiry_rounds = ExpiryRounds::default();
-        let mut waits_for_leases = true;
+        let mut attempts = Attempts::default();
         loop {
-            let catalogue = self.catalogue.fresh(&self.store).await?;
-            let believed = self.believed(&call.team).await?;
-            let now_ms = self.store_time.now_ms();
+            // One reading for all: what it decides is verified by the store, or was by the grant of a lease.
+            let at_ms = self.clock.monotonic_ms();
+            let now_ms = self.store_time.at(at_ms);
+            let catalogue = self.catalogue.fresh_at(now_ms, &self.store).await?;
+            let believed = self.believed_at(&call.team, at_ms).await?;
             let priced = match price(call, &believed.terms, &catalogue, now_ms) {
                 Ok(priced) => priced,
                 Err(unpriced) => return self.replay_unpriced(call, id, &catalogue, unpriced).await,
             };
-            let beliefs = Beliefs { priced: &priced, believed: &believed, catalogue: &catalogue };
+            let beliefs = Beliefs { priced: &priced, believed: &believed, catalogue: &catalogue, at_ms, now_ms };
             if let Some(answer) = self.answer_from_memory(call, id, &beliefs).await {
                 return answer;
             }
-            if let Some(answer) = self.refusal_from_memory(call, id, &priced, &catalogue, now_ms) {
+            if let Some(answer) = self.refusal_from_memory(call, id, &beliefs) {
                 return Ok(answer);
             }
-            let belief = Belief { waits_for_leases, ..belief(&believed, &catalogue, now_ms) };
-            let belief = if rounds.any() { belief.offering_everything() } else { belief };
-            let request = Request {
-                team: &call.team,
-                reservation: id,
-                content: &priced.content,
-                hold_ms: call.hold_ms,
-                dry_run: call.dry_run,
-            };
-            let mut step = Step::new(&request, &priced.price, &belief, &self.policy);
-            let asked_at_ms = self.clock.monotonic_ms();
-            let reply = self.transact(step.transaction.take()).await?;
-            let terms = self.team_exists(&call.team, step.terms(&reply)?)?;
-            let account = step.account(&reply)?;
-            self.learn(&call.team, &terms, account.clone(), reply.outcome);
-            self.learn_run(call, &step, &reply)?;
-
-            match step.verdict(&reply, &self.policy)? {
-                Verdict::Stale => rounds.stale()?,
-                Verdict::RunEnded => return Err(GateError::RunEnded),
-                Verdict::RunOfAnotherFlow => return Err(GateError::IdReused { what: "run_id" }),
-                Verdict::Exists(existing) if existing.is_forgotten(reply.now_ms, &self.policy) => {
-                    rounds.stale()?;
-                    self.expire(&call.team, &[(id.clone(), existing.into())]).await?;
-                }
-                Verdict::Exists(existing) => {
-                    let balance = self.current_balance(&catalogue, &terms, account, &reply);
-                    let existing = existing.at(reply.now_ms);
-                    let grant = grant_of(&existing);
-                    return replay(call, id.clone(), existing, grant, &catalogue, balance);
-                }
-                Verdict::Granted(reservation) => {
-                    let balance = self.current_balance(&catalogue, &terms, account, &reply);
-                    return Ok(self.proceed(call, id.clone(), reservation, balance));
-                }
-                Verdict::Refused { holds, .. } if holds.iter().any(|hold| hold.is_due(reply.now_ms)) => {
-                    expiry_rounds.next()?;
-                    self.expire_due(&call.team, &holds, reply.now_ms).await?;
-                }
-                Verdict::Refused { open_leases, .. } if waits_for_leases && !open_leases.is_empty() => {
-                    waits_for_leases = false;
-                    self.call_back(&call.team).await?;
-                }
-                Verdict::Refused { holds, in_current_run, .. } => {
-                    let credits = priced.price.credits;
-                    let refusal = Refusal {
-                        reservation: id.clone(),
-                        credits,
-                        run: flow_and_run(&priced.content).map(|(flow, run)| (flow.clone(), run.clone())),
-                        in_current_run,
-                        account: self.current_account(&catalogue, &terms, account, &reply),
-                        holds,
-                        asked_at_ms,
-                    };
-                    let answer = self.suspended(call, &catalogue, &terms, &refusal, credits, reply.now_ms);
-                    self.cache.refuse(&call.team, refusal, believed.changes);
-                    return Ok(answer);
-                }
+            if let Some(answer) = self.write_through(call, id, &beliefs, &mut attempts).await? {
+                return Ok(answer);
             }
         }
     }
 
-    fn refusal_from_memory(
+    /// Asks the store. `None` if it is to be decided anew, with what the reply taught.
+    async fn write_through(
         &self,
         call: &ReserveCall,
         id: &Id,
-        priced: &Priced,
-        catalogue: &VersionedCatalogue,
-        now_ms: i64,
-    ) -> Option<ReserveAnswer> {
-        let run = flow_and_run(&priced.content);
-        let asked = Asked {
-            credits: priced.price.credits,
-            run,
-            trigger: call.trigger,
-            now_ms,
-            monotonic_ms: self.clock.monotonic_ms(),
+        beliefs: &Beliefs<'_>,
+        attempts: &mut Attempts,
+    ) -> Result<Option<ReserveAnswer>, GateError> {
+        let Beliefs { priced, believed, catalogue, now_ms, .. } = beliefs;
+        let waits_for_leases = !attempts.has_called_back;
+        let belief = Belief { waits_for_leases, ..belief(believed, catalogue, *now_ms) };
+        let belief = if attempts.rounds.any() { belief.offering_everything() } else { belief };
+        let request = Request {
+            team: &call.team,
+            reservation: id,
+            content: &priced.content,
+            hold_ms: call.hold_ms,
+            dry_run: call.dry_run,
         };
+        let mut step = Step::new(&request, &priced.price, &belief, &self.policy);
+        let asked_at_ms = self.clock.monotonic_ms();
+        let reply = match priced.content.run_of_trigger() {
+            Some(run) => self.transact_after_record(&call.team, run, step.transaction.take()).await?,
+            None => self.transact(step.transaction.take()).await?,
+        };
+        let terms = self.team_exists(&call.team, step.terms(&reply)?)?;
+        let account = step.account(&reply)?;
+        self.learn(&call.team, &terms, account.clone(), reply.outcome);
+        self.learn_run(call, &step, &reply)?;
+
+        match step.verdict(&reply, &self.policy)? {
+            Verdict::Stale => attempts.rounds.stale()?,
+            Verdict::RunEnded => return Err(GateError::RunEnded),
+            Verdict::RunOfAnotherFlow => return Err(GateError::IdReused { what: "run_id" }),
+            Verdict::Exists(existing) if existing.is_forgotten(reply.now_ms, &self.policy) => {
+                attempts.rounds.stale()?;
+                self.expire(&call.team, &[(id.clone(), existing.into())]).await?;
+            }
+            Verdict::Exists(existing) => {
+                let balance = self.current_balance(catalogue, &terms, account, &reply);
+                let existing = existing.at(reply.now_ms);
+                let grant = grant_of(&existing);
+                return replay(call, id.clone(), existing, grant, catalogue, balance).map(Some);
+            }
+            Verdict::Granted(reservation) => {
+                let balance = self.current_balance(catalogue, &terms, account, &reply);
+                return Ok(Some(self.proceed(call, id.clone(), reservation, balance)));
+            }
+            Verdict::Refused { holds, .. } if holds.iter().any(|hold| hold.is_due(reply.now_ms)) => {
+                attempts.expiry_rounds.next()?;
+                self.expire_due(&call.team, &holds, reply.now_ms).await?;
+            }
+            Verdict::Refused { open_leases, .. } if waits_for_leases && !open_leases.is_empty() => {
+                attempts.has_called_back = true;
+                self.call_back(&call.team).await?;
+            }
+            Verdict::Refused { holds, in_current_run, .. } => {
+                let credits = priced.price.credits;
+                let refusal = Refusal {
+                    reservation: id.clone(),
+                    credits,
+                    run: flow_and_run(&priced.content).map(|(flow, run)| (flow.clone(), run.clone())),
+                    in_current_run,
+                    account: self.current_account(catalogue, &terms, account, &reply),
+                    holds,
+                    asked_at_ms,
+                };
+                let answer = self.suspended(call, catalogue, &terms, &refusal, credits, reply.now_ms);
+                self.cache.refuse(&call.team, refusal, believed.changes);
+                return Ok(Some(answer));
+            }
+        }
+        Ok(None)
+    }
+
+    fn refusal_from_memory(&self, call: &ReserveCall, id: &Id, beliefs: &Beliefs<'_>) -> Option<ReserveAnswer> {
+        let Beliefs { priced, catalogue, at_ms, now_ms, .. } = *beliefs;
+        let run = flow_and_run(&priced.content);
+        let asked = Asked { credits: priced.price.credits, run, trigger: call.trigger, now_ms, monotonic_ms: at_ms };
         let (terms, mut refusal) = self.cache.refusal(&call.team, &asked)?;
         if call.reservation.is_some() && self.may_have_been_made(&call.team, id, &refusal) {
             return None;
@@ -189,7 +205,7 @@ impl Gate {
             return proceed(id, reservation, grant, false, balance);
         }
         if reservation.terms.basis != Basis::RunCompletion {
-            self.note_proceeds(&call.team);
+            self.note_proceeds(&call.team, self.clock.monotonic_ms());
         }
         self.recent.remember(&call.team, &id, &reservation);
         self.cache.note_due(&call.team, reservation.expires_at_ms);
@@ -213,14 +229,24 @@ impl Gate {
         catalogue: &Arc<VersionedCatalogue>,
         unpriced: GateError,
     ) -> Result<ReserveAnswer, GateError> {
-        let (existing, reply) = self.read_reservation(&call.team, id).await?;
-        let Some(existing) = existing else { return Err(unpriced) };
+        let Some((existing, grant)) = self.made(&call.team, id).await? else { return Err(unpriced) };
         let terms = self.read_terms(&call.team).await?;
         let account = self.read_current_account(&call.team, &terms, catalogue).await?;
         let balance = self.balance(catalogue, &terms, account);
-        let existing = existing.at(reply.now_ms);
-        let grant = grant_of(&existing);
         replay(call, id.clone(), existing, grant, catalogue, balance)
+    }
+
+    /// A reservation that was made, as it stands now, and what it is settled with: what has a record is as the store has it, whoever
+    /// settled or extended it, and what was opened from a lease here is as it was opened.
+    pub(super) async fn made(&self, team: &Id, id: &Id) -> Result<Option<(Reservation, Bytes)>, GateError> {
+        let opened = self.escrow.find_granted(team, id);
+        let (recorded, reply) = self.read_reservation(team, id).await?;
+        if let Some(recorded) = recorded {
+            let recorded = recorded.at(reply.now_ms);
+            let grant = grant_of(&recorded);
+            return Ok(Some((recorded, grant)));
+        }
+        Ok(opened.map(|(held, grant)| (held.reservation.at(reply.now_ms), Bytes::copy_from_slice(&grant))))
     }
 
     /// The account of the current cycle, as a reply has it; one that was never written to is as it would begin.

@@ -79,14 +79,29 @@ impl Gate {
             while let Ok(run) = to_record.try_recv() {
                 gathered.push(run);
             }
-            let mut by_team: HashMap<Id, Vec<NewRun>> = HashMap::new();
-            for run in gathered.drain(..) {
-                by_team.entry(run.team.clone()).or_default().push(run);
+            self.record_gathered(&mut gathered).await;
+        }
+    }
+
+    /// Records the runs that wait now, unless that is being done in the background.
+    pub(super) async fn record_waiting_runs(&self) {
+        let mut gathered = Vec::new();
+        if let Some(to_record) = &mut *self.run_records.to_record.lock().unwrap_or_else(PoisonError::into_inner) {
+            while let Ok(run) = to_record.try_recv() {
+                gathered.push(run);
             }
-            for (team, runs) in by_team {
-                for some in runs.chunks(AT_ONCE) {
-                    self.record_until_done(&team, some).await;
-                }
+        }
+        self.record_gathered(&mut gathered).await;
+    }
+
+    async fn record_gathered(&self, gathered: &mut Vec<NewRun>) {
+        let mut by_team: HashMap<Id, Vec<NewRun>> = HashMap::new();
+        for run in gathered.drain(..) {
+            by_team.entry(run.team.clone()).or_default().push(run);
+        }
+        for (team, runs) in by_team {
+            for some in runs.chunks(AT_ONCE) {
+                self.record_until_done(&team, some).await;
             }
         }
     }

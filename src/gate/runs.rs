@@ -27,7 +27,7 @@ impl Gate {
             let believed = self.believed(team).await?;
             let now_ms = self.store_time.now_ms();
             let mut step = BeginRun::new(team, flow, run, &belief(&believed, &catalogue, now_ms), &self.policy);
-            let reply = self.transact(step.transaction.take()).await?;
+            let reply = self.transact_after_record(team, run, step.transaction.take()).await?;
             let terms = self.team_exists(team, step.terms(&reply)?)?;
             let account = step.account(&reply)?;
             self.learn(team, &terms, account.clone(), reply.outcome);
@@ -43,7 +43,7 @@ impl Gate {
                 BeginVerdict::RunEnded => return Err(GateError::RunEnded),
                 BeginVerdict::RunOfAnotherFlow => return Err(GateError::IdReused { what: "run_id" }),
                 BeginVerdict::Admitted(begun) => {
-                    self.note_proceeds(team);
+                    self.note_proceeds(team, self.clock.monotonic_ms());
                     self.remember_run(team, run, &begun, reply.now_ms);
                     admitted(begun, false)
                 }

@@ -209,7 +209,7 @@ impl Gate {
             return granted;
         }
         let known = self.recent.recall(team, id).filter(|known| known.state == State::Open);
-        known.map(Held::from).or(granted).or_else(|| self.escrow.find(team, id))
+        known.map(Held::from).or_else(|| self.escrow.find(team, id)).or(granted)
     }
 
     /// Sends one step. A step without options only looks: it is done if the reservation is as believed. Any step is done if

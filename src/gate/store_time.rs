@@ -70,7 +70,12 @@ impl StoreTime {
 
     /// The guess, in Unix milliseconds: what the store's clock shows at least.
     pub(crate) fn now_ms(&self) -> i64 {
-        self.clock.monotonic_ms() + self.ahead_ms.load(Ordering::Relaxed)
+        self.at(self.clock.monotonic_ms())
+    }
+
+    /// The guess for a time of our clock, in milliseconds.
+    pub(crate) fn at(&self, at_ms: i64) -> i64 {
+        at_ms + self.ahead_ms.load(Ordering::Relaxed)
     }
 
     /// Whether the clocks jumped apart within so many milliseconds.

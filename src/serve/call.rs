@@ -3,7 +3,7 @@
 
 use std::{
     convert::Infallible,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -16,21 +16,23 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
-};
+use tokio::time::{Sleep, sleep, timeout};
 use tonic::{Status, body::Body, service::Routes};
 use tower::ServiceExt as _;
 
 use super::{
     Limits,
+    answer::Answer,
+    question::{Question, next_frame},
+    room::{Place, Room},
     seldom::Seldom,
+    services::Services,
     vitals::{Ticket, Vitals},
+    workplace::Workplace,
 };
 use crate::{
     clock::Clock,
-    service::{Caller, Refusal},
+    service::{Caller, QuotaApi, QuotaMethod, Refusal},
 };
 
 /// A client learns more from an answer than from its own deadline, so it gets one so much earlier, or a tenth of the time.
@@ -65,40 +67,42 @@ impl Kind {
 /// What all calls of a listener share: its services, and the room for calls.
 pub(super) struct Calls {
     routes: Routes,
+    /// Where it is on this listener: it is what executors wait for, so its calls take the shortest way.
+    quota: Option<QuotaApi>,
     limits: Limits,
-    work: Arc<Semaphore>,
-    checks: Arc<Semaphore>,
-    streams: Arc<Semaphore>,
-    refused: Arc<Semaphore>,
+    work: Arc<Room>,
+    checks: Arc<Room>,
+    streams: Arc<Room>,
+    refused: Arc<Room>,
+    /// What a call is told that there is no room for: ready-made, as telling it has to be cheap.
+    overloaded: Response<()>,
     clock: Clock,
     shed: Seldom,
 }
 
 impl Calls {
-    pub(super) fn new(routes: Routes, limits: Limits) -> Self {
-        let room = |calls: u32| {
-            let calls = usize::try_from(calls).unwrap_or(Semaphore::MAX_PERMITS);
-            Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS)))
-        };
+    pub(super) fn new(services: Services, limits: Limits) -> Self {
         Self {
-            routes: routes.prepare(),
-            work: room(limits.max_calls),
-            checks: room(limits.max_calls),
-            streams: room(limits.max_streams),
-            refused: room(limits.max_calls),
+            routes: services.routes.prepare(),
+            quota: services.quota,
+            work: Room::of(limits.max_calls),
+            checks: Room::of(limits.max_calls),
+            streams: Room::of(limits.max_streams),
+            refused: Room::of(limits.max_calls),
             limits,
+            overloaded: Status::from(Refusal::Overloaded).into_http::<Body>().map(|_| ()),
             clock: Clock::default(),
             shed: Seldom::default(),
         }
     }
 
-    fn enter(&self, kind: Kind) -> Option<OwnedSemaphorePermit> {
+    fn enter(&self, kind: Kind) -> Option<Place> {
         let room = match kind {
             Kind::Work => &self.work,
             Kind::Check => &self.checks,
             Kind::Stream => &self.streams,
         };
-        let place = Arc::clone(room).try_acquire_owned().ok();
+        let place = room.enter();
         if place.is_none()
             && let Some(times) = self.shed.happened(&self.clock)
         {
@@ -108,8 +112,8 @@ impl Calls {
     }
 
     /// Tells a client to come again, at once; what else it sends is dropped as it comes.
-    fn refuse(&self, request: Request<Incoming>) -> Response<Body> {
-        if let Ok(place) = Arc::clone(&self.refused).try_acquire_owned() {
+    fn refuse(&self, request: Request<Incoming>) -> Response<Answer> {
+        if let Some(place) = self.refused.enter() {
             let mut rest = request.into_body();
             tokio::spawn(async move {
                 let arrives = async { while let Some(Ok(_)) = next_frame(&mut rest).await {} };
@@ -118,19 +122,19 @@ impl Calls {
                 drop(place);
             });
         }
-        Status::from(Refusal::Overloaded).into_http()
+        Answer::of(self.overloaded.clone().map(|()| Body::empty()), None)
     }
 
-    async fn answer(self: Arc<Self>, request: Request<Body>) -> Response<Body> {
-        let deadline = time_for(request.headers(), self.limits.max_call_time);
+    /// Answers by way of tonic, which takes whatever comes.
+    async fn answer(&self, request: Request<Body>, patience: &mut Patience) -> Response<Body> {
         let (request, arrived) = watched(request);
         let answer = self.routes.clone().oneshot(request);
         // Of a stream, this bounds how long its question may take to arrive; the stream itself lasts.
-        match timeout(deadline, answer).await {
-            Ok(Ok(response)) => self.in_the_contracts_words(response),
-            Ok(Err(never)) => match never {},
-            Err(_) if arrived.load(Ordering::Relaxed) => Status::from(Refusal::Unanswered).into_http(),
-            Err(_) => Status::from(Refusal::Incomplete).into_http(),
+        match patience.wait_for(pin!(answer)).await {
+            Some(Ok(response)) => self.in_the_contracts_words(response),
+            Some(Err(never)) => match never {},
+            None if arrived.load(Ordering::Relaxed) => Status::from(Refusal::Unanswered).into_http(),
+            None => Status::from(Refusal::Incomplete).into_http(),
         }
     }
 
@@ -143,40 +147,94 @@ impl Calls {
     }
 }
 
-/// The calls of one connection.
-#[derive(Clone)]
-pub(super) struct Visitor {
-    pub(super) calls: Arc<Calls>,
-    pub(super) caller: Caller,
-    pub(super) vitals: Arc<Vitals>,
+/// How long a call is waited for: a timer, once there is something to wait for. Most calls never need one.
+struct Patience {
+    limit: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl hyper::service::Service<Request<Incoming>> for Visitor {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+impl Patience {
+    fn of(limit: Duration) -> Self {
+        Self { limit, timer: None }
+    }
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let kind = Kind::of(request.uri().path());
-        let Some(place) = self.calls.enter(kind) else {
-            return Box::pin(std::future::ready(Ok(self.calls.refuse(request))));
-        };
+    /// Waits for something, for as long as there is patience left.
+    async fn wait_for<Awaited: Future + ?Sized>(&mut self, mut awaited: Pin<&mut Awaited>) -> Option<Awaited::Output> {
+        std::future::poll_fn(|context| {
+            if let Poll::Ready(output) = awaited.as_mut().poll(context) {
+                return Poll::Ready(Some(output));
+            }
+            let limit = self.limit;
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
+            timer.as_mut().poll(context).map(|()| None)
+        })
+        .await
+    }
+}
+
+/// The calls of one connection.
+pub(super) struct Visitor {
+    calls: Arc<Calls>,
+    caller: Caller,
+    vitals: Arc<Vitals>,
+    workplace: Workplace,
+}
+
+impl Visitor {
+    pub(super) fn new(calls: Arc<Calls>, caller: Caller, vitals: Arc<Vitals>) -> Self {
+        Self { calls, caller, vitals, workplace: Workplace::default() }
+    }
+
+    /// Answers one call.
+    pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+        let path = request.uri().path();
+        let kind = Kind::of(path);
+        let direct = self.calls.quota.as_ref().and_then(|quota| Some((quota, QuotaMethod::of(path)?)));
+        let Some(place) = self.calls.enter(kind) else { return Ok(self.calls.refuse(request)) };
         let ticket = match kind {
             Kind::Stream => self.vitals.begin_stream(place),
             Kind::Work | Kind::Check => self.vitals.begin_call(place),
         };
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(self.caller.clone());
-        let calls = Arc::clone(&self.calls);
-        Box::pin(async move {
-            let response = calls.answer(request).await;
-            Ok(response.map(|body| Body::new(Ticketed { body, _ticket: ticket })))
+        let mut patience = Patience::of(time_for(request.headers(), self.calls.limits.max_call_time));
+        let Some((quota, method)) = direct else {
+            let request = request.map(Body::new);
+            return Ok(Box::pin(self.answer_by_tonic(request, patience, ticket)).await);
+        };
+
+        let (head, body) = request.into_parts();
+        let max_message_bytes = self.calls.limits.max_message_bytes;
+        let question = patience.wait_for(pin!(Question::read(body, &head.headers, max_message_bytes))).await;
+        let answered = match question {
+            Some(Ok(Question::Whole(message))) => {
+                let mut work = self.workplace.with(quota.clone().answer(method, message));
+                let answer = patience.wait_for(work.future()).await;
+                if answer.is_some() {
+                    self.workplace.take_back(work);
+                }
+                answer.unwrap_or_else(|| Err(Refusal::Unanswered.into()))
+            }
+            Some(Ok(Question::InPieces(pieces))) => {
+                let request = Request::from_parts(head, Body::new(pieces));
+                return Ok(Box::pin(self.answer_by_tonic(request, patience, ticket)).await);
+            }
+            Some(Err(broken)) => Err(Status::from_error(Box::new(broken))),
+            None => Err(Refusal::Incomplete.into()),
+        };
+        Ok(match answered {
+            Ok(message) => Answer::message(message, ticket),
+            Err(status) => Answer::of(status.into_http(), Some(ticket)),
         })
     }
-}
 
-async fn next_frame(body: &mut Incoming) -> Option<Result<Frame<Bytes>, hyper::Error>> {
-    std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
+    async fn answer_by_tonic(
+        &self,
+        mut request: Request<Body>,
+        mut patience: Patience,
+        ticket: Ticket,
+    ) -> Response<Answer> {
+        request.extensions_mut().insert(self.caller.clone());
+        Answer::of(self.calls.answer(request, &mut patience).await, Some(ticket))
+    }
 }
 
 /// How long a call may take: a little less than its client waits, and no longer than any may.
@@ -220,12 +278,6 @@ struct Watched {
     arrived: Arc<AtomicBool>,
 }
 
-/// The body of an answer, whose call is in flight until it is sent or given up.
-struct Ticketed {
-    body: Body,
-    _ticket: Ticket,
-}
-
 impl http_body::Body for Watched {
     type Data = Bytes;
     type Error = Status;
@@ -236,23 +288,6 @@ impl http_body::Body for Watched {
             self.arrived.store(true, Ordering::Relaxed);
         }
         frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl http_body::Body for Ticketed {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        Pin::new(&mut self.body).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {

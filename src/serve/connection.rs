@@ -16,6 +16,10 @@ use tokio::{
 use super::vitals::Vitals;
 use crate::service::Caller;
 
+/// So many bytes are read before the answers to them are sent, some ten calls: so clients have something to do again while others
+/// are answered, and nobody waits for the answers of a whole crowd that asked at once.
+const READ_AT_ONCE: usize = 2_048;
+
 /// A connection that was accepted.
 #[derive(Debug)]
 pub(super) struct Accepted {
@@ -28,6 +32,8 @@ pub(super) struct Connection {
     transport: Transport,
     vitals: Arc<Vitals>,
     has_greeted: bool,
+    /// What was read is looked at, and answered, before more is.
+    has_read_enough: bool,
 }
 
 #[derive(Debug)]
@@ -62,7 +68,7 @@ impl Accepted {
 
     /// The connection, with what happens on it noted there.
     pub(super) fn watched(self, vitals: Arc<Vitals>) -> Connection {
-        Connection { transport: self.transport, vitals, has_greeted: false }
+        Connection { transport: self.transport, vitals, has_greeted: false, has_read_enough: false }
     }
 }
 
@@ -86,14 +92,21 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = match &mut self.transport {
-            Transport::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
-            Transport::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
-        };
-        if !self.has_greeted {
-            self.has_greeted = self.vitals.greeted(buffer.filled().get(before..).unwrap_or_default());
+        if std::mem::take(&mut self.has_read_enough) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
         }
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(READ_AT_ONCE.min(buffer.remaining())));
+        let read = match &mut self.transport {
+            Transport::Tcp(stream) => Pin::new(stream).poll_read(context, &mut part),
+            Transport::Unix(stream) => Pin::new(stream).poll_read(context, &mut part),
+        };
+        let length = part.filled().len();
+        self.has_read_enough = length == READ_AT_ONCE;
+        if !self.has_greeted {
+            self.has_greeted = self.vitals.greeted(part.filled());
+        }
+        buffer.advance(length);
         read
     }
 }
@@ -112,21 +125,8 @@ impl AsyncWrite for Connection {
         self.writer().poll_shutdown(context)
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = self.writer().poll_write_vectored(context, slices);
-        self.note(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match &self.transport {
-            Transport::Tcp(stream) => stream.is_write_vectored(),
-            Transport::Unix(stream) => stream.is_write_vectored(),
-        }
-    }
+    // Vectored writes are not offered: h2 then copies answers of up to 1 KiB behind each other and sends many with one system call,
+    // where with them each answer of more than 256 bytes is one by itself.
 }
 
 #[cfg(test)]

@@ -2,18 +2,20 @@
 
 use std::{error::Error as _, pin::pin, sync::Arc, time::Duration};
 
-use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::{server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::sleep;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::service::Routes;
 
 use super::{
     Limits,
+    at_once::AtOnce,
     call::{Calls, Visitor},
     connection::Accepted,
     crowd::{Crowd, Place},
     listener::Listener,
+    own_wakes::OwnWakes,
+    services::Services,
 };
 
 /// What a call may have sent that nobody has read yet: what HTTP/2 has if nothing is said. Requests are small, and read as
@@ -44,10 +46,14 @@ pub(super) struct Listening {
 
 impl Listening {
     /// Serves until accepting ends and the last call is answered.
-    pub(super) fn serve(&self, routes: Routes, listener: Listener) -> impl Future<Output = ()> + Send + 'static {
-        let listening = self.clone();
+    pub(super) fn serve(
+        &self,
+        services: impl Into<Services>,
+        listener: Listener,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let (listening, services) = (self.clone(), services.into());
         async move {
-            let calls = Arc::new(Calls::new(routes, listening.limits.clone()));
+            let calls = Arc::new(Calls::new(services, listening.limits.clone()));
             let crowd = Crowd::new(listening.limits.max_connections);
             let connections = TaskTracker::new();
             tokio::select! {
@@ -75,9 +81,11 @@ impl Listening {
     /// Serves one connection to its end.
     async fn attend(self, accepted: Accepted, place: Place, calls: Arc<Calls>) {
         let vitals = Arc::clone(place.vitals());
-        let visitor = Visitor { calls, caller: accepted.caller().clone(), vitals: Arc::clone(&vitals) };
+        let visitor = Arc::new(Visitor::new(calls, accepted.caller().clone(), Arc::clone(&vitals)));
+        let answering = service_fn(move |request| Arc::clone(&visitor).answer(request));
         let transport = TokioIo::new(accepted.watched(Arc::clone(&vitals)));
-        let mut served = pin!(self.http2().serve_connection(transport, visitor));
+        let served = pin!(self.http2().serve_connection(transport, answering));
+        let mut served = OwnWakes::new(served);
         let mut age = pin!(sleep(jittered(self.limits.max_connection_age)));
         let (mut is_retiring, mut is_old) = (false, false);
         loop {
@@ -95,7 +103,7 @@ impl Listening {
                     if vitals.spoke_instead().is_some() {
                         return;
                     }
-                    served.as_mut().graceful_shutdown();
+                    served.inner().as_mut().graceful_shutdown();
                 }
                 () = &mut age => {
                     if is_old {
@@ -103,17 +111,19 @@ impl Listening {
                         return;
                     }
                     is_old = true;
-                    served.as_mut().graceful_shutdown();
+                    served.inner().as_mut().graceful_shutdown();
                     age.set(sleep(self.limits.max_call_time));
                 }
             }
         }
     }
 
-    fn http2(&self) -> http2::Builder<TokioExecutor> {
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
+    fn http2(&self) -> http2::Builder<AtOnce> {
+        let mut http2 = http2::Builder::new(AtOnce);
         http2
             .timer(TokioTimer::new())
+            // A date says nothing to a client of gRPC, and is bytes and work in each answer.
+            .auto_date_header(false)
             .max_header_list_size(self.limits.max_header_bytes)
             .max_concurrent_streams(self.limits.max_calls_per_connection)
             .initial_stream_window_size(CALL_WINDOW)

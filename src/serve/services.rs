@@ -38,15 +38,30 @@ pub(super) const ON_ADMIN: &[&str] =
 const EVERYWHERE: [&str; 3] =
     ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
 
+/// The services of one listener.
+pub(super) struct Services {
+    /// All of them, as tonic serves them.
+    pub(super) routes: Routes,
+    /// QuotaService for itself, where it is one of them.
+    pub(super) quota: Option<QuotaApi>,
+}
+
+impl From<Routes> for Services {
+    fn from(routes: Routes) -> Self {
+        Self { routes, quota: None }
+    }
+}
+
 /// The services of the data listener.
-pub(super) fn data(gate: &Arc<Gate>, health: HealthServer<impl Health>, limits: &Limits) -> Result<Routes, Error> {
+pub(super) fn data(gate: &Arc<Gate>, health: HealthServer<impl Health>, limits: &Limits) -> Result<Services, Error> {
     let largest = largest_message(limits);
     let mut routes = everywhere(ON_DATA, health, largest)?;
     routes.add_service(service::quota(Arc::clone(gate), largest));
-    Ok(pointing_elsewhere(
+    let routes = pointing_elsewhere(
         routes,
         "this listener has QuotaService; AccountService and UsageService are on the admin listener",
-    ))
+    );
+    Ok(Services { routes, quota: Some(QuotaApi::new(Arc::clone(gate))) })
 }
 
 /// The services of the admin listener.

@@ -1,18 +1,15 @@
 //! What is known of one connection while it lasts: whether it ever spoke HTTP/2, what it has in flight, how long it has been
 //! silent, and whether it takes what is sent to it.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicI64, Ordering},
 };
 
-use tokio::sync::OwnedSemaphorePermit;
+use slab::Slab;
 use tokio_util::sync::CancellationToken;
 
-use super::greeting::Greeting;
+use super::{greeting::Greeting, room::Place};
 use crate::clock::Clock;
 
 /// Written while nothing waits to be sent.
@@ -33,12 +30,12 @@ pub(super) struct Vitals {
 
 #[derive(Debug, Default)]
 struct Calls {
-    /// When each call began that is in flight and may not last for ever. The first one is the oldest.
-    begun_ms: BTreeMap<u64, i64>,
+    /// When each call began that is in flight and may not last for ever.
+    begun_ms: Slab<i64>,
     /// How many are open that may.
     streams: u64,
-    /// How many there have been.
-    total: u64,
+    /// Whether there have been any.
+    any: bool,
     /// When the latest one ended.
     ended_ms: i64,
 }
@@ -47,9 +44,9 @@ struct Calls {
 #[derive(Debug)]
 pub(super) struct Ticket {
     vitals: Arc<Vitals>,
-    /// Of a call that may not last for ever.
-    number: Option<u64>,
-    _place: OwnedSemaphorePermit,
+    /// Of a call that may not last for ever: where it is among them.
+    key: Option<usize>,
+    _place: Place,
 }
 
 /// How little is lost with a connection: of two, the lesser one is to go. Those that never asked anything go first, so that
@@ -94,20 +91,20 @@ impl Vitals {
     }
 
     /// A call begins that may not last for ever.
-    pub(super) fn begin_call(self: &Arc<Self>, place: OwnedSemaphorePermit) -> Ticket {
+    pub(super) fn begin_call(self: &Arc<Self>, place: Place) -> Ticket {
+        let begun_ms = self.clock.monotonic_ms();
         let mut calls = lock(&self.calls);
-        calls.total += 1;
-        let number = calls.total;
-        calls.begun_ms.insert(number, self.clock.monotonic_ms());
-        Ticket { vitals: Arc::clone(self), number: Some(number), _place: place }
+        calls.any = true;
+        let key = calls.begun_ms.insert(begun_ms);
+        Ticket { vitals: Arc::clone(self), key: Some(key), _place: place }
     }
 
     /// A call begins that may.
-    pub(super) fn begin_stream(self: &Arc<Self>, place: OwnedSemaphorePermit) -> Ticket {
+    pub(super) fn begin_stream(self: &Arc<Self>, place: Place) -> Ticket {
         let mut calls = lock(&self.calls);
-        calls.total += 1;
+        calls.any = true;
         calls.streams += 1;
-        Ticket { vitals: Arc::clone(self), number: None, _place: place }
+        Ticket { vitals: Arc::clone(self), key: None, _place: place }
     }
 
     /// How little is lost with it; `None` while calls are in flight that may not last for ever.
@@ -115,7 +112,7 @@ impl Vitals {
         let calls = lock(&self.calls);
         let idle = calls.begun_ms.is_empty();
         let has_streams = calls.streams > 0;
-        let has_asked = calls.total > 0;
+        let has_asked = calls.any;
         let silent_since_ms = if has_asked { calls.ended_ms } else { self.opened_ms };
         idle.then_some(Worth { has_streams, has_asked, silent_since_ms })
     }
@@ -135,21 +132,22 @@ impl Vitals {
 
     /// For how long its oldest call has been in flight, in milliseconds.
     pub(super) fn oldest_call_ms(&self) -> i64 {
-        let calls = lock(&self.calls);
-        calls.begun_ms.first_key_value().map_or(0, |(_, begun_ms)| self.clock.monotonic_ms() - begun_ms)
+        let oldest_ms = lock(&self.calls).begun_ms.iter().map(|(_, begun_ms)| *begun_ms).min();
+        oldest_ms.map_or(0, |begun_ms| self.clock.monotonic_ms() - begun_ms)
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        let ended_ms = self.vitals.clock.monotonic_ms();
         let mut calls = lock(&self.vitals.calls);
-        match self.number {
-            Some(number) => {
-                calls.begun_ms.remove(&number);
+        match self.key {
+            Some(key) => {
+                calls.begun_ms.try_remove(key);
             }
             None => calls.streams = calls.streams.saturating_sub(1),
         }
-        calls.ended_ms = self.vitals.clock.monotonic_ms();
+        calls.ended_ms = ended_ms;
     }
 }
 
@@ -160,27 +158,25 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::Semaphore;
-
-    use super::*;
+    use super::{super::room::Room, *};
     use crate::clock::ManualClock;
 
     fn vitals(clock: &ManualClock) -> Arc<Vitals> {
         Arc::new(Vitals::new(CancellationToken::new(), Clock::Manual(clock.clone())))
     }
 
-    async fn place() -> OwnedSemaphorePermit {
-        Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap()
+    fn place() -> Place {
+        Room::of(1).enter().unwrap()
     }
 
-    #[tokio::test]
-    async fn who_never_asked_is_worth_less_than_who_did_and_who_was_silent_longer_less_than_who_spoke() {
+    #[test]
+    fn who_never_asked_is_worth_less_than_who_did_and_who_was_silent_longer_less_than_who_spoke() {
         let clock = ManualClock::at(0);
         let asked_first = vitals(&clock);
-        drop(asked_first.begin_call(place().await));
+        drop(asked_first.begin_call(place()));
         clock.advance_ms(1);
         let asked_then = vitals(&clock);
-        drop(asked_then.begin_stream(place().await));
+        drop(asked_then.begin_stream(place()));
         clock.advance_ms(1);
         let (idle, idle_too) = (vitals(&clock), {
             clock.advance_ms(1);
@@ -190,12 +186,12 @@ mod tests {
         assert!(worths.is_sorted(), "{worths:?}");
     }
 
-    #[tokio::test]
-    async fn a_connection_with_a_call_in_flight_is_not_to_go() {
+    #[test]
+    fn a_connection_with_a_call_in_flight_is_not_to_go() {
         let clock = ManualClock::at(0);
         let vitals = vitals(&clock);
-        let call = vitals.begin_call(place().await);
-        let stream = vitals.begin_stream(place().await);
+        let call = vitals.begin_call(place());
+        let stream = vitals.begin_stream(place());
         clock.advance_ms(5);
         assert_eq!((vitals.worth(), vitals.oldest_call_ms()), (None, 5));
         drop(call);

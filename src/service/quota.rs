@@ -25,18 +25,16 @@ pub struct QuotaApi {
 }
 
 impl QuotaApi {
-    pub(super) fn new(gate: Arc<Gate>) -> Self {
+    /// QuotaService over this gate.
+    pub fn new(gate: Arc<Gate>) -> Self {
         Self { gate }
     }
-}
 
-#[tonic::async_trait]
-impl QuotaService for QuotaApi {
-    async fn check_and_reserve(
+    pub(super) async fn check_and_reserve(
         &self,
-        request: Request<CheckAndReserveRequest>,
-    ) -> Result<Response<CheckAndReserveResponse>, Status> {
-        let call = decode::reserve(&request.into_inner())?;
+        request: CheckAndReserveRequest,
+    ) -> Result<CheckAndReserveResponse, Status> {
+        let call = decode::reserve(&request)?;
         let subject = Subject {
             flow: Some(&call.flow),
             run: call.run.as_ref(),
@@ -45,53 +43,91 @@ impl QuotaService for QuotaApi {
         };
         let span = span("CheckAndReserve", &subject);
         let answer = answered(span, self.gate.check_and_reserve(call), log::reserve).await?;
-        Ok(Response::new(encode::reserve(answer)))
+        Ok(encode::reserve(answer))
+    }
+
+    pub(super) async fn commit(&self, request: CommitRequest) -> Result<CommitResponse, Status> {
+        let (call, actual) = decode::commit(request)?;
+        let span = of_settlement("Commit", &call);
+        let answer = answered(span, self.gate.commit(call, actual), log::commit).await?;
+        Ok(encode::commit(&answer))
+    }
+
+    pub(super) async fn release(&self, request: ReleaseRequest) -> Result<ReleaseResponse, Status> {
+        let call = decode::release(request)?;
+        let span = of_settlement("Release", &call);
+        let answer = answered(span, self.gate.release(call), log::release).await?;
+        Ok(encode::release(&answer))
+    }
+
+    pub(super) async fn extend(&self, request: ExtendRequest) -> Result<ExtendResponse, Status> {
+        let (call, hold_ms) = decode::extend(request)?;
+        let span = of_settlement("Extend", &call);
+        let expires_at_ms = answered(span, self.gate.extend(call, hold_ms), log::extend).await?;
+        Ok(encode::extend(expires_at_ms))
+    }
+
+    pub(super) async fn get_reservation(
+        &self,
+        request: GetReservationRequest,
+    ) -> Result<GetReservationResponse, Status> {
+        let (team, id) = decode::get_reservation(&request)?;
+        let span = span("GetReservation", &Subject { reservation: Some(&id), ..Subject::team(&team) });
+        let reservation = answered(span, self.gate.reservation(&team, &id), log::done).await?;
+        Ok(encode::get_reservation(&team, &id, &reservation))
+    }
+
+    pub(super) async fn begin_run(&self, request: BeginRunRequest) -> Result<BeginRunResponse, Status> {
+        let (team, flow, run) = decode::begin_run(&request)?;
+        let subject = Subject { flow: Some(&flow), run: Some(&run), ..Subject::team(&team) };
+        let span = span("BeginRun", &subject);
+        let answer = answered(span, self.gate.begin_run(&team, &flow, &run), log::begin_run).await?;
+        Ok(encode::begin_run(&answer))
+    }
+
+    pub(super) async fn end_run(&self, request: EndRunRequest) -> Result<EndRunResponse, Status> {
+        let (team, run) = decode::end_run(&request)?;
+        let span = span("EndRun", &Subject { run: Some(&run), ..Subject::team(&team) });
+        let answer = answered(span, self.gate.end_run(&team, &run), log::end_run).await?;
+        Ok(encode::end_run(answer))
+    }
+}
+
+/// The same for tonic.
+#[tonic::async_trait]
+impl QuotaService for QuotaApi {
+    async fn check_and_reserve(
+        &self,
+        request: Request<CheckAndReserveRequest>,
+    ) -> Result<Response<CheckAndReserveResponse>, Status> {
+        self.check_and_reserve(request.into_inner()).await.map(Response::new)
     }
 
     async fn commit(&self, request: Request<CommitRequest>) -> Result<Response<CommitResponse>, Status> {
-        let (call, actual) = decode::commit(request.into_inner())?;
-        let span = of_settlement("Commit", &call);
-        let answer = answered(span, self.gate.commit(call, actual), log::commit).await?;
-        Ok(Response::new(encode::commit(&answer)))
+        self.commit(request.into_inner()).await.map(Response::new)
     }
 
     async fn release(&self, request: Request<ReleaseRequest>) -> Result<Response<ReleaseResponse>, Status> {
-        let call = decode::release(request.into_inner())?;
-        let span = of_settlement("Release", &call);
-        let answer = answered(span, self.gate.release(call), log::release).await?;
-        Ok(Response::new(encode::release(&answer)))
+        self.release(request.into_inner()).await.map(Response::new)
     }
 
     async fn extend(&self, request: Request<ExtendRequest>) -> Result<Response<ExtendResponse>, Status> {
-        let (call, hold_ms) = decode::extend(request.into_inner())?;
-        let span = of_settlement("Extend", &call);
-        let expires_at_ms = answered(span, self.gate.extend(call, hold_ms), log::extend).await?;
-        Ok(Response::new(encode::extend(expires_at_ms)))
+        self.extend(request.into_inner()).await.map(Response::new)
     }
 
     async fn get_reservation(
         &self,
         request: Request<GetReservationRequest>,
     ) -> Result<Response<GetReservationResponse>, Status> {
-        let (team, id) = decode::get_reservation(&request.into_inner())?;
-        let span = span("GetReservation", &Subject { reservation: Some(&id), ..Subject::team(&team) });
-        let reservation = answered(span, self.gate.reservation(&team, &id), log::done).await?;
-        Ok(Response::new(encode::get_reservation(&team, &id, &reservation)))
+        self.get_reservation(request.into_inner()).await.map(Response::new)
     }
 
     async fn begin_run(&self, request: Request<BeginRunRequest>) -> Result<Response<BeginRunResponse>, Status> {
-        let (team, flow, run) = decode::begin_run(&request.into_inner())?;
-        let subject = Subject { flow: Some(&flow), run: Some(&run), ..Subject::team(&team) };
-        let span = span("BeginRun", &subject);
-        let answer = answered(span, self.gate.begin_run(&team, &flow, &run), log::begin_run).await?;
-        Ok(Response::new(encode::begin_run(&answer)))
+        self.begin_run(request.into_inner()).await.map(Response::new)
     }
 
     async fn end_run(&self, request: Request<EndRunRequest>) -> Result<Response<EndRunResponse>, Status> {
-        let (team, run) = decode::end_run(&request.into_inner())?;
-        let span = span("EndRun", &Subject { run: Some(&run), ..Subject::team(&team) });
-        let answer = answered(span, self.gate.end_run(&team, &run), log::end_run).await?;
-        Ok(Response::new(encode::end_run(answer)))
+        self.end_run(request.into_inner()).await.map(Response::new)
     }
 }
 

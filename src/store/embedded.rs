@@ -14,7 +14,6 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
 };
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -23,6 +22,7 @@ use super::{
     StoreOptions,
     error::{OpenError, StoreError},
     health::{Standing, StoreHealth},
+    patience::Patience,
 };
 use crate::transaction::{Reply, Transaction};
 use writer::{Books, Job, Message, Writer};
@@ -41,7 +41,7 @@ struct Shared {
     messages: mpsc::Sender<Message>,
     commits: Arc<AtomicU64>,
     standing: Arc<Standing>,
-    wait: Duration,
+    patience: Patience,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -71,7 +71,7 @@ impl EmbeddedStore {
             .spawn(move || writer.run(receiver))
             .map_err(|error| OpenError::because("The embedded store's writer thread could not be started.", error))?;
         let thread = Mutex::new(Some(thread));
-        let shared = Shared { messages: sender, commits, standing, wait: options.wait, thread };
+        let shared = Shared { messages: sender, commits, standing, patience: Patience::of(options.wait), thread };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -84,7 +84,7 @@ impl EmbeddedStore {
             mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => StoreError::unavailable("it is closed"),
         })?;
-        match tokio::time::timeout(self.shared.wait, answer).await {
+        match self.shared.patience.bounded(answer).await {
             Ok(answer) => answer.unwrap_or_else(|_| Err(StoreError::unavailable("it was closed before it answered"))),
             // It is carried out all the same, when its turn comes.
             Err(late) => Err(StoreError::unavailable_because("it did not answer in time", late)),

@@ -67,24 +67,23 @@ impl MemoryStore {
     }
 
     pub(super) fn transact_all(&self, transactions: &[Transaction]) -> Vec<Result<Reply, StoreError>> {
-        let mut replies = Vec::with_capacity(transactions.len());
-        if let Some(first) = transactions.first() {
-            let scope = &first.scope;
-            let mut records = self.shared.scopes.entry(scope.clone()).or_default();
-            for transaction in transactions {
-                // Time is read under the entry, so that it does not go back between two steps on one scope.
-                let now_ms = self.shared.now_ms();
-                let mut records = InScope { scope, records: &mut records, purges: &self.shared.purges };
-                replies.push(carry_out(&mut records, transaction, now_ms).map(|carried_out| carried_out.reply));
-            }
-            let empty = records.is_empty();
-            drop(records);
-            if empty {
-                self.shared.scopes.remove_if(scope, |_, records| records.is_empty());
-            }
+        transactions.iter().map(|transaction| self.transact(transaction)).collect()
+    }
+
+    pub(super) fn transact(&self, transaction: &Transaction) -> Result<Reply, StoreError> {
+        let scope = &transaction.scope;
+        let mut records = self.shared.scopes.entry(scope.clone()).or_default();
+        // Time is read under the entry, so that it does not go back between two steps on one scope.
+        let now_ms = self.shared.now_ms();
+        let mut in_scope = InScope { scope, records: &mut records, purges: &self.shared.purges };
+        let carried_out = carry_out(&mut in_scope, transaction, now_ms);
+        let empty = records.is_empty();
+        drop(records);
+        if empty {
+            self.shared.scopes.remove_if(scope, |_, records| records.is_empty());
         }
         self.shared.purge();
-        replies
+        carried_out.map(|carried_out| carried_out.reply)
     }
 }
 
@@ -118,7 +117,8 @@ impl ScopeRecords {
     fn drop_if_still_due(&mut self, purge_at: i64, key: &Key) {
         if key.kind == Kind::Hash {
             let text = purge_at.to_string();
-            if self.hashes.get(&key.name).and_then(|fields| fields.text(crate::transaction::PURGE_AT)) == Some(&text) {
+            let kept = self.hashes.get(&key.name).and_then(|fields| fields.text(crate::transaction::PURGE_AT));
+            if kept == Some(text.as_str()) {
                 self.hashes.remove(&key.name);
             }
         } else if self.packed.get(&key.name).is_some_and(|record| record.purge_at == Some(purge_at)) {

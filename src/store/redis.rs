@@ -3,6 +3,7 @@
 
 mod decode;
 mod encode;
+mod lane;
 mod link;
 mod script;
 mod server;
@@ -21,12 +22,12 @@ use super::{
     error::{OpenError, StoreError},
     health::StoreHealth,
     location::StoreLocation,
+    patience::Patience,
 };
-use crate::{
-    clock::Clock,
-    transaction::{Reply, Transaction},
-};
+use crate::{clock::Clock, transaction::Transaction};
+use lane::{Lanes, Way};
 use link::Link;
+use script::Replies;
 use server::{Demands, refuses_login};
 use trouble::Trouble;
 use watcher::{NotYet, Watcher, connect};
@@ -34,6 +35,9 @@ use watcher::{NotYet, Watcher, connect};
 /// How many calls may be on their way. A server that takes some ten microseconds for each works that off in well under the
 /// wait of a call; more would only time out.
 const IN_FLIGHT_LIMIT: usize = 4096;
+
+/// What is said of a call without an answer.
+const LATE: &str = "it did not answer in time";
 
 /// Long enough for a TLS handshake with a server in the same region that is busy.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
@@ -50,8 +54,9 @@ pub struct RedisStore {
 struct Shared {
     link: Arc<Link>,
     clock: Clock,
-    wait: Duration,
+    patience: Patience,
     in_flight: Semaphore,
+    lanes: Lanes,
     durability: &'static str,
     _watcher: AbortOnDropHandle<()>,
     /// Cancelled when the watcher ends, which it should not: nobody would find the way back any more.
@@ -99,8 +104,9 @@ impl RedisStore {
         let shared = Shared {
             link,
             clock: options.clock,
-            wait: options.wait,
+            patience: Patience::of(options.wait),
             in_flight: Semaphore::new(IN_FLIGHT_LIMIT),
+            lanes: Lanes::default(),
             durability,
             _watcher: AbortOnDropHandle::new(tokio::spawn(watching)),
             unwatched,
@@ -120,23 +126,37 @@ impl RedisStore {
         self.shared.link.watch()
     }
 
-    pub(super) async fn transact_all(
-        &self,
-        transactions: &[Transaction],
-    ) -> Result<Vec<Result<Reply, StoreError>>, StoreError> {
-        let Shared { link, clock, wait, in_flight, .. } = &*self.shared;
-        let _permit = in_flight.try_acquire().map_err(|_| StoreError::Overloaded)?;
-        let now_ms = match clock {
+    /// Carries out transactions of one scope, of which there is at least one.
+    pub(super) async fn transact_all(&self, transactions: Vec<Transaction>) -> Replies {
+        let shared = &self.shared;
+        let _permit = shared.in_flight.try_acquire().map_err(|_| StoreError::Overloaded)?;
+        let Some(scope) = transactions.first().map(|first| first.scope.clone()) else { return Ok(Vec::new()) };
+        match lane::enter(shared, scope, transactions) {
+            Way::Go(_flight, transactions) => shared.call(transactions.iter()).await,
+            Way::Wait(answer) => match shared.patience.bounded(answer).await {
+                Ok(Ok(replies)) => replies,
+                Ok(Err(lost)) => Err(StoreError::unavailable_because("it ended before it answered", lost)),
+                // Whether the server is lost is for the call to say that was on its way meanwhile.
+                Err(late) => Err(StoreError::unavailable_because(LATE, late)),
+            },
+        }
+    }
+}
+
+impl Shared {
+    /// One call of the script.
+    async fn call<'t>(&self, transactions: impl Iterator<Item = &'t Transaction> + Clone) -> Replies {
+        let now_ms = match &self.clock {
             Clock::System => None,
             Clock::Manual(clock) => Some(clock.now_ms()),
         };
-        let (mut connection, generation) = link.connection()?;
+        let (mut connection, generation) = self.link.connection()?;
         let calling = script::carry_out(&mut connection, transactions, now_ms);
-        match tokio::time::timeout(*wait, calling).await {
+        match self.patience.bounded(calling).await {
             Ok(Ok(replies)) => {
                 let failed = replies.iter().flatten().filter_map(|reply| reply.as_ref().err());
                 if let Some((trouble, cause)) = failed.filter_map(trouble::of_server).next() {
-                    link.met(generation, trouble, cause);
+                    self.link.met(generation, trouble, cause);
                 }
                 replies
             }
@@ -144,9 +164,8 @@ impl RedisStore {
             // One slow answer is enough: if it was slow only once, the watcher has the way open again as soon as the server
             // answers; more callers would only have waited for that as well.
             Err(late) => {
-                let reason = "it did not answer in time";
-                link.met(generation, Trouble::Lost(reason), &late);
-                Err(StoreError::unavailable_because(reason, late))
+                self.link.met(generation, Trouble::Lost(LATE), &late);
+                Err(StoreError::unavailable_because(LATE, late))
             }
         }
     }
@@ -154,7 +173,7 @@ impl RedisStore {
     fn meaning(&self, generation: u64, error: RedisError) -> StoreError {
         match Trouble::behind(&error) {
             Some(trouble) => {
-                self.shared.link.met(generation, trouble, &error);
+                self.link.met(generation, trouble, &error);
                 StoreError::unavailable_because(trouble.reason(), error)
             }
             None => StoreError::fault(format!("its server rejects the script: {error}")),

@@ -1,7 +1,8 @@
 //! Random sequences of all operations, with time moving: the gate, on each store, against a plain model of the rules.
 //!
 //! The model (`model.rs`) is written as a bookkeeper would read the rules aloud: it changes one thing after the other, expires
-//! what is due before anything else, and has no transactions. A failure is shrunk and kept: its seed in `properties/seeds.txt`, its
+//! what is due before anything else, and has no transactions. Each store is tried with every call written through, and with leases
+//! forced on. A failure is shrunk and kept: its seed in `properties/seeds.txt`, its
 //! operations in `kept.rs`. Both are tried first from then on.
 
 mod books;
@@ -9,6 +10,8 @@ mod kept;
 mod model;
 mod operation;
 mod runner;
+
+use std::sync::atomic::Ordering;
 
 use proptest::{
     collection::vec,
@@ -24,7 +27,7 @@ use super::support::{
     servers::{Engine, Server},
 };
 use operation::{Operation, operation};
-use runner::Runner;
+use runner::{Answers, OPENED_FROM_LEASES, Runner};
 
 /// 2026-01-30T22:00:00Z: two hours before an anchor day of 31 turns, in a year without a 29 February.
 const START_MS: i64 = 1_769_810_400_000;
@@ -46,37 +49,58 @@ fn agree(cases: u32, run: impl Fn(Vec<Operation>) -> Result<(), String>) {
     }
 }
 
+/// Each sequence that was tried from leases opened one reservation from them at least, on average.
+fn were_opened_from_leases(cases: u32, answers: Answers) {
+    let opened = OPENED_FROM_LEASES.load(Ordering::Relaxed);
+    assert!(answers == Answers::WrittenThrough || opened >= cases as usize, "{opened} from leases");
+}
+
 fn on_runtime<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
-async fn compare(location: StoreLocation, operations: Vec<Operation>) -> Result<(), String> {
+async fn compare(location: StoreLocation, answers: Answers, operations: Vec<Operation>) -> Result<(), String> {
     let clock = ManualClock::at(START_MS);
     let options = StoreOptions { clock: Clock::Manual(clock.clone()), wait: STORE_WAIT, ..StoreOptions::default() };
     let store = Store::open(&location, options).await.map_err(|error| error.to_string())?;
-    let result = Runner::new(store.clone(), clock).await.run(&operations).await;
+    let result = Runner::new(store.clone(), clock, answers).await.run(&operations).await;
     store.close().await;
     result
 }
 
+fn in_memory(cases: u32, answers: Answers) {
+    agree(cases, |operations| on_runtime(compare(StoreLocation::Memory, answers, operations)));
+    were_opened_from_leases(cases, answers);
+}
+
+fn on_a_file(cases: u32, answers: Answers) {
+    agree(cases, |operations| {
+        let directory = tempfile::tempdir().unwrap();
+        on_runtime(compare(StoreLocation::Embedded(directory.path().to_owned()), answers, operations))
+    });
+    were_opened_from_leases(cases, answers);
+}
+
+fn on_redis(cases: u32, answers: Answers) {
+    let server = Server::start(Engine::Redis);
+    agree(cases, move |operations| {
+        redis::cmd("FLUSHALL").exec(&mut server.connect()).unwrap();
+        on_runtime(compare(server.location(), answers, operations))
+    });
+    were_opened_from_leases(cases, answers);
+}
+
 #[test]
 fn any_sequence_of_operations_on_the_memory_store_ends_as_the_rules_say() {
-    agree(400, |operations| on_runtime(compare(StoreLocation::Memory, operations)));
+    in_memory(400, Answers::WrittenThrough);
 }
 
 #[test]
 fn any_sequence_of_operations_on_the_embedded_store_ends_as_the_rules_say() {
-    agree(24, |operations| {
-        let directory = tempfile::tempdir().unwrap();
-        on_runtime(compare(StoreLocation::Embedded(directory.path().to_owned()), operations))
-    });
+    on_a_file(24, Answers::WrittenThrough);
 }
 
 #[test]
 fn any_sequence_of_operations_on_redis_ends_as_the_rules_say() {
-    let server = Server::start(Engine::Redis);
-    agree(60, move |operations| {
-        redis::cmd("FLUSHALL").exec(&mut server.connect()).unwrap();
-        on_runtime(compare(server.location(), operations))
-    });
+    on_redis(60, Answers::WrittenThrough);
 }

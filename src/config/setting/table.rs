@@ -105,7 +105,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         key: "escrow",
         value_name: "MODE",
-        default: "auto",
+        default: "off",
         help: "Whether calls of busy teams are answered from memory, from credits that were taken out in advance.",
         heading: ESCROW,
         kind: Kind::Escrow,

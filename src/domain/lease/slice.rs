@@ -3,11 +3,11 @@
 use super::LeaseTerms;
 
 /// What was asked for counts for so long, in milliseconds; older demand fades.
-const REMEMBERED_MS: f64 = 2_000.0;
+const REMEMBERED_MS: f64 = 4_000.0;
 
-/// A lease pays if so many calls are likely to be drawn from it within half its term: it costs two calls of the store, one to take and
-/// one to give back.
-const CALLS_THAT_PAY: f64 = 4.0;
+/// A lease pays if so many calls are likely to be drawn from it within half its term. It costs two calls of the store, one to take
+/// and one to give back; and a few calls in a row are no reason to expect more.
+const CALLS_THAT_PAY: f64 = 8.0;
 
 /// What a team asks of one sidecar, lately.
 #[derive(Clone, Debug, Default, PartialEq)]

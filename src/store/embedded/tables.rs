@@ -240,11 +240,11 @@ impl InScope<'_, '_> {
 }
 
 fn pairs(fields: &Fields) -> Vec<(&str, &str)> {
-    fields.0.iter().map(|(field, value)| (field.as_str(), value.as_str())).collect()
+    fields.iter().collect()
 }
 
 fn owned(pairs: &[(&str, &str)]) -> Fields {
-    Fields(pairs.iter().map(|(field, value)| ((*field).to_owned(), (*value).to_owned())).collect())
+    pairs.iter().copied().collect()
 }
 
 impl Records for InScope<'_, '_> {

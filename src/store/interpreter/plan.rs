@@ -3,7 +3,7 @@
 use super::{
     super::error::StoreError,
     records::{PackedRecord, Records},
-    view::{Trouble, View, parse, purge_time, put},
+    view::{Trouble, View, parse, purge_time},
 };
 use crate::transaction::{Fields, Kind, Outcome, Read, Record, RecordRef, Write};
 
@@ -81,7 +81,7 @@ impl Plan {
             }
             Write::Set(record, field, value) => {
                 let text = view.text(value)?;
-                put(self.fields(view, *record).get_or_insert_default(), field, text);
+                self.fields(view, *record).get_or_insert_default().set(field, &text);
             }
             Write::Put(record, parts, purge_at) => {
                 let value = parts.iter().map(|part| view.text(part)).collect::<Result<String, _>>()?;
@@ -105,9 +105,9 @@ impl Plan {
             Write::Append { log, fields, keep } => {
                 let fields = fields
                     .iter()
-                    .map(|(field, value)| Ok(((*field).to_owned(), view.text(value)?)))
+                    .map(|(field, value)| Ok((*field, view.text(value)?)))
                     .collect::<Result<_, Trouble>>()?;
-                self.lists.push(ListWrite::Append { log: *log, fields: Fields(fields), keep: *keep });
+                self.lists.push(ListWrite::Append { log: *log, fields, keep: *keep });
             }
         }
         Ok(())
@@ -139,7 +139,7 @@ impl Plan {
             _ => parse(text)?,
         };
         let sum = i64::checked_add(before, number).ok_or_else(|| StoreError::fault("a number is out of range"))?;
-        put(fields, field, sum.to_string());
+        fields.set(field, &sum.to_string());
         sums.push((record.0, field));
         Ok(())
     }

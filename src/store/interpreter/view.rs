@@ -79,7 +79,7 @@ impl<'a> View<'a> {
             let mut fields = Fields::default();
             for (field, value) in &used.start {
                 match self.text(value) {
-                    Ok(text) => put(&mut fields, field, text),
+                    Ok(text) => fields.set(field, &text),
                     Err(Trouble::Failed(error)) => return Err(error),
                     Err(Trouble::Missing) => return Err(StoreError::fault("a start counts on fields")),
                 }
@@ -175,12 +175,4 @@ pub(super) fn parse(text: &str) -> Result<i64, StoreError> {
 /// The purge time that stands in a hash.
 pub(super) fn purge_time(fields: &Fields) -> Result<Option<i64>, StoreError> {
     fields.text(PURGE_AT).map(parse).transpose()
-}
-
-/// Sets a field.
-pub(super) fn put(fields: &mut Fields, field: &str, text: String) {
-    match fields.0.iter_mut().find(|(name, _)| name == field) {
-        Some((_, value)) => *value = text,
-        None => fields.0.push((field.to_owned(), text)),
-    }
 }

@@ -1,6 +1,7 @@
 //! What the script answers, as the head of `transact.lua` describes it.
 
 use redis::Value;
+use rmp::{Marker, decode};
 
 use super::{
     super::error::StoreError,
@@ -8,98 +9,126 @@ use super::{
 };
 use crate::transaction::{Fields, Kind, LogEntry, Outcome, Record, RecordUse, Reply, Transaction};
 
+/// What a field's name and value take, more often than not.
+const USUAL_FIELD_BYTES: usize = 20;
+
 /// The replies to these transactions.
-pub(super) fn decode(
-    answer: Value,
-    transactions: &[Transaction],
+pub(super) fn decode<'t>(
+    answer: &Value,
+    transactions: impl Iterator<Item = &'t Transaction>,
 ) -> Result<Vec<Result<Reply, StoreError>>, StoreError> {
-    let mut parts = array(answer).ok_or_else(garbled)?.into_iter();
-    let now_ms = parts.next().as_ref().and_then(number).ok_or_else(garbled)?;
-    if parts.len() != transactions.len() {
-        return Err(garbled());
-    }
-    Ok(transactions.iter().zip(parts).map(|(transaction, part)| reply(part, transaction, now_ms)).collect())
+    let Value::BulkString(answer) = answer else { return Err(garbled()) };
+    let mut answer = Answer { rest: answer, damaged: false };
+    let read = answer.number().and_then(|now_ms| {
+        transactions.map(|transaction| answer.reply(transaction, now_ms)).collect::<Option<Vec<_>>>()
+    });
+    read.filter(|_| answer.rest.is_empty()).ok_or_else(garbled)
 }
 
 fn garbled() -> StoreError {
     StoreError::fault("the script's answer is not what it should be")
 }
 
-fn reply(part: Value, transaction: &Transaction, now_ms: i64) -> Result<Reply, StoreError> {
-    let mut part = array(part).ok_or_else(garbled)?.into_iter();
-    let code = part.next().as_ref().and_then(number).ok_or_else(garbled)?;
-    let detail = part.next().ok_or_else(garbled)?;
-    let place = || number(&detail).and_then(|place| usize::try_from(place).ok());
-    let outcome = match code {
-        0 => Outcome::Applied { option: place().ok_or_else(garbled)? },
-        1 => Outcome::Stale { guard: place() },
-        2 => Outcome::Refused,
-        _ => {
-            let message = text(detail).ok_or_else(garbled)?;
-            return Err(match Trouble::told_by(&message) {
-                Some(trouble) => StoreError::unavailable_because(trouble.reason(), ServerState(message)),
+/// What of an answer was not read yet. Where it does not end as it should, it reads as none.
+struct Answer<'a> {
+    rest: &'a [u8],
+    /// Whether something that was read for this transaction is not what it should be, though what comes after it can be read.
+    damaged: bool,
+}
+
+impl<'a> Answer<'a> {
+    fn reply(&mut self, transaction: &Transaction, now_ms: i64) -> Option<Result<Reply, StoreError>> {
+        let code = self.number()?;
+        if code == 3 {
+            let message = self.text()?;
+            return Some(Err(match Trouble::told_by(message) {
+                Some(trouble) => StoreError::unavailable_because(trouble.reason(), ServerState(message.to_owned())),
                 None => StoreError::fault(message),
-            });
+            }));
         }
-    };
-    if part.len() != transaction.records.len() {
-        return Err(garbled());
+        let place = usize::try_from(self.number()?).ok();
+        let outcome = match code {
+            0 => Outcome::Applied { option: place? },
+            1 => Outcome::Stale { guard: place },
+            2 => Outcome::Refused,
+            _ => return None,
+        };
+        let records = transaction.records.iter().map(|used| self.record(used)).collect::<Option<_>>()?;
+        let damaged = std::mem::take(&mut self.damaged);
+        Some(if damaged { Err(garbled()) } else { Ok(Reply { now_ms, outcome, records }) })
     }
-    let records = transaction.records.iter().zip(part).map(|(used, part)| record(used, part).ok_or_else(garbled));
-    Ok(Reply { now_ms, outcome, records: records.collect::<Result<_, _>>()? })
-}
 
-fn record(used: &RecordUse, part: Value) -> Option<Record> {
-    if part == Value::Int(0) {
-        return Some(Record::NotRead);
-    }
-    match (used.key.kind, part) {
-        (Kind::Hash | Kind::Packed, Value::Nil) => Some(Record::Absent),
-        (Kind::Hash, part) => Some(Record::Hash(fields(part)?)),
-        (Kind::Packed, part) => Some(Record::Packed(text(part)?)),
-        (Kind::Index, part) => {
-            let entries = fields(part)?.0;
-            let entries = entries.into_iter().map(|(member, score)| Some((score.parse().ok()?, member)));
-            Some(Record::Index(entries.collect::<Option<_>>()?))
+    fn record(&mut self, used: &RecordUse) -> Option<Record> {
+        match Marker::from_u8(*self.rest.first()?) {
+            Marker::FixPos(0) => {
+                self.rest = &self.rest[1..];
+                return Some(Record::NotRead);
+            }
+            Marker::False if matches!(used.key.kind, Kind::Hash | Kind::Packed) => {
+                self.rest = &self.rest[1..];
+                return Some(Record::Absent);
+            }
+            _ => {}
         }
-        (Kind::Log, part) => Some(Record::Log(array(part)?.into_iter().map(entry).collect::<Option<_>>()?)),
+        Some(match used.key.kind {
+            Kind::Hash => Record::Hash(self.fields()?),
+            Kind::Packed => Record::Packed(self.text()?.to_owned()),
+            Kind::Index => {
+                let entries = self.length()? / 2;
+                let entry = |answer: &mut Self| {
+                    let member = answer.text()?.to_owned();
+                    let score = answer.text()?.parse();
+                    answer.damaged |= score.is_err();
+                    Some((score.unwrap_or_default(), member))
+                };
+                Record::Index((0..entries).map(|_| entry(self)).collect::<Option<_>>()?)
+            }
+            Kind::Log => {
+                let entries = self.length()?;
+                Record::Log((0..entries).map(|_| self.entry()).collect::<Option<_>>()?)
+            }
+        })
     }
-}
 
-fn entry(part: Value) -> Option<LogEntry> {
-    let mut part = array(part)?.into_iter();
-    let cursor = text(part.next()?)?;
-    Some(LogEntry { cursor, fields: fields(part.next()?)? })
-}
-
-fn fields(part: Value) -> Option<Fields> {
-    let parts = array(part)?;
-    let mut fields = Vec::with_capacity(parts.len() / 2);
-    let mut parts = parts.into_iter();
-    while let Some(field) = parts.next() {
-        fields.push((text(field)?, text(parts.next()?)?));
+    fn entry(&mut self) -> Option<LogEntry> {
+        if self.length()? != 2 {
+            return None;
+        }
+        let cursor = self.text()?.to_owned();
+        Some(LogEntry { cursor, fields: self.fields()? })
     }
-    Some(Fields(fields))
-}
 
-fn array(part: Value) -> Option<Vec<Value>> {
-    match part {
-        Value::Array(parts) => Some(parts),
-        _ => None,
+    fn fields(&mut self) -> Option<Fields> {
+        let count = self.length()? / 2;
+        // What is no longer than the answer says cannot make more room than the answer takes.
+        let mut fields = Fields::with_room(count, (count * USUAL_FIELD_BYTES).min(self.rest.len()));
+        for _ in 0..count {
+            let name = self.text()?;
+            // What the script has counted itself, it gives as a number.
+            match Marker::from_u8(*self.rest.first()?) {
+                Marker::FixStr(_) | Marker::Str8 | Marker::Str16 | Marker::Str32 => fields.push(name, self.text()?),
+                _ => fields.push(name, &self.number()?.to_string()),
+            }
+        }
+        Some(fields)
     }
-}
 
-fn text(part: Value) -> Option<String> {
-    match part {
-        Value::BulkString(bytes) => String::from_utf8(bytes).ok(),
-        Value::SimpleString(text) => Some(text),
-        _ => None,
+    fn length(&mut self) -> Option<usize> {
+        let length = decode::read_array_len(&mut self.rest).ok()?;
+        // Each element takes a byte at least, so that a length which says more than there is makes no room for it.
+        usize::try_from(length).ok().filter(|length| *length <= self.rest.len())
     }
-}
 
-fn number(part: &Value) -> Option<i64> {
-    match part {
-        Value::Int(number) => Some(*number),
-        _ => None,
+    fn text(&mut self) -> Option<&'a str> {
+        let length = usize::try_from(decode::read_str_len(&mut self.rest).ok()?).ok()?;
+        let (bytes, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest;
+        let text = std::str::from_utf8(bytes);
+        self.damaged |= text.is_err();
+        Some(text.unwrap_or_default())
+    }
+
+    fn number(&mut self) -> Option<i64> {
+        decode::read_int(&mut self.rest).ok()
     }
 }

@@ -1,36 +1,45 @@
 -- Carries out transactions: the meaning of src/transaction.rs on Redis. It changes when that language does, not when a rule does.
 --
--- KEYS: the records of all transactions, one after the other. ARGV[1]: MessagePack, as redis/encode.rs writes it:
---   { now or false for the server's time, { transaction, ... } }        transaction = { records, require, options }
---   record = { kind, read, start or limit, after or unless_applied }    option = { guards, writes }
---   guard = { code, record, ... }   write = { code, record, ... }       records are named by place, from 1
---   linear = { constant, coefficient of now, coefficient, record, field, ... }   value = text | number | { linear, ... }
--- Answer, as redis/decode.rs reads it: { now, { 0, option } | { 1, guard or -1 } | { 2 }, each followed by the records, or { 3, fault } }.
+-- KEYS: the records of all transactions, one after the other. ARGV[1]: MessagePack, as redis/encode.rs writes it, of one flat
+-- list, because building a table for each part takes longer than carrying out what it says:
+--   { now or false for the server's time, transaction ... }       records are named by place, from 1
+--   transaction = length of what follows, number of records, record ..., of guards, guard ..., of options, option ...
+--   record = 1 (hash), read, number of fields it starts with, { field, value } ... | kind, read, limit, after or unless_applied
+--   guard = code, record, ...   write = code, record, ...   option = length of what follows, guards, guard ..., writes, write ...
+--   value = text | number | true, how many, linear ...      linear = terms, constant, coefficient of now, { coefficient, record, field } ...
+-- Answer, as redis/decode.rs reads it, one text of MessagePack values: now, then for each transaction { 0, option } | { 1, guard
+-- or -1 } | { 2, 0 }, each followed by the records, or { 3, fault }.
 --
 -- A script's error does not undo its writes. So each transaction is worked out whole, its types and ranges checked, before
 -- it writes anything; and a fault in one (pcall) neither hides nor undoes the others.
 
-local call, format, floor, find, sub = redis.call, string.format, math.floor, string.find, string.sub
+local call, find, sub, concat, pack, unpack = redis.call, string.find, string.sub, table.concat, cmsgpack.pack, unpack
 local HASH, PACKED, INDEX, LOG = 1, 2, 3, 4
-local WHOLE, FIRST, MEMBERS_AFTER, ENTRIES_AFTER = 1, 2, 3, 4
 local LIMIT, EXACT = 2 ^ 46, 2 ^ 53
+local NOT_READ, NOTHING = pack(0), pack(false)
 
-local input = cmsgpack.unpack(ARGV[1])
+local keys, input, p = KEYS, cmsgpack.unpack(ARGV[1]), 2
 local now, server_time = input[1], false
 if not now then
   local time = call('TIME')
-  now, server_time = time[1] * 1000 + floor(time[2] / 1000), true
+  now, server_time = time[1] * 1000 + math.floor(time[2] / 1000), true
 end
 
 -- Raised when a guard, a write or an expression counts on what is not there.
 local MISSING = {}
 
--- The transaction at work. By place of the record: `before` is a hash's fields (of an absent one, those it starts with) or a
--- packed record's value; `flat` a hash as HGETALL gave it; `present` whether the record exists; `kept` whether its key does.
--- `base` and `set` are what an option makes of a hash: the fields that stay and, over them, those that are new; `put` the same
--- for a packed record. `wiped` keys are deleted first. `lists` are the commands on indexes and logs.
-local records, first_key, before, flat, present, kept
-local base, set, put, put_purge, wiped, lists
+-- Hashes that were loaded, by key: `kept` says whether the key is there, `flat` and `at` are its fields if the record exists
+-- (`flat` as HGETALL gives them, `at` where in it the value of a field is), `packed` is `flat` as the answer has it.
+local hashes = {}
+-- Indexes and logs that are what they should be, by key.
+local checked = {}
+
+-- The transaction at work. By place of the record: where it is described, `flat` and `at` of a hash as guards and writes see it,
+-- `value` of a packed one, whether it exists.
+local offset, described, flat, at, value_of, present
+-- What an option makes of the records: `base` and `new` of a hash, the fields that stay and, over them, those that are new;
+-- `put` the same for a packed record. `wiped` keys are deleted first. `lists` are the commands on indexes and logs.
+local wiped, new, put, put_purge, lists
 
 local function fault(reason) error(reason, 0) end
 
@@ -39,229 +48,311 @@ local function kept_number(n)
   return n
 end
 
--- Never tostring: it has 14 digits, and turns what is longer into text with an exponent.
-local function decimal(n) return format('%.0f', n) end
-
 local function parse(text)
   if not find(text, '^%-?%d+$') then fault('a field that counts is no integer') end
   return kept_number(tonumber(text))
 end
 
-local function exact(n)
-  if n >= EXACT or n <= -EXACT then fault('an expression is out of range') end
-  return n
+local function field_of(i, field)
+  local place = at[i] and at[i][field]
+  if not place then error(MISSING) end
+  return flat[i][place]
 end
 
-local function linear(l)
-  local sum = l[1]
-  if l[2] ~= 0 then sum = exact(sum + exact(l[2] * now)) end
-  for i = 3, #l, 3 do
-    local fields = before[l[i + 1]]
-    local text = fields and fields[l[i + 2]]
-    if not text then error(MISSING) end
-    sum = exact(sum + exact(l[i] * parse(text)))
+local function linear()
+  local terms, sum, coefficient = input[p], input[p + 1], input[p + 2]
+  p = p + 3
+  if coefficient ~= 0 then
+    local product = coefficient * now
+    sum = sum + product
+    if product >= EXACT or product <= -EXACT or sum >= EXACT or sum <= -EXACT then fault('an expression is out of range') end
+  end
+  for _ = 1, terms do
+    local n = field_of(input[p + 1], input[p + 2])
+    if type(n) ~= 'number' then n = parse(n) end
+    local product = input[p] * n
+    sum = sum + product
+    if product >= EXACT or product <= -EXACT or sum >= EXACT or sum <= -EXACT then fault('an expression is out of range') end
+    p = p + 3
   end
   return sum
 end
 
 -- A number, or a text.
-local function value(v)
-  if type(v) == 'table' then
-    local greatest = linear(v[1])
-    for i = 2, #v do greatest = math.max(greatest, linear(v[i])) end
-    return kept_number(greatest)
-  elseif type(v) == 'number' then
-    return kept_number(v)
+local function value()
+  local v = input[p]
+  p = p + 1
+  if v == true then
+    local count = input[p]
+    p = p + 1
+    v = linear()
+    for _ = 2, count do
+      local other = linear()
+      if other > v then v = other end
+    end
   end
+  if type(v) == 'number' then kept_number(v) end
   return v
 end
 
-local function text(v)
-  v = value(v)
-  return type(v) == 'number' and decimal(v) or v
-end
-
-local function load_hash(i, record, key)
-  local reply = call('HGETALL', key)
-  if #reply > 0 then
-    local fields = {}
-    for j = 1, #reply, 2 do fields[reply[j]] = reply[j + 1] end
-    kept[i] = true
-    local purge_at = fields.purge_at
-    if not purge_at or parse(purge_at) > now then
-      before[i], flat[i], present[i] = fields, reply, true
-      return
+local function load_hash(i, key)
+  local hash = hashes[key]
+  if not hash then
+    local reply = call('HGETALL', key)
+    hash = { kept = #reply > 0 }
+    if hash.kept then
+      local places = {}
+      for j = 1, #reply, 2 do places[reply[j]] = j + 1 end
+      local purge_at = reply[places.purge_at]
+      if not purge_at or parse(purge_at) > now then hash.flat, hash.at = reply, places end
     end
+    hashes[key] = hash
   end
-  local start = record[3]
-  if start then
-    local fields = {}
-    for j = 1, #start, 2 do fields[start[j]] = text(start[j + 1]) end
-    before[i] = fields
+  local starts = input[p + 2]
+  p = p + 3
+  if hash.flat then
+    flat[i], at[i], present[i] = hash.flat, hash.at, true
+    for _ = 1, starts do
+      p = p + 1
+      value()
+    end
+  elseif starts > 0 then
+    local fields, places = {}, {}
+    for j = 1, 2 * starts, 2 do
+      fields[j] = input[p]
+      places[input[p]] = j + 1
+      p = p + 1
+      fields[j + 1] = value()
+    end
+    flat[i], at[i] = fields, places
   end
 end
 
 local function load_packed(i, key)
   local reply = call('GET', key)
   if reply then
-    kept[i] = true
     local bar = find(reply, '|', 1, true)
     if not bar then fault('a packed record has no purge time') end
     local purge_at = parse(sub(reply, 1, bar - 1))
-    if purge_at == 0 or purge_at > now then
-      before[i], present[i] = sub(reply, bar + 1), true
-    end
+    if purge_at == 0 or purge_at > now then value_of[i], present[i] = sub(reply, bar + 1), true end
   end
 end
 
-local guards = {
-  function(g) return not present[g[2]] end,
-  function(g) return present[g[2]] or false end,
-  function(g) return before[g[2]] == g[3] end,
-  function(g)
-    local fields = before[g[2]]
-    local found = fields and fields[g[3]]
-    if not found then error(MISSING) end
-    return found == g[4]
-  end,
-  function(g) return linear(g[2]) <= 0 end,
-  function(g)
-    local first = call('ZRANGE', KEYS[first_key + g[2]], 0, 0, 'WITHSCORES')
+local function load()
+  described, flat, at, value_of, present = {}, {}, {}, {}, {}
+  for i = 1, input[p] do
+    p = p + 1
+    described[i] = p
+    local kind = input[p]
+    if kind == HASH then
+      load_hash(i, keys[offset + i])
+      p = p - 1
+    else
+      if kind == PACKED then load_packed(i, keys[offset + i]) end
+      p = p + 3
+    end
+  end
+  p = p + 1
+end
+
+local function guard()
+  local code, i = input[p], input[p + 1]
+  if code == 5 then
+    p = p + 1
+    return linear() <= 0
+  elseif code == 4 then
+    p = p + 4
+    local found = field_of(i, input[p - 2])
+    if type(found) == 'number' then found = found .. '' end
+    return found == input[p - 1]
+  elseif code == 3 then
+    p = p + 3
+    return value_of[i] == input[p - 1]
+  end
+  p = p + 2
+  if code == 1 then
+    return not present[i]
+  elseif code == 2 then
+    return present[i] or false
+  elseif code == 6 then
+    local first = call('ZRANGE', keys[offset + i], 0, 0, 'WITHSCORES')
     return not first[2] or tonumber(first[2]) > now
-  end,
-  function(g)
-    local last = call('ZRANGE', KEYS[first_key + g[2]], -1, -1, 'WITHSCORES')
-    return not last[2] or tonumber(last[2]) <= now
-  end,
-}
+  end
+  local last = call('ZRANGE', keys[offset + i], -1, -1, 'WITHSCORES')
+  return not last[2] or tonumber(last[2]) <= now
+end
+
+-- Where in `new` of a hash the value of a field is.
+local function place_in(fields, field)
+  for j = 1, #fields, 2 do
+    if fields[j] == field then return j + 1 end
+  end
+end
 
 local function new_field(i, field, v)
-  local fields = set[i]
+  local fields = new[i]
   if not fields then
-    fields = {}
-    set[i] = fields
+    new[i] = { field, v }
+    return
   end
-  fields[field] = v
+  local place = place_in(fields, field)
+  if place then
+    fields[place] = v
+  else
+    place = #fields
+    fields[place + 1], fields[place + 2] = field, v
+  end
 end
 
-local function add(w)
-  local i, field = w[2], w[3]
-  local found = set[i] and set[i][field] or base[i] and base[i][field]
-  if not found then error(MISSING) end
+local function add(i, field, n)
+  local fields = new[i]
+  local place, found = fields and place_in(fields, field), nil
+  if place then
+    found = fields[place]
+  else
+    if wiped[i] or not present[i] then error(MISSING) end
+    found = field_of(i, field)
+  end
   if type(found) ~= 'number' then found = parse(found) end
-  new_field(i, field, found + w[4])
+  new_field(i, field, found + n)
 end
 
-local function list(...) lists[#lists + 1] = { ... } end
-
-local writes = {
-  add,
-  function(w) if set[w[2]] or base[w[2]] then add(w) end end,
-  function(w) new_field(w[2], w[3], value(w[4])) end,
-  function(w)
-    local parts = w[3]
-    for j = 1, #parts do parts[j] = text(parts[j]) end
-    put[w[2]], put_purge[w[2]] = table.concat(parts), w[4] and value(w[4]) or 0
-  end,
-  function(w)
-    local i = w[2]
-    base[i], set[i], put[i], wiped[i] = nil, nil, nil, true
-    if records[i][1] == LOG then list('DEL', KEYS[first_key + i]) end
-  end,
-  function(w) list('ZADD', KEYS[first_key + w[2]], text(w[4]), w[3]) end,
-  function(w) list('ZREM', KEYS[first_key + w[2]], w[3]) end,
-  function(w)
-    local command, keep, fields = { 'XADD', KEYS[first_key + w[2]] }, w[3], w[4]
-    if keep then command[3], command[4] = 'MAXLEN', decimal(keep) end
-    command[#command + 1] = '*'
-    for j = 1, #fields, 2 do
-      command[#command + 1] = fields[j]
-      command[#command + 1] = text(fields[j + 1])
-    end
-    lists[#lists + 1] = command
-  end,
-}
-
--- Works out what an option makes of the records.
-local function plan(option_writes)
-  base, set, put, put_purge, wiped, lists = {}, {}, {}, {}, {}, {}
-  for i = 1, #records do
-    if records[i][1] == HASH and before[i] then
-      if present[i] then
-        base[i] = before[i]
-      else
-        for field, v in pairs(before[i]) do new_field(i, field, v) end
-      end
-    end
+local function append()
+  local key, keep, fields = keys[offset + input[p + 1]], input[p + 2], input[p + 3]
+  local command = { 'XADD', key }
+  if keep then command[3], command[4] = 'MAXLEN', keep end
+  command[#command + 1] = '*'
+  p = p + 4
+  for _ = 1, fields do
+    command[#command + 1] = input[p]
+    p = p + 1
+    command[#command + 1] = value()
   end
-  for j = 1, #option_writes do
-    local w = option_writes[j]
-    writes[w[1]](w)
+  return command
+end
+
+local function write()
+  local code, i = input[p], input[p + 1]
+  if code <= 2 then
+    if code == 1 or new[i] or present[i] and not wiped[i] then add(i, input[p + 2], input[p + 3]) end
+    p = p + 4
+  elseif code == 3 then
+    local field = input[p + 2]
+    p = p + 3
+    new_field(i, field, value())
+  elseif code == 4 then
+    local parts = {}
+    local count = input[p + 2]
+    p = p + 3
+    for j = 1, count do parts[j] = value() end
+    put[i] = concat(parts)
+    if input[p] then put_purge[i] = value() else p, put_purge[i] = p + 1, 0 end
+  elseif code == 5 then
+    new[i], put[i], wiped[i] = nil, nil, true
+    if input[described[i]] == LOG then lists[#lists + 1] = { 'DEL', keys[offset + i] } end
+    p = p + 2
+  elseif code == 6 then
+    local member = input[p + 2]
+    p = p + 3
+    lists[#lists + 1] = { 'ZADD', keys[offset + i], value(), member }
+  elseif code == 7 then
+    lists[#lists + 1] = { 'ZREM', keys[offset + i], input[p + 2] }
+    p = p + 3
+  else
+    lists[#lists + 1] = append()
   end
 end
 
--- Makes texts of the new numbers, and finds every fault that a command below could otherwise still raise.
-local function check()
-  for i = 1, #records do
-    local kind = records[i][1]
+-- Works out what an option makes of the records, and finds every fault that a command could otherwise still raise.
+local function plan()
+  wiped, new, put, put_purge, lists = {}, {}, {}, {}, {}
+  for i = 1, #described do
+    if at[i] and not present[i] then new[i] = { unpack(flat[i]) } end
+  end
+  local count = input[p]
+  p = p + 1
+  for _ = 1, count do write() end
+  for i = 1, #described do
+    local kind, fields = input[described[i]], new[i]
     if kind == HASH then
-      if set[i] then
-        for field, v in pairs(set[i]) do
-          if type(v) == 'number' then set[i][field] = decimal(kept_number(v)) end
+      if fields then
+        for j = 1, #fields, 2 do
+          local v = fields[j + 1]
+          if type(v) == 'number' then
+            kept_number(v)
+          elseif fields[j] == 'purge_at' then
+            parse(v)
+          end
         end
-        if set[i].purge_at then parse(set[i].purge_at) end
       end
     elseif kind ~= PACKED then
-      call(kind == INDEX and 'ZCARD' or 'XLEN', KEYS[first_key + i])
+      local key = keys[offset + i]
+      if not checked[key] then
+        call(kind == INDEX and 'ZCARD' or 'XLEN', key)
+        checked[key] = true
+      end
     end
   end
 end
 
 -- With an injected clock the server's own says nothing about when a key should go, so it keeps it.
 local function apply_hash(i, key)
-  if wiped[i] or set[i] and not base[i] and kept[i] then call('DEL', key) end
-  if not set[i] then
-    before[i], flat[i] = base[i], base[i] and flat[i]
-    present[i] = before[i] ~= nil
-    return
+  local hash, fields = hashes[key], new[i]
+  if wiped[i] or fields and not present[i] and hash.kept then
+    call('DEL', key)
+    hash.kept, hash.flat, hash.at, hash.packed = false, nil, nil, nil
   end
-  local command = { 'HSET', key }
-  for field, v in pairs(set[i]) do
-    command[#command + 1] = field
-    command[#command + 1] = v
+  if fields then
+    call('HSET', key, unpack(fields))
+    hash.kept, hash.packed = true, nil
+    local old = hash.at
+    if old then
+      local all = hash.flat
+      for j = 1, #fields, 2 do
+        local place = old[fields[j]]
+        if not place then
+          place = #all + 2
+          all[place - 1], old[fields[j]] = fields[j], place
+        end
+        all[place] = fields[j + 1]
+      end
+    else
+      old = {}
+      for j = 1, #fields, 2 do old[fields[j]] = j + 1 end
+      hash.flat, hash.at = fields, old
+    end
+    local purge_at = place_in(fields, 'purge_at')
+    if purge_at then
+      purge_at = tonumber(fields[purge_at])
+      if server_time then call('PEXPIRE', key, purge_at - now) end
+      if purge_at <= now then hash.flat, hash.at = nil, nil end
+    end
   end
-  call(unpack(command))
-  local purge_at = set[i].purge_at and tonumber(set[i].purge_at)
-  if purge_at and server_time then call('PEXPIRE', key, decimal(purge_at - now)) end
-  local fields = base[i] or {}
-  for field, v in pairs(set[i]) do fields[field] = v end
-  before[i], flat[i] = fields, nil
-  present[i] = not purge_at or purge_at > now
 end
 
 local function apply_packed(i, key)
   local purge_at = put_purge[i]
   if put[i] and (purge_at == 0 or purge_at > now) then
-    local content = decimal(purge_at) .. '|' .. put[i]
+    local content = purge_at .. '|' .. put[i]
     if purge_at ~= 0 and server_time then
-      call('SET', key, content, 'PX', decimal(purge_at - now))
+      call('SET', key, content, 'PX', purge_at - now)
     else
       call('SET', key, content)
     end
-    before[i], present[i] = put[i], true
+    value_of[i], present[i] = put[i], true
   elseif put[i] or wiped[i] then
     call('DEL', key)
-    before[i], present[i] = nil, false
+    value_of[i], present[i] = nil, false
   end
 end
 
 local function apply()
-  for i = 1, #records do
-    local kind, key = records[i][1], KEYS[first_key + i]
+  for i = 1, #described do
+    local kind = input[described[i]]
     if kind == HASH then
-      apply_hash(i, key)
+      if new[i] or wiped[i] then apply_hash(i, keys[offset + i]) end
     elseif kind == PACKED then
-      apply_packed(i, key)
+      apply_packed(i, keys[offset + i])
     end
   end
   for j = 1, #lists do call(unpack(lists[j])) end
@@ -277,90 +368,88 @@ local function members_after(key, member, limit)
   return reply
 end
 
-local function read_hash(i)
-  if not present[i] then return false end
-  if flat[i] then return flat[i] end
-  local reply = {}
-  for field, v in pairs(before[i]) do
-    reply[#reply + 1] = field
-    reply[#reply + 1] = v
-  end
-  return reply
-end
-
 local function read(i, applied)
-  local record, key = records[i], KEYS[first_key + i]
-  local how, limit = record[2], record[3]
-  if how == WHOLE then
-    if record[1] == HASH then return read_hash(i) end
-    return present[i] and before[i] or false
-  elseif how == FIRST and not (applied and record[4]) then
-    return limit == 0 and {} or call('ZRANGE', key, 0, limit - 1, 'WITHSCORES')
-  elseif how == MEMBERS_AFTER then
-    return limit == 0 and {} or members_after(key, record[4], limit)
-  elseif how == ENTRIES_AFTER then
-    local from = record[4] == '' and '-' or '(' .. record[4]
-    return limit == 0 and {} or call('XRANGE', key, from, '+', 'COUNT', limit)
+  local d, key = described[i], keys[offset + i]
+  local kind, how, limit, from = input[d], input[d + 1], input[d + 2], input[d + 3]
+  if how == 1 then
+    if kind == PACKED then return pack(value_of[i] or false) end
+    local hash = hashes[key]
+    if not hash.flat then return NOTHING end
+    if not hash.packed then hash.packed = pack(hash.flat) end
+    return hash.packed
+  elseif how == 2 and not (applied and from) then
+    return pack(limit == 0 and {} or call('ZRANGE', key, 0, limit - 1, 'WITHSCORES'))
+  elseif how == 3 then
+    return pack(limit == 0 and {} or members_after(key, from, limit))
+  elseif how == 4 then
+    from = from == '' and '-' or '(' .. from
+    return pack(limit == 0 and {} or call('XRANGE', key, from, '+', 'COUNT', limit))
   end
-  return 0
+  return NOT_READ
 end
 
 -- The place of the guard of `require` being evaluated; -1 after them.
 local position
 
-local function decide(transaction)
-  for i = 1, #transaction[2] do
+-- What becomes of the transaction, and whether there is something to write.
+local function decide()
+  local believed = input[p]
+  p = p + 1
+  for i = 1, believed do
     position = i - 1
-    local g = transaction[2][i]
-    if not guards[g[1]](g) then return { 1, position } end
+    if not guard() then return 1, position end
   end
   position = -1
-  for i = 1, #transaction[3] do
-    local option, holds = transaction[3][i], true
-    for j = 1, #option[1] do
-      local g = option[1][j]
-      holds = guards[g[1]](g)
+  local options = input[p]
+  p = p + 1
+  for i = 1, options do
+    local next_option = p + 1 + input[p]
+    local holds = true
+    p = p + 2
+    for _ = 1, input[p - 1] do
+      holds = guard()
       if not holds then break end
     end
     if holds then
       -- A dry option makes no record start either.
-      if #option[2] > 0 then
-        plan(option[2])
-        check()
-        return { 0, i - 1 }, true
+      if input[p] > 0 then
+        plan()
+        return 0, i - 1, true
       end
-      return { 0, i - 1 }
+      return 0, i - 1
     end
+    p = next_option
   end
-  return { 2, 0 }
+  return 2, 0
 end
 
-local function carry_out(transaction)
-  records, before, flat, present, kept = transaction[1], {}, {}, {}, {}
-  for i = 1, #records do
-    local kind = records[i][1]
-    if kind == HASH then
-      load_hash(i, records[i], KEYS[first_key + i])
-    elseif kind == PACKED then
-      load_packed(i, KEYS[first_key + i])
-    end
-  end
-  local decided, outcome, writing = pcall(decide, transaction)
-  if not decided then
-    if outcome ~= MISSING then error(outcome, 0) end
-    outcome, writing = { 1, position }, false
-  end
+local answer = { pack(now) }
+
+local function tell(code, detail)
+  local count = #answer
+  answer[count + 1] = pack(code, detail)
+  for i = 1, #described do answer[count + 1 + i] = read(i, code == 0) end
+end
+
+local function carry_out()
+  load()
+  local code, detail, writing = decide()
   if writing then apply() end
-  for i = 1, #records do outcome[i + 2] = read(i, outcome[1] == 0) end
-  return outcome
+  tell(code, detail)
 end
 
-local answer = { now }
-first_key = 0
-for i = 1, #input[2] do
-  local done, reply = pcall(carry_out, input[2][i])
-  if not done then reply = { 3, type(reply) == 'table' and reply.err or tostring(reply) } end
-  answer[i + 1] = reply
-  first_key = first_key + #input[2][i][1]
+offset = 0
+while input[p] do
+  local beyond, records, told = p + 1 + input[p], input[p + 1], #answer
+  p, position = p + 1, -1
+  local done, reason = pcall(carry_out)
+  if not done and reason == MISSING then done, reason = pcall(tell, 1, position) end
+  if not done then
+    for j = told + 1, #answer do answer[j] = nil end
+    answer[told + 1] = pack(3, type(reason) == 'table' and reason.err or tostring(reason))
+    -- What was loaded need not be what is there.
+    hashes = {}
+  end
+  offset, p = offset + records, beyond
 end
-return answer
+return concat(answer)

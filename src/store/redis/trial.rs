@@ -27,7 +27,7 @@ pub(super) enum Failed {
 pub(super) async fn try_everything(connection: &mut MultiplexedConnection) -> Result<(), Failed> {
     // Whether somebody is there is asked all the time, so it has to be permitted too.
     let _: () = redis::cmd("PING").query_async(connection).await?;
-    let replies: Replies = carry_out(connection, &[write(), page(), remove()], None).await?;
+    let replies: Replies = carry_out(connection, [write(), page(), remove()].iter(), None).await?;
     for reply in replies? {
         reply?;
     }

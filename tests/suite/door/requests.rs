@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tollgate::{proto::v1::PutTeamRequest, serve::Limits};
+use tollgate::{
+    proto::v1::{CheckAndReserveRequest, PutTeamRequest},
+    serve::Limits,
+};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -42,6 +45,24 @@ async fn what_cannot_be_read_is_refused_in_the_contracts_words_naming_the_field(
         check(&status, Code::InvalidArgument, "INVALID_FIELD");
     }
     proceeds(door.client().reserve(reserve("after")).await);
+}
+
+#[tokio::test]
+async fn a_request_is_understood_however_its_message_is_cut() {
+    let door = Door::open(Limits::default()).await;
+    let whole = message(&CheckAndReserveRequest { team_id: "nobody".to_owned(), ..reserve("r") });
+    let cut = |cuts: &[usize]| {
+        let ends = cuts.iter().copied().chain([whole.len()]);
+        ends.scan(0, |begin, end| Some(whole.slice(std::mem::replace(begin, end)..end))).collect::<Vec<_>>()
+    };
+    let mut requests = [&[][..], &[0], &[0, whole.len()], &[1], &[5], &[5, 6], &[whole.len() - 1]].map(cut).to_vec();
+    // What comes after a message is read and means nothing.
+    requests.push(vec![whole.clone(), whole.clone()]);
+    for pieces in requests {
+        let lengths: Vec<_> = pieces.iter().map(Bytes::len).collect();
+        let status = wire::call(&door.data, None, pieces, Duration::from_millis(1)).await;
+        assert_eq!(status.code(), Code::NotFound, "{lengths:?}: {status}");
+    }
 }
 
 #[tokio::test]

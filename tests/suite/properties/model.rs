@@ -121,6 +121,10 @@ impl Model {
         blocks.filter(|(_, blocks)| *blocks > 0).collect()
     }
 
+    pub(super) fn has_reservation(&self, id: u8) -> bool {
+        self.reservations.contains_key(&id)
+    }
+
     fn included(&self) -> i64 {
         self.included_override.unwrap_or_else(|| IncludedCredits::SHIPPED.of(self.plan, self.paid_seat))
     }

@@ -1,9 +1,21 @@
 //! Puts the same operations to two gates on one store, now to the one, now to the other, and to the model, and compares
 //! answers and books. So the views of both go stale. And their clocks lag behind the store's, so that they take a cycle, a run
 //! or a hold for current that has just ended.
+//!
+//! From leases, what is opened is known to its own sidecar alone unless the grant comes along, and a run is recorded behind its
+//! first answer. So there a sidecar is asked again for what it made, and for the runs that it has begun; with the grant, either
+//! of them settles. The clocks agree, for a lease is drawn from by the sidecar's. What is leased and not drawn counts as held
+//! until it is given back.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tollgate::{
@@ -29,12 +41,30 @@ use super::{
     operation::{MODELS, Operation},
 };
 
+/// Whether calls are written through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answers {
+    WrittenThrough,
+    FromLeases,
+}
+
+/// How many reservations were opened from leases, in all sequences.
+pub(super) static OPENED_FROM_LEASES: AtomicUsize = AtomicUsize::new(0);
+
+/// How a grant from a lease begins.
+const GRANT_FROM_LEASE: u8 = 0x9f;
+
 pub(super) struct Runner {
+    answers: Answers,
     gates: [Arc<Gate>; 2],
     /// Which of them is asked.
     asked: usize,
+    /// Which of them was asked last.
+    asked_last: usize,
     /// Which of them made a reservation.
     made_by: BTreeMap<u8, usize>,
+    /// From leases: which of them is asked about a run.
+    home_of_run: BTreeMap<u8, usize>,
     /// Which of them has taken which id for a new one, though it was not.
     refused_once: BTreeSet<(usize, u8)>,
     clock: ManualClock,
@@ -59,11 +89,15 @@ fn page() -> Page {
 }
 
 impl Runner {
-    pub(super) async fn new(store: Store, clock: ManualClock) -> Self {
+    pub(super) async fn new(store: Store, clock: ManualClock, answers: Answers) -> Self {
         let policy = Policy { run_completion_credits: Some(200), ..Policy::default() };
         let gates_clock = ManualClock::at(clock.now_ms());
         let clock_of_gates = Clock::Manual(gates_clock.clone());
-        let escrow = EscrowOptions { mode: EscrowMode::Off, ..EscrowOptions::default() };
+        let mode = match answers {
+            Answers::WrittenThrough => EscrowMode::Off,
+            Answers::FromLeases => EscrowMode::Eager,
+        };
+        let escrow = EscrowOptions { mode, ..EscrowOptions::default() };
         let options = GateOptions { policy: policy.clone(), clock: clock_of_gates, escrow, ..GateOptions::default() };
         let gate = Gate::open(store.clone(), options.clone()).await.unwrap();
         let other = Gate::open(store, options).await.unwrap();
@@ -73,9 +107,12 @@ impl Runner {
         gate.put_team(&team, &settings, "test").await.unwrap();
         let model = Model::new(clock.now_ms(), policy, Plan::Professional, true, 300);
         Self {
+            answers,
             gates: [gate, other],
             asked: 0,
+            asked_last: 0,
             made_by: BTreeMap::new(),
+            home_of_run: BTreeMap::new(),
             refused_once: BTreeSet::new(),
             clock,
             gates_clock,
@@ -87,29 +124,86 @@ impl Runner {
 
     pub(super) async fn run(mut self, operations: &[Operation]) -> Result<(), String> {
         for (place, operation) in operations.iter().enumerate() {
-            let (expected, alternative) = self.expected(operation);
-            let actual = self.actual(operation).await;
+            let asked = self.asked_for(operation);
+            if asked != self.asked_last {
+                self.asked_last = asked;
+                self.forget_refusals();
+                self.catch_up().await.map_err(|error| error.to_string())?;
+            }
+            let (expected, alternative) = self.expected(operation, asked);
+            let actual = self.actual(operation, asked).await;
             if actual != expected && Some(&actual) != alternative.as_ref() {
                 return Err(format!("{place}: {operation:?}\n  rules: {expected:?}\n  gate:  {actual:?}"));
             }
             if let (Operation::Reserve { id, .. }, true) = (operation, actual != expected && is_of_repeat(&expected)) {
-                self.refused_once.insert((self.asked, *id));
+                self.refused_once.insert((asked, *id));
             }
+            self.catch_up().await.map_err(|error| error.to_string())?;
             // To look at the books would tell the gates the time.
             if matches!(operation, Operation::Wait { .. } | Operation::Switch) {
                 continue;
             }
-            self.compare_books(matches!(operation, Operation::Sweep))
+            // From leases, the sidecars have done what they do in the background.
+            let swept = matches!(operation, Operation::Sweep) || self.answers == Answers::FromLeases;
+            self.compare_books(swept)
                 .await
                 .map_err(|difference| format!("after {place}: {operation:?}\n{difference}"))?;
         }
+        for gate in &self.gates {
+            gate.give_everything_back().await;
+        }
         self.gates[self.asked].sweep().await.map_err(|error| error.to_string())?;
+        self.answers = Answers::WrittenThrough;
         self.compare_books(true).await?;
         self.compare_usage().await?;
         self.compare_charges().await
     }
 
-    fn expected(&mut self, operation: &Operation) -> (Answer, Option<Answer>) {
+    /// Which sidecar an operation is put to.
+    fn asked_for(&mut self, operation: &Operation) -> usize {
+        if self.answers == Answers::WrittenThrough {
+            return self.asked;
+        }
+        let maker = |id: &u8| self.made_by.get(id).copied();
+        match operation {
+            Operation::Reserve { id, .. } if self.model.has_reservation(*id) => maker(id).unwrap_or(self.asked),
+            Operation::Reserve { test: true, .. } => self.asked,
+            Operation::Reserve { run, .. } | Operation::BeginRun { run, .. } | Operation::EndRun { run } => {
+                *self.home_of_run.entry(*run).or_insert(self.asked)
+            }
+            Operation::Commit { id, echo, .. }
+            | Operation::Release { id, echo }
+            | Operation::Extend { id, echo, .. } => {
+                let comes_with_grant = *echo && self.grants.get(id).is_some_and(|grant| !grant.is_empty());
+                maker(id).filter(|_| !comes_with_grant).unwrap_or(self.asked)
+            }
+            Operation::PutTeam { .. }
+            | Operation::SetOverages { .. }
+            | Operation::Sweep
+            | Operation::Switch
+            | Operation::Wait { .. } => self.asked,
+        }
+    }
+
+    /// Lets as much time pass as a sidecar may answer for from memory what the other has changed.
+    fn forget_refusals(&mut self) {
+        self.model.wait(REFUSAL_FORGOTTEN_MS);
+        self.clock.advance_ms(REFUSAL_FORGOTTEN_MS);
+        self.gates_clock.advance_ms(REFUSAL_FORGOTTEN_MS);
+    }
+
+    /// From leases: what the sidecars do in the background by themselves, done at once.
+    async fn catch_up(&self) -> Result<(), GateError> {
+        if self.answers == Answers::WrittenThrough {
+            return Ok(());
+        }
+        for gate in &self.gates {
+            gate.catch_up(self.clock.now_ms()).await;
+        }
+        self.gates[self.asked].sweep().await
+    }
+
+    fn expected(&mut self, operation: &Operation, asked: usize) -> (Answer, Option<Answer>) {
         let model = &mut self.model;
         let answer = match *operation {
             Operation::Reserve { id, flow, run, model: name, units, test, hold_seconds, dry_run } => {
@@ -117,8 +211,8 @@ impl Runner {
                 let call = Call { id, flow, run, model: name, units, test, hold_ms, dry_run };
                 let (answer, alternative) = model.reserve(&call);
                 // Of a reservation that the other sidecar made and somebody settled, a sidecar may know nothing, once.
-                let own = self.made_by.get(&id) == Some(&self.asked);
-                let known = is_of_repeat(&answer) && (own || self.refused_once.contains(&(self.asked, id)));
+                let own = self.made_by.get(&id) == Some(&asked);
+                let known = is_of_repeat(&answer) && (own || self.refused_once.contains(&(asked, id)));
                 return (answer, alternative.filter(|_| !known));
             }
             Operation::Commit { id, units, model: name, .. } => model.commit(id, units, name),
@@ -131,10 +225,7 @@ impl Runner {
             }
             Operation::SetOverages { enabled, cap_blocks } => model.set_overages(enabled, cap_blocks.map(i64::from)),
             Operation::Sweep => Answer::Done,
-            Operation::Switch => {
-                model.wait(REFUSAL_FORGOTTEN_MS);
-                Answer::Done
-            }
+            Operation::Switch => Answer::Done,
             Operation::Wait { milliseconds } => {
                 model.wait(milliseconds);
                 Answer::Done
@@ -143,14 +234,30 @@ impl Runner {
         (answer, None)
     }
 
-    async fn actual(&mut self, operation: &Operation) -> Answer {
-        self.ask(operation).await.unwrap_or_else(|error| Answer::Error(name(&error)))
+    /// While one sidecar waits for leases to come back, both look whether theirs are called back.
+    async fn actual(&mut self, operation: &Operation, asked: usize) -> Answer {
+        let (gates, now_ms) = (self.gates.clone(), self.clock.now_ms());
+        let is_answered = Cell::new(false);
+        let asking = async {
+            let answer = self.ask(operation, asked).await;
+            is_answered.set(true);
+            answer.unwrap_or_else(|error| Answer::Error(name(&error)))
+        };
+        let looking = async {
+            while !is_answered.get() {
+                for gate in &gates {
+                    gate.catch_up(now_ms).await;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        futures::join!(asking, looking).0
     }
 
-    async fn ask(&mut self, operation: &Operation) -> Result<Answer, GateError> {
-        let gate = &self.gates[self.asked];
+    async fn ask(&mut self, operation: &Operation, asked: usize) -> Result<Answer, GateError> {
+        let gate = &self.gates[asked];
         Ok(match operation.clone() {
-            Operation::Reserve { .. } => return self.reserve(operation).await,
+            Operation::Reserve { .. } => return self.reserve(operation, asked).await,
             Operation::Commit { id, echo, units, model } => {
                 let actual = ActualUse { units, model: model.map(model_id) };
                 let answer = gate.commit(self.settle_call(id, echo), actual).await?;
@@ -189,20 +296,19 @@ impl Runner {
                 Answer::Done
             }
             Operation::Switch => {
-                self.clock.advance_ms(REFUSAL_FORGOTTEN_MS);
-                self.gates_clock.advance_ms(REFUSAL_FORGOTTEN_MS);
                 self.asked = 1 - self.asked;
                 Answer::Done
             }
             Operation::Wait { milliseconds } => {
                 self.clock.advance_ms(milliseconds);
-                self.gates_clock.advance_ms(milliseconds - LAG_MS);
+                let lag_ms = if self.answers == Answers::WrittenThrough { LAG_MS } else { 0 };
+                self.gates_clock.advance_ms(milliseconds - lag_ms);
                 Answer::Done
             }
         })
     }
 
-    async fn reserve(&mut self, operation: &Operation) -> Result<Answer, GateError> {
+    async fn reserve(&mut self, operation: &Operation, asked: usize) -> Result<Answer, GateError> {
         let Operation::Reserve { id: number, flow, run, model, units, test, hold_seconds, dry_run } = *operation else {
             unreachable!("the caller asks for reserves only")
         };
@@ -218,12 +324,14 @@ impl Runner {
             hold_ms: hold_seconds * 1_000,
             dry_run,
         };
-        Ok(match self.gates[self.asked].check_and_reserve(call).await?.decision {
+        Ok(match self.gates[asked].check_and_reserve(call).await?.decision {
             ReserveDecision::Suspend(suspend) => suspended(suspend),
             ReserveDecision::Proceed(proceed) => {
                 if !dry_run {
                     if !proceed.replayed {
-                        self.made_by.insert(number, self.asked);
+                        self.made_by.insert(number, asked);
+                        let is_from_lease = proceed.grant.first() == Some(&GRANT_FROM_LEASE);
+                        OPENED_FROM_LEASES.fetch_add(usize::from(is_from_lease), Ordering::Relaxed);
                     }
                     self.grants.insert(number, proceed.grant);
                 }
@@ -249,14 +357,15 @@ impl Runner {
         SettleCall { team: self.team.clone(), reservation: id("reservation", number), grant }
     }
 
-    /// What is held may still have holds in it that are due, until somebody sweeps.
+    /// What is held may still have holds in it that are due, until somebody sweeps; and what is leased, until it is given back.
     async fn compare_books(&self, swept: bool) -> Result<(), String> {
         let answer =
             self.gates[self.asked].usage(&self.team, None, &page()).await.map_err(|error| error.to_string())?;
         let account = answer.balance.account;
         let mut expected = self.model.books();
-        if !swept {
-            expected.held = account.held;
+        let held = account.held + account.leased;
+        if !swept || (self.answers == Answers::FromLeases && held >= expected.held) {
+            expected.held = held;
         }
         let actual = Books {
             included: account.included,
@@ -265,7 +374,7 @@ impl Runner {
             used: account.used,
             run_completion: account.run_completion,
             above_hold: account.above_hold,
-            held: account.held,
+            held,
         };
         if account.used > account.allotment() {
             return Err(format!("used is above the allotment: {account:?}"));

@@ -144,7 +144,7 @@ impl Fixture {
         match self.read(Key::log(name), Read::EntriesAfter { cursor: cursor.to_owned(), limit }).await {
             Record::Log(entries) => {
                 let last = entries.last().map(|entry| entry.cursor.clone()).unwrap_or_default();
-                (entries.into_iter().map(|mut entry| entry.fields.0.remove(0).1).collect(), last)
+                (entries.iter().filter_map(|entry| Some(entry.fields.iter().next()?.1.to_owned())).collect(), last)
             }
             other => panic!("not a log: {other:?}"),
         }
@@ -187,9 +187,10 @@ pub(crate) fn value(linear: Linear) -> Value {
     linear.into()
 }
 
-pub(crate) fn sorted(mut fields: Fields) -> Vec<(String, String)> {
-    fields.0.sort();
-    fields.0
+pub(crate) fn sorted(fields: Fields) -> Vec<(String, String)> {
+    let mut fields = pairs(&fields.iter().collect::<Vec<_>>());
+    fields.sort();
+    fields
 }
 
 /// Fields as [`Fixture::fields`] gives them.

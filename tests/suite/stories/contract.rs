@@ -3,9 +3,14 @@
 use tollgate::proto::v1::{GetTeamRequest, ListChargesRequest};
 use tonic::{Code, Status};
 
-use super::stage::{MORNING, Stage, Verb as _, check_refusal, free};
+use super::stage::{MORNING, Stage, Verb as _, check_refusal, free, stories};
 
-#[test]
+stories! {
+    on any store:
+    what_is_not_there_is_not_found,
+    a_team_that_is_not_there_is_not_found_by_any_call,
+}
+
 fn what_is_not_there_is_not_found() {
     let stage = Stage::set(free());
     let missing = |status: Status, what: &str| check_refusal(&status, Code::NotFound, what);
@@ -17,9 +22,8 @@ fn what_is_not_there_is_not_found() {
     stage.end_run("none").fails(Code::NotFound, "RUN_NOT_FOUND");
 }
 
-#[test]
 fn a_team_that_is_not_there_is_not_found_by_any_call() {
-    let stage = Stage::empty(&tollgate::store::StoreLocation::Memory, MORNING, Default::default());
+    let stage = Stage::without_team();
     let (code, reason) = (Code::NotFound, "TEAM_NOT_FOUND");
     stage.reserve("r1").fails(code, reason);
     stage.reserve("r1").dry_run().fails(code, reason);

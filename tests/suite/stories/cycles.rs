@@ -7,9 +7,19 @@ use tollgate::proto::v1::{
     SuspendReason::BlocksStopped,
 };
 
-use super::stage::{Stage, at, basic, free, professional};
+use super::stage::{Stage, at, basic, free, professional, stories};
 
-#[test]
+stories! {
+    on any store:
+    an_anchor_on_the_31st_turns_at_the_end_of_shorter_months,
+    an_anchor_on_the_29th_is_in_every_leap_february,
+    a_commit_after_the_turn_charges_the_cycle_of_its_reservation,
+    an_overage_committed_after_the_turn_buys_a_block_of_the_cycle_it_was_granted_in,
+    each_cycle_includes_the_same_and_nothing_rolls_over,
+    a_run_stays_current_across_the_turn,
+    a_hold_abandoned_before_the_turn_comes_back_to_the_old_cycle,
+}
+
 fn an_anchor_on_the_31st_turns_at_the_end_of_shorter_months() {
     let stage = Stage::set_at("2026-01-30T22:00:00Z", free().anchored_on(31));
     let turns = [
@@ -42,7 +52,6 @@ fn an_anchor_on_the_31st_turns_at_the_end_of_shorter_months() {
     }
 }
 
-#[test]
 fn an_anchor_on_the_29th_is_in_every_leap_february() {
     let stage = Stage::set_at("2027-02-28T00:00:00Z", free().anchored_on(29));
     stage.balance().of_cycle("2027-02-28", "2027-03-29");
@@ -52,7 +61,6 @@ fn an_anchor_on_the_29th_is_in_every_leap_february() {
     stage.balance().of_cycle("2028-02-29", "2028-03-29");
 }
 
-#[test]
 fn a_commit_after_the_turn_charges_the_cycle_of_its_reservation() {
     let stage = Stage::set_at("2025-06-30T23:59:30Z", basic().with_seat());
     stage.reserve("r1").proceeds(25, Allotment);
@@ -60,7 +68,7 @@ fn a_commit_after_the_turn_charges_the_cycle_of_its_reservation() {
     stage.balance().of_cycle("2025-07-01", "2025-08-01").used(0).held(0).remaining(25_000);
     stage.balance_at("2025-06-30T12:00:00Z").held(25);
     let answer = stage.commit("r1").charges(25);
-    super::stage::Books(answer.balance.unwrap()).of_cycle("2025-06-01", "2025-07-01").used(25).held(0);
+    super::stage::Books::of(answer.balance.unwrap()).of_cycle("2025-06-01", "2025-07-01").used(25).held(0);
     stage.balance_at("2025-06-15T00:00:00Z").of_cycle("2025-06-01", "2025-07-01").used(25).held(0);
     stage.balance().of_cycle("2025-07-01", "2025-08-01").used(0).held(0);
 
@@ -69,7 +77,6 @@ fn a_commit_after_the_turn_charges_the_cycle_of_its_reservation() {
     assert!(stage.usage_rows().is_empty());
 }
 
-#[test]
 fn an_overage_committed_after_the_turn_buys_a_block_of_the_cycle_it_was_granted_in() {
     let stage = Stage::set_at("2025-06-30T23:59:30Z", professional().with_seat().including(5_000));
     stage.overages_on();
@@ -82,7 +89,6 @@ fn an_overage_committed_after_the_turn_buys_a_block_of_the_cycle_it_was_granted_
     stage.balance_at("2025-06-02T00:00:00Z").overage(1_000).used(5_015);
 }
 
-#[test]
 fn each_cycle_includes_the_same_and_nothing_rolls_over() {
     let stage = Stage::set_at("2025-06-29T12:00:00Z", free());
     stage.spends(100);
@@ -98,7 +104,6 @@ fn each_cycle_includes_the_same_and_nothing_rolls_over() {
     stage.balance_at("2025-07-02T00:00:00Z").used(500).remaining(0);
 }
 
-#[test]
 fn a_run_stays_current_across_the_turn() {
     let stage = Stage::set_at("2025-06-30T20:00:00Z", basic().with_seat().including(30));
     stage.begin_run("run").admits();
@@ -116,13 +121,14 @@ fn a_run_stays_current_across_the_turn() {
     stage.end_run("run").ends_with(100);
 }
 
-#[test]
 fn a_hold_abandoned_before_the_turn_comes_back_to_the_old_cycle() {
     let stage = Stage::set_at("2025-06-30T23:59:30Z", free());
     stage.reserve("r1").proceeds(25, Allotment);
     stage.advance_to("2025-07-01T00:01:30Z");
     assert_eq!(stage.state_of("r1"), ReservationState::Expired);
-    super::super::support::wait_until("the hold comes back", || stage.balance_at("2025-06-30T00:00:00Z").0.held == 0);
+    super::super::support::wait_until("the hold comes back", || {
+        stage.balance_at("2025-06-30T00:00:00Z").balance.held == 0
+    });
     stage.commit("r1").charges_late(25);
     stage.balance_at("2025-06-30T00:00:00Z").used(25).held(0);
     stage.balance().used(0).remaining(500);

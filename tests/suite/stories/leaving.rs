@@ -15,8 +15,14 @@ use super::{
         servers::{Engine, Server},
         wait_until,
     },
-    stage::{MORNING, Stage, free},
+    stage::{MORNING, Stage, free, is_from_leases, stories},
 };
+
+stories! {
+    on stores of their own:
+    a_deadline_is_honoured,
+    a_commit_whose_client_went_away_is_carried_out,
+}
 
 /// An id that can be found in what a sidecar sends to its store.
 const RESERVATION: &str = "left-behind";
@@ -48,7 +54,6 @@ impl SlowStore {
     }
 }
 
-#[test]
 fn a_deadline_is_honoured() {
     let store = SlowStore::start();
     let stage = Stage::empty(&store.location(), MORNING, Policy::default());
@@ -67,17 +72,20 @@ fn a_deadline_is_honoured() {
     stage.reserve("r2").proceeds(25, Allotment);
 }
 
-#[test]
 fn a_commit_whose_client_went_away_is_carried_out() {
     let store = SlowStore::start();
     let first = Stage::empty(&store.location(), MORNING, Policy::default());
     first.put(free());
-    first.reserve(RESERVATION).proceeds(25, Allotment);
+    let granted = first.reserve(RESERVATION).proceeds(25, Allotment);
     assert_eq!(first.state_of(RESERVATION), ReservationState::Open);
 
-    // Another sidecar knows nothing of the reservation, so that it has to read it first and to write only then.
+    // Another sidecar knows nothing of the reservation, so that it has to read it first and to write only then. One that was opened
+    // from a lease has no record that it could read, and comes with its grant.
     let second = Stage::empty(&store.location(), MORNING, Policy::default());
-    let request = second.commit(RESERVATION).without_grant().request;
+    let mut request = second.commit(RESERVATION).without_grant().request;
+    if is_from_leases() {
+        request.grant = granted.grant;
+    }
     let seen = store.proxy.times_sent(RESERVATION);
     assert!(seen > 0, "the store is asked by the reservation's key");
     store.pause();

@@ -10,7 +10,24 @@ use tollgate::{
 };
 use tonic::Code;
 
-use super::stage::{MORNING, Stage, Verb as _, at, basic, free};
+use super::stage::{MORNING, Stage, Verb as _, at, basic, free, stories};
+
+stories! {
+    on any store:
+    a_current_run_completes_past_the_limit_and_is_counted_apart,
+    a_new_run_that_does_not_fit_waits_for_the_next_cycle,
+    a_run_is_current_from_its_first_proceed,
+    a_run_may_pass_the_limit_by_its_ceiling_and_no_further,
+    what_a_run_did_not_use_past_the_limit_is_below_its_ceiling_again,
+    each_run_has_a_ceiling_of_its_own,
+    the_ceiling_is_a_setting,
+    begin_run_asks_for_one_credit_and_holds_none,
+    an_ended_run_is_not_revived,
+    a_run_past_its_age_has_ended,
+    a_run_past_its_age_has_ended_though_there_are_credits_left,
+    without_a_seat_the_current_run_stops_too,
+    a_seat_that_is_lost_stops_the_current_run,
+}
 
 const REMEDIES: [tollgate::proto::v1::Remedy; 2] = [WaitForNextCycle, UpgradePlan];
 
@@ -23,7 +40,6 @@ fn with_seat_and_left(credits: i64) -> Stage {
     stage
 }
 
-#[test]
 fn a_current_run_completes_past_the_limit_and_is_counted_apart() {
     let stage = with_seat_and_left(3);
     stage.reserve("r1").proceeds(25, RunCompletion);
@@ -37,7 +53,6 @@ fn a_current_run_completes_past_the_limit_and_is_counted_apart() {
     stage.end_run("run").ends_with(27);
 }
 
-#[test]
 fn a_new_run_that_does_not_fit_waits_for_the_next_cycle() {
     let stage = with_seat_and_left(3);
     let suspend = stage.reserve("r1").run("new").suspends(LimitReached, &REMEDIES);
@@ -47,7 +62,6 @@ fn a_new_run_that_does_not_fit_waits_for_the_next_cycle() {
     stage.reserve("r1").run("new").proceeds(25, Allotment);
 }
 
-#[test]
 fn a_run_is_current_from_its_first_proceed() {
     let stage = Stage::set(basic().with_seat().including(30));
     stage.reserve("r1").run("begun-by-a-block").proceeds(25, Allotment);
@@ -56,7 +70,6 @@ fn a_run_is_current_from_its_first_proceed() {
     stage.reserve("r3").run("suspended-at-once").suspends(LimitReached, &REMEDIES);
 }
 
-#[test]
 fn a_run_may_pass_the_limit_by_its_ceiling_and_no_further() {
     let stage = with_seat_and_left(0);
     stage.begin_run("late").suspends(LimitReached, &REMEDIES);
@@ -70,7 +83,6 @@ fn a_run_may_pass_the_limit_by_its_ceiling_and_no_further() {
     stage.balance().used(500).run_completion(1_000).remaining(0);
 }
 
-#[test]
 fn what_a_run_did_not_use_past_the_limit_is_below_its_ceiling_again() {
     let stage = with_seat_and_left(0);
     stage.reserve("released").units(40).proceeds(1_000, RunCompletion);
@@ -84,7 +96,6 @@ fn what_a_run_did_not_use_past_the_limit_is_below_its_ceiling_again() {
     stage.balance().used(500).run_completion(250);
 }
 
-#[test]
 fn each_run_has_a_ceiling_of_its_own() {
     let stage = Stage::set(basic().with_seat().including(500));
     stage.begin_run("a").admits();
@@ -95,7 +106,6 @@ fn each_run_has_a_ceiling_of_its_own() {
     stage.reserve("b1").run("b").units(40).proceeds(1_000, RunCompletion);
 }
 
-#[test]
 fn the_ceiling_is_a_setting() {
     for (ceiling, above) in [(Some(100), Some(125)), (None, None)] {
         let policy = Policy { run_completion_credits: ceiling, ..Policy::default() };
@@ -111,7 +121,6 @@ fn the_ceiling_is_a_setting() {
     }
 }
 
-#[test]
 fn begin_run_asks_for_one_credit_and_holds_none() {
     let stage = Stage::set(basic().with_seat().including(501));
     stage.spends(500);
@@ -127,7 +136,6 @@ fn begin_run_asks_for_one_credit_and_holds_none() {
     stage.reserve("r1").suspends(LimitReached, &REMEDIES);
 }
 
-#[test]
 fn an_ended_run_is_not_revived() {
     let stage = with_seat_and_left(100);
     stage.reserve("r1").proceeds(25, Allotment);
@@ -143,7 +151,6 @@ fn an_ended_run_is_not_revived() {
     stage.balance().used(550).held(0);
 }
 
-#[test]
 fn a_run_past_its_age_has_ended() {
     let stage = with_seat_and_left(0);
     stage.advance(24 * 3_600 - 1);
@@ -155,7 +162,6 @@ fn a_run_past_its_age_has_ended() {
     stage.end_run("run").ends_with(25);
 }
 
-#[test]
 fn a_run_past_its_age_has_ended_though_there_are_credits_left() {
     let stage = with_seat_and_left(100);
     stage.advance(24 * 3_600);
@@ -163,7 +169,6 @@ fn a_run_past_its_age_has_ended_though_there_are_credits_left() {
     stage.reserve("r1").run("another").proceeds(25, Allotment);
 }
 
-#[test]
 fn without_a_seat_the_current_run_stops_too() {
     let stage = Stage::set(free());
     stage.begin_run("run").admits();
@@ -180,7 +185,6 @@ fn without_a_seat_the_current_run_stops_too() {
     stage.balance().used(495).run_completion(0).held(5).remaining(0);
 }
 
-#[test]
 fn a_seat_that_is_lost_stops_the_current_run() {
     let stage = with_seat_and_left(0);
     stage.reserve("r1").proceeds(25, RunCompletion);

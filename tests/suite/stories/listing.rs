@@ -1,15 +1,22 @@
 //! Lists, a page at a time: all of it, nothing twice, in order, whatever the size of a page.
 
-use tollgate::{
-    domain::policy::Policy,
-    proto::v1::{
-        Basis::{Allotment, Overage},
-        GetUsageRequest, ListChargesRequest, ListRateCardsRequest, ListTeamsRequest,
-    },
-    store::StoreLocation,
+use tollgate::proto::v1::{
+    Basis::{Allotment, Overage},
+    GetUsageRequest, ListChargesRequest, ListRateCardsRequest, ListTeamsRequest,
 };
 
-use super::stage::{MORNING, Stage, TEAM, Verb as _, card, free, moment, professional};
+use super::stage::{Stage, TEAM, Verb as _, card, free, moment, professional, stories};
+
+stories! {
+    on any store:
+    teams_are_listed_by_id,
+    a_page_has_100_rows_unless_it_says_and_1000_at_most,
+    charges_are_listed_block_by_block_whatever_commit_made_them,
+    a_cycle_without_charges_lists_none,
+    usage_is_counted_by_day_flow_model_and_trigger,
+    rate_cards_are_listed_by_the_time_they_take_effect,
+    a_page_token_that_no_page_came_with_is_refused,
+}
 
 /// Follows a list from its first page to its last, each of so many rows at most.
 fn follow<T>(size: u32, mut page: impl FnMut(String) -> (Vec<T>, String)) -> Vec<T> {
@@ -26,9 +33,8 @@ fn follow<T>(size: u32, mut page: impl FnMut(String) -> (Vec<T>, String)) -> Vec
     panic!("the list has no end");
 }
 
-#[test]
 fn teams_are_listed_by_id() {
-    let stage = Stage::empty(&StoreLocation::Memory, MORNING, Policy::default());
+    let stage = Stage::without_team();
     let list = |size| {
         follow(size, |page_token| {
             let request = ListTeamsRequest { page_size: size, page_token };
@@ -45,9 +51,8 @@ fn teams_are_listed_by_id() {
     }
 }
 
-#[test]
 fn a_page_has_100_rows_unless_it_says_and_1000_at_most() {
-    let stage = Stage::empty(&StoreLocation::Memory, MORNING, Policy::default());
+    let stage = Stage::without_team();
     for number in 0..1_001 {
         stage.put(free().of(&format!("team-{number:04}")));
     }
@@ -88,7 +93,6 @@ fn charged() -> Stage {
     stage
 }
 
-#[test]
 fn charges_are_listed_block_by_block_whatever_commit_made_them() {
     let stage = charged();
     let june = ["team/2025-06-01/1", "team/2025-06-01/2", "team/2025-06-01/3", "team/2025-06-01/4"];
@@ -104,7 +108,6 @@ fn charges_are_listed_block_by_block_whatever_commit_made_them() {
     }
 }
 
-#[test]
 fn a_cycle_without_charges_lists_none() {
     let stage = charged();
     stage.advance_to("2025-08-10T00:00:00Z");
@@ -115,7 +118,6 @@ fn a_cycle_without_charges_lists_none() {
     }
 }
 
-#[test]
 fn usage_is_counted_by_day_flow_model_and_trigger() {
     let stage = Stage::set_at("2025-06-10T23:59:59Z", free());
     let used = |id, flow, model| {
@@ -161,7 +163,6 @@ fn usage_is_counted_by_day_flow_model_and_trigger() {
     stage.balance().used(70);
 }
 
-#[test]
 fn rate_cards_are_listed_by_the_time_they_take_effect() {
     let stage = Stage::set(free());
     for (version, time) in [("z", "2025-07-01T00:00:00Z"), ("m", "2025-09-01T00:00:00Z"), ("a", "2025-08-01T00:00:00Z")]
@@ -178,7 +179,6 @@ fn rate_cards_are_listed_by_the_time_they_take_effect() {
     }
 }
 
-#[test]
 fn a_page_token_that_no_page_came_with_is_refused() {
     let stage = charged();
     for token in ["team||0|x", "team||0|(1", "team|1|0|", "|", "team", "other||0|", "team||0|1\r\n"] {

@@ -7,7 +7,24 @@ use tollgate::proto::v1::{
 };
 use tonic::Code;
 
-use super::stage::{Stage, Terms, at, basic, check_refusal, free, professional};
+use super::stage::{Stage, Terms, at, basic, check_refusal, free, professional, stories};
+
+stories! {
+    on any store:
+    the_commit_that_exceeds_the_allotment_buys_a_block,
+    landing_on_the_allotment_exactly_buys_nothing,
+    a_commit_that_crosses_two_blocks_makes_two_charges,
+    a_run_begins_and_a_current_one_goes_on_by_overages,
+    a_hold_that_was_not_needed_in_full_buys_only_what_was_used,
+    what_is_used_above_the_hold_buys_a_block_too,
+    what_was_bought_stays_after_the_switch_and_new_runs_wait,
+    a_hold_granted_as_overage_buys_its_block_after_the_switch,
+    a_cap_bounds_the_blocks_of_a_cycle,
+    a_cap_below_what_was_bought_takes_nothing_back,
+    at_the_cap_what_is_used_above_the_hold_is_counted_apart,
+    only_professional_with_a_paid_seat_has_overages,
+    losing_the_plan_or_the_seat_switches_overages_off,
+}
 
 fn included_5000() -> Terms {
     professional().with_seat().including(5_000)
@@ -21,7 +38,6 @@ fn used(credits: u32) -> Stage {
     stage
 }
 
-#[test]
 fn the_commit_that_exceeds_the_allotment_buys_a_block() {
     let stage = used(4_990);
     stage.reserve("r1").proceeds(25, Overage);
@@ -41,7 +57,6 @@ fn the_commit_that_exceeds_the_allotment_buys_a_block() {
     stage.has_charges(&["team/2025-06-01/1"]);
 }
 
-#[test]
 fn landing_on_the_allotment_exactly_buys_nothing() {
     let stage = used(4_975);
     stage.reserve("r1").proceeds(25, Allotment);
@@ -59,7 +74,6 @@ fn landing_on_the_allotment_exactly_buys_nothing() {
     stage.has_charges(&["team/2025-06-01/1", "team/2025-06-01/2"]);
 }
 
-#[test]
 fn a_commit_that_crosses_two_blocks_makes_two_charges() {
     let stage = used(4_990);
     stage.reserve("r1").units(60).proceeds(1_500, Overage);
@@ -69,7 +83,6 @@ fn a_commit_that_crosses_two_blocks_makes_two_charges() {
     assert_eq!(charges.iter().map(|charge| charge.block).collect::<Vec<_>>(), [1, 2]);
 }
 
-#[test]
 fn a_run_begins_and_a_current_one_goes_on_by_overages() {
     let stage = used(5_000);
     stage.begin_run("run").admits();
@@ -78,7 +91,6 @@ fn a_run_begins_and_a_current_one_goes_on_by_overages() {
     stage.has_charges(&[]);
 }
 
-#[test]
 fn a_hold_that_was_not_needed_in_full_buys_only_what_was_used() {
     let stage = used(4_990);
     stage.reserve("r1").units(4).proceeds(100, Overage);
@@ -90,7 +102,6 @@ fn a_hold_that_was_not_needed_in_full_buys_only_what_was_used() {
     stage.has_charges(&[]);
 }
 
-#[test]
 fn what_is_used_above_the_hold_buys_a_block_too() {
     let stage = used(4_995);
     stage.reserve("r1").model("gpt-4o").proceeds(2, Allotment);
@@ -99,7 +110,6 @@ fn what_is_used_above_the_hold_buys_a_block_too() {
     stage.has_charges(&["team/2025-06-01/1"]);
 }
 
-#[test]
 fn what_was_bought_stays_after_the_switch_and_new_runs_wait() {
     let stage = used(4_990);
     stage.reserve("r1").proceeds(25, Overage);
@@ -120,7 +130,6 @@ fn what_was_bought_stays_after_the_switch_and_new_runs_wait() {
     stage.has_charges(&["team/2025-06-01/1", "team/2025-06-01/2"]);
 }
 
-#[test]
 fn a_hold_granted_as_overage_buys_its_block_after_the_switch() {
     let stage = used(4_990);
     stage.reserve("r1").proceeds(25, Overage);
@@ -131,7 +140,6 @@ fn a_hold_granted_as_overage_buys_its_block_after_the_switch() {
     stage.has_charges(&["team/2025-06-01/1"]);
 }
 
-#[test]
 fn a_cap_bounds_the_blocks_of_a_cycle() {
     let stage = Stage::set(included_5000());
     assert_eq!(stage.overages_capped_at(1).overage_cap_blocks, Some(1));
@@ -174,7 +182,6 @@ fn a_cap_bounds_the_blocks_of_a_cycle() {
     stage.has_charges(&["team/2025-06-01/1", "team/2025-06-01/2", "team/2025-07-01/1"]);
 }
 
-#[test]
 fn a_cap_below_what_was_bought_takes_nothing_back() {
     let stage = used(4_990);
     stage.reserve("r1").units(60).proceeds(1_500, Overage);
@@ -186,7 +193,6 @@ fn a_cap_below_what_was_bought_takes_nothing_back() {
     stage.has_charges(&["team/2025-06-01/1", "team/2025-06-01/2"]);
 }
 
-#[test]
 fn at_the_cap_what_is_used_above_the_hold_is_counted_apart() {
     let stage = Stage::set(included_5000());
     stage.overages_capped_at(0);
@@ -197,7 +203,6 @@ fn at_the_cap_what_is_used_above_the_hold_is_counted_apart() {
     stage.has_charges(&[]);
 }
 
-#[test]
 fn only_professional_with_a_paid_seat_has_overages() {
     for terms in [free(), free().with_seat(), basic(), basic().with_seat(), professional()] {
         let stage = Stage::set(terms);
@@ -208,10 +213,9 @@ fn only_professional_with_a_paid_seat_has_overages() {
     let stage = Stage::set(included_5000());
     assert!(!stage.team().overages_enabled, "off by default");
     assert!(stage.overages_on().overages_enabled);
-    assert!(stage.balance().0.overages_enabled);
+    assert!(stage.balance().balance.overages_enabled);
 }
 
-#[test]
 fn losing_the_plan_or_the_seat_switches_overages_off() {
     for lesser in [basic().with_seat().including(5_000), professional().including(5_000)] {
         let stage = used(4_990);

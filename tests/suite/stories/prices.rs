@@ -3,9 +3,22 @@
 use tollgate::proto::v1::{Basis::Allotment, Remedy, SuspendReason, Trigger};
 use tonic::Code;
 
-use super::stage::{Stage, Verb as _, basic, free, plan, professional, violated_field};
+use super::stage::{Stage, Verb as _, basic, free, is_from_leases, plan, professional, stories, violated_field};
 
-#[test]
+stories! {
+    on any store:
+    each_model_has_its_price_on_each_plan,
+    a_call_is_opened_from_a_lease_where_leases_are_taken_and_written_through_elsewhere,
+    a_plan_includes_more_with_a_paid_seat,
+    units_multiply_the_price_and_none_mean_one,
+    two_of_three_images_are_charged_and_the_third_is_given_back,
+    a_commit_of_0_units_charges_nothing,
+    the_model_that_was_really_called_is_charged,
+    a_model_that_is_not_on_the_card_has_no_price,
+    a_test_costs_the_same_and_is_counted_apart,
+    a_test_is_never_a_current_run_whatever_run_it_names,
+}
+
 fn each_model_has_its_price_on_each_plan() {
     let prices = [
         ("gpt-4o", [2, 2, 2]),
@@ -27,7 +40,23 @@ fn each_model_has_its_price_on_each_plan() {
     }
 }
 
-#[test]
+fn a_call_is_opened_from_a_lease_where_leases_are_taken_and_written_through_elsewhere() {
+    let stage = Stage::set(professional().with_seat());
+    for number in 0..20 {
+        let id = format!("r{number}");
+        let made = [stage.reserve(&id), stage.reserve(&format!("t{number}")).test()];
+        for (place, call) in made.into_iter().enumerate() {
+            let grant = call.proceeds(25, Allotment).grant;
+            // A grant from a lease begins an array of 15, one of a record with its form.
+            assert_eq!(grant[0] == 0x9f, is_from_leases(), "{number}, {place}: {grant:?}");
+        }
+        stage.commit(&id).charges(25);
+    }
+    let longer = stage.reserve("longer").held_for(121).proceeds(25, Allotment).grant;
+    assert_ne!(longer[0], 0x9f, "a hold that outlasts leases is written through");
+    stage.balance().used(500).held(21 * 25).remaining(100_000 - 41 * 25);
+}
+
 fn a_plan_includes_more_with_a_paid_seat() {
     for (name, with_seat) in [("free", 5_000), ("basic", 25_000), ("professional", 100_000)] {
         let stage = Stage::set(plan(name));
@@ -41,7 +70,6 @@ fn a_plan_includes_more_with_a_paid_seat() {
     }
 }
 
-#[test]
 fn units_multiply_the_price_and_none_mean_one() {
     let stage = Stage::set(professional().with_seat());
     stage.reserve("r0").units(0).proceeds(25, Allotment);
@@ -52,7 +80,6 @@ fn units_multiply_the_price_and_none_mean_one() {
     assert_eq!(stage.look_up("r0").unwrap().units, 1);
 }
 
-#[test]
 fn two_of_three_images_are_charged_and_the_third_is_given_back() {
     let stage = Stage::set(basic().with_seat());
     stage.reserve("r1").model("dall-e-3").units(3).proceeds(15, Allotment);
@@ -61,7 +88,6 @@ fn two_of_three_images_are_charged_and_the_third_is_given_back() {
     stage.balance().held(0).used(10).remaining(24_990);
 }
 
-#[test]
 fn a_commit_of_0_units_charges_nothing() {
     let stage = Stage::set(free());
     stage.reserve("r1").proceeds(25, Allotment);
@@ -70,7 +96,6 @@ fn a_commit_of_0_units_charges_nothing() {
     stage.commit("r1").units(0).replays(0);
 }
 
-#[test]
 fn the_model_that_was_really_called_is_charged() {
     let stage = Stage::set(free());
     stage.reserve("dearer").model("gpt-4o").proceeds(2, Allotment);
@@ -84,7 +109,6 @@ fn the_model_that_was_really_called_is_charged() {
     assert_eq!(models, [("gpt-4".to_owned(), 1, 25), ("gpt-4o".to_owned(), 2, 10)]);
 }
 
-#[test]
 fn a_model_that_is_not_on_the_card_has_no_price() {
     let stage = Stage::set(free());
     let refused = stage.reserve("r1").model("gpt-9").fails(Code::InvalidArgument, "UNKNOWN_MODEL");
@@ -95,7 +119,6 @@ fn a_model_that_is_not_on_the_card_has_no_price() {
     stage.commit("r1").charges(25);
 }
 
-#[test]
 fn a_test_costs_the_same_and_is_counted_apart() {
     let stage = Stage::set(free());
     stage.reserve("r1").proceeds(25, Allotment);
@@ -109,7 +132,6 @@ fn a_test_costs_the_same_and_is_counted_apart() {
     assert_eq!(rows, [(Trigger::Run, 1, 1, 25), (Trigger::Test, 1, 1, 25)]);
 }
 
-#[test]
 fn a_test_is_never_a_current_run_whatever_run_it_names() {
     let stage = Stage::set(basic().with_seat().including(50));
     let test_in = |id, run| stage.reserve(id).test().run(run);

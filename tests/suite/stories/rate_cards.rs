@@ -3,7 +3,17 @@
 use tollgate::proto::v1::{Basis::Allotment, GetRateCardRequest, RateCard, ReservationState::Open};
 use tonic::{Code, Status};
 
-use super::stage::{Stage, Verb as _, at, card, check_refusal, free, moment};
+use super::stage::{Stage, Verb as _, at, card, check_refusal, free, moment, stories};
+
+stories! {
+    on any store:
+    a_card_has_to_be_announced_in_time,
+    a_card_takes_effect_at_its_time_and_reservations_keep_theirs,
+    a_version_is_never_given_to_another_card,
+    an_alias_is_another_name_of_the_same_model,
+    a_card_is_looked_up_by_the_time_it_is_in_effect,
+    prices_by_plan_and_per_image_are_data,
+}
 
 /// From the story's morning, exactly the notice that is due.
 const IN_A_WEEK: &str = "2025-06-17T09:00:00Z";
@@ -21,7 +31,6 @@ fn in_effect(stage: &Stage, time: Option<&str>) -> Result<String, Status> {
     Ok(answer.into_inner().rate_card.unwrap().version)
 }
 
-#[test]
 fn a_card_has_to_be_announced_in_time() {
     let stage = Stage::set(free());
     for (time, accepted) in [
@@ -42,7 +51,6 @@ fn a_card_has_to_be_announced_in_time() {
     stage.balance().next_rate_card("v2");
 }
 
-#[test]
 fn a_card_takes_effect_at_its_time_and_reservations_keep_theirs() {
     let stage = Stage::set(free());
     stage.balance().next_rate_card("");
@@ -67,7 +75,6 @@ fn a_card_takes_effect_at_its_time_and_reservations_keep_theirs() {
     stage.balance().used(105);
 }
 
-#[test]
 fn a_version_is_never_given_to_another_card() {
     let stage = Stage::set(free());
     let v2 = announced("v2", IN_A_WEEK);
@@ -83,7 +90,6 @@ fn a_version_is_never_given_to_another_card() {
     assert_eq!(stage.announce(v2.clone()).unwrap(), v2, "also when it is too late for a new one");
 }
 
-#[test]
 fn an_alias_is_another_name_of_the_same_model() {
     let stage = Stage::set(free());
     stage.announce(announced("v2", IN_A_WEEK)).unwrap();
@@ -101,7 +107,6 @@ fn an_alias_is_another_name_of_the_same_model() {
     assert_eq!(rows, [("gpt-5".to_owned(), 2, 14)]);
 }
 
-#[test]
 fn a_card_is_looked_up_by_the_time_it_is_in_effect() {
     let stage = Stage::set(free());
     stage.announce(announced("v3", "2025-07-01T00:00:00Z")).unwrap();
@@ -123,7 +128,6 @@ fn a_card_is_looked_up_by_the_time_it_is_in_effect() {
     stage.balance().next_rate_card("v3");
 }
 
-#[test]
 fn prices_by_plan_and_per_image_are_data() {
     let stage = Stage::set(free());
     let mut v2 = announced("v2", IN_A_WEEK);

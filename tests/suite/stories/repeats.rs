@@ -9,9 +9,22 @@ use tollgate::proto::v1::{
 };
 use tonic::Code;
 
-use super::stage::{Stage, Verb as _, at, basic, free};
+use super::stage::{Stage, Verb as _, at, basic, free, stories};
 
-#[test]
+stories! {
+    on any store:
+    a_reserve_again_tells_what_the_first_one_did_and_how_it_stands,
+    a_reserve_again_is_answered_though_the_credits_are_gone_and_the_run_has_ended,
+    a_repeated_commit_charges_once,
+    a_repeated_begin_and_end_tell_what_the_first_ones_did,
+    a_run_that_began_with_a_block_is_begun,
+    the_same_reservation_with_any_other_content_is_refused,
+    the_same_commit_with_other_content_is_refused,
+    a_run_belongs_to_one_flow,
+    a_reservation_without_an_id_is_given_one,
+    a_dry_run_decides_and_writes_nothing,
+}
+
 fn a_reserve_again_tells_what_the_first_one_did_and_how_it_stands() {
     let stage = Stage::set(free());
     let first = stage.reserve("r1").proceeds(25, Allotment);
@@ -28,7 +41,6 @@ fn a_reserve_again_tells_what_the_first_one_did_and_how_it_stands() {
     stage.reserve("r2").replays(25, Allotment, Expired);
 }
 
-#[test]
 fn a_reserve_again_is_answered_though_the_credits_are_gone_and_the_run_has_ended() {
     let stage = Stage::set(basic().with_seat().including(25));
     stage.reserve("r1").proceeds(25, Allotment);
@@ -45,7 +57,6 @@ fn a_reserve_again_is_answered_though_the_credits_are_gone_and_the_run_has_ended
     stage.reserve("r1").replays(25, Allotment, Open);
 }
 
-#[test]
 fn a_repeated_commit_charges_once() {
     let stage = Stage::set(free());
     stage.reserve("r1").proceeds(25, Allotment);
@@ -56,7 +67,6 @@ fn a_repeated_commit_charges_once() {
     assert_eq!(stage.usage_rows().iter().map(|row| (row.calls, row.units)).collect::<Vec<_>>(), [(1, 2)]);
 }
 
-#[test]
 fn a_repeated_begin_and_end_tell_what_the_first_ones_did() {
     let stage = Stage::set(free().including(25));
     let first = stage.begin_run("run").admits();
@@ -69,15 +79,14 @@ fn a_repeated_begin_and_end_tell_what_the_first_ones_did() {
     stage.end_run("run").replays(25);
 }
 
-#[test]
 fn a_run_that_began_with_a_block_is_begun() {
     let stage = Stage::set(free());
     stage.reserve("r1").proceeds(25, Allotment);
+    assert_eq!(at(stage.begin_run("run").replays().expires_at), "2025-06-11T09:00:00Z");
     stage.advance(60);
     assert_eq!(at(stage.begin_run("run").replays().expires_at), "2025-06-11T09:00:00Z");
 }
 
-#[test]
 fn the_same_reservation_with_any_other_content_is_refused() {
     let stage = Stage::set(free());
     stage.reserve("r1").units(2).proceeds(50, Allotment);
@@ -104,7 +113,6 @@ fn the_same_reservation_with_any_other_content_is_refused() {
     spelled_out.replays(25, Allotment, Open);
 }
 
-#[test]
 fn the_same_commit_with_other_content_is_refused() {
     let stage = Stage::set(free());
     stage.reserve("r1").units(3).proceeds(75, Allotment);
@@ -116,7 +124,6 @@ fn the_same_commit_with_other_content_is_refused() {
     stage.balance().used(50);
 }
 
-#[test]
 fn a_run_belongs_to_one_flow() {
     let stage = Stage::set(free());
     stage.begin_run("run").admits();
@@ -125,7 +132,6 @@ fn a_run_belongs_to_one_flow() {
     stage.reserve("r1").proceeds(25, Allotment);
 }
 
-#[test]
 fn a_reservation_without_an_id_is_given_one() {
     let stage = Stage::set(free());
     let first = stage.reserve("").proceeds(25, Allotment).reservation_id;
@@ -135,7 +141,6 @@ fn a_reservation_without_an_id_is_given_one() {
     stage.balance().used(25).held(25);
 }
 
-#[test]
 fn a_dry_run_decides_and_writes_nothing() {
     let stage = Stage::set(basic().with_seat().including(30));
     stage.reserve("r1").dry_run().proceeds(25, Allotment);

@@ -1,4 +1,4 @@
-//! The stage that stories play on: a sidecar on a store in memory, one team, a clock that moves when it is told to, and
+//! The stage that stories play on: a sidecar on the store of its setting, one team, a clock that moves when it is told to, and
 //! a verb for each operation.
 //!
 //! The verbs wait for their answers, so that a story is read from top to bottom, and a failure names its line.
@@ -7,6 +7,7 @@ mod answers;
 mod books;
 mod executor;
 mod operator;
+mod setting;
 
 use std::{
     cell::{Cell, RefCell},
@@ -32,6 +33,7 @@ pub(crate) use self::{
     books::Books,
     executor::Verb,
     operator::{Terms, basic, card, free, plan, professional},
+    setting::{Answers, Place, is_from_leases, play, stories},
 };
 
 use super::super::support::STORE_WAIT;
@@ -71,9 +73,14 @@ impl Stage {
 
     /// The same under other settings of the rules.
     pub(crate) fn set_with(time: &str, policy: Policy, terms: Terms) -> Self {
-        let stage = Self::empty(&StoreLocation::Memory, time, policy);
+        let stage = Self::empty(&setting::store(), time, policy);
         stage.put(terms);
         stage
+    }
+
+    /// A sidecar without a team, in the morning.
+    pub(crate) fn without_team() -> Self {
+        Self::empty(&setting::store(), MORNING, Policy::default())
     }
 
     /// A sidecar on this store. No team is made.
@@ -85,7 +92,7 @@ impl Stage {
             let clock = Clock::Manual(clock.clone());
             let options = StoreOptions { clock: clock.clone(), wait: STORE_WAIT, ..StoreOptions::default() };
             let store = Store::open(location, options).await.unwrap();
-            let options = ServeOptions { policy, clock, ..ServeOptions::default() };
+            let options = ServeOptions { policy, clock, escrow: setting::escrow(), ..ServeOptions::default() };
             let sidecar = Sidecar::start_with(store, options).await.unwrap();
             let data = connect(sidecar.listen_address()).await;
             let admin = connect(sidecar.admin_address()).await;

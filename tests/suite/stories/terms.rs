@@ -6,9 +6,24 @@ use tollgate::proto::v1::{
     SuspendReason::{BlocksStopped, LimitReached},
 };
 
-use super::stage::{Stage, at, basic, free, professional};
+use super::stage::{Stage, at, basic, free, professional, stories};
 
-#[test]
+stories! {
+    on any store:
+    a_lower_plan_waives_what_is_used_above_it_and_charges_nothing,
+    a_plan_raised_again_gives_what_it_includes_and_no_more,
+    a_lower_plan_leaves_the_difference_if_it_is_not_used_up,
+    a_hold_granted_before_the_plan_was_lowered_is_charged_and_waived,
+    a_change_of_terms_takes_no_block_back_and_buys_none,
+    an_override_acts_at_once_and_goes_when_it_is_not_said_again,
+    an_upgrade_lifts_a_suspension_at_once,
+    switching_overages_on_lifts_a_suspension_at_once_and_charges_nothing_by_itself,
+    a_reservation_keeps_the_plan_it_was_priced_for,
+    a_new_anchor_day_acts_from_the_next_turn,
+    an_anchor_day_that_is_changed_back_before_the_turn_never_acted,
+    a_team_tells_when_it_was_made_and_changed,
+}
+
 fn a_lower_plan_waives_what_is_used_above_it_and_charges_nothing() {
     let stage = Stage::set(professional().with_seat());
     stage.overages_on();
@@ -27,7 +42,6 @@ fn a_lower_plan_waives_what_is_used_above_it_and_charges_nothing() {
     stage.balance().included(500).waived(0).used(0).remaining(500);
 }
 
-#[test]
 fn a_plan_raised_again_gives_what_it_includes_and_no_more() {
     let stage = Stage::set(professional().with_seat());
     stage.spends(30_000);
@@ -37,7 +51,6 @@ fn a_plan_raised_again_gives_what_it_includes_and_no_more() {
     stage.has_charges(&[]);
 }
 
-#[test]
 fn a_lower_plan_leaves_the_difference_if_it_is_not_used_up() {
     let stage = Stage::set(professional().with_seat());
     stage.spends(10_000);
@@ -45,7 +58,6 @@ fn a_lower_plan_leaves_the_difference_if_it_is_not_used_up() {
     stage.balance().included(25_000).waived(0).used(10_000).remaining(15_000);
 }
 
-#[test]
 fn a_hold_granted_before_the_plan_was_lowered_is_charged_and_waived() {
     let stage = Stage::set(basic().with_seat());
     stage.spends(600);
@@ -57,7 +69,6 @@ fn a_hold_granted_before_the_plan_was_lowered_is_charged_and_waived() {
     stage.has_charges(&[]);
 }
 
-#[test]
 fn a_change_of_terms_takes_no_block_back_and_buys_none() {
     let stage = Stage::set(professional().with_seat().including(5_000));
     stage.overages_on();
@@ -71,7 +82,6 @@ fn a_change_of_terms_takes_no_block_back_and_buys_none() {
     stage.has_charges(&["team/2025-06-01/1"]);
 }
 
-#[test]
 fn an_override_acts_at_once_and_goes_when_it_is_not_said_again() {
     let stage = Stage::set(professional().with_seat().including(1_000));
     stage.overages_on();
@@ -84,7 +94,6 @@ fn an_override_acts_at_once_and_goes_when_it_is_not_said_again() {
     assert!(stage.team().overages_enabled, "PutTeam leaves the switch alone");
 }
 
-#[test]
 fn an_upgrade_lifts_a_suspension_at_once() {
     let stage = Stage::set(basic());
     stage.spends(500);
@@ -93,7 +102,6 @@ fn an_upgrade_lifts_a_suspension_at_once() {
     stage.reserve("r1").proceeds(25, Allotment);
 }
 
-#[test]
 fn switching_overages_on_lifts_a_suspension_at_once_and_charges_nothing_by_itself() {
     let stage = Stage::set(professional().with_seat().including(500));
     stage.spends(500);
@@ -102,7 +110,6 @@ fn switching_overages_on_lifts_a_suspension_at_once_and_charges_nothing_by_itsel
     stage.reserve("r1").proceeds(25, Overage);
 }
 
-#[test]
 fn a_reservation_keeps_the_plan_it_was_priced_for() {
     let stage = Stage::set(free().with_seat());
     stage.reserve("r1").model("dall-e-3").units(3).proceeds(30, Allotment);
@@ -111,7 +118,6 @@ fn a_reservation_keeps_the_plan_it_was_priced_for() {
     stage.reserve("r2").model("dall-e-3").proceeds(5, Allotment);
 }
 
-#[test]
 fn a_new_anchor_day_acts_from_the_next_turn() {
     let stage = Stage::set(free());
     stage.spends(100);
@@ -126,7 +132,6 @@ fn a_new_anchor_day_acts_from_the_next_turn() {
     stage.balance_at("2025-06-20T00:00:00Z").of_cycle("2025-06-01", "2025-07-01").used(100);
 }
 
-#[test]
 fn an_anchor_day_that_is_changed_back_before_the_turn_never_acted() {
     let stage = Stage::set(free());
     stage.put(free().anchored_on(15));
@@ -136,7 +141,6 @@ fn an_anchor_day_that_is_changed_back_before_the_turn_never_acted() {
     stage.balance().of_cycle("2025-07-01", "2025-08-01");
 }
 
-#[test]
 fn a_team_tells_when_it_was_made_and_changed() {
     let stage = Stage::set(free());
     stage.advance(60);

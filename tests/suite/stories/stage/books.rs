@@ -9,10 +9,18 @@ use tonic::Status;
 use super::{
     Stage, TEAM,
     answers::{at, moment},
+    is_from_leases,
 };
 
 /// A balance, of which a story says what it expects.
-pub(crate) struct Books(pub(crate) Balance);
+///
+/// Where calls are answered from leases, credits that are leased and not drawn count as held. Then at least as much is held, and at
+/// most as much remains, as the story says; the two together are what it says, and with what is used they are the allotment.
+pub(crate) struct Books {
+    pub(crate) balance: Balance,
+    told_held: Option<i64>,
+    told_remaining: Option<i64>,
+}
 
 macro_rules! counters {
     ($($counter:ident),*) => {
@@ -20,7 +28,7 @@ macro_rules! counters {
             $(
                 #[track_caller]
                 pub(crate) fn $counter(self, expected: i64) -> Self {
-                    assert_eq!(self.0.$counter, expected, "{} in {:?}", stringify!($counter), self.0);
+                    assert_eq!(self.balance.$counter, expected, "{} in {:?}", stringify!($counter), self.balance);
                     self
                 }
             )*
@@ -28,19 +36,52 @@ macro_rules! counters {
     };
 }
 
-counters!(included, waived, overage, used, run_completion, above_hold, held, remaining);
+counters!(included, waived, overage, used, run_completion, above_hold);
 
 impl Books {
+    pub(crate) fn of(balance: Balance) -> Self {
+        Self { balance, told_held: None, told_remaining: None }
+    }
+
+    #[track_caller]
+    pub(crate) fn held(mut self, expected: i64) -> Self {
+        let held = self.balance.held;
+        let as_told = if is_from_leases() { held >= expected } else { held == expected };
+        assert!(as_told, "{held} are held instead of {expected} in {:?}", self.balance);
+        self.told_held = Some(expected);
+        self.add_up()
+    }
+
+    #[track_caller]
+    pub(crate) fn remaining(mut self, expected: i64) -> Self {
+        let remaining = self.balance.remaining;
+        let as_told = if is_from_leases() { remaining <= expected } else { remaining == expected };
+        assert!(as_told, "{remaining} remain instead of {expected} in {:?}", self.balance);
+        self.told_remaining = Some(expected);
+        self.add_up()
+    }
+
+    #[track_caller]
+    fn add_up(self) -> Self {
+        let Balance { included, waived, overage, used, held, remaining, .. } = &self.balance;
+        let left = (included + waived + overage - used - held).max(0);
+        assert_eq!(*remaining, left, "{:?}", self.balance);
+        if let (Some(told_held), Some(told_remaining)) = (self.told_held, self.told_remaining) {
+            assert_eq!(held + remaining, told_held + told_remaining, "{:?}", self.balance);
+        }
+        self
+    }
+
     /// It is the balance of this cycle.
     #[track_caller]
     pub(crate) fn of_cycle(self, start: &str, end: &str) -> Self {
-        assert_eq!((at(self.0.cycle_start), at(self.0.cycle_end)), (midnight(start), midnight(end)));
+        assert_eq!((at(self.balance.cycle_start), at(self.balance.cycle_end)), (midnight(start), midnight(end)));
         self
     }
 
     #[track_caller]
     pub(crate) fn next_rate_card(self, version: &str) -> Self {
-        assert_eq!(self.0.next_rate_card, version);
+        assert_eq!(self.balance.next_rate_card, version);
         self
     }
 }
@@ -53,13 +94,13 @@ impl Stage {
     /// The team's balance now.
     #[track_caller]
     pub(crate) fn balance(&self) -> Books {
-        Books(self.usage_of(None).unwrap().0)
+        Books::of(self.usage_of(None).unwrap().0)
     }
 
     /// The team's balance in the cycle of a time.
     #[track_caller]
     pub(crate) fn balance_at(&self, time: &str) -> Books {
-        Books(self.usage_of(Some(time)).unwrap().0)
+        Books::of(self.usage_of(Some(time)).unwrap().0)
     }
 
     /// What the team committed in the present cycle.

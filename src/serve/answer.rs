@@ -1,0 +1,82 @@
+//! The body of an answer.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
+use http_body::{Frame, SizeHint};
+use tonic::{Status, body::Body};
+
+use super::vitals::Ticket;
+
+/// The body of an answer, whose call is in flight until it is sent or given up.
+pub(super) struct Answer {
+    content: Content,
+    _ticket: Option<Ticket>,
+}
+
+enum Content {
+    /// A message with its prefix, and after it that all is well.
+    Message(Bytes),
+    /// That all is well.
+    Ok,
+    /// Nothing more.
+    Nothing,
+    /// Whatever tonic has to say.
+    Tonics(Body),
+}
+
+impl Answer {
+    /// A message, with its prefix, as the answer of a call that succeeded.
+    pub(super) fn message(bytes: Bytes, ticket: Ticket) -> Response<Self> {
+        let mut response = Response::new(Self { content: Content::Message(bytes), _ticket: Some(ticket) });
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        response
+    }
+
+    /// What tonic answers.
+    pub(super) fn of(response: Response<Body>, ticket: Option<Ticket>) -> Response<Self> {
+        response.map(|body| Self { content: Content::Tonics(body), _ticket: ticket })
+    }
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let (frame, rest) = match &mut self.content {
+            Content::Message(bytes) => (Frame::data(std::mem::take(bytes)), Content::Ok),
+            Content::Ok => (Frame::trailers(all_is_well()), Content::Nothing),
+            Content::Nothing => return Poll::Ready(None),
+            Content::Tonics(body) => return Pin::new(body).poll_frame(context),
+        };
+        self.content = rest;
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Message(_) | Content::Ok => false,
+            Content::Nothing => true,
+            Content::Tonics(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Tonics(body) => body.size_hint(),
+            // Said exactly, it would be sent as a header.
+            _ => SizeHint::default(),
+        }
+    }
+}
+
+fn all_is_well() -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
+    trailers
+}

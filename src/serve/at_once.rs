@@ -1,0 +1,65 @@
+//! What carries calls out: each at once, on the task of its connection, as far as it gets without waiting; only what has to
+//! wait becomes a task of its own.
+//!
+//! Most calls are answered from memory within microseconds. A task for each costs more than that: it is allocated, put into
+//! a queue, another thread is woken for it, and its answer wakes the connection's task again.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    task::{Context, Waker},
+};
+
+use hyper::rt::Executor;
+
+/// Carries out the calls of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AtOnce;
+
+impl<Call> Executor<Call> for AtOnce
+where
+    Call: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, call: Call) {
+        let mut call = Box::pin(call);
+        // Nobody wakes it until it is polled again, which its task does first of all.
+        let mut context = Context::from_waker(Waker::noop());
+        // Whatever breaks in a call is the end of this call only, as it would be in a task.
+        let polled = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(&mut context)));
+        if polled.is_ok_and(|polled| polled.is_pending()) {
+            tokio::spawn(call);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_need_not_wait_is_done_at_once_and_the_rest_when_its_time_comes() {
+        let (done, mut is_done) = oneshot::channel();
+        AtOnce.execute(async { done.send(()).unwrap() });
+        assert_eq!(is_done.try_recv(), Ok(()));
+
+        let (begin, begun) = oneshot::channel::<()>();
+        let (done, is_done) = oneshot::channel();
+        AtOnce.execute(async {
+            begun.await.unwrap();
+            done.send(()).unwrap();
+        });
+        begin.send(()).unwrap();
+        assert_eq!(is_done.await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn what_breaks_is_the_end_of_one_call_only() {
+        let (kept, is_kept) = oneshot::channel::<()>();
+        AtOnce.execute(async {
+            let _kept = kept;
+            panic!("this is part of a test");
+        });
+        assert!(is_kept.await.is_err(), "what the call had is let go");
+    }
+}

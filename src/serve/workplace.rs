@@ -1,0 +1,54 @@
+//! Where the calls of a connection are worked on. What a call may need on its way is many kilobytes, and mostly none of it is
+//! used: so the memory that one call leaves behind is the next one's.
+
+use std::{
+    pin::Pin,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use tokio_util::sync::ReusableBoxFuture;
+use tonic::Status;
+
+/// What a call comes to: a message with its prefix.
+type Outcome = Result<Bytes, Status>;
+
+/// Where a call was worked on last, for the next one.
+#[derive(Default)]
+pub(super) struct Workplace {
+    left: Mutex<Option<ReusableBoxFuture<'static, Outcome>>>,
+}
+
+/// A call that is worked on.
+pub(super) struct Work(ReusableBoxFuture<'static, Outcome>);
+
+impl Workplace {
+    /// A place with this call in it.
+    pub(super) fn with(&self, call: impl Future<Output = Outcome> + Send + 'static) -> Work {
+        let left = self.left().take();
+        Work(match left {
+            Some(mut place) => {
+                place.set(call);
+                place
+            }
+            None => ReusableBoxFuture::new(call),
+        })
+    }
+
+    /// Takes a place back whose call has ended, and so has left nothing in it.
+    pub(super) fn take_back(&self, work: Work) {
+        *self.left() = Some(work.0);
+    }
+
+    /// Nothing that holds the lock can panic.
+    fn left(&self) -> MutexGuard<'_, Option<ReusableBoxFuture<'static, Outcome>>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Work {
+    /// The call itself.
+    pub(super) fn future(&mut self) -> Pin<&mut (dyn Future<Output = Outcome> + Send)> {
+        self.0.get_pin()
+    }
+}
