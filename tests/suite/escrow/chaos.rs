@@ -85,11 +85,11 @@ async fn whoever_dies_with_leases_in_hand_the_books_are_right_throughout() {
 fn tell(answered: &[Answered], times: &[Times], server: Times) -> Commits {
     let sum = |number: fn(&Answered) -> u64| answered.iter().map(number).sum::<u64>();
     println!(
-        "{} commits ({} late; of leased ones {} elsewhere, {} after the death of who granted), {} of leases proceeded, {} suspended",
+        "{} commits ({} late; of leased ones {} elsewhere, {} after who granted was killed), {} of leases proceeded, {} suspended",
         sum(|answered| answered.commits.len() as u64),
         sum(|answered| answered.late),
         sum(|answered| answered.elsewhere),
-        sum(|answered| answered.after_death),
+        sum(|answered| answered.after_kill),
         sum(|answered| answered.leased),
         sum(|answered| answered.suspended),
     );
@@ -116,8 +116,8 @@ fn was_what_it_is_about(answered: &[Answered], samples: &Samples, times: &[Times
     for team in ["hot", "near", "blocks"] {
         assert!(samples.with_leases[team] > 0, "{team} had no leases: {samples:?}");
     }
-    assert!(sum(|answered| answered.leased) > 500);
-    assert!(sum(|answered| answered.elsewhere) > 100 && sum(|answered| answered.after_death) > 0);
+    assert!(sum(|answered| answered.leased) > 300);
+    assert!(sum(|answered| answered.elsewhere) > 100 && sum(|answered| answered.after_kill) > 10);
     assert!(sum(|answered| answered.suspended) > 0 && sum(|answered| answered.late) > 0);
     assert!(times.iter().map(|times| times.killed).sum::<u32>() > 3, "{times:?}");
     assert!(times.iter().map(|times| times.stopped).sum::<u32>() > 3, "{times:?}");

@@ -2,7 +2,7 @@
 //! id and content, at whichever sidecar.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -49,9 +49,9 @@ pub(super) struct Answered {
     pub(super) unknown: u64,
     /// Proceeds from leases.
     pub(super) leased: u64,
-    /// Commits of them that another sidecar answered, and those of them whose granting sidecar was gone by then.
+    /// Commits of them that another sidecar answered, and those of them whose granting sidecar had been killed by then.
     pub(super) elsewhere: u64,
-    pub(super) after_death: u64,
+    pub(super) after_kill: u64,
     /// Commits that came after their hold had run out.
     pub(super) late: u64,
     pub(super) ended_runs: u64,
@@ -67,8 +67,8 @@ pub(super) struct Executor {
     /// The run that it is at with each team, and what that has committed.
     runs: BTreeMap<&'static str, (String, i64)>,
     blocks: u64,
-    /// Commits that are to come late.
-    postponed: VecDeque<(i64, Reserved)>,
+    /// Commits that are to come later, by when and by the number of their block.
+    postponed: BTreeMap<(i64, u64), Reserved>,
 }
 
 /// What is reserved.
@@ -96,20 +96,21 @@ impl Executor {
     pub(super) async fn work(mut self) -> Answered {
         while !self.end.load(Ordering::Relaxed) {
             self.run_block().await;
-            while self.postponed.front().is_some_and(|(due_ms, _)| *due_ms <= now_ms()) {
-                self.commit_postponed().await;
-            }
+            self.commit_postponed(now_ms()).await;
         }
-        while !self.postponed.is_empty() {
-            self.commit_postponed().await;
-        }
+        self.commit_postponed(i64::MAX).await;
         self.answered
     }
 
-    async fn commit_postponed(&mut self) {
-        if let Some((_, reserved)) = self.postponed.pop_front() {
+    async fn commit_postponed(&mut self, until_ms: i64) {
+        while let Some(entry) = self.postponed.first_entry().filter(|entry| entry.key().0 <= until_ms) {
+            let reserved = entry.remove();
             self.commit(&reserved, None).await;
         }
+    }
+
+    fn postpone(&mut self, by_ms: i64, reserved: Reserved) {
+        self.postponed.insert((now_ms() + by_ms, self.blocks), reserved);
     }
 
     async fn run_block(&mut self) {
@@ -127,7 +128,7 @@ impl Executor {
         match self.rng.u32(..20) {
             0 => self.answered.abandoned += 1,
             1 | 2 => self.release(&reserved).await,
-            3 => self.postponed.push_back((now_ms() + LATE_MS, reserved)),
+            3 => self.postpone(LATE_MS, reserved),
             4 => {
                 self.extend(&reserved).await;
                 self.commit(&reserved, None).await;
@@ -140,6 +141,11 @@ impl Executor {
             6 => {
                 let units = self.rng.u32(..reserved.units * 2 + 1);
                 self.commit(&reserved, Some(units)).await;
+            }
+            // Its model is slow: who granted it may be gone when it is committed.
+            7..10 => {
+                let slow_ms = self.rng.i64(200..2_000);
+                self.postpone(slow_ms, reserved);
             }
             _ => self.commit(&reserved, None).await,
         }
@@ -157,7 +163,8 @@ impl Executor {
         };
         let units = if model == "dall-e-3" { self.rng.u32(1..6) } else { 1 };
         // A hold of four seconds is longer than memory holds anything, and written through.
-        let hold_for = Some(prost_types::Duration { seconds: self.rng.i64(1..=4), nanos: 0 });
+        let seconds = if self.rng.u32(..10) == 0 { 4 } else { self.rng.i64(1..=3) };
+        let hold_for = Some(prost_types::Duration { seconds, nanos: 0 });
         let flow_id = format!("flow-{}", self.number % 3);
         let request = match &run {
             Some(run) => CheckAndReserveRequest { run_id: run.clone(), ..block(team.id, &id, model) },
@@ -205,7 +212,7 @@ impl Executor {
         self.answered.late += u64::from(late);
         if reserved.is_leased && by.0 != reserved.by.0 {
             self.answered.elsewhere += 1;
-            self.answered.after_death += u64::from(self.fleet.life(reserved.by.0) != reserved.by.1);
+            self.answered.after_kill += u64::from(self.fleet.life(reserved.by.0) != reserved.by.1);
         }
     }
 
@@ -282,7 +289,6 @@ impl Executor {
         let begun_ms = now_ms();
         loop {
             let which = self.rng.usize(..SIDECARS);
-            let life = self.fleet.life(which);
             let mut attempt = Request::new(request.clone());
             attempt.set_timeout(Duration::from_millis(self.rng.u64(100..800)));
             match call(self.fleet.clients[which].clone(), attempt).await {
@@ -291,8 +297,7 @@ impl Executor {
                     assert!(now_ms() - begun_ms < PATIENCE_MS, "nobody answers: {status:?}");
                     tokio::time::sleep(Duration::from_millis(self.rng.u64(10..60))).await;
                 }
-                Err(status) => return (Err(status), (which, life)),
-                Ok(answer) => return (Ok(answer.into_inner()), (which, life)),
+                answer => return (answer.map(Response::into_inner), (which, self.fleet.life(which))),
             }
         }
     }

@@ -48,7 +48,7 @@ impl ChaosTeam {
 /// The sidecars.
 pub(super) struct Fleet {
     pub(super) clients: [Client; SIDECARS],
-    /// How often each was killed or ended.
+    /// How often each was killed.
     lives: [AtomicU64; SIDECARS],
 }
 
@@ -57,8 +57,8 @@ impl Fleet {
         Self { clients, lives: Default::default() }
     }
 
-    /// What a sidecar had in memory is gone.
-    pub(super) fn died(&self, sidecar: usize) {
+    /// What a sidecar had in memory is gone, without a word to anybody.
+    pub(super) fn was_killed(&self, sidecar: usize) {
         self.lives[sidecar].fetch_add(1, Ordering::SeqCst);
     }
 

@@ -54,10 +54,12 @@ impl Story {
                     }
                     times.killed += 1;
                     sidecar.kill();
+                    self.fleet.was_killed(which);
                 }
                 4..7 => {
                     times.killed += 1;
                     sidecar.kill();
+                    self.fleet.was_killed(which);
                 }
                 _ => {
                     times.ended += 1;
@@ -65,7 +67,6 @@ impl Story {
                     sidecar = blocking(sidecar, |sidecar| wait_until("it ends", || sidecar.ended().is_some())).await;
                 }
             }
-            self.fleet.died(which);
             pause(&mut rng, 0..1_000).await;
             let there = self.server_is_there.read().await;
             sidecar = blocking(sidecar, Sidecar::restart).await;
