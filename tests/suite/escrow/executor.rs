@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -25,7 +25,10 @@ use tollgate::{
 use tonic::{Request, Response, Status};
 use tonic_types::StatusExt as _;
 
-use super::fleet::{ChaosTeam, Fleet, SIDECARS, TEAMS};
+use super::{
+    answered::Answered,
+    fleet::{ChaosTeam, Fleet, SIDECARS, TEAMS},
+};
 use crate::suite::support::client::{Client, block, is_of_unknown_outcome, prompt_test};
 
 const MODELS: [(&str, i64); 4] = [("gpt-4o", 2), ("gpt-3.5", 5), ("gpt-4o-mini", 15), ("gpt-4", 25)];
@@ -34,36 +37,15 @@ const MODELS: [(&str, i64); 4] = [("gpt-4o", 2), ("gpt-3.5", 5), ("gpt-4o-mini",
 const PATIENCE_MS: i64 = 60_000;
 
 /// A commit that comes after the quarantine of every lease that was in use at its reserve.
-const LATE_MS: i64 = 8_000;
-
-/// What one executor was answered.
-#[derive(Debug, Default)]
-pub(super) struct Answered {
-    /// What each commit charged, by team and reservation.
-    pub(super) commits: BTreeMap<(&'static str, String), i64>,
-    pub(super) released: u64,
-    pub(super) abandoned: u64,
-    pub(super) extended: u64,
-    pub(super) suspended: u64,
-    /// Calls whose outcome was unknown, and that were asked again.
-    pub(super) unknown: u64,
-    /// Proceeds from leases.
-    pub(super) leased: u64,
-    /// Commits of them that another sidecar answered, and those of them whose granting sidecar had been killed by then.
-    pub(super) elsewhere: u64,
-    pub(super) after_kill: u64,
-    /// Commits that came after their hold had run out.
-    pub(super) late: u64,
-    pub(super) ended_runs: u64,
-}
+const LATE_MS: i64 = 9_000;
 
 /// One executor.
 pub(super) struct Executor {
-    pub(super) number: u64,
-    pub(super) rng: Rng,
-    pub(super) fleet: Arc<Fleet>,
-    pub(super) end: Arc<AtomicBool>,
-    pub(super) answered: Answered,
+    number: u64,
+    rng: Rng,
+    fleet: Arc<Fleet>,
+    end: Arc<AtomicBool>,
+    answered: Arc<Mutex<Answered>>,
     /// The run that it is at with each team, and what that has committed.
     runs: BTreeMap<&'static str, (String, i64)>,
     blocks: u64,
@@ -87,19 +69,28 @@ struct Reserved {
 }
 
 impl Executor {
-    pub(super) fn new(number: u64, rng: Rng, fleet: Arc<Fleet>, end: Arc<AtomicBool>) -> Self {
-        let (answered, runs, postponed) = Default::default();
+    pub(super) fn new(
+        number: u64,
+        rng: Rng,
+        fleet: Arc<Fleet>,
+        end: Arc<AtomicBool>,
+        answered: Arc<Mutex<Answered>>,
+    ) -> Self {
+        let (runs, postponed) = Default::default();
         Self { number, rng, fleet, end, answered, runs, blocks: 0, postponed }
     }
 
     /// Runs blocks until the end, and then commits what it has postponed.
-    pub(super) async fn work(mut self) -> Answered {
+    pub(super) async fn work(mut self) {
         while !self.end.load(Ordering::Relaxed) {
             self.run_block().await;
             self.commit_postponed(now_ms()).await;
         }
         self.commit_postponed(i64::MAX).await;
-        self.answered
+    }
+
+    fn note<T>(&self, what: impl FnOnce(&mut Answered) -> T) -> T {
+        what(&mut self.answered.lock().unwrap())
     }
 
     async fn commit_postponed(&mut self, until_ms: i64) {
@@ -126,7 +117,7 @@ impl Executor {
             tokio::time::sleep(Duration::from_millis(self.rng.u64(..60))).await;
         }
         match self.rng.u32(..20) {
-            0 => self.answered.abandoned += 1,
+            0 => self.note(|answered| answered.abandoned += 1),
             1 | 2 => self.release(&reserved).await,
             3 => self.postpone(LATE_MS, reserved),
             4 => {
@@ -171,24 +162,27 @@ impl Executor {
             None => prompt_test(team.id, &id, model),
         };
         let request = CheckAndReserveRequest { flow_id, units, hold_for, ..request };
+        let first = self.first_asked(team);
         let (answer, by) = self
-            .until_answered(request, |client, request| async move {
+            .until_answered(Some(first), request, |client, request| async move {
                 client.quota.clone().check_and_reserve(request).await
             })
             .await;
         let granted = match answer.unwrap().decision.unwrap() {
             Decision::Suspend(_) => {
-                self.answered.suspended += 1;
+                self.note(|answered| *answered.suspended.entry(team.id).or_default() += 1);
                 return None;
             }
             // An earlier attempt was granted so long ago that its hold has run out.
-            Decision::Proceed(granted) if granted.state() == ReservationState::Expired && granted.replayed => return None,
+            Decision::Proceed(granted) if granted.state() == ReservationState::Expired && granted.replayed => {
+                return None;
+            }
             Decision::Proceed(granted) => granted,
         };
         assert_eq!((granted.state(), granted.credits), (ReservationState::Open, price * i64::from(units)));
         let held = read_grant(&granted.grant, &Id::parse(&id).unwrap()).unwrap();
         let is_leased = held.backing != Backing::Record;
-        self.answered.leased += u64::from(is_leased);
+        self.note(|answered| *answered.leased.entry(team.id).or_default() += u64::from(is_leased));
         Some(Reserved { team, id, run, grant: granted.grant.to_vec(), is_leased, price, units, by })
     }
 
@@ -197,11 +191,11 @@ impl Executor {
         let (team_id, reservation_id, grant) = (team.id.to_owned(), id.clone(), grant.clone().into());
         let request = CommitRequest { team_id, reservation_id, grant, units, ..CommitRequest::default() };
         let (answer, by) = self
-            .until_answered(request, |client, request| async move { client.quota.clone().commit(request).await })
+            .until_answered(None, request, |client, request| async move { client.quota.clone().commit(request).await })
             .await;
         let CommitResponse { credits, late, .. } = answer.unwrap_or_else(|status| panic!("{id}: {status:?}"));
         assert_eq!(credits, reserved.price * i64::from(units.unwrap_or(reserved.units)), "{id}");
-        if self.answered.commits.insert((team.id, id.clone()), credits).is_some() {
+        if self.note(|answered| answered.commits.insert((team.id, id.clone()), credits)).is_some() {
             return;
         }
         if let (Some(run), Some((current, committed))) = (&reserved.run, self.runs.get_mut(team.id))
@@ -209,11 +203,13 @@ impl Executor {
         {
             *committed += credits;
         }
-        self.answered.late += u64::from(late);
-        if reserved.is_leased && by.0 != reserved.by.0 {
-            self.answered.elsewhere += 1;
-            self.answered.after_kill += u64::from(self.fleet.life(reserved.by.0) != reserved.by.1);
-        }
+        let is_elsewhere = reserved.is_leased && by.0 != reserved.by.0;
+        let is_after_kill = is_elsewhere && self.fleet.life(reserved.by.0) != reserved.by.1;
+        self.note(|answered| {
+            answered.late += u64::from(late);
+            answered.elsewhere += u64::from(is_elsewhere);
+            answered.after_kill += u64::from(is_after_kill);
+        });
     }
 
     async fn release(&mut self, reserved: &Reserved) {
@@ -221,10 +217,10 @@ impl Executor {
         let request =
             ReleaseRequest { team_id: team.id.to_owned(), reservation_id: id.clone(), grant: grant.clone().into() };
         let (answer, _) = self
-            .until_answered(request, |client, request| async move { client.quota.clone().release(request).await })
+            .until_answered(None, request, |client, request| async move { client.quota.clone().release(request).await })
             .await;
         answer.unwrap_or_else(|status| panic!("{id}: {status:?}"));
-        self.answered.released += 1;
+        self.note(|answered| answered.released += 1);
     }
 
     async fn extend(&mut self, reserved: &Reserved) {
@@ -233,10 +229,10 @@ impl Executor {
         let (team_id, reservation_id, grant) = (team.id.to_owned(), id.clone(), grant.clone().into());
         let request = ExtendRequest { team_id, reservation_id, grant, hold_for };
         let (answer, _) = self
-            .until_answered(request, |client, request| async move { client.quota.clone().extend(request).await })
+            .until_answered(None, request, |client, request| async move { client.quota.clone().extend(request).await })
             .await;
         match answer {
-            Ok(_) => self.answered.extended += 1,
+            Ok(_) => self.note(|answered| answered.extended += 1),
             Err(status) => assert_eq!(reason(&status), "RESERVATION_EXPIRED", "{id}: {status:?}"),
         }
     }
@@ -251,10 +247,12 @@ impl Executor {
             let flow_id = format!("flow-{}", self.number % 3);
             let request = BeginRunRequest { team_id: team.id.to_owned(), flow_id, run_id: run.clone() };
             let (answer, _) = self
-                .until_answered(request, |client, request| async move { client.quota.clone().begin_run(request).await })
+                .until_answered(None, request, |client, request| async move {
+                    client.quota.clone().begin_run(request).await
+                })
                 .await;
             if let begin_run_response::Decision::Suspend(_) = answer.unwrap().decision.unwrap() {
-                self.answered.suspended += 1;
+                self.note(|answered| *answered.suspended.entry(team.id).or_default() += 1);
                 return None;
             }
         }
@@ -266,20 +264,23 @@ impl Executor {
         let Some((run, committed)) = self.runs.remove(team.id) else { return };
         let request = EndRunRequest { team_id: team.id.to_owned(), run_id: run.clone() };
         let (answer, _) = self
-            .until_answered(request, |client, request| async move { client.quota.clone().end_run(request).await })
+            .until_answered(None, request, |client, request| async move { client.quota.clone().end_run(request).await })
             .await;
         match answer {
             // What was committed after a crash that cost the run its record is not counted in it.
-            Ok(ended) => assert!((0..=committed).contains(&ended.credits), "{run}: {ended:?}, and {committed} committed"),
+            Ok(ended) => {
+                assert!((0..=committed).contains(&ended.credits), "{run}: {ended:?}, and {committed} committed")
+            }
             Err(status) => assert_eq!(reason(&status), "RUN_NOT_FOUND", "{run}: {status:?}"),
         }
-        self.answered.ended_runs += 1;
+        self.note(|answered| answered.ended_runs += 1);
     }
 
-    /// Asks one sidecar after another until one answers; which one that was, and in which of its lives. An answer is also what is
+    /// Asks this sidecar, or any, and then one after another until one answers; which one that was, and in which of its lives. An answer is also what is
     /// wrong with a request.
     async fn until_answered<Ask: Clone, Answer, Attempt>(
         &mut self,
+        first: Option<usize>,
         request: Ask,
         call: impl Fn(Client, Request<Ask>) -> Attempt,
     ) -> (Result<Answer, Status>, (usize, u64))
@@ -287,19 +288,29 @@ impl Executor {
         Attempt: Future<Output = Result<Response<Answer>, Status>>,
     {
         let begun_ms = now_ms();
+        let mut which = first.unwrap_or_else(|| self.rng.usize(..SIDECARS));
         loop {
-            let which = self.rng.usize(..SIDECARS);
             let mut attempt = Request::new(request.clone());
             attempt.set_timeout(Duration::from_millis(self.rng.u64(100..800)));
             match call(self.fleet.clients[which].clone(), attempt).await {
                 Err(status) if is_of_unknown_outcome(&status) => {
-                    self.answered.unknown += 1;
+                    self.note(|answered| answered.unknown += 1);
                     assert!(now_ms() - begun_ms < PATIENCE_MS, "nobody answers: {status:?}");
                     tokio::time::sleep(Duration::from_millis(self.rng.u64(10..60))).await;
+                    which = self.rng.usize(..SIDECARS);
                 }
                 answer => return (answer.map(Response::into_inner), (which, self.fleet.life(which))),
             }
         }
+    }
+
+    /// Most calls of a team come to two of the sidecars, so that it is busy there on a slow machine too.
+    fn first_asked(&mut self, team: &ChaosTeam) -> usize {
+        if self.rng.u32(..4) == 0 {
+            return self.rng.usize(..SIDECARS);
+        }
+        let place = TEAMS.iter().position(|other| other.id == team.id).unwrap();
+        (place + self.rng.usize(..2)) % SIDECARS
     }
 
     fn some_team(&mut self) -> &'static ChaosTeam {

@@ -17,7 +17,7 @@ pub(super) struct ChaosTeam {
     pub(super) has_seat: bool,
     /// What it begins with.
     pub(super) included: i64,
-    /// So much is included more with each raise, so that it stays near its limit.
+    /// So much more is included whenever it has been suspended for a while, so that it keeps coming to its limit.
     pub(super) raise: i64,
     /// Overages are on, up to so many blocks.
     pub(super) cap_blocks: Option<u32>,
@@ -27,9 +27,9 @@ pub(super) struct ChaosTeam {
 /// block, and one that comes to its cap.
 pub(super) const TEAMS: [ChaosTeam; 5] = [
     ChaosTeam { id: "hot", share: 5, has_seat: true, included: 1_000_000_000, raise: 0, cap_blocks: None },
-    ChaosTeam { id: "near", share: 3, has_seat: false, included: 300, raise: 150, cap_blocks: None },
-    ChaosTeam { id: "seat", share: 2, has_seat: true, included: 300, raise: 100, cap_blocks: None },
-    ChaosTeam { id: "blocks", share: 2, has_seat: true, included: 1_000, raise: 0, cap_blocks: Some(1_000_000) },
+    ChaosTeam { id: "near", share: 4, has_seat: false, included: 1_000, raise: 1_500, cap_blocks: None },
+    ChaosTeam { id: "seat", share: 2, has_seat: true, included: 500, raise: 800, cap_blocks: None },
+    ChaosTeam { id: "blocks", share: 3, has_seat: true, included: 1_000, raise: 0, cap_blocks: Some(1_000_000) },
     ChaosTeam { id: "capped", share: 1, has_seat: true, included: 500, raise: 0, cap_blocks: Some(1) },
 ];
 

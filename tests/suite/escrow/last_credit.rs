@@ -38,8 +38,7 @@ async fn the_last_credits_are_for_the_calls_that_are_small_enough() {
 
 async fn drained_to_the_last_credit(models: Models) {
     let server = Server::start(Engine::Redis);
-    let sidecars: Vec<_> =
-        (0..SIDECARS).map(|_| Sidecar::start_with(&server.location(), &["--escrow=auto"])).collect();
+    let sidecars: Vec<_> = (0..SIDECARS).map(|_| Sidecar::start_with(&server.location(), &["--escrow=auto"])).collect();
     sidecars[0].client().put_team(team_without_seat(TEAM, INCLUDED)).await;
     let turns = Arc::new(AtomicI64::new(0));
     let start = Arc::new(Barrier::new(SIDECARS * CLIENTS));

@@ -91,7 +91,10 @@ fn records_are_right(connection: &mut Connection, team: &ChaosTeam, commits: &Co
         differing.take(5).map(|(id, charged)| format!("{id:?}: {charged}")).collect::<Vec<_>>()
     };
     let [too_many, too_few] = [differs(&committed, &expected), differs(&expected, &committed)];
-    assert!(too_many.is_empty() && too_few.is_empty(), "recorded, not answered: {too_many:?}; the reverse: {too_few:?}");
+    assert!(
+        too_many.is_empty() && too_few.is_empty(),
+        "recorded, not answered: {too_many:?}; the reverse: {too_few:?}"
+    );
 }
 
 fn keys(connection: &mut Connection, pattern: &str) -> Vec<String> {

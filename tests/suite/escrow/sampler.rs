@@ -75,19 +75,15 @@ impl Counters {
 #[derive(Debug, Default)]
 pub(super) struct Samples {
     pub(super) taken: u64,
-    /// In so many, a team had leases.
-    pub(super) with_leases: BTreeMap<String, u64>,
+    /// In so many, the team had leases.
+    pub(super) with_leases: u64,
     pub(super) most_leased: i64,
     /// How often the server was not there.
     pub(super) cut_off: u64,
 }
 
 /// Samples until it is told to end. Whoever joins it is told of the first sample that is not right.
-pub(super) fn sample(
-    socket: PathBuf,
-    teams: Vec<String>,
-    end: Arc<AtomicBool>,
-) -> JoinHandle<Result<Samples, String>> {
+pub(super) fn sample(socket: PathBuf, teams: Vec<String>, end: Arc<AtomicBool>) -> JoinHandle<Result<Samples, String>> {
     std::thread::spawn(move || {
         let client = redis::Client::open(format!("unix://{}", socket.display())).unwrap();
         let mut samples = Samples::default();
@@ -111,7 +107,7 @@ pub(super) fn sample(
                 }
                 samples.taken += 1;
                 samples.most_leased = samples.most_leased.max(counters.leased);
-                *samples.with_leases.entry(team.clone()).or_default() += u64::from(counters.leased > 0);
+                samples.with_leases += u64::from(counters.leased > 0);
                 *before = counters;
             }
         }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -11,8 +11,14 @@ use std::{
 use fastrand::Rng;
 use tokio::{sync::RwLock, task::spawn_blocking, time::sleep};
 
-use super::fleet::{ChaosTeam, Fleet, TEAMS};
+use super::{
+    answered::Answered,
+    fleet::{ChaosTeam, Fleet, TEAMS},
+};
 use crate::suite::support::{client::Client, servers::Server, sidecar::Sidecar, signal, wait_until};
+
+/// So many calls of a team are suspended before more is included.
+const SUSPENDED_BEFORE_RAISE: u64 = 10;
 
 /// What happens, and until when.
 #[derive(Clone)]
@@ -75,13 +81,13 @@ impl Story {
         (sidecar, times)
     }
 
-    /// Kills and stops the server at random. In the end it runs.
+    /// Kills and stops the server in turn, at random times. In the end it runs.
     pub(super) async fn torment_server(self, mut server: Server, mut rng: Rng) -> (Server, Times) {
         let mut times = Times::default();
         while self.goes_on() {
             pause(&mut rng, 2_000..6_000).await;
             let gone = self.server_is_there.write().await;
-            if rng.bool() {
+            if times.stopped < times.killed {
                 times.stopped += 1;
                 signal(server.process_id(), "STOP");
                 pause(&mut rng, 20..1_000).await;
@@ -102,15 +108,20 @@ impl Story {
         (server, times)
     }
 
-    /// Raises what teams have included, now and then, so that they are near their limit for as long as the story lasts.
-    pub(super) async fn raise_limits(self, mut rng: Rng) {
-        let mut included: Vec<_> = TEAMS.iter().filter(|team| team.raise > 0).map(|team| (*team, team.included)).collect();
+    /// Raises what teams have included once calls of theirs were suspended, so that they have room and come to their limit again
+    /// for as long as the story lasts, however fast the machine is.
+    pub(super) async fn raise_limits(self, answered: Arc<Mutex<Answered>>, mut rng: Rng) {
+        let raised = TEAMS.iter().filter(|team| team.raise > 0);
+        let mut raised: Vec<_> = raised.map(|team| (team, team.included, SUSPENDED_BEFORE_RAISE)).collect();
         while self.goes_on() {
-            pause(&mut rng, 300..1_000).await;
-            for (team, included) in &mut included {
-                *included += team.raise;
-                let client = rng.choice(&self.fleet.clients).unwrap();
-                client.put_team(team.terms(*included)).await;
+            pause(&mut rng, 100..800).await;
+            for (team, included, due) in &mut raised {
+                let suspended = answered.lock().unwrap().suspended.get(team.id).copied().unwrap_or_default();
+                if suspended >= *due {
+                    (*included, *due) = (*included + team.raise, suspended + SUSPENDED_BEFORE_RAISE);
+                    let client = rng.choice(&self.fleet.clients).unwrap();
+                    client.put_team(team.terms(*included)).await;
+                }
             }
         }
     }
