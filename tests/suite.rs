@@ -11,6 +11,7 @@ mod suite {
     mod freshness;
     mod fuzzing;
     mod gates;
+    mod leases_at_gates;
     mod logs;
     mod one_call;
     mod operator;

@@ -3,7 +3,7 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use super::{Kind, Setting};
-use crate::{domain::lease::MAX_LEASE_HOLD_MS, escrow::MAX_TERM_MS};
+use crate::domain::lease::{MAX_LEASE_HOLD_MS, MAX_TERM_MS};
 
 const SECOND_MS: i64 = 1_000;
 const MINUTE_MS: i64 = 60 * SECOND_MS;
@@ -96,7 +96,7 @@ pub static SETTINGS: &[Setting] = &[
         key: "reservation_retention",
         value_name: "DURATION",
         default: "2h",
-        help: "How long a committed reservation answers repeats.",
+        help: "How long a committed reservation answers repeats; five minutes at least.",
         heading: RULES,
         kind: Kind::Milliseconds(OF_A_RULE, |settings, retention_ms| {
             settings.serve.policy.committed_retention_ms = retention_ms;

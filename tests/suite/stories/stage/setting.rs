@@ -90,12 +90,6 @@ macro_rules! stories {
         stories!(@ written_through, InMemory, WrittenThrough, [$($story)*]);
         stories!(@ from_leases, InMemory, FromLeases, [$($story)*]);
     };
-    (on any store, written through: $($story:ident),* $(,)?) => {
-        stories!(@ in_memory_alone, InMemory, WrittenThrough, [$($story)*]);
-    };
-    (on stores of their own, written through: $($story:ident),* $(,)?) => {
-        stories!(@ alone, InMemory, WrittenThrough, [$($story)*]);
-    };
     (@ $setting:ident, $place:ident, $answers:ident, [$($story:ident)*]) => {
         mod $setting {
             use super::super::stage::{Answers, Place, play};
