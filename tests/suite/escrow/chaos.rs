@@ -14,7 +14,6 @@ use std::{
 
 use fastrand::Rng;
 use futures::future::join_all;
-use tokio::sync::RwLock;
 
 use super::{
     answered::Answered,
@@ -56,7 +55,7 @@ async fn whoever_dies_with_leases_in_hand_the_books_are_right_throughout() {
     make_teams(&fleet.clients[0]).await;
 
     let end = Arc::new(AtomicBool::new(false));
-    let story = Story { fleet: fleet.clone(), end: end.clone(), server_is_there: Arc::new(RwLock::new(())) };
+    let story = Story { fleet: fleet.clone(), end: end.clone() };
     let sampled = Arc::new(AtomicBool::new(false));
     let teams = TEAMS.iter().map(|team| team.id.to_owned()).collect();
     let sampling = sample(server.path("socket"), teams, sampled.clone());

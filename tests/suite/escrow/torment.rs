@@ -9,7 +9,7 @@ use std::{
 };
 
 use fastrand::Rng;
-use tokio::{sync::RwLock, task::spawn_blocking, time::sleep};
+use tokio::{task::spawn_blocking, time::sleep};
 
 use super::{
     answered::Answered,
@@ -25,8 +25,6 @@ const SUSPENDED_BEFORE_RAISE: u64 = 10;
 pub(super) struct Story {
     pub(super) fleet: Arc<Fleet>,
     pub(super) end: Arc<AtomicBool>,
-    /// A sidecar starts only where there is a server: it is read-locked for a start, and locked while the server is away.
-    pub(super) server_is_there: Arc<RwLock<()>>,
 }
 
 /// How often what was done to a process.
@@ -74,9 +72,7 @@ impl Story {
                 }
             }
             pause(&mut rng, 0..1_000).await;
-            let there = self.server_is_there.read().await;
-            sidecar = blocking(sidecar, Sidecar::restart).await;
-            drop(there);
+            sidecar = blocking(sidecar, Sidecar::restart_until_ready).await;
         }
         (sidecar, times)
     }
@@ -86,7 +82,6 @@ impl Story {
         let mut times = Times::default();
         while self.goes_on() {
             pause(&mut rng, 2_000..6_000).await;
-            let gone = self.server_is_there.write().await;
             if times.stopped < times.killed {
                 times.stopped += 1;
                 signal(server.process_id(), "STOP");
@@ -103,7 +98,6 @@ impl Story {
                 pause(&mut rng, 20..500).await;
                 server = blocking(server, Server::restart).await;
             }
-            drop(gone);
         }
         (server, times)
     }

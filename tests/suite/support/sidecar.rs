@@ -62,6 +62,16 @@ impl Sidecar {
         self.wait_until_ready();
     }
 
+    /// The same as who supervises it would: as often as it ends for want of a store that answers.
+    pub(crate) fn restart_until_ready(&mut self) {
+        wait_until("the sidecar starts", || {
+            self.child = spawn(self.directory.path(), &self.arguments);
+            wait_until("the sidecar is ready or ends", || self.is_ready() || self.ended().is_some());
+            self.is_ready()
+        });
+        self.wait_until_ready();
+    }
+
     /// Sends a signal, named as kill(1) does.
     pub(crate) fn signal(&self, name: &str) {
         signal(self.child.id(), name);
