@@ -50,7 +50,7 @@ pub struct EscrowOptions {
 pub enum EscrowMode {
     /// For none: every call is written through.
     Off,
-    /// For those that are asked for more often than a lease costs, if the store is outside this process.
+    /// For those that ask more often than a lease costs, if the store is outside this process.
     Auto,
     /// For every team, at its first call, which waits for it, and whenever one covers another call: so that a test need not make a
     /// team busy first.
@@ -60,7 +60,7 @@ pub enum EscrowMode {
 impl Default for EscrowOptions {
     fn default() -> Self {
         Self {
-            mode: EscrowMode::Off,
+            mode: EscrowMode::Auto,
             terms: LeaseTerms { term_ms: 10_000, hold_ms: MAX_LEASE_HOLD_MS },
             max_slice_credits: 10_000,
         }

@@ -105,8 +105,8 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         key: "escrow",
         value_name: "MODE",
-        default: "off",
-        help: "Whether calls of busy teams are answered from memory, from credits that were taken out in advance.",
+        default: "auto",
+        help: "Whether, on Redis, calls of busy teams are answered from memory, from credits taken out in advance.",
         heading: ESCROW,
         kind: Kind::Escrow,
     },
