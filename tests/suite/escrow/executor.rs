@@ -276,8 +276,8 @@ impl Executor {
         self.note(|answered| answered.ended_runs += 1);
     }
 
-    /// Asks this sidecar, or any, and then one after another until one answers; which one that was, and in which of its lives. An answer is also what is
-    /// wrong with a request.
+    /// Asks this sidecar, or any, and then one after another until one answers; which one that was, and in which of its lives. An
+    /// answer is also what is wrong with a request.
     async fn until_answered<Ask: Clone, Answer, Attempt>(
         &mut self,
         first: Option<usize>,
