@@ -8,6 +8,7 @@ mod suite {
     mod contention;
     mod crashes;
     mod door;
+    mod escrow;
     mod freshness;
     mod fuzzing;
     mod gates;

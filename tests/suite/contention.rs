@@ -39,6 +39,13 @@ async fn two_sidecars_on_one_redis_let_exactly_as_many_proceed_as_there_is_room_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn four_sidecars_with_leases_let_exactly_as_many_proceed_as_there_is_room_for() {
+    let server = Server::start(Engine::Redis);
+    exactly_the_room_proceeds(&sidecars_with_leases::<4>(&server)).await;
+    assert!(leased(&server) > 0, "nobody had a lease");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_sidecars_on_one_valkey_let_exactly_as_many_proceed_as_there_is_room_for() {
     let server = Server::start(Engine::Valkey);
     exactly_the_room_proceeds(&two_sidecars(&server)).await;
@@ -53,9 +60,19 @@ async fn one_sidecar_on_a_file_lets_exactly_as_many_proceed_as_there_is_room_for
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_committed_meanwhile_by_either_sidecar_is_charged_once_and_makes_no_room() {
     let server = Server::start(Engine::Redis);
-    let sidecars = two_sidecars(&server);
+    made_no_room_by_commits(&two_sidecars(&server)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_committed_from_leases_meanwhile_is_charged_once_and_makes_no_room() {
+    let server = Server::start(Engine::Valkey);
+    made_no_room_by_commits(&sidecars_with_leases::<3>(&server)).await;
+    assert!(leased(&server) > 0, "nobody had a lease");
+}
+
+async fn made_no_room_by_commits(sidecars: &[Sidecar]) {
     sidecars[0].client().put_team(team_without_seat(TEAM, INCLUDED)).await;
-    let granted = race(&sidecars, SOME, block, Committing::HalfOfTheTasks).await;
+    let granted = race(sidecars, SOME, block, Committing::HalfOfTheTasks).await;
     assert_eq!(granted.iter().map(|task| task.proceeded).sum::<usize>(), ROOM);
     let committed = PRICE * granted.iter().map(|task| task.committed as i64).sum::<i64>();
     let Books { balance, credits, .. } = sidecars[0].client().books(TEAM).await;
@@ -79,8 +96,20 @@ async fn an_overage_block_is_bought_once_however_many_commits_need_it() {
     assert_eq!(client.blocks(TEAM).await, [1]);
 }
 
+/// They write every call through.
 fn two_sidecars(server: &Server) -> [Sidecar; 2] {
-    [Sidecar::start(&server.location()), Sidecar::start(&server.location())]
+    std::array::from_fn(|_| Sidecar::start_with(&server.location(), &["--escrow=off"]))
+}
+
+fn sidecars_with_leases<const COUNT: usize>(server: &Server) -> [Sidecar; COUNT] {
+    std::array::from_fn(|_| Sidecar::start_with(&server.location(), &["--escrow=auto"]))
+}
+
+/// The credits that are drawn from leases, and not settled.
+fn leased(server: &Server) -> i64 {
+    let mut connection = server.connect();
+    let cycles: Vec<String> = redis::cmd("KEYS").arg("tollgate:{team}:cycle:*").query(&mut connection).unwrap();
+    redis::cmd("HGET").arg(&cycles[0]).arg("leased").query(&mut connection).unwrap()
 }
 
 async fn exactly_the_room_proceeds(sidecars: &[Sidecar]) {

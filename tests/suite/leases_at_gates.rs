@@ -3,6 +3,7 @@
 mod clocks;
 mod cycles;
 mod ends;
+mod guards;
 mod opening;
 mod recalls;
 mod runs;

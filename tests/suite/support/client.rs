@@ -126,13 +126,21 @@ impl Client {
 
     /// The numbers of the overage blocks that a team was charged.
     pub(crate) async fn blocks(&self, team: &str) -> Vec<u32> {
-        let request = ListChargesRequest { team_id: Some(team.to_owned()), ..ListChargesRequest::default() };
-        let answer = answered(request, |request| {
-            let mut client = self.usage.clone();
-            async move { client.list_charges(request).await }
-        })
-        .await;
-        answer.charges.iter().map(|charge| charge.block).collect()
+        let mut request =
+            ListChargesRequest { team_id: Some(team.to_owned()), page_size: 1_000, ..ListChargesRequest::default() };
+        let mut blocks = Vec::new();
+        loop {
+            let page = answered(request.clone(), |request| {
+                let mut client = self.usage.clone();
+                async move { client.list_charges(request).await }
+            })
+            .await;
+            blocks.extend(page.charges.iter().map(|charge| charge.block));
+            if page.next_page_token.is_empty() {
+                return blocks;
+            }
+            request.page_token = page.next_page_token;
+        }
     }
 }
 

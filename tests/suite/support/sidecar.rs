@@ -66,6 +66,16 @@ impl Sidecar {
         self.wait_until_ready();
     }
 
+    /// The same as who supervises it would: as often as it ends for want of a store that answers.
+    pub(crate) fn restart_until_ready(&mut self) {
+        wait_until("the sidecar starts", || {
+            self.child = spawn(self.directory.path(), &self.arguments);
+            wait_until("the sidecar is ready or ends", || self.is_ready() || self.ended().is_some());
+            self.is_ready()
+        });
+        self.wait_until_ready();
+    }
+
     /// Sends a signal, named as kill(1) does.
     pub(crate) fn signal(&self, name: &str) {
         signal(self.child.id(), name);
@@ -182,6 +192,10 @@ fn spawn(directory: &Path, arguments: &Vec<String>) -> Child {
     // then a write fails as it does on a full disk.
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_tollgate")]);
+    // What the tests are told by such a variable, as a seed, is no setting of a sidecar.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"TOLLGATE_")) {
+        command.env_remove(name);
+    }
     command.args(arguments).current_dir(directory).stdin(Stdio::null());
     command.stdout(stdout).stderr(stderr).spawn().unwrap()
 }

@@ -1,0 +1,61 @@
+//! What the executors were answered amid the chaos, and whether enough of it was what the chaos is about.
+
+use std::{collections::BTreeMap, fmt};
+
+use super::ledger::Commits;
+
+/// What the executors were answered.
+#[derive(Debug, Default)]
+pub(super) struct Answered {
+    /// What each commit charged, by team and reservation.
+    pub(super) commits: Commits,
+    pub(super) released: u64,
+    pub(super) abandoned: u64,
+    pub(super) extended: u64,
+    pub(super) ended_runs: u64,
+    /// By team.
+    pub(super) suspended: BTreeMap<&'static str, u64>,
+    /// Calls whose outcome was unknown, and that were asked again.
+    pub(super) unknown: u64,
+    /// Proceeds from leases, by team.
+    pub(super) leased: BTreeMap<&'static str, u64>,
+    /// Commits of them that another sidecar answered, and those of them whose granting sidecar had been killed by then.
+    pub(super) elsewhere: u64,
+    pub(super) after_kill: u64,
+    /// Commits that came after their hold had run out.
+    pub(super) late: u64,
+}
+
+impl Answered {
+    /// There were leases, of teams near their limit too; they were settled by others than who took them, and outlived them.
+    pub(super) fn are_enough(&self) -> bool {
+        let leased = |team: &str| self.leased.get(team).copied().unwrap_or_default();
+        let suspended = |team: &str| self.suspended.get(team).copied().unwrap_or_default();
+        leased("hot") >= 200
+            && ["near", "blocks"].into_iter().all(|team| leased(team) >= 30)
+            && self.elsewhere >= 100
+            && self.after_kill >= 20
+            && ["near", "seat"].into_iter().all(|team| suspended(team) >= 10)
+            && [self.late, self.released, self.extended, self.abandoned, self.ended_runs]
+                .into_iter()
+                .all(|times| times > 0)
+    }
+}
+
+impl fmt::Display for Answered {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { commits, released, abandoned, extended, ended_runs, suspended, unknown, leased, .. } = self;
+        let Self { elsewhere, after_kill, late, .. } = self;
+        writeln!(
+            out,
+            "{} commits ({late} late; of leased ones {elsewhere} elsewhere, {after_kill} after who granted was killed)",
+            commits.len()
+        )?;
+        writeln!(out, "proceeds from leases: {leased:?}; suspended: {suspended:?}")?;
+        write!(
+            out,
+            "{released} released, {extended} extended, {abandoned} abandoned, {ended_runs} runs ended, {unknown} calls of unknown \
+             outcome"
+        )
+    }
+}

@@ -1,0 +1,99 @@
+//! Four sidecars that answer from leases, while they and their server are stopped, killed, ended and restarted at random: every
+//! acknowledged commit is in the books once, nothing is above the allotment at any time, and the credits of the dead come back.
+//!
+//! `TOLLGATE_CHAOS_SECONDS` makes it shorter or longer; `TOLLGATE_SEED` repeats the order of events and calls of a run, as far as
+//! the machine does.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use fastrand::Rng;
+use futures::future::join_all;
+
+use super::{
+    answered::Answered,
+    executor::{Executor, now_ms},
+    fleet::{Fleet, SIDECARS, TEAMS},
+    ledger::are_right,
+    sampler::sample,
+    torment::{Story, Times, make_teams},
+};
+use crate::suite::support::{
+    servers::{Engine, Server},
+    sidecar::Sidecar,
+};
+
+/// So long the chaos lasts unless it is said otherwise, and on a slow machine until enough has happened.
+const SECONDS: u64 = 15;
+
+/// So much longer at most.
+const MORE_MS: i64 = 60_000;
+
+const EXECUTORS: u64 = 40;
+
+/// A short term and short holds: the credits of a sidecar that died are away for eight seconds.
+const ESCROW: [&str; 4] = ["--escrow=auto", "--lease-term=4s", "--lease-hold=3s", "--store-wait=250ms"];
+
+fn from_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_dies_with_leases_in_hand_the_books_are_right_throughout() {
+    let seed = from_environment("TOLLGATE_SEED").unwrap_or_else(|| fastrand::u64(..));
+    let mut rng = Rng::with_seed(seed);
+    let engine = if rng.bool() { Engine::Redis } else { Engine::Valkey };
+    println!("TOLLGATE_SEED={seed} ({engine:?})");
+    let server = Server::start_durable(engine);
+    let sidecars: [Sidecar; SIDECARS] = std::array::from_fn(|_| Sidecar::start_with(&server.location(), &ESCROW));
+    let fleet = Arc::new(Fleet::of(sidecars.each_ref().map(Sidecar::client)));
+    make_teams(&fleet.clients[0]).await;
+
+    let end = Arc::new(AtomicBool::new(false));
+    let story = Story { fleet: fleet.clone(), end: end.clone() };
+    let sampled = Arc::new(AtomicBool::new(false));
+    let teams = TEAMS.iter().map(|team| team.id.to_owned()).collect();
+    let sampling = sample(server.path("socket"), teams, sampled.clone());
+    let tormented = tokio::spawn(story.clone().torment_server(server, rng.fork()));
+    let torments = sidecars.into_iter().enumerate();
+    let torments =
+        torments.map(|(which, sidecar)| tokio::spawn(story.clone().torment_sidecar(sidecar, which, rng.fork())));
+    let torments: Vec<_> = torments.collect();
+    let answered = Arc::new(Mutex::new(Answered::default()));
+    let raising = tokio::spawn(story.raise_limits(answered.clone(), rng.fork()));
+    let executor = |number| Executor::new(number, rng.fork(), fleet.clone(), end.clone(), answered.clone());
+    let executors: Vec<_> = (0..EXECUTORS).map(executor).map(|executor| tokio::spawn(executor.work())).collect();
+
+    let seconds = from_environment("TOLLGATE_CHAOS_SECONDS").unwrap_or(SECONDS);
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    let latest_ms = now_ms() + MORE_MS;
+    while now_ms() < latest_ms && !answered.lock().unwrap().are_enough() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    end.store(true, Ordering::Relaxed);
+    join_all(executors).await.into_iter().for_each(Result::unwrap);
+    raising.await.unwrap();
+    let (server, server_times) = tormented.await.unwrap();
+    let (sidecars, times): (Vec<Sidecar>, Vec<Times>) =
+        join_all(torments).await.into_iter().map(Result::unwrap).unzip();
+    let answered = std::mem::take(&mut *answered.lock().unwrap());
+    println!("{answered}");
+    println!("the server: {server_times:?}; the sidecars: {times:?}");
+    are_right(&server, &fleet.clients, &answered.commits).await;
+    sampled.store(true, Ordering::Relaxed);
+    let samples = sampling.join().unwrap().unwrap_or_else(|wrong| panic!("{wrong}"));
+    println!("{samples:?}");
+
+    // It was about leases, and they outlived who took them.
+    assert!(answered.are_enough(), "too little has happened: {answered}");
+    assert!(samples.taken > 1_000 && samples.with_leases > 100, "{samples:?}");
+    assert!(times.iter().map(|times| times.killed).sum::<u32>() > 3, "{times:?}");
+    assert!(times.iter().map(|times| times.stopped).sum::<u32>() > 3, "{times:?}");
+    assert!(server_times.killed > 0 && server_times.stopped > 0, "{server_times:?}");
+    drop(sidecars);
+}

@@ -1,0 +1,193 @@
+//! What keeps leases within the allotment and the terms of their team is in the store, whatever a sidecar believes: each step is sent
+//! as a sidecar would send it whose view is old.
+
+use std::sync::Arc;
+
+use tollgate::{
+    domain::{
+        belief::Belief,
+        catalogue::Catalogue,
+        hold::{Hold, Holder, HoldsQuery},
+        id::Id,
+        keys,
+        lease::{
+            GiveBack, LeaseGrant, LeaseRest, LeaseTerms, LeaseVerdict, Recall, Reclaim, ReclaimVerdict, STRICT_MS,
+        },
+        plan::Plan,
+        policy::Policy,
+        terms::Terms,
+        terms_change::{Change, TermsChange, TermsVerdict},
+    },
+    escrow::EscrowMode,
+    gate::Gate,
+    transaction::{Read, Transaction},
+};
+
+use super::stage::{HOLD_MS, MARGIN_MS, NOW_MS, Sidecars, TERM_MS, account, id, settings, team};
+
+const INCLUDED: i64 = 100;
+
+/// More than half of what is included.
+const SLICE: i64 = 60;
+
+/// A team that nobody asks, and what is believed of it from its first moment on.
+struct Believed {
+    sidecars: Sidecars,
+    gate: Arc<Gate>,
+    team: Id,
+    terms: Terms,
+    now_ms: i64,
+}
+
+impl Believed {
+    async fn stage() -> Self {
+        let sidecars = Sidecars::in_memory().await;
+        let gate = sidecars.with(EscrowMode::Off, &sidecars.clock).await;
+        let team = team(&gate, false, INCLUDED).await;
+        let terms = Terms { version: 1, ..settings(Plan::Basic, false, INCLUDED).first_terms() };
+        Self { sidecars, gate, team, terms, now_ms: NOW_MS }
+    }
+
+    /// Asks for a slice, or else a quarter of it.
+    async fn take(&self, lease: &str) -> LeaseVerdict {
+        let terms = LeaseTerms { term_ms: TERM_MS, hold_ms: HOLD_MS };
+        let catalogue = Catalogue::shipped();
+        let mut step = LeaseGrant::new(&self.team, &id(lease), SLICE, &self.belief(&catalogue), &terms);
+        let reply = self.sidecars.store.transact(step.transaction.take()).await.unwrap();
+        step.verdict(&reply).unwrap()
+    }
+
+    fn belief<'a>(&'a self, catalogue: &'a Catalogue) -> Belief<'a> {
+        let (terms, now_ms) = (&self.terms, self.now_ms);
+        let remaining = Some(INCLUDED);
+        Belief { terms, catalogue, account_exists: false, remaining, waits_for_leases: true, now_ms }
+    }
+
+    async fn send(&self, transaction: Transaction) {
+        self.sidecars.store.transact(transaction).await.unwrap();
+    }
+
+    async fn leased(&self) -> i64 {
+        account(&self.gate).await.leased
+    }
+
+    /// Ends the lease, as somebody does whose clock shows this.
+    async fn reclaim(&self, lease: &str, believed_now_ms: i64) -> ReclaimVerdict {
+        let mut query = HoldsQuery::new(&self.team);
+        let reply = self.sidecars.store.transact(query.transaction.take()).await.unwrap();
+        let hold = query.holds(&reply).unwrap().pop().unwrap_or_else(|| self.hold_of(lease));
+        let mut step = Reclaim::new(&self.team, &id(lease), &hold, believed_now_ms, &Policy::default());
+        let reply = self.sidecars.store.transact(step.transaction.take()).await.unwrap();
+        step.verdict(&reply).unwrap()
+    }
+
+    /// As it was seen before somebody was faster.
+    fn hold_of(&self, lease: &str) -> Hold {
+        Hold {
+            holder: Holder::Lease(id(lease)),
+            cycle_start_ms: self.terms.anchor.cycle_at(self.now_ms).start_ms,
+            credits: SLICE,
+            expires_at_ms: self.now_ms + TERM_MS + HOLD_MS + MARGIN_MS,
+        }
+    }
+}
+
+fn granted(credits: i64) -> LeaseVerdict {
+    LeaseVerdict::Granted { credits, granted_at_ms: NOW_MS }
+}
+
+#[tokio::test]
+async fn sidecars_that_all_believe_that_everything_remains_take_no_more_than_there_is() {
+    let believed = Believed::stage().await;
+    for (lease, verdict) in [
+        ("a.1", granted(SLICE)),
+        ("b.1", granted(SLICE / 4)),
+        ("c.1", granted(SLICE / 4)),
+        ("d.1", LeaseVerdict::NotNow),
+    ] {
+        assert_eq!(believed.take(lease).await, verdict, "{lease}");
+    }
+    assert_eq!(believed.leased().await, SLICE + SLICE / 4 * 2);
+}
+
+#[tokio::test]
+async fn a_lease_whose_grant_was_not_answered_is_asked_for_again_and_granted_once_while_it_is_whole() {
+    let believed = Believed::stage().await;
+    for _ in 0..2 {
+        assert_eq!(believed.take("a.1").await, granted(SLICE));
+        assert_eq!(believed.leased().await, SLICE);
+    }
+    let cycle_start_ms = believed.terms.anchor.cycle_at(NOW_MS).start_ms;
+    let rest = LeaseRest { id: id("a.1"), cycle_start_ms, credits: SLICE, undrawn: 20 };
+    for _ in 0..2 {
+        believed.send(GiveBack::new(&believed.team, &rest).transaction).await;
+        assert_eq!(believed.leased().await, SLICE - 20, "what was not drawn comes back once");
+    }
+    assert_eq!(believed.take("a.1").await, LeaseVerdict::NotNow);
+}
+
+#[tokio::test]
+async fn no_lease_is_granted_by_terms_or_in_a_cycle_that_are_over() {
+    let mut believed = Believed::stage().await;
+    team(&believed.gate, true, INCLUDED).await;
+    assert_eq!(believed.take("a.1").await, LeaseVerdict::NotNow);
+    believed.terms.version += 1;
+    assert_eq!(believed.take("a.1").await, granted(SLICE));
+    let turn_ms = believed.terms.anchor.cycle_at(NOW_MS).end_ms;
+    believed.sidecars.clock.advance_to(turn_ms);
+    assert_eq!(believed.take("a.2").await, LeaseVerdict::NotNow);
+    believed.now_ms = turn_ms;
+    assert_eq!(believed.take("a.2").await, LeaseVerdict::Granted { credits: SLICE, granted_at_ms: turn_ms });
+}
+
+#[tokio::test]
+async fn no_lease_is_granted_for_a_second_after_a_recall() {
+    let believed = Believed::stage().await;
+    believed.send(Recall::new(&believed.team).transaction).await;
+    believed.sidecars.clock.advance_ms(STRICT_MS - 1);
+    assert_eq!(believed.take("a.1").await, LeaseVerdict::NotNow);
+    believed.sidecars.clock.advance_ms(1);
+    assert_ne!(believed.take("a.1").await, LeaseVerdict::NotNow);
+}
+
+#[tokio::test]
+async fn a_change_of_terms_amid_leases_is_a_recall_in_the_same_step() {
+    for amid_leases in [false, true] {
+        let mut believed = Believed::stage().await;
+        if amid_leases {
+            assert_eq!(believed.take("a.1").await, granted(SLICE));
+        }
+        let changed = settings(Plan::Basic, true, INCLUDED);
+        let terms = changed.first_terms();
+        let catalogue = Catalogue::shipped();
+        let belief = believed.belief(&catalogue);
+        let mut step = TermsChange::replace(&believed.team, &belief, &Change::Settings(changed), &terms, "test");
+        let reply = believed.sidecars.store.transact(step.transaction.take()).await.unwrap();
+        assert!(matches!(step.verdict(&reply).unwrap(), TermsVerdict::Done(_)));
+        believed.terms.version += 1;
+        let expected = if amid_leases { LeaseVerdict::NotNow } else { granted(SLICE) };
+        assert_eq!(believed.take("b.1").await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_lease_is_ended_when_it_is_due_by_a_clock_that_agrees_and_once() {
+    let believed = Believed::stage().await;
+    assert_eq!(believed.take("a.1").await, granted(SLICE));
+    let due_ms = NOW_MS + TERM_MS + HOLD_MS + MARGIN_MS;
+    let clock = &believed.sidecars.clock;
+    clock.advance_to(due_ms - 1);
+    assert_eq!(believed.reclaim("a.1", due_ms).await, ReclaimVerdict::Stale, "it is not due");
+    clock.advance_to(due_ms);
+    for off_ms in [-MARGIN_MS - 1, MARGIN_MS + 1] {
+        assert_eq!(believed.reclaim("a.1", due_ms + off_ms).await, ReclaimVerdict::Stale, "off by {off_ms}");
+    }
+    for verdict in [ReclaimVerdict::Done, ReclaimVerdict::Stale] {
+        assert_eq!(believed.reclaim("a.1", due_ms).await, verdict);
+        let mut look = Transaction::on(keys::team(&believed.team));
+        let cycle_start_ms = believed.terms.anchor.cycle_at(NOW_MS).start_ms;
+        let record = look.record(keys::account(cycle_start_ms), Read::Whole);
+        let reply = believed.sidecars.store.transact(look).await.unwrap();
+        assert_eq!(reply.hash(record).and_then(|fields| fields.number("leased")), Some(0));
+    }
+}
