@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::{
     document::Format,
-    file::{Contents, parse, without_url},
+    file::{Contents, file_to_read, parse, without_url},
     flags::{AdminFlags, Flags},
     log::{Log, LogFormat},
     problem::{ConfigError, Problem},
@@ -154,12 +154,16 @@ fn settle(merged: &Layer, seed: Seed, problems: &mut Problems) -> Settings {
     merged.apply(&mut settings, &mut of_fallback);
     problems.append(of_fallback);
     let serve = &settings.serve;
-    let any_port = matches!(serve.listen, ListenAddress::Tcp { port: 0, .. });
-    if !any_port && serve.listen.as_seen_from_here() == serve.admin.as_seen_from_here() {
-        let origin = merged.find("admin").map(|given| given.origin.clone()).unwrap_or_default();
-        let sentence =
-            format!("must not be where listen is, {}; choose another port or socket for one of them", serve.listen);
-        problems.push(Problem { key: "admin".to_owned(), origin, sentence });
+    let all = [("listen", Some(&serve.listen)), ("admin", Some(&serve.admin)), ("probe", serve.probe.as_ref())];
+    for (one, other) in [(0, 1), (0, 2), (1, 2)] {
+        let ((first, Some(taken)), (key, Some(address))) = (all[one], all[other]) else { continue };
+        let any_port = matches!(taken, ListenAddress::Tcp { port: 0, .. });
+        if !any_port && taken.as_seen_from_here() == address.as_seen_from_here() {
+            let origin = merged.find(key).map(|given| given.origin.clone()).unwrap_or_default();
+            let sentence =
+                format!("must not be where {first} is, {taken}; choose another port or socket for one of them");
+            problems.push(Problem { key: key.to_owned(), origin, sentence });
+        }
     }
     if serve.admin.is_beyond_this_machine() {
         let origin = merged.find("admin").map(|given| given.origin.clone()).unwrap_or_default();

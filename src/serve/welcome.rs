@@ -13,6 +13,7 @@ use crate::store::{Store, StoreLocation};
 pub struct Welcome {
     listen: ListenAddress,
     admin: ListenAddress,
+    pub(super) probe: Option<ListenAddress>,
     store: String,
     durability: String,
     teams: Teams,
@@ -29,6 +30,7 @@ impl Welcome {
         Self {
             listen: listen.clone(),
             admin: admin.clone(),
+            probe: None,
             store: location.to_string(),
             durability: store.durability().to_string(),
             teams,
@@ -52,6 +54,9 @@ impl fmt::Display for Welcome {
         writeln!(formatter, "Tollgate is ready.")?;
         writeln!(formatter, "  executors: {} (QuotaService)", self.listen)?;
         writeln!(formatter, "  admin:     {} (AccountService, UsageService)", self.admin)?;
+        if let Some(probe) = &self.probe {
+            writeln!(formatter, "  probe:     {probe} (health, /metrics)")?;
+        }
         writeln!(formatter, "  store:     {} ({})", self.store, self.durability)?;
         writeln!(formatter)?;
         match &self.teams {
@@ -95,6 +100,7 @@ mod tests {
         Welcome {
             listen: "127.0.0.1:50051".parse().unwrap(),
             admin: "unix:/run/admin.sock".parse().unwrap(),
+            probe: None,
             store: "memory".to_owned(),
             durability: "nothing survives this process".to_owned(),
             teams,
