@@ -2,6 +2,7 @@
 //! costs a refresh. It must not know the store, and nothing here waits.
 
 use dashmap::DashMap;
+use foldhash::fast::RandomState;
 
 use crate::domain::{account::Account, hold::Hold, id::Id, reservation::Trigger, terms::Terms};
 
@@ -14,7 +15,7 @@ const IDLE_MS: i64 = 10 * 60_000;
 /// Views of teams.
 #[derive(Debug)]
 pub struct Cache {
-    views: DashMap<Id, View>,
+    views: DashMap<Id, View, RandomState>,
     /// Beyond so many teams a new one is not kept: it costs a read per call until an idle one is dropped.
     capacity: usize,
 }
@@ -88,7 +89,7 @@ struct View {
 impl Cache {
     /// An empty cache of at most so many teams.
     pub fn new(capacity: usize) -> Self {
-        Self { views: DashMap::new(), capacity }
+        Self { views: DashMap::default(), capacity }
     }
 
     /// What is believed of a team, if anything.

@@ -3,6 +3,7 @@
 //! This adapter knows files, the environment and the command line. What it makes of them is plain values: nothing else in the
 //! crate knows where one came from. It must know no rule of the product, and touch no store.
 
+mod clients;
 mod document;
 mod duration;
 mod fields;
@@ -31,7 +32,7 @@ pub use self::{
 use self::{layers::Layer, problem::Problems};
 use crate::{
     domain::seed::Seed,
-    serve::{ListenAddress, ListenError, ServeOptions},
+    serve::{Clients, ListenAddress, ListenError, ServeOptions},
 };
 
 /// What all settings together come to.
@@ -98,7 +99,7 @@ pub fn load(flags: &Flags, variables: &Variables, directory: &Path) -> Result<Co
     };
     let layers = vec![Layer::defaults(), fallback, contents.layer, from_variables, from_flags];
     let merged = layers::merge(layers).map_err(|error| broken(&error))?;
-    let settings = settle(&merged, contents.seed, &mut problems);
+    let settings = settle(&merged, contents.seed, contents.clients, &mut problems);
     let shown = merged.0.iter().map(|given| Shown {
         key: given.setting.key,
         value: given.setting.shown(&given.text),
@@ -108,13 +109,22 @@ pub fn load(flags: &Flags, variables: &Variables, directory: &Path) -> Result<Co
     problems.none_or(configuration)
 }
 
-/// Where the admin listener is, for a command that asks a running sidecar. Whatever else is wrong is not this command's to
-/// say: it reads the file only if neither the flag nor the variable tells.
+/// The admin listener, as a command knows it that asks a running sidecar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminListener {
+    /// Where it is.
+    pub address: ListenAddress,
+    /// The file with the token that it wants.
+    pub token_file: Option<PathBuf>,
+}
+
+/// The admin listener, for a command that asks a running sidecar. Whatever else is wrong is not this command's to say: it reads
+/// the file only if neither the flag nor the variable tells where the listener is.
 ///
 /// # Errors
 /// If the address is none, or the file that has to be asked is of no use.
-pub fn admin_address(flags: &AdminFlags) -> Result<ListenAddress, ConfigError> {
-    address_from(&flags.0, &Variables::of_process(), Path::new(""))
+pub fn admin_listener(flags: &AdminFlags) -> Result<AdminListener, ConfigError> {
+    admin_from(&flags.0, &Variables::of_process(), Path::new(""))
 }
 
 /// What a command that reads no file logs: as TOLLGATE_LOG, or else RUST_LOG, and TOLLGATE_LOG_FORMAT say.
@@ -132,43 +142,53 @@ pub fn log_of_environment(variables: &Variables) -> Result<Log, ConfigError> {
     problems.none_or(settings.log)
 }
 
-fn address_from(flags: &Flags, variables: &Variables, directory: &Path) -> Result<ListenAddress, ConfigError> {
+fn admin_from(flags: &Flags, variables: &Variables, directory: &Path) -> Result<AdminListener, ConfigError> {
     let mut problems = Problems::default();
     let mut settings = Settings::default();
-    let said = |layer: &Layer| layer.find("admin").cloned();
-    let mut given = said(&flags.layer()).or_else(|| said(&variables.layer(&mut Problems::default())));
-    if given.is_none() {
-        given = file::read(flags, variables, directory)?.and_then(|(_, contents, _)| said(&contents.layer));
+    let mut layers = vec![flags.layer(), variables.layer(&mut Problems::default())];
+    if layers.iter().all(|layer| layer.find("admin").is_none())
+        && let Some((_, contents, _)) = file::read(flags, variables, directory)?
+    {
+        layers.push(contents.layer);
     }
-    let layer = Layer(given.or_else(|| said(&Layer::defaults())).into_iter().collect());
+    layers.push(Layer::defaults());
+    let said = |key: &str| layers.iter().find_map(|layer| layer.find(key)).cloned();
+    let layer = Layer(["admin", "admin_token_file"].into_iter().filter_map(said).collect());
     layer.apply(&mut settings, &mut problems);
-    problems.none_or(settings.serve.admin)
+    let serve = settings.serve;
+    problems.none_or(AdminListener { address: serve.admin, token_file: serve.access.admin_token_file })
 }
 
 /// Takes the values that apply, and checks what two of them make together.
-fn settle(merged: &Layer, seed: Seed, problems: &mut Problems) -> Settings {
+fn settle(merged: &Layer, seed: Seed, clients: Option<Clients>, problems: &mut Problems) -> Settings {
     let mut settings = Settings::default();
     settings.serve.seed = seed;
+    settings.serve.access.clients = clients;
     // Each layer was checked by itself, so that what is of no use was told already; only the fallback was not.
     let mut of_fallback = Problems::default();
     merged.apply(&mut settings, &mut of_fallback);
     problems.append(of_fallback);
     let serve = &settings.serve;
+    let mut contradicts = |key: &str, sentence: String| {
+        let origin = merged.find(key).map(|given| given.origin.clone()).unwrap_or_default();
+        problems.push(Problem { key: key.to_owned(), origin, sentence });
+    };
     let all = [("listen", Some(&serve.listen)), ("admin", Some(&serve.admin)), ("probe", serve.probe.as_ref())];
     for (one, other) in [(0, 1), (0, 2), (1, 2)] {
         let ((first, Some(taken)), (key, Some(address))) = (all[one], all[other]) else { continue };
         let any_port = matches!(taken, ListenAddress::Tcp { port: 0, .. });
         if !any_port && taken.as_seen_from_here() == address.as_seen_from_here() {
-            let origin = merged.find(key).map(|given| given.origin.clone()).unwrap_or_default();
-            let sentence =
-                format!("must not be where {first} is, {taken}; choose another port or socket for one of them");
-            problems.push(Problem { key: key.to_owned(), origin, sentence });
+            contradicts(
+                key,
+                format!("must not be where {first} is, {taken}; choose another port or socket for one of them"),
+            );
         }
     }
-    if serve.admin.is_beyond_this_machine() {
-        let origin = merged.find("admin").map(|given| given.origin.clone()).unwrap_or_default();
-        let sentence = ListenError::BeyondThisMachine(serve.admin.clone()).to_string();
-        problems.push(Problem { key: "admin".to_owned(), origin, sentence });
+    if serve.admin.is_beyond_this_machine() && !serve.access.lets_admin_beyond_this_machine() {
+        contradicts("admin", ListenError::BeyondThisMachine(serve.admin.clone()).to_string());
+    }
+    for (key, sentence) in serve.access.contradictions(&serve.listen, &serve.admin) {
+        contradicts(key, sentence);
     }
     settings
 }

@@ -13,13 +13,14 @@ use std::sync::{
 };
 
 use dashmap::DashMap;
+use foldhash::fast::RandomState;
 use uuid::Uuid;
 
 pub use self::runs::{KnownRun, RunStanding};
 use self::{runs::KnownRuns, team::TeamEscrow};
 use crate::domain::{
     id::Id,
-    lease::{CLOCK_MARGIN_MS, Draw, Lease, LeaseRest, LeaseTerms, MAX_LEASE_HOLD_MS},
+    lease::{Draw, Lease, LeaseRest, LeaseTerms, MAX_LEASE_HOLD_MS},
     policy::Policy,
     reservation::{Basis, Content, Held, Reservation, State, Terms},
 };
@@ -49,7 +50,7 @@ pub struct EscrowOptions {
 pub enum EscrowMode {
     /// For none: every call is written through.
     Off,
-    /// For those that are asked for more often than a lease costs, if the store is outside this process.
+    /// For those that ask more often than a lease costs, if the store is outside this process.
     Auto,
     /// For every team, at its first call, which waits for it, and whenever one covers another call: so that a test need not make a
     /// team busy first.
@@ -59,8 +60,8 @@ pub enum EscrowMode {
 impl Default for EscrowOptions {
     fn default() -> Self {
         Self {
-            mode: EscrowMode::Off,
-            terms: LeaseTerms { term_ms: 10_000, hold_ms: MAX_LEASE_HOLD_MS },
+            mode: EscrowMode::Auto,
+            terms: LeaseTerms { term_ms: 30_000, hold_ms: MAX_LEASE_HOLD_MS },
             max_slice_credits: 10_000,
         }
     }
@@ -70,7 +71,7 @@ impl Default for EscrowOptions {
 #[derive(Debug)]
 pub struct Escrow {
     options: EscrowOptions,
-    teams: DashMap<Id, TeamEscrow>,
+    teams: DashMap<Id, TeamEscrow, RandomState>,
     runs: KnownRuns,
     /// Makes lease ids unlike those of every other sidecar, and of this one before it was restarted.
     sidecar: String,
@@ -143,7 +144,7 @@ impl Escrow {
         let sidecar = Uuid::new_v4().simple().to_string();
         Self {
             options,
-            teams: DashMap::new(),
+            teams: DashMap::default(),
             runs: KnownRuns::default(),
             sidecar: sidecar.get(..16).unwrap_or(&sidecar).to_owned(),
             leases: AtomicU64::new(0),
@@ -267,16 +268,16 @@ impl Escrow {
         self.teams.get(team)?.open.find(id)
     }
 
-    /// A reservation that was opened here is settled, or has a record of its own now.
-    pub fn settled(&self, team: &Id, id: &Id) {
+    /// A reservation that may have been opened here is settled, or has a record of its own now; whether it was open here.
+    pub fn settled(&self, team: &Id, id: &Id) -> bool {
         if self.open.load(Ordering::Relaxed) == 0 {
-            return;
+            return false;
         }
-        if let Some(mut team) = self.teams.get_mut(team)
-            && team.open.remove(id)
-        {
+        let was_open = self.teams.get_mut(team).is_some_and(|mut team| team.open.remove(id));
+        if was_open {
             self.open.fetch_sub(1, Ordering::Relaxed);
         }
+        was_open
     }
 
     /// Reservations of leases whose hold has run out at a time of the store, in Unix milliseconds, by team: at most so many of each.
@@ -357,9 +358,3 @@ impl Escrow {
         Answered::Opened { reservation, grant, new_run }
     }
 }
-
-/// The longest that any sidecar's lease can be in use, in milliseconds, whatever it is configured to.
-pub const LONGEST_LEASE_MS: i64 = MAX_TERM_MS + MAX_LEASE_HOLD_MS + CLOCK_MARGIN_MS;
-
-/// The longest term of a lease, in milliseconds.
-pub const MAX_TERM_MS: i64 = 60_000;

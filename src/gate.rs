@@ -116,8 +116,8 @@ impl Gate {
     /// The store's, if the catalogue cannot be fetched or something cannot be seeded.
     pub async fn open(store: Store, options: GateOptions) -> Result<Arc<Self>, GateError> {
         let GateOptions { policy, clock, seed, mut escrow } = options;
-        // A store in this process answers as fast as a lease would.
-        if matches!(store, Store::Memory(_)) && escrow.mode == EscrowMode::Auto {
+        // A store in memory answers as fast as a lease would; and a file promises that what was answered is on disk.
+        if !matches!(store, Store::Redis(_)) && escrow.mode == EscrowMode::Auto {
             escrow.mode = EscrowMode::Off;
         }
         let store_time = Arc::new(StoreTime::new(clock.clone()));

@@ -29,7 +29,7 @@ pub use self::{
     report::{Books, Latency, Report, TeamReport},
     trace::{Call, Row, model_for, parse, plan_calls, read},
 };
-pub use crate::client::Address;
+pub use crate::client::{Address, SecurityArguments};
 use crate::clock::Clock;
 
 const EXIT_INTERRUPTED: i32 = 130;
@@ -46,6 +46,9 @@ pub struct ReplayArguments {
     /// The sidecar's admin listener: host:port or unix:/path
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50052")]
     pub admin: Address,
+    /// What it takes to call them.
+    #[command(flatten)]
+    pub security: SecurityArguments,
     /// How many teams the rows go to in turn: replay-0, replay-1 …
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub teams: u16,
@@ -92,7 +95,11 @@ pub async fn replay(arguments: &ReplayArguments, stop: CancellationToken) -> any
     let teams = usize::from(arguments.teams);
     let calls = plan_calls(&read(&arguments.trace)?, teams);
     let rows = calls.len();
-    let sidecar = Sidecar::connect(&arguments.addr, &arguments.admin, clock.clone()).await?;
+    // The token is for the admin listener only.
+    let for_data = SecurityArguments { token_file: None, ..arguments.security.clone() };
+    let data = arguments.addr.clone().with(for_data.read(None)?)?;
+    let admin = arguments.admin.clone().with(arguments.security.read(None)?)?;
+    let sidecar = Sidecar::connect(&data, admin, clock.clone()).await?;
     let openings = books::open(&sidecar, teams, &arguments.plan, arguments.paid_seat).await?;
     let mut tally = Tally::new(&openings)?;
 

@@ -3,6 +3,7 @@
 //! It puts the parts together and knows what none of them does: which service is on which listener, and in which order they
 //! stop. It must know no rule of the product.
 
+mod access;
 mod address;
 mod answer;
 mod at_once;
@@ -38,18 +39,20 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-pub use self::{
-    address::{InvalidAddress, ListenAddress},
-    error::{ListenError, StartError},
-    limits::Limits,
-    welcome::Welcome,
-};
 use self::{
+    access::Guards,
     health::Health,
     listener::{Listener, Reach},
     listening::Listening,
     patience::patiently,
     probe::{Probe, ProbeListener},
+};
+pub use self::{
+    access::{Access, AccessError, Clients, TlsFiles},
+    address::{InvalidAddress, ListenAddress},
+    error::{ListenError, StartError},
+    limits::Limits,
+    welcome::Welcome,
 };
 use crate::{
     clock::Clock,
@@ -69,6 +72,8 @@ pub struct ServeOptions {
     pub admin: ListenAddress,
     /// Where the kubelet and Prometheus reach health and metrics in plaintext; nowhere if it is not said.
     pub probe: Option<ListenAddress>,
+    /// Who is let in.
+    pub access: Access,
     /// Where the credits are kept.
     pub store: StoreLocation,
     /// What each listener lets in.
@@ -99,6 +104,7 @@ impl Default for ServeOptions {
             listen: any_port.clone(),
             admin: any_port,
             probe: None,
+            access: Access::default(),
             store: StoreLocation::Memory,
             limits: Limits::default(),
             store_wait: StoreOptions::default().wait,
@@ -186,7 +192,7 @@ impl Sidecar {
     }
 
     async fn serve(door: Door, store: Store, options: ServeOptions) -> Result<Self, StartError> {
-        let Door { data, admin, probe, health, metrics } = door;
+        let Door { data, admin, guards, probe, health, metrics } = door;
         let demo_teams = options.demo_teams && options.seed.teams.is_empty() && demo::suits(&options.store);
         let gate_options =
             GateOptions { policy: options.policy, clock: options.clock, seed: options.seed, escrow: options.escrow };
@@ -196,13 +202,13 @@ impl Sidecar {
         let accepting = everything.child_token();
         let background = everything.child_token();
         let limits = options.limits;
-        let mut welcome = Welcome::new(data.address(), admin.address(), &options.store, &store, teams);
+        let mut welcome = Welcome::new(data.address(), admin.address(), &options.access, &options.store, &store, teams);
         welcome.probe = probe.as_ref().map(|probe| probe.address().clone());
         let [listen_address, admin_address] = [data.address().clone(), admin.address().clone()];
 
         let mut servers = JoinSet::new();
         let data_services = services::data(&gate, health.data.server(), &limits)?;
-        let admin_services = services::admin(&gate, health.admin.server(), &limits)?;
+        let admin_services = services::admin(&gate, health.admin.server(), &limits, guards.admin_token.clone())?;
         let connections = TaskTracker::new();
         let listening = Listening {
             accepting: accepting.clone(),
@@ -213,6 +219,7 @@ impl Sidecar {
         };
         servers.spawn(listening.serve(data_services, data));
         servers.spawn(listening.serve(admin_services, admin));
+        servers.spawn(guards.keep_fresh(background.clone()));
         let worker = Arc::clone(&gate);
         let stop = background.clone();
         servers.spawn(async move { worker.run(stop).await });
@@ -259,6 +266,7 @@ impl fmt::Debug for Sidecar {
 struct Door {
     data: Listener,
     admin: Listener,
+    guards: Guards,
     probe: Option<Probe>,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
@@ -267,8 +275,12 @@ struct Door {
 impl Door {
     async fn open(options: &ServeOptions) -> Result<Self, StartError> {
         descriptors::provide(&options.limits);
-        let data = Listener::bind(&options.listen, Reach::Anywhere).await?;
-        let admin = Listener::bind(&options.admin, Reach::ThisMachine).await?;
+        let guards = Guards::read(&options.access, [&options.listen, &options.admin], &options.clock).await?;
+        let is_guarded = options.access.lets_admin_beyond_this_machine();
+        let reach = if is_guarded { Reach::Anywhere } else { Reach::ThisMachine };
+        let data = Listener::bind(&options.listen, Reach::Anywhere).await?.speaking(guards.data_tls.clone());
+        data.warn_of_strangers();
+        let admin = Listener::bind(&options.admin, reach).await?.speaking(guards.admin_tls.clone());
         let metrics = Arc::new(Metrics::new(&options.store)?);
         let health = Arc::new(Health::begin(Arc::clone(&metrics)).await);
         let probe = match &options.probe {
@@ -278,7 +290,7 @@ impl Door {
             }
             None => None,
         };
-        Ok(Self { data, admin, probe, health, metrics })
+        Ok(Self { data, admin, guards, probe, health, metrics })
     }
 }
 

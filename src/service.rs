@@ -17,8 +17,13 @@ mod usage;
 use std::sync::Arc;
 
 pub use self::{
-    account::AccountApi, caller::Caller, encode::rate_card as rate_card_message, method::QuotaMethod, quota::QuotaApi,
-    refusal::Refusal, usage::UsageApi,
+    account::AccountApi,
+    caller::{Caller, Teams},
+    encode::rate_card as rate_card_message,
+    method::QuotaMethod,
+    quota::QuotaApi,
+    refusal::Refusal,
+    usage::UsageApi,
 };
 use crate::{
     gate::Gate,

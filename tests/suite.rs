@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where what it relies on fails")]
 
 mod suite {
+    mod access;
     mod configuration;
     mod contention;
     mod crashes;
@@ -10,6 +11,8 @@ mod suite {
     mod freshness;
     mod fuzzing;
     mod gates;
+    mod lease_model;
+    mod leases_at_gates;
     mod logs;
     mod one_call;
     mod operator;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     arguments::Settings,
-    order::Teams,
+    order::{Teams, Until},
     redis_server::RedisServer,
     rounds::{Figures, Rounds, Side, Spread},
     row::{StoreKind, Transport, Workload},
@@ -59,7 +59,10 @@ pub(crate) fn measure(stage: &mut Stage, settings: &Settings) -> anyhow::Result<
         rounds.floor.0.extend(turn.floor.0);
         rounds.gate.0.extend(turn.gate.0);
         // A call is good for seconds only: it says when the price that it carries is valid.
-        let call = ScriptCall::record(redis, || stage.make_calls(&gate, work, Teams::One, WARM_CALLS).map(|_| ()))?;
+        // One at a time, as what waits for another of its team travels with others in one call.
+        let until = Until::Done { operations: WARM_CALLS };
+        let calling = || stage.make_calls_until(&gate, work, Teams::One, 1, until).map(|_| ());
+        let call = ScriptCall::record(redis, calling)?;
         for (side, body) in [(&mut empty, Body::Nothing), (&mut unpacking, Body::Unpacking), (&mut script, Body::Whole)]
         {
             side.0.push(call.measure(&mut connection, body, round, effort.measure_ms)?);

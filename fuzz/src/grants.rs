@@ -11,6 +11,7 @@ use tollgate::{
 
 use super::{
     input::Input,
+    records::leased,
     world::{World, id, settle},
 };
 
@@ -81,7 +82,7 @@ fn world() -> World {
     world
 }
 
-/// Inputs to start from: each deed, with the reservation's own grant and with another's.
+/// Inputs to start from: each deed, with the reservation's own grant, with another's, and with one of a lease that there never was.
 pub fn seeds() -> Vec<Vec<u8>> {
     let world = world();
     let mut grants = Vec::new();
@@ -98,5 +99,11 @@ pub fn seeds() -> Vec<Vec<u8>> {
     }
     let places = [0, 1, 2, 3, 4, 5, 6, 7, 8_u8];
     let inputs = places.into_iter().zip(grants.iter().cycle());
-    inputs.map(|(place, grant)| [&[place, place][..], grant].concat()).collect()
+    let of_records = inputs.map(|(place, grant)| [&[place, place][..], grant].concat());
+    let record = std::str::from_utf8(&grants[0]).unwrap();
+    let of_leases = places.map(|place| {
+        let (_, reservation) = RESERVATIONS[usize::from(place)];
+        [&[place, place][..], &leased(reservation, record)].concat()
+    });
+    of_records.chain(of_leases).collect()
 }

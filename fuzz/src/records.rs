@@ -8,11 +8,17 @@ use tollgate::{
         account::Account,
         catalogue::VersionedCatalogue,
         charge::ChargeEntry,
+        commit::{CommitBelief, commit},
+        expire::expire,
+        extend::{extend, record},
         hold::Hold,
         id::Id,
         plan::Plan,
         policy::Policy,
-        reservation::Reservation,
+        release::release,
+        reservation::{
+            Backing, Charged, MAX_GRANT_BYTES, Reservation, leased_id, read_grant, read_leased, write_leased,
+        },
         run::Run,
         terms::Terms,
         usage::{UsageCounts, UsageKey},
@@ -26,8 +32,11 @@ const MOMENTS: [i64; 4] = [1 - NUMBER_LIMIT, 0, super::world::START_MS, NUMBER_L
 /// What has to hold.
 pub fn check(input: &[u8]) {
     let Some((kind, text)) = input.split_first() else { return };
+    if kind % 10 == 9 {
+        return grant_from_a_lease(text);
+    }
     let Ok(text) = std::str::from_utf8(text) else { return };
-    match kind % 9 {
+    match kind % 10 {
         0 => reservation(text),
         1 => hold(text),
         2 => usage_row(text),
@@ -51,6 +60,27 @@ fn reservation(text: &str) {
     }
     let member = reservation.hold_member(&Id::parse("r").unwrap());
     assert_eq!(Hold::from_entry(reservation.expires_at_ms, &member).unwrap().member(), member);
+}
+
+/// It is no record, but it comes from outside too, and is worth as much as its lease.
+fn grant_from_a_lease(grant: &[u8]) {
+    let Some((id, held)) = read_leased(grant) else { return };
+    assert_eq!(leased_id(grant), Some(id.as_str()));
+    assert_eq!(read_grant(grant, &id), Some(held.clone()));
+    let Backing::Lease { id: lease, reclaimed: false, instead_of: None } = &held.backing else {
+        panic!("{held:?} is backed by no lease")
+    };
+    let mut written = [0; MAX_GRANT_BYTES];
+    let length = write_leased(&id, lease, &held.reservation, &mut written).unwrap();
+    assert_eq!(read_leased(&written[..length]), Some((id.clone(), held.clone())));
+    assert!(held.reservation.terms.credits >= 0);
+    let policy = Policy::default();
+    let charged = Charged { credits: 5, units: 1, model: held.reservation.content.model.clone(), late: false };
+    commit(&id, &id, &held, &charged, CommitBelief::default(), &policy);
+    expire(&id, &id, &held, &policy);
+    release(&id, &id, &held, &policy);
+    extend(&id, &id, &held, 3_600_000);
+    record(&id, &id, &held);
 }
 
 fn hold(text: &str) {
@@ -123,6 +153,15 @@ fn kept(value: Value) -> String {
     }
 }
 
+/// The grant of a reservation that was opened from a lease, and would have that record.
+pub(super) fn leased(id: &str, record: &str) -> Vec<u8> {
+    let [id, lease] = [id, "lease.7"].map(|text| Id::parse(text).unwrap());
+    let mut grant = vec![0; MAX_GRANT_BYTES];
+    let length = write_leased(&id, &lease, &Reservation::unpack(record).unwrap(), &mut grant).unwrap();
+    grant.truncate(length);
+    grant
+}
+
 /// Inputs to start from.
 pub fn seeds() -> Vec<Vec<u8>> {
     let open = "open|25|allotment|1769817600000|1772236800000|2025-01-22|professional|flow|run|block|gpt-4|1|run|\
@@ -141,6 +180,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         (0, of_form(&committed)),
         (0, of_form(&(open.replace("open", "released").replace("|run|block|", "|||") + "|1769810530000"))),
         (1, "reservation|1769817600000|25".to_owned()),
+        (1, "lease.7|1769817600000|2500|lease".to_owned()),
         (2, "2026-01-30,flow,gpt-4,run".to_owned()),
         (3, account.to_owned()),
         (4, terms.to_owned()),
@@ -149,5 +189,6 @@ pub fn seeds() -> Vec<Vec<u8>> {
         (7, run.to_owned()),
         (8, "Zz09._:-".to_owned()),
     ];
-    texts.into_iter().map(|(kind, text)| [&[kind], text.as_bytes()].concat()).collect()
+    let texts = texts.into_iter().map(|(kind, text)| [&[kind], text.as_bytes()].concat());
+    texts.chain([[&[9], &leased("reservation", &of_form(open))[..]].concat()]).collect()
 }

@@ -1,7 +1,12 @@
 //! `tollgate check-config`: which settings would apply, where each is from, and what the file seeds. It touches no store and
 //! listens nowhere.
 
-use std::{collections::BTreeMap, fmt, io::Write, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    io::Write,
+    path::Path,
+};
 
 use clap::Args;
 use comfy_table::{Table, presets};
@@ -11,7 +16,8 @@ use serde_json::json;
 use super::{EXIT_SOFTWARE, Failure};
 use crate::{
     config::{self, Configuration, Flags, Shown, Variables},
-    domain::{plan::IncludedCredits, rate_card::RateCard, seed::TeamSeed},
+    domain::{id::Id, plan::IncludedCredits, rate_card::RateCard, seed::TeamSeed},
+    serve::Clients,
 };
 
 /// Options of `tollgate check-config`: those of `tollgate serve`, and how to answer.
@@ -42,6 +48,7 @@ pub(super) fn run(arguments: &CheckConfigArguments, variables: &Variables) -> Re
 struct Report<'a> {
     file: Option<String>,
     settings: BTreeMap<&'static str, &'a Shown>,
+    clients: BTreeMap<&'a str, Vec<&'a str>>,
     seed: serde_json::Value,
 }
 
@@ -51,6 +58,7 @@ impl<'a> Report<'a> {
         Self {
             file: configuration.file.as_ref().map(|file| file.display().to_string()),
             settings: configuration.shown.iter().map(|shown| (shown.key, shown)).collect(),
+            clients: clients(configuration).into_iter().flat_map(Clients::iter).map(teams_of).collect(),
             seed: json!({
                 "plans": seed.included_credits,
                 "rate_cards": seed.rate_cards.iter().map(card_json).collect::<Vec<_>>(),
@@ -58,6 +66,15 @@ impl<'a> Report<'a> {
             }),
         }
     }
+}
+
+fn clients(configuration: &Configuration) -> Option<&Clients> {
+    configuration.settings.serve.access.clients.as_ref()
+}
+
+/// The teams that a client may ask for, as they are written.
+fn teams_of<'a>((client, teams): (&'a str, Option<&'a BTreeSet<Id>>)) -> (&'a str, Vec<&'a str>) {
+    (client, teams.map_or_else(|| vec!["*"], |teams| teams.iter().map(Id::as_str).collect()))
 }
 
 fn card_json(card: &RateCard) -> serde_json::Value {
@@ -87,6 +104,9 @@ impl fmt::Display for Readable<'_> {
             table.add_row([key, value.as_str(), from]);
         }
         writeln!(formatter, "{table}")?;
+        if let Some(clients) = clients(self.0) {
+            writeln!(formatter, "\n{}", clients_table(clients))?;
+        }
         let seed = &settings.serve.seed;
         match file {
             None => {
@@ -111,6 +131,14 @@ impl fmt::Display for Readable<'_> {
         }
         Ok(())
     }
+}
+
+fn clients_table(clients: &Clients) -> Table {
+    let mut table = table(&["client", "may ask for"]);
+    for (client, teams) in clients.iter().map(teams_of) {
+        table.add_row([client, &teams.join(", ")]);
+    }
+    table
 }
 
 fn plans_table(plans: &IncludedCredits) -> Table {

@@ -4,8 +4,8 @@ use std::{convert::Infallible, io::Write, sync::Arc};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE, Failure, reload::Reload};
-use crate::serve::{Sidecar, StartError};
+use super::{EXIT_CONFIG, EXIT_NO_INPUT, EXIT_SOFTWARE, EXIT_UNAVAILABLE, Failure, reload::Reload};
+use crate::serve::{AccessError, Sidecar, StartError};
 
 /// A file has become as large as this process may make one; the number is that of Linux and of the BSDs.
 const SIGXFSZ: i32 = 25;
@@ -54,7 +54,8 @@ pub(super) async fn run(reload: Reload) -> Result<(), Failure> {
 
 fn not_started(error: &StartError) -> Failure {
     let code = match error {
-        StartError::Listen(_) => EXIT_CONFIG,
+        StartError::Access(AccessError::Unreadable { .. }) => EXIT_NO_INPUT,
+        StartError::Listen(_) | StartError::Access(_) => EXIT_CONFIG,
         StartError::Store(error) if error.is_unfit() => EXIT_CONFIG,
         StartError::Store(_) | StartError::Gate(_) => EXIT_UNAVAILABLE,
         StartError::Reflection(_) | StartError::Metrics(_) => EXIT_SOFTWARE,

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    clients,
     document::{self, Content, Format},
     fields::Fields,
     flags::Flags,
@@ -16,7 +17,7 @@ use super::{
     setting::SETTINGS,
     variables::{CONFIG_VARIABLE, Variables},
 };
-use crate::domain::seed::Seed;
+use crate::{domain::seed::Seed, serve::Clients};
 
 /// The file that is read if none is named.
 pub(super) const DEFAULT_FILE: &str = "tollgate.toml";
@@ -30,6 +31,8 @@ pub struct Contents {
     pub(super) layer: Layer,
     /// What it gives a store that lacks it.
     pub seed: Seed,
+    /// For which teams each client may ask, if it says so.
+    pub clients: Option<Clients>,
 }
 
 /// Reads a text as it may stand in `tollgate.toml`. It looks at nothing but the text.
@@ -90,7 +93,7 @@ pub(super) fn read(
 fn parse_named(text: &str, name: &str) -> Result<(Contents, Problems), ConfigError> {
     let root = document::parse(text, Format::Toml, name)?;
     let mut problems = Problems::of(name);
-    let known: Vec<_> = SETTINGS.iter().map(|setting| setting.key).chain(seed::KEYS).collect();
+    let known: Vec<_> = SETTINGS.iter().map(|setting| setting.key).chain(seed::KEYS).chain([clients::KEY]).collect();
     let Some(fields) = Fields::open("", &root, &known, &mut problems) else { return Err(problems.error()) };
     let mut layer = Layer::default();
     for setting in SETTINGS {
@@ -112,7 +115,8 @@ fn parse_named(text: &str, name: &str) -> Result<(Contents, Problems), ConfigErr
     }
     layer.check(&mut problems);
     let seed = seed::read(&fields, &mut problems);
-    Ok((Contents { layer, seed }, problems))
+    let clients = fields.get(clients::KEY).map(|node| clients::read(node, &mut problems));
+    Ok((Contents { layer, seed, clients }, problems))
 }
 
 #[cfg(test)]
@@ -169,6 +173,15 @@ mod tests {
             (31, Some(9), false)
         );
         assert_eq!(parse("").unwrap().seed, Seed::default());
+        assert_eq!(parse("").unwrap().clients, None);
+    }
+
+    #[test]
+    fn clients_have_teams_or_all_of_them() {
+        let text = "[clients]\n\"spiffe://acme/executor\" = [\"acme\", \"small\"]\nbilling = [\"small\", \"*\"]";
+        let clients = parse(text).unwrap().clients.unwrap();
+        let said: Vec<_> = clients.iter().map(|(client, teams)| (client, teams.map(|teams| teams.len()))).collect();
+        assert_eq!(said, [("billing", None), ("spiffe://acme/executor", Some(2))]);
     }
 
     #[test]
@@ -216,6 +229,11 @@ mod tests {
                 format!("{card}{card}"),
                 "rate_cards[1].effective_at (tollgate.toml, line 5): is that of rate_cards[0] too",
             ),
+            ("clients = 1".to_owned(), "clients (tollgate.toml, line 1): must be a table"),
+            ("[clients]".to_owned(), "clients (tollgate.toml, line 1): names no client"),
+            ("[clients]\na = []".to_owned(), "clients.a (tollgate.toml, line 2): names no team; \"*\" is all"),
+            ("[clients]\na = \"b\"".to_owned(), "clients.a (tollgate.toml, line 2): must be a list, and is a text"),
+            ("[clients]\na = [\"b c\"]".to_owned(), "clients.a (tollgate.toml, line 2): has a team that may only have"),
             (
                 card.replace("credits", "credit"),
                 "rate_cards[0].rates[0].credit (tollgate.toml, line 4): there is no such key",

@@ -2,7 +2,7 @@
 
 mod table;
 
-use std::{fmt, ops::RangeInclusive, str::FromStr};
+use std::{fmt, ops::RangeInclusive, path::PathBuf, str::FromStr};
 
 pub use self::table::SETTINGS;
 use super::{Settings, duration, log, problem::repeated};
@@ -33,6 +33,7 @@ pub(super) enum Kind {
     Address(fn(&mut Settings, ListenAddress)),
     /// `off` is none; it is reached by TCP only.
     Port(fn(&mut Settings, Option<ListenAddress>)),
+    File(fn(&mut Settings, Option<PathBuf>)),
     Store,
     Switch(fn(&mut Settings, bool)),
     Milliseconds(RangeInclusive<i64>, fn(&mut Settings, i64)),
@@ -107,6 +108,15 @@ impl Setting {
                     _ => return Err(told(format!("must be {}", self.values()))),
                 },
             },
+            Kind::File(set) => match text {
+                "none" => set(settings, None),
+                "" => return Err(told("must be a file, or none".to_owned())),
+                // Whoever mistakes it for what the file holds is told so, and shows it to nobody.
+                text if text.contains("-----BEGIN") => {
+                    return Err("must be the name of a file, not what it holds".to_owned());
+                }
+                file => set(settings, Some(file.into())),
+            },
             Kind::Store => {
                 settings.serve.store = text.parse().map_err(|problem: LocationError| problem.to_string())?;
             }
@@ -144,6 +154,7 @@ impl Kind {
         match self {
             Self::Address(_) => "host:port, or unix:/path/of/socket".to_owned(),
             Self::Port(_) => "host:port, or off".to_owned(),
+            Self::File(_) => "a file, or none".to_owned(),
             Self::Store => "memory, embedded:DIRECTORY, redis://…, rediss://…, redis+unix://…".to_owned(),
             Self::Switch(_) => "true, false".to_owned(),
             Self::Milliseconds(range, _) => duration::words(range),
@@ -167,7 +178,7 @@ mod tests {
     use crate::{
         domain::policy::Policy,
         escrow::EscrowOptions,
-        serve::{Limits, ServeOptions},
+        serve::{Access, Limits, ServeOptions},
         store::StoreOptions,
     };
 
@@ -186,6 +197,7 @@ mod tests {
         assert_eq!(serve.limits, Limits::default());
         assert_eq!(serve.policy, Policy::default());
         assert_eq!(serve.escrow, EscrowOptions::default());
+        assert_eq!(serve.access, Access::default());
         assert_eq!(serve.store_wait, StoreOptions::default().wait);
         assert_eq!((&serve.probe, serve.drain_delay), (&None, ServeOptions::default().drain_delay));
         assert_eq!(
@@ -202,6 +214,13 @@ mod tests {
             "h:1",
             "h:2",
             "h:3",
+            "a",
+            "b",
+            "c",
+            "d",
+            "e",
+            "f",
+            "g",
             "memory",
             "1s",
             "true",
@@ -235,6 +254,11 @@ mod tests {
         let serve = &all.serve;
         assert_eq!(format!("{} {} {}", serve.listen, serve.admin, serve.store), "h:1 h:2 memory");
         assert_eq!(serve.probe.as_ref().map(ToString::to_string).as_deref(), Some("h:3"));
+        let Access { listen_tls, admin_tls, admin_token_file, .. } = &serve.access;
+        let files = [listen_tls, admin_tls].map(|tls| [&tls.certificate, &tls.key, &tls.client_ca]);
+        let files = files.iter().flatten().copied().chain([admin_token_file]);
+        let files: Vec<_> = files.map(|file| file.as_ref().unwrap().to_str().unwrap()).collect();
+        assert_eq!(files, ["a", "b", "c", "d", "e", "f", "g"]);
         assert_eq!((serve.store_wait.as_secs(), serve.require_aof, serve.drain_delay.as_secs()), (1, true, 6));
         let policy = &serve.policy;
         assert_eq!((policy.run_max_age_ms, policy.run_completion_credits), (129_600_000, None));
@@ -258,6 +282,7 @@ mod tests {
             ("listen", "50051", "host:port"),
             ("probe", "unix:/probe", "host:port, or off"),
             ("probe", "50053", "host:port, or off"),
+            ("listen_tls_key", "-----BEGIN PRIVATE KEY-----", "the name of a file"),
             ("store", "postgres://h", "embedded:DIRECTORY"),
             ("drain_delay", "11m", "0ms to 10m"),
             ("store_wait", "9ms", "10ms to 30s"),

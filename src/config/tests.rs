@@ -115,7 +115,7 @@ fn a_file_that_is_named_has_to_be_there_and_another_need_not() {
 fn whoever_looks_for_the_admin_listener_is_not_kept_from_it_by_other_settings() {
     let broken = directory("admin = \"h:7\"\nmax_calls = 0\nnonsense = 1");
     let address = |arguments: &[&str], pairs: &[(&str, &str)], directory: &tempfile::TempDir| {
-        address_from(&flags(arguments), &variables(pairs), directory.path()).map(|address| address.to_string())
+        admin_from(&flags(arguments), &variables(pairs), directory.path()).map(|admin| admin.address.to_string())
     };
     assert_eq!(address(&[], &[("TOLLGATE_NONSENSE", "1")], &broken).unwrap(), "h:7");
     let unreadable = directory("admin = ");
@@ -139,4 +139,39 @@ fn a_password_is_nowhere_to_be_seen() {
         assert!(error.to_string().starts_with("store (--store): "), "{error}");
         assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
     }
+}
+
+#[test]
+fn whoever_looks_for_the_admin_listener_finds_the_file_of_its_token() {
+    let file = directory("admin = \"h:7\"\nadmin_token_file = \"in-file\"\nmax_calls = 0");
+    let token = |arguments: &[&str], pairs: &[(&str, &str)]| {
+        admin_from(&flags(arguments), &variables(pairs), file.path()).unwrap().token_file
+    };
+    assert_eq!(token(&[], &[]), Some("in-file".into()));
+    assert_eq!(token(&[], &[("TOLLGATE_ADMIN_TOKEN_FILE", "in-variable")]), Some("in-variable".into()));
+    assert_eq!(token(&["--admin=elsewhere:1"], &[]), None);
+}
+
+#[test]
+fn what_lets_clients_in_fits_together() {
+    let refused = |text: &str, says: &[&str]| {
+        let file = directory(text);
+        let error = load(&Flags::default(), &Variables::default(), file.path()).unwrap_err().to_string();
+        assert!(says.iter().all(|part| error.contains(part)), "{text}: {error}");
+    };
+    let pair = "listen_tls_certificate = \"c\"\nlisten_tls_key = \"k\"\n";
+    refused("listen_tls_key = \"k\"", &["listen_tls_key (tollgate.toml, line 1): needs listen_tls_certificate too"]);
+    refused(
+        &format!("{pair}listen = \"unix:/s\""),
+        &["line 1): is for a listener on host:port", "unix:/s is a socket"],
+    );
+    refused(&format!("{pair}[clients]\na = [\"*\"]"), &["clients: needs listen_tls_client_ca"]);
+    let beyond = "admin = \"0.0.0.0:1\"\n";
+    let tls = "admin_tls_certificate = \"c\"\nadmin_tls_key = \"k\"\n";
+    let token = "admin_token_file = \"t\"\n";
+    for text in [beyond.to_owned(), [beyond, tls].concat(), [beyond, token].concat()] {
+        refused(&text, &["admin (tollgate.toml, line 1)", "needs TLS and a token"]);
+    }
+    let file = directory(&[beyond, tls, token].concat());
+    load(&Flags::default(), &Variables::default(), file.path()).unwrap();
 }

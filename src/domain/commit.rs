@@ -38,7 +38,7 @@ pub fn commit(
     if reservation.state == State::Open {
         let in_time = if charged.late { not_before } else { before };
         step.transaction.require(in_time(reservation.expires_at_ms));
-        step.transaction.require(before(reservation.expires_at_ms + policy.unsettled_retention_ms));
+        step.transaction.require(before(held.forgotten_at_ms(policy)));
     }
     let held_in = step.held_in().filter(|_| reservation.state == State::Open);
     let held = if held_in.is_some() { terms.credits } else { 0 };
@@ -54,8 +54,7 @@ pub fn commit(
     };
 
     let key = UsageKey::new(reservation.created_at_ms, content.flow.clone(), charged.model.clone(), content.trigger);
-    let mut writes =
-        step.settle(&State::Committed(charged.clone()), Linear::now_plus(0), policy.committed_retention_ms);
+    let mut writes = step.settle(&State::Committed(charged.clone()), Linear::now_plus(0), policy.commit_kept_ms());
     writes.extend(count_commit(&mut step.transaction, terms.cycle.start_ms, &key, charged.units, charged.credits));
     writes.extend(step.count_in_run(charged, policy));
     writes.extend(step.give_back_run_completion(held - covered));

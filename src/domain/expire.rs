@@ -2,12 +2,12 @@
 
 use super::{
     Damaged,
-    account::not_before,
+    account::{before, not_before},
     hold::Hold,
     id::Id,
     keys,
     policy::Policy,
-    reservation::{Basis, Held, Reservation, State},
+    reservation::{Backing, Basis, Held, Reservation, State},
     settlement::Settlement,
 };
 use crate::transaction::{Guard, Linear, Read, RecordRef, Reply, Transaction, Write};
@@ -20,6 +20,9 @@ pub fn expire(team: &Id, id: &Id, held: &Held, policy: &Policy) -> Settlement {
     let reservation = &held.reservation;
     let mut step = Settlement::of(team, id, held);
     step.transaction.require(not_before(reservation.expires_at_ms));
+    if held.backing != Backing::Record {
+        step.transaction.require(before(held.forgotten_at_ms(policy)));
+    }
     let settled_at = Linear::constant(reservation.expires_at_ms);
     let writes = step.settle(&State::Expired, settled_at, policy.unsettled_retention_ms);
     let giving_back = writes.iter().cloned().chain(step.give_back()).collect();

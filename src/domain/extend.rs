@@ -8,17 +8,25 @@ pub fn record(team: &Id, id: &Id, held: &Held) -> Settlement {
     let expires_at_ms = held.reservation.expires_at_ms;
     let mut step = Settlement::of(team, id, held);
     step.transaction.require(before(expires_at_ms));
-    let recorded = step.extend(expires_at_ms.into());
-    step.transaction.option(Vec::new(), recorded);
+    if step.held_in().is_some() {
+        let recorded = step.extend(expires_at_ms.into());
+        step.transaction.option(Vec::new(), recorded);
+    }
     step
 }
 
 /// Builds the transaction that sets the end of a hold to max(what it is, now + `hold_ms`), at most
 /// [`MAX_HOLD_AGE_MS`] after the reservation was made. The reservation is believed to be open and not due.
+///
+/// If its credits have come back with the lease that it was opened from, nothing is held that could be held longer, whatever its grant
+/// says: then the transaction has no option, and only looks.
 pub fn extend(team: &Id, id: &Id, held: &Held, hold_ms: i64) -> Settlement {
     let reservation = &held.reservation;
     let mut step = Settlement::of(team, id, held);
     step.transaction.require(before(reservation.expires_at_ms));
+    if step.held_in().is_none() {
+        return step;
+    }
     let latest_ms = reservation.created_at_ms + MAX_HOLD_AGE_MS;
     let as_it_is = Linear::constant(reservation.expires_at_ms);
     let longer = Value::Greatest(vec![as_it_is, Linear::now_plus(hold_ms)]);

@@ -29,6 +29,12 @@ use super::{billing_cycle::Cycle, id::Id};
 /// sidecar dies.
 pub const MAX_LEASE_HOLD_MS: i64 = 120_000;
 
+/// The longest term of a lease, in milliseconds.
+pub const MAX_TERM_MS: i64 = 60_000;
+
+/// The longest that any sidecar's lease can be in use, in milliseconds, whatever it is configured to.
+pub const LONGEST_LEASE_MS: i64 = MAX_TERM_MS + MAX_LEASE_HOLD_MS + CLOCK_MARGIN_MS;
+
 /// What the clocks of a sidecar and of the store may differ by within a lease's life, in milliseconds. A lease is drawn from so
 /// much shorter than its term, and its credits come back so much later than its last hold can run out.
 pub const CLOCK_MARGIN_MS: i64 = 1_000;

@@ -8,7 +8,7 @@ pub use self::{
     record::open_parts,
 };
 
-use super::{billing_cycle::Cycle, hold::hold_member, id::Id, plan::Plan, policy::Policy};
+use super::{billing_cycle::Cycle, hold::hold_member, id::Id, lease::MAX_TERM_MS, plan::Plan, policy::Policy};
 
 /// Why a call is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -125,7 +125,44 @@ pub enum Backing {
         id: Id,
         /// Its credits have come back by themselves: what is committed now, the account no longer holds.
         reclaimed: bool,
+        /// The record that stands under its id, if it has one: of another opening, from another lease, which has expired. Its caller
+        /// had asked two sidecars. Whoever settles this one while its own hold lasts puts it in that one's place.
+        instead_of: Option<Box<Reservation>>,
     },
+}
+
+impl Held {
+    /// Whether a record under its id is of another opening, which has expired, while this one still holds its credits.
+    ///
+    /// As its hold lasts, it was not settled before: then its own record would stand.
+    pub fn outlives(&self, record: &Reservation, now_ms: i64) -> bool {
+        self.backing != Backing::Record
+            && record.state == State::Expired
+            && record.created_at_ms != self.reservation.created_at_ms
+            && !self.reservation.is_due(now_ms)
+    }
+
+    /// From when on its id has been forgotten if nobody settled it, in Unix milliseconds.
+    ///
+    /// Without a record of its own, nobody knows whether it was settled once the record of that may be gone: from then on it is neither
+    /// charged nor expired, and what it held comes back with its lease. Its own sidecar has long expired it by then, if that lives.
+    ///
+    /// It says of itself when it was made, by a sidecar that guessed the store's time: from the latest moment that this can have
+    /// been, and while its lease could be drawn from, so that it is ahead by less than the longest term.
+    pub fn forgotten_at_ms(&self, policy: &Policy) -> i64 {
+        let Reservation { created_at_ms, expires_at_ms, .. } = self.reservation;
+        match self.backing {
+            Backing::Record => expires_at_ms + policy.unsettled_retention_ms,
+            Backing::Lease { .. } => {
+                created_at_ms - MAX_TERM_MS + policy.commit_kept_ms().min(policy.unsettled_retention_ms)
+            }
+        }
+    }
+
+    /// Whether it is due for so long that its id has been forgotten.
+    pub fn is_forgotten(&self, now_ms: i64, policy: &Policy) -> bool {
+        self.reservation.is_due(now_ms) && self.forgotten_at_ms(policy) <= now_ms
+    }
 }
 
 impl From<Reservation> for Held {

@@ -3,7 +3,7 @@
 
 use super::{
     Damaged,
-    account::Account,
+    account::{Account, before},
     hold::{self, Hold},
     id::Id,
     keys,
@@ -64,9 +64,17 @@ impl Settlement {
                 transaction.require(Guard::PackedEquals(reservation, known.packed()));
                 None
             }
-            Backing::Lease { id, reclaimed } => {
+            Backing::Lease { id, reclaimed, instead_of } => {
                 let lease = transaction.record(keys::lease(id), Read::Whole);
-                transaction.require(Guard::Absent(reservation));
+                match instead_of {
+                    None => {
+                        transaction.require(Guard::Absent(reservation));
+                    }
+                    Some(expired) => {
+                        transaction.require(Guard::PackedEquals(reservation, expired.packed()));
+                        transaction.require(before(known.expires_at_ms));
+                    }
+                }
                 let cycle = known.terms.cycle.start_ms.to_string();
                 transaction.require(Guard::FieldEquals(lease, field::CYCLE, cycle));
                 let reclaimed = i64::from(*reclaimed).to_string();
@@ -174,28 +182,34 @@ impl Settlement {
             return Ok(SettlementVerdict::TeamNotFound);
         }
         let Some(reservation) = self.reservation(reply)? else { return self.without_record(reply) };
-        Ok(match reply.outcome {
-            Outcome::Applied { .. } => SettlementVerdict::Done(reservation),
-            Outcome::Stale { .. } | Outcome::Refused => SettlementVerdict::Stale(reservation.into()),
-        })
+        if matches!(reply.outcome, Outcome::Applied { .. }) {
+            return Ok(SettlementVerdict::Done(reservation));
+        }
+        let outlives = self.believed.outlives(&reservation, reply.now_ms);
+        let on_its_lease = if outlives { self.on_its_lease(reply, Some(&reservation))? } else { None };
+        Ok(SettlementVerdict::Stale(on_its_lease.unwrap_or_else(|| reservation.into())))
     }
 
     /// The reservation has no record: either its lease still stands for it, or there is no such reservation.
     fn without_record(&self, reply: &Reply) -> Result<SettlementVerdict, Damaged> {
-        let Some(fields) = self.lease.and_then(|lease| reply.hash(lease)) else {
+        if matches!(reply.outcome, Outcome::Applied { .. }) {
+            // It is settled, as of a time so long ago that it was forgotten at once.
             return Ok(SettlementVerdict::NotFound);
-        };
+        }
+        let on_its_lease = self.on_its_lease(reply, None)?;
+        Ok(on_its_lease.map_or(SettlementVerdict::NotFound, SettlementVerdict::Stale))
+    }
+
+    /// The reservation as its lease stands for it, if it does.
+    fn on_its_lease(&self, reply: &Reply, expired: Option<&Reservation>) -> Result<Option<Held>, Damaged> {
+        let Held { reservation, backing: Backing::Lease { id, .. } } = &self.believed else { return Ok(None) };
+        let Some(fields) = self.lease.and_then(|lease| reply.hash(lease)) else { return Ok(None) };
         let number = |field| fields.number(field).ok_or_else(|| Damaged::new("lease", field));
-        let Held { reservation, backing } = &self.believed;
         let stands = number(field::CYCLE)? == reservation.terms.cycle.start_ms
             && number(field::REST)? >= reservation.terms.credits;
-        Ok(match backing {
-            Backing::Lease { id, .. } if stands => {
-                let backing = Backing::Lease { id: id.clone(), reclaimed: number(field::RECLAIMED)? == 1 };
-                SettlementVerdict::Stale(Held { reservation: reservation.clone(), backing })
-            }
-            Backing::Lease { .. } | Backing::Record => SettlementVerdict::NotFound,
-        })
+        let reclaimed = number(field::RECLAIMED)? == 1;
+        let backing = Backing::Lease { id: id.clone(), reclaimed, instead_of: expired.cloned().map(Box::new) };
+        Ok(stands.then(|| Held { reservation: reservation.clone(), backing }))
     }
 
     /// The reservation in a reply; `None` if it does not exist.

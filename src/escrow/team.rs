@@ -65,9 +65,11 @@ impl TeamEscrow {
         if !pays || self.is_asking || at_ms < self.not_before_ms || self.leases.len() >= MAX_IN_HAND {
             return None;
         }
-        let least_calls = if options.mode == EscrowMode::Eager { 1 } else { LEAST_CALLS };
-        let least_credits = credits.max(1).saturating_mul(least_calls);
-        let likely = self.demand.within_half_a_term(&options.terms).max(least_credits);
+        // A test's lease is of one more call, if there is as much.
+        let (least_calls, calls) = if options.mode == EscrowMode::Eager { (1, 2) } else { (LEAST_CALLS, LEAST_CALLS) };
+        let of_calls = |calls| credits.max(1).saturating_mul(calls);
+        let least_credits = of_calls(least_calls);
+        let likely = self.demand.within_half_a_term(&options.terms).max(of_calls(calls));
         // What is over soon is as good as gone.
         let soon_ms = at_ms + options.terms.term_ms / 4;
         let is_of_use = |lease: &&Lease| lease.undrawn >= credits && lease.may_be_drawn(terms_version, soon_ms);
@@ -76,7 +78,7 @@ impl TeamEscrow {
             leases += 1;
             in_hand += lease.undrawn;
         }
-        if in_hand >= likely / 2 || leases >= AHEAD {
+        if in_hand >= likely / 3 * 2 || leases >= AHEAD {
             return None;
         }
         self.is_asking = true;

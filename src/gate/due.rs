@@ -6,11 +6,10 @@ use crate::{
         expire::{ReservationsQuery, expire, remove_orphan},
         hold::{Hold, Holder},
         id::Id,
-        lease::{Reclaim, ReclaimVerdict},
+        lease::{LONGEST_LEASE_MS, Reclaim, ReclaimVerdict},
         reservation::{Backing, Held, Reservation},
         settlement::{Settlement, SettlementVerdict},
     },
-    escrow::LONGEST_LEASE_MS,
     transaction::Reply,
 };
 
@@ -115,7 +114,7 @@ impl Gate {
         let mut orphans = Vec::new();
         for ((step, reply), (id, hold)) in steps.iter().zip(self.transact_all(transactions).await?).zip(due) {
             let reply = reply?;
-            if step.verdict(&reply) == ReclaimVerdict::NoLease {
+            if step.verdict(&reply)? == ReclaimVerdict::NoLease {
                 orphans.push(Reclaim::remove_orphan(team, id, hold));
             }
             if let Some(terms) = step.terms(&reply)? {
@@ -141,6 +140,9 @@ impl Gate {
         reply: &Reply,
     ) -> Result<Option<Held>, GateError> {
         match step.verdict(reply)? {
+            SettlementVerdict::Stale(held) if held.is_forgotten(reply.now_ms, &self.policy) => {
+                self.escrow.settled(team, id);
+            }
             SettlementVerdict::Stale(held) if held.backing != Backing::Record => {
                 if held != *believed {
                     return Ok(Some(held));
@@ -153,7 +155,9 @@ impl Gate {
                 self.recent.remember(team, id, &settled);
                 self.escrow.settled(team, id);
             }
-            SettlementVerdict::NotFound | SettlementVerdict::TeamNotFound => self.escrow.settled(team, id),
+            SettlementVerdict::NotFound | SettlementVerdict::TeamNotFound => {
+                self.escrow.settled(team, id);
+            }
         }
         Ok(None)
     }

@@ -13,13 +13,13 @@ use crate::{
     domain::{
         id::Id,
         lease::{
-            GiveBack, Lease, LeaseGrant, LeaseRest, LeaseVerdict, RecallsQuery, STRICT_MS, forget_announced,
-            slice_credits,
+            GiveBack, LONGEST_LEASE_MS, Lease, LeaseGrant, LeaseRest, LeaseVerdict, RecallsQuery, STRICT_MS,
+            forget_announced, slice_credits,
         },
         reservation::Held,
         terms::Terms,
     },
-    escrow::{EscrowMode, LONGEST_LEASE_MS, Wanted},
+    escrow::{EscrowMode, Wanted},
     transaction::Transaction,
 };
 
@@ -44,29 +44,44 @@ const TEAMS_A_LOOK: usize = 64;
 /// Leases that are out of hand, and not yet given back. As many as could not be told to the store while it was away.
 #[derive(Debug, Default)]
 pub(crate) struct OutOfHand {
-    leases: Mutex<Vec<Returning>>,
+    leases: Arc<Mutex<Vec<Returning>>>,
     /// Wakes whoever gives them back.
     added: Notify,
 }
 
+/// Some leases of a team.
 #[derive(Debug)]
 struct Returning {
     team: Id,
-    rest: LeaseRest,
-    /// From this time of our clock on it has come back by itself, whatever its term was; in milliseconds.
+    rests: Vec<LeaseRest>,
+    /// Then they have come back by themselves, at the latest; by our clock, in milliseconds.
     until_ms: i64,
 }
 
-impl OutOfHand {
-    fn put(&self, team: &Id, rests: Vec<LeaseRest>, until_ms: i64) {
-        let returning = rests.into_iter().map(|rest| Returning { team: team.clone(), rest, until_ms });
-        self.leases.lock().unwrap_or_else(PoisonError::into_inner).extend(returning);
-    }
+/// Leases on their way back. What is not known to have come back when this is dropped, also as whoever waited for it was stopped, is
+/// out of hand as before.
+struct OnTheWay {
+    out_of_hand: Arc<Mutex<Vec<Returning>>>,
+    returning: Returning,
+}
 
-    fn take(&self, now_ms: i64) -> Vec<Returning> {
+impl OutOfHand {
+    fn take(&self, now_ms: i64) -> Vec<OnTheWay> {
         let mut all = std::mem::take(&mut *self.leases.lock().unwrap_or_else(PoisonError::into_inner));
         all.retain(|returning| now_ms < returning.until_ms);
-        all
+        let on_the_way = |returning| OnTheWay { out_of_hand: Arc::clone(&self.leases), returning };
+        all.into_iter().map(on_the_way).collect()
+    }
+}
+
+impl Drop for OnTheWay {
+    fn drop(&mut self) {
+        let Returning { team, rests, until_ms } = &mut self.returning;
+        if !rests.is_empty() {
+            let rests = std::mem::take(rests);
+            let returning = Returning { team: team.clone(), rests, until_ms: *until_ms };
+            self.out_of_hand.lock().unwrap_or_else(PoisonError::into_inner).push(returning);
+        }
     }
 }
 
@@ -139,21 +154,36 @@ impl Gate {
 
     /// Gives back what was taken out of hand. What the store does not answer is given back later.
     pub(super) async fn give_back(&self, team: &Id, rests: Vec<LeaseRest>) {
-        if rests.is_empty() {
-            return;
-        }
-        let until_ms = self.clock.monotonic_ms() + LONGEST_LEASE_MS;
-        self.give_back_until(team, rests, until_ms).await;
+        self.give_back_all(vec![(team.clone(), rests)]).await;
     }
 
-    async fn give_back_until(&self, team: &Id, rests: Vec<LeaseRest>, until_ms: i64) {
-        for some in rests.chunks(GIVEN_BACK_AT_ONCE) {
-            if let Err(error) = self.try_to_give_back(team, some).await {
+    /// The same of several teams.
+    async fn give_back_all(&self, of_teams: Vec<(Id, Vec<LeaseRest>)>) {
+        let on_the_way = of_teams.into_iter().map(|(team, rests)| self.on_the_way(team, rests)).collect();
+        self.bring_back(on_the_way).await;
+    }
+
+    fn on_the_way(&self, team: Id, rests: Vec<LeaseRest>) -> OnTheWay {
+        let until_ms = self.clock.monotonic_ms() + LONGEST_LEASE_MS;
+        OnTheWay { out_of_hand: Arc::clone(&self.out_of_hand.leases), returning: Returning { team, rests, until_ms } }
+    }
+
+    async fn bring_back(&self, on_the_way: Vec<OnTheWay>) {
+        let coming = stream::iter(on_the_way).map(|some| self.bring_back_of_team(some));
+        coming.buffer_unordered(TEAMS_AT_ONCE).collect::<()>().await;
+    }
+
+    async fn bring_back_of_team(&self, mut on_the_way: OnTheWay) {
+        let Returning { team, rests, .. } = &mut on_the_way.returning;
+        while !rests.is_empty() {
+            let first = rests.len().saturating_sub(GIVEN_BACK_AT_ONCE);
+            if let Err(error) = self.try_to_give_back(team, rests.get(first..).unwrap_or_default()).await {
                 if !is_known(&error) {
                     tracing::warn!(%team, %error, "leases could not be given back yet");
                 }
-                self.out_of_hand.put(team, some.to_vec(), until_ms);
+                return;
             }
+            rests.truncate(first);
         }
     }
 
@@ -176,7 +206,7 @@ impl Gate {
         let recalled_at_ms = is_recalled.then(|| terms.strict_until_ms - STRICT_MS);
         let rests = self.escrow.take_outdated(team, terms.version, recalled_at_ms);
         if !rests.is_empty() {
-            self.out_of_hand.put(team, rests, self.clock.monotonic_ms() + LONGEST_LEASE_MS);
+            drop(self.on_the_way(team.clone(), rests));
             self.out_of_hand.added.notify_one();
         }
     }
@@ -184,6 +214,8 @@ impl Gate {
     /// Gives back all that is in hand, for nothing is to be drawn any more, and gives what was opened from memory records of its
     /// own, so that any sidecar knows of it.
     pub async fn give_everything_back(&self) {
+        // What was on its way when the background was stopped is among it.
+        self.bring_back(self.out_of_hand.take(self.clock.monotonic_ms())).await;
         self.give_back_all(self.escrow.take_everything()).await;
         loop {
             let some = self.escrow.some_open(PAGE_OF_DUE);
@@ -227,17 +259,9 @@ impl Gate {
             self.give_back_all(all).await;
         }
         let now_ms = self.clock.monotonic_ms();
-        for returning in self.out_of_hand.take(now_ms) {
-            self.give_back_until(&returning.team, vec![returning.rest], returning.until_ms).await;
-        }
+        self.bring_back(self.out_of_hand.take(now_ms)).await;
         self.give_back_all(self.escrow.take_useless(now_ms, TEAMS_A_LOOK)).await;
         looked_at_ms
-    }
-
-    /// Gives back what was taken out of hand of several teams.
-    async fn give_back_all(&self, of_teams: Vec<(Id, Vec<LeaseRest>)>) {
-        let given = stream::iter(of_teams).map(|(team, rests)| async move { self.give_back(&team, rests).await });
-        given.buffer_unordered(TEAMS_AT_ONCE).collect::<()>().await;
     }
 
     /// Does at once all that is done in the background about leases and what was opened from them; for tests whose clock stands still.

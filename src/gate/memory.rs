@@ -67,8 +67,13 @@ impl Gate {
             (FromEscrow::Answer(answer), wanted) => (Some(answer), wanted),
         };
         let Some(wanted) = wanted else { return answer };
-        if answer.is_none() && self.escrow.options().mode == EscrowMode::Eager {
-            return self.answer_from_new_lease(call, id, beliefs, wanted).await;
+        if self.escrow.options().mode == EscrowMode::Eager {
+            if answer.is_none() {
+                return self.answer_from_new_lease(call, id, beliefs, wanted).await;
+            }
+            // The next call that no lease covers takes one, and waits for it.
+            self.escrow.not_granted(&call.team, self.clock.monotonic_ms());
+            return answer;
         }
         self.take_lease_ahead(&call.team, wanted);
         answer

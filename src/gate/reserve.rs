@@ -241,7 +241,9 @@ impl Gate {
     pub(super) async fn made(&self, team: &Id, id: &Id) -> Result<Option<(Reservation, Bytes)>, GateError> {
         let opened = self.escrow.find_granted(team, id);
         let (recorded, reply) = self.read_reservation(team, id).await?;
-        if let Some(recorded) = recorded {
+        let is_what_was_opened =
+            |recorded: &Reservation| !opened.as_ref().is_some_and(|(held, _)| held.outlives(recorded, reply.now_ms));
+        if let Some(recorded) = recorded.filter(is_what_was_opened) {
             let recorded = recorded.at(reply.now_ms);
             let grant = grant_of(&recorded);
             return Ok(Some((recorded, grant)));

@@ -19,8 +19,9 @@ use crate::{
     transaction::{Reply, Transaction},
 };
 
-/// Runs that begin within so long are recorded together.
-const GATHERED_FOR: Duration = Duration::from_millis(5);
+/// Runs that begin within so long are recorded together: each is to be recorded within ten milliseconds, and each call of the store
+/// is in the way of others.
+const GATHERED_FOR: Duration = Duration::from_millis(8);
 
 /// So many runs wait to be recorded at most: as long as the store is away. Beyond, a call of a new run is written through.
 const WAITING: usize = 65_536;

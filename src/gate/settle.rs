@@ -74,6 +74,10 @@ impl Gate {
         let mut subject = self.subject(&call).await?;
         loop {
             let held = &subject.held;
+            if matches!(held.backing, Backing::Lease { reclaimed: true, .. }) {
+                // The store said so, whatever the grant says of its end.
+                return Err(GateError::ReservationExpired);
+            }
             let open = held.reservation.clone().at(self.store_time.now_ms()).state == State::Open;
             let step = if open {
                 extend(&call.team, &call.reservation, held, hold_ms)
@@ -104,21 +108,21 @@ impl Gate {
     /// # Errors
     /// [`GateError::ReservationNotFound`], [`GateError::TeamNotFound`], and the store's.
     pub async fn reservation(&self, team: &Id, id: &Id) -> Result<Reservation, GateError> {
-        let (found, reply) = self.read_reservation(team, id).await?;
         // What was opened from memory and is not settled, nobody else knows of.
-        let found = found.or_else(|| self.escrow.find(team, id).map(|held| held.reservation));
-        Ok(found.ok_or(GateError::ReservationNotFound)?.at(reply.now_ms))
+        let (found, _) = self.made(team, id).await?.ok_or(GateError::ReservationNotFound)?;
+        Ok(found)
     }
 
     async fn commit_now(&self, call: SettleCall, actual: ActualUse) -> Result<CommitAnswer, GateError> {
         let catalogue = self.catalogue.fresh(&self.store).await?;
         let mut subject = self.subject(&call).await?;
         loop {
-            let Held { reservation, .. } = &subject.held;
+            let held = &subject.held;
+            let reservation = &held.reservation;
             let now_ms = self.store_time.now_ms();
             let standing = reservation.clone().at(now_ms).state;
             let late = standing == State::Expired;
-            let forgotten = reservation.is_forgotten(now_ms, &self.policy);
+            let forgotten = held.is_forgotten(now_ms, &self.policy);
             let charge = matches!(standing, State::Open | State::Expired) && !forgotten;
             let charged_now = charge.then(|| charged(reservation, &actual, &catalogue, late)).transpose();
             let step = match &charged_now {
@@ -208,7 +212,11 @@ impl Gate {
         if let Some(Held { backing: Backing::Record, .. }) = granted {
             return granted;
         }
-        let known = self.recent.recall(team, id).filter(|known| known.state == State::Open);
+        // What had the id before, and was forgotten since, is another one.
+        let is_same = |known: &Reservation| {
+            granted.as_ref().is_none_or(|granted| granted.reservation.created_at_ms == known.created_at_ms)
+        };
+        let known = self.recent.recall(team, id).filter(|known| known.state == State::Open && is_same(known));
         known.map(Held::from).or_else(|| self.escrow.find(team, id)).or(granted)
     }
 
@@ -244,13 +252,14 @@ impl Gate {
                 (held, as_believed || (is_final && same_account))
             }
         };
-        if held.backing == Backing::Record {
-            self.escrow.settled(subject.team, subject.id);
+        if held.backing == Backing::Record && self.escrow.settled(subject.team, subject.id) {
+            // A repeat of the call is to be answered with this, and not from memory as a new one.
+            self.recent.remember(subject.team, subject.id, &held.reservation);
         }
-        let Held { reservation, backing } = held;
-        if reservation.is_forgotten(reply.now_ms, &self.policy) {
+        if held.is_forgotten(reply.now_ms, &self.policy) {
             return Err(self.not_found(subject));
         }
+        let Held { reservation, backing } = held;
         if let (true, Some(terms), Some(account)) = (done, terms, account.clone()) {
             let balance = self.balance(catalogue, &terms, account);
             let applied = matches!(reply.outcome, Outcome::Applied { .. });

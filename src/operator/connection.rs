@@ -1,13 +1,13 @@
 //! The admin listener as these commands see it: where it is, and one bounded attempt at each call.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use clap::Args;
 use tonic::{Code, Request, Response, Status, transport::Channel};
 
-use super::failure::{EXIT_CONFIG, EXIT_NOT_FOUND, Failure, Stop};
+use super::failure::{EXIT_CONFIG, EXIT_NOT_FOUND, EXIT_USAGE, Failure, Stop, is_of_closed_connection};
 use crate::{
-    client::Address,
+    client::{Address, Listener, SecurityArguments, SecurityError},
     config::{self, AdminFlags, ConfigError},
     proto::v1::{
         GetRateCardRequest, GetRateCardResponse, GetTeamRequest, GetTeamResponse, GetUsageRequest, GetUsageResponse,
@@ -34,6 +34,8 @@ const OPTION: &str = "--admin";
 pub(super) struct Admin {
     #[command(flatten)]
     flags: AdminFlags,
+    #[command(flatten)]
+    security: SecurityArguments,
 }
 
 /// A connection to the admin listener.
@@ -41,28 +43,44 @@ pub(super) struct Admin {
 pub(super) struct Sidecar {
     accounts: AccountServiceClient<Channel>,
     usage: UsageServiceClient<Channel>,
-    address: Address,
+    listener: Listener,
 }
 
 impl Admin {
-    /// The address, as a client of this machine calls it.
-    pub(super) fn address(&self) -> Result<Address, Failure> {
-        let listener = config::admin_address(&self.flags).map_err(|error| match error {
+    /// The listener, as a client of this machine calls it: with the token, if it wants one, for what is not open to everybody.
+    pub(super) fn listener(&self, with_token: bool) -> Result<Listener, Failure> {
+        let admin = config::admin_listener(&self.flags).map_err(|error| match error {
             ConfigError::Unreadable(_) => Failure::new(EXIT_NOT_FOUND, error.to_string()),
             ConfigError::Invalid(_) => Failure::new(EXIT_CONFIG, error.to_string()),
         })?;
-        let address = listener.as_seen_from_here().to_string();
-        address.parse().map_err(|error| Failure::new(EXIT_CONFIG, format!("{address} cannot be called: {error}")))
+        let address = admin.address.as_seen_from_here().to_string();
+        let parsed = address.parse();
+        let parsed =
+            parsed.map_err(|error| Failure::new(EXIT_CONFIG, format!("{address} cannot be called: {error}")))?;
+        self.listener_at(parsed, admin.token_file.as_deref().filter(|_| with_token))
+    }
+
+    /// A listener at this address, called by the same means.
+    pub(super) fn listener_at(&self, address: Address, token_file: Option<&Path>) -> Result<Listener, Failure> {
+        let listener = self.security.read(token_file).and_then(|security| address.with(security));
+        listener.map_err(|error| {
+            let code = match error {
+                SecurityError::Unreadable { .. } => EXIT_NOT_FOUND,
+                SecurityError::NoToken(_) => EXIT_CONFIG,
+                SecurityError::NoAuthority(_) | SecurityError::TokenInTheOpen(_) => EXIT_USAGE,
+            };
+            Failure::new(code, error.to_string())
+        })
     }
 
     /// Connects.
     pub(super) async fn connect(&self) -> Result<Sidecar, Failure> {
-        let address = self.address()?;
-        let channel = connect(&address, OPTION).await?;
+        let listener = self.listener(true)?;
+        let channel = connect(&listener, OPTION).await?;
         Ok(Sidecar {
             accounts: AccountServiceClient::new(channel.clone()),
             usage: UsageServiceClient::new(channel),
-            address,
+            listener,
         })
     }
 }
@@ -71,7 +89,7 @@ impl Admin {
 macro_rules! rpc {
     ($client:ident.$name:ident($request:ty) -> $answer:ty) => {
         pub(super) async fn $name(&self, request: $request) -> Result<$answer, Refusal> {
-            self.attempt(self.$client.clone().$name(bounded(request))).await
+            self.attempt(self.$client.clone().$name(self.signed(request))).await
         }
     };
 }
@@ -90,7 +108,15 @@ impl Sidecar {
 
     /// Waits for an answer, and no longer than [`CALL_TIMEOUT`].
     async fn attempt<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Refusal> {
-        attempt(call, CALL_TIMEOUT, &self.address, OPTION).await
+        attempt(call, CALL_TIMEOUT, &self.listener, OPTION).await
+    }
+
+    /// A request that tells the sidecar how long it will be waited for, and by what right.
+    fn signed<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(CALL_TIMEOUT);
+        self.listener.sign(&mut request);
+        request
     }
 }
 
@@ -118,40 +144,37 @@ impl From<Refusal> for Stop {
 }
 
 /// Connects to an address that an option names.
-pub(super) async fn connect(address: &Address, option: &str) -> Result<Channel, Failure> {
+pub(super) async fn connect(listener: &Listener, option: &str) -> Result<Channel, Failure> {
     // The inner limit is for the attempt to connect, the outer one for a host that takes the connection and says nothing.
-    match tokio::time::timeout(CONNECT_TIMEOUT, address.connect(CONNECT_TIMEOUT)).await {
+    match tokio::time::timeout(CONNECT_TIMEOUT, listener.connect(CONNECT_TIMEOUT)).await {
         Ok(Ok(channel)) => Ok(channel),
-        Ok(Err(_)) | Err(_) => Err(Failure::unreachable(address, option)),
+        Ok(Err(error)) => Err(Failure::unconnected(&error, listener, option)),
+        Err(_) => Err(Failure::unreachable(listener, option)),
     }
+}
+
+/// Whether a deadline passed. A connection that the other end closed is cancelled as well, and that is something else.
+fn is_late(status: &Status) -> bool {
+    matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded) && !is_of_closed_connection(status)
 }
 
 /// Waits so long for the answer to a call.
 pub(super) async fn attempt<T>(
     call: impl Future<Output = Result<Response<T>, Status>>,
     within: Duration,
-    address: &Address,
+    listener: &Listener,
     option: &str,
 ) -> Result<T, Refusal> {
     match tokio::time::timeout(within, call).await {
         Ok(Ok(answer)) => Ok(answer.into_inner()),
         // Either side of the connection may see the deadline pass first, and each says so in its own way.
-        Ok(Err(status)) if matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded) => {
-            Err(Refusal::Other(Failure::silent(address, within.as_secs())))
-        }
+        Ok(Err(status)) if is_late(&status) => Err(Refusal::Other(Failure::silent(listener, within.as_secs()))),
         Ok(Err(status)) => {
-            let failure = Failure::answered(&status, address, option);
+            let failure = Failure::answered(&status, listener, option);
             Err(if status.code() == Code::NotFound { Refusal::NotFound(failure) } else { Refusal::Other(failure) })
         }
-        Err(_) => Err(Refusal::Other(Failure::silent(address, within.as_secs()))),
+        Err(_) => Err(Refusal::Other(Failure::silent(listener, within.as_secs()))),
     }
-}
-
-/// A request that tells the sidecar how long it will be waited for.
-fn bounded<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(CALL_TIMEOUT);
-    request
 }
 
 /// Follows a list from its first page to its last, and hands on every row.

@@ -1,11 +1,11 @@
 //! Why a command could not do what it was asked: a sentence for whoever asked, and an exit code of sysexits.h for scripts.
 
-use std::{error::Error as _, io};
+use std::{error::Error, io};
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::client::Address;
+use crate::client::Listener;
 
 /// The command was used wrongly.
 pub(super) const EXIT_USAGE: u8 = 64;
@@ -61,28 +61,56 @@ impl Failure {
     }
 
     /// Nobody answers at an address that an option names.
-    pub(super) fn unreachable(address: &Address, option: &str) -> Self {
-        let listener = option.trim_start_matches('-');
+    pub(super) fn unreachable(listener: &Listener, option: &str) -> Self {
+        let name = option.trim_start_matches('-');
         let sentence =
-            format!("no sidecar answers at {address}; is it running? name its {listener} listener with {option}");
+            format!("no sidecar answers at {listener}; is it running? name its {name} listener with {option}");
         Self::new(EXIT_UNAVAILABLE, sentence)
     }
 
+    /// No connection came about.
+    pub(super) fn unconnected(error: &(dyn Error + 'static), listener: &Listener, option: &str) -> Self {
+        match trouble_with_tls(error) {
+            Some(cause) => Self::new(
+                EXIT_NOT_ALLOWED,
+                format!(
+                    "the sidecar at {listener} and this command do not trust each other: {cause}; see --tls-ca, \
+                         --tls-name and --tls-certificate"
+                ),
+            ),
+            None => Self::unreachable(listener, option),
+        }
+    }
+
+    /// A connection broke before there was an answer.
+    fn broken(error: &(dyn Error + 'static), listener: &Listener, option: &str) -> Self {
+        let failure = Self::unconnected(error, listener, option);
+        let hint = match listener.has_tls() {
+            // In TLS 1.3 a client counts itself let in before its certificate was looked at.
+            true => "if it is, it may want another certificate: --tls-certificate",
+            false => "if it speaks TLS, name the authorities to trust with --tls-ca",
+        };
+        match failure.code {
+            EXIT_UNAVAILABLE => Self::new(failure.code, format!("{}; {hint}", failure.sentence)),
+            _ => failure,
+        }
+    }
+
     /// A sidecar that was connected to did not answer in time.
-    pub(super) fn silent(address: &Address, seconds: u64) -> Self {
+    pub(super) fn silent(listener: &Listener, seconds: u64) -> Self {
         Self::new(
             EXIT_LATER,
             format!(
-                "the sidecar at {address} did not answer within {seconds} seconds; the same command again does no harm"
+                "the sidecar at {listener} did not answer within {seconds} seconds; the same command again does no harm"
             ),
         )
     }
 
     /// What a sidecar, or the connection to it, answered instead of what was asked.
-    pub(super) fn answered(status: &Status, address: &Address, option: &str) -> Self {
+    pub(super) fn answered(status: &Status, listener: &Listener, option: &str) -> Self {
         // Only this side of the connection attaches a source: it broke.
-        if status.source().is_some() {
-            return Self::unreachable(address, option);
+        if let Some(source) = status.source() {
+            return Self::broken(source, listener, option);
         }
         let code = match status.code() {
             Code::InvalidArgument | Code::OutOfRange | Code::AlreadyExists | Code::FailedPrecondition => EXIT_DATA,
@@ -94,15 +122,19 @@ impl Failure {
             Code::PermissionDenied | Code::Unauthenticated => EXIT_NOT_ALLOWED,
             _ => EXIT_SOFTWARE,
         };
-        Self::new(code, sentence(status, address))
+        let mut sentence = sentence(status, listener);
+        if status.code() == Code::Unauthenticated {
+            sentence.push_str("; name the file that holds it with --token-file");
+        }
+        Self::new(code, sentence)
     }
 }
 
 /// The message of an answer, with the field that is wrong and the reason that a script may look for.
-fn sentence(status: &Status, address: &Address) -> String {
+fn sentence(status: &Status, listener: &Listener) -> String {
     let mut sentence = match status.message() {
-        "" if status.code() == Code::Unimplemented => format!("the sidecar at {address} does not know this call"),
-        "" => format!("the sidecar at {address} gave no reason"),
+        "" if status.code() == Code::Unimplemented => format!("the sidecar at {listener} does not know this call"),
+        "" => format!("the sidecar at {listener} gave no reason"),
         message => message.to_owned(),
     };
     let violations = status.get_details_bad_request().map(|request| request.field_violations).unwrap_or_default();
@@ -111,6 +143,36 @@ fn sentence(status: &Status, address: &Address) -> String {
     }
     let reason = status.get_details_error_info().map_or_else(|| format!("{:?}", status.code()), |info| info.reason);
     format!("{sentence} ({reason})")
+}
+
+/// Whether the other end closed the connection before there was an answer.
+pub(super) fn is_of_closed_connection(status: &Status) -> bool {
+    let mut next = status.source();
+    while let Some(error) = next {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// What TLS had against a connection, if it was that.
+fn trouble_with_tls(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(trouble) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            return Some(trouble.to_string());
+        }
+        // h2 passes on what was said, and not what said it.
+        let said = error.to_string();
+        if said.contains("received fatal alert") {
+            return Some(said);
+        }
+        next = error.source();
+    }
+    None
 }
 
 impl From<Failure> for Stop {
@@ -142,9 +204,10 @@ mod tests {
     use tonic_types::ErrorDetails;
 
     use super::*;
+    use crate::client::{Address, Security};
 
-    fn address() -> Address {
-        "127.0.0.1:1".parse().unwrap()
+    fn listener() -> Listener {
+        "127.0.0.1:1".parse::<Address>().unwrap().with(Security::default()).unwrap()
     }
 
     #[test]
@@ -162,10 +225,9 @@ mod tests {
             (Code::Cancelled, 75),
             (Code::Unimplemented, 76),
             (Code::PermissionDenied, 77),
-            (Code::Unauthenticated, 77),
         ];
         for (code, exit) in table {
-            let failure = Failure::answered(&Status::new(code, "no"), &address(), "--admin");
+            let failure = Failure::answered(&Status::new(code, "no"), &listener(), "--admin");
             assert_eq!(failure, Failure::new(exit, format!("no ({code:?})")));
         }
     }
@@ -176,7 +238,7 @@ mod tests {
             let mut details = ErrorDetails::with_error_info("UNKNOWN_MODEL", "tollgate", HashMap::new());
             details.add_bad_request_violation("rate_card.version", "is wrong");
             let status = Status::with_error_details(Code::InvalidArgument, message, details);
-            Failure::answered(&status, &address(), "--admin").sentence
+            Failure::answered(&status, &listener(), "--admin").sentence
         };
         assert_eq!(refused("no good"), "rate_card.version: no good (UNKNOWN_MODEL)");
         assert_eq!(refused("rate_card.version is no good"), "rate_card.version is no good (UNKNOWN_MODEL)");
@@ -185,8 +247,23 @@ mod tests {
     #[test]
     fn a_connection_that_broke_is_a_sidecar_that_does_not_answer() {
         let status = Status::from_error(Box::new(io::Error::from(io::ErrorKind::ConnectionReset)));
-        let failure = Failure::answered(&status, &address(), "--admin");
-        assert_eq!(failure, Failure::unreachable(&address(), "--admin"));
+        let failure = Failure::answered(&status, &listener(), "--admin");
+        assert!(failure.sentence.starts_with(&Failure::unreachable(&listener(), "--admin").sentence), "{failure:?}");
         assert_eq!(failure.code, 69);
+    }
+
+    #[test]
+    fn what_tls_has_against_a_connection_is_told() {
+        let error = io::Error::new(io::ErrorKind::InvalidData, rustls::Error::NoCertificatesPresented);
+        let failure = Failure::answered(&Status::from_error(Box::new(error)), &listener(), "--admin");
+        assert!(failure.sentence.contains("peer sent no certificates"), "{failure:?}");
+        assert_eq!(failure.code, 77);
+    }
+
+    #[test]
+    fn whoever_lacks_a_token_is_told_how_to_bring_one() {
+        let failure = Failure::answered(&Status::unauthenticated("no"), &listener(), "--admin");
+        assert_eq!(failure.sentence, "no (Unauthenticated); name the file that holds it with --token-file");
+        assert_eq!(failure.code, 77);
     }
 }

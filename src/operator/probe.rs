@@ -42,16 +42,17 @@ struct ProbeJson<'a> {
 
 /// Whether it serves.
 pub(super) async fn run(arguments: ProbeArguments) -> Result<bool, Stop> {
-    let (address, option) = match arguments.data {
-        Some(data) => (data, "--data"),
-        None => (arguments.admin.address()?, "--admin"),
+    // The health is told to everybody who can connect, so nobody needs a token for it.
+    let (listener, option) = match arguments.data {
+        Some(data) => (arguments.admin.listener_at(data, None)?, "--data"),
+        None => (arguments.admin.listener(false)?, "--admin"),
     };
     let service = arguments.service.unwrap_or_default();
-    let mut client = HealthClient::new(connect(&address, option).await?);
+    let mut client = HealthClient::new(connect(&listener, option).await?);
     let request = HealthCheckRequest { service: service.clone() };
-    let answer = match attempt(client.check(request), CHECK_TIMEOUT, &address, option).await {
+    let answer = match attempt(client.check(request), CHECK_TIMEOUT, &listener, option).await {
         Err(Refusal::NotFound(Failure { code, .. })) => {
-            let sentence = format!("the listener at {address} has no service {}", service.escape_default());
+            let sentence = format!("the listener at {listener} has no service {}", service.escape_default());
             return Err(Failure::new(code, sentence).into());
         }
         other => other?,
@@ -59,7 +60,7 @@ pub(super) async fn run(arguments: ProbeArguments) -> Result<bool, Stop> {
     let serving = answer.status() == ServingStatus::Serving;
     let status = answer.status().as_str_name();
     let shown = match arguments.format.json {
-        true => print_json(&ProbeJson { address: address.to_string(), service: &service, status }),
+        true => print_json(&ProbeJson { address: listener.to_string(), service: &service, status }),
         false if serving => print(&format!("{}\n", styled(status).green())),
         false => print(&format!("{}\n", styled(status).red())),
     };

@@ -7,7 +7,7 @@ use tonic::{Request, Status, transport::Channel};
 
 use super::retry::until_answered;
 use crate::{
-    client::Address,
+    client::Listener,
     clock::Clock,
     proto::v1::{
         CheckAndReserveRequest, CheckAndReserveResponse, CommitRequest, CommitResponse, EndRunRequest, EndRunResponse,
@@ -33,7 +33,17 @@ pub(super) struct Sidecar {
     quota: QuotaServiceClient<Channel>,
     accounts: AccountServiceClient<Channel>,
     usage: UsageServiceClient<Channel>,
+    /// The admin listener, whose calls may need a token.
+    admin: Listener,
     clock: Clock,
+}
+
+/// Calls of the admin listener bring its token; those of the data listener bring none.
+macro_rules! sign {
+    ($sidecar:expr, quota, $attempt:expr) => {};
+    ($sidecar:expr, $client:ident, $attempt:expr) => {
+        $sidecar.admin.sign(&mut $attempt)
+    };
 }
 
 /// One rpc: a fresh message and deadline for every attempt, repeated by the retry rule.
@@ -45,6 +55,7 @@ macro_rules! rpc {
                 let mut client = self.$client.clone();
                 let mut attempt = Request::new(request.clone());
                 attempt.set_timeout(ATTEMPT_TIMEOUT);
+                sign!(self, $client, attempt);
                 async move { client.$name(attempt).await }
             })
             .await
@@ -54,13 +65,14 @@ macro_rules! rpc {
 
 impl Sidecar {
     /// Connects to the data and the admin listener.
-    pub(super) async fn connect(data: &Address, admin: &Address, clock: Clock) -> anyhow::Result<Self> {
+    pub(super) async fn connect(data: &Listener, admin: Listener, clock: Clock) -> anyhow::Result<Self> {
         let data = connect(data, "data listener", "--addr").await?;
-        let admin = connect(admin, "admin listener", "--admin").await?;
+        let channel = connect(&admin, "admin listener", "--admin").await?;
         Ok(Self {
             quota: QuotaServiceClient::new(data),
-            accounts: AccountServiceClient::new(admin.clone()),
-            usage: UsageServiceClient::new(admin),
+            accounts: AccountServiceClient::new(channel.clone()),
+            usage: UsageServiceClient::new(channel),
+            admin,
             clock,
         })
     }
@@ -73,7 +85,7 @@ impl Sidecar {
     rpc!(usage.get_usage(GetUsageRequest) -> GetUsageResponse, PATIENCE);
 }
 
-async fn connect(address: &Address, listener: &str, option: &str) -> anyhow::Result<Channel> {
+async fn connect(address: &Listener, listener: &str, option: &str) -> anyhow::Result<Channel> {
     address.connect(CONNECT_TIMEOUT).await.with_context(|| {
         format!(
             "no sidecar answers at {address} ({listener}); start one with `tollgate serve`, or say where with {option}"

@@ -22,6 +22,7 @@ use tower::ServiceExt as _;
 
 use super::{
     Limits,
+    access::Guard,
     answer::Answer,
     question::{Question, next_frame},
     room::{Place, Room},
@@ -43,6 +44,9 @@ const BEFORE_DEADLINE: Duration = Duration::from_millis(10);
 /// against its connection, which h2 ends after a thousand: honest clients would lose theirs by being told to come again.
 const REST_OF_REFUSED: Duration = Duration::from_secs(1);
 
+/// How the paths of the health begin.
+const HEALTH: &str = "/grpc.health.v1.Health/";
+
 /// What calls cost, and so what they are counted with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -58,7 +62,7 @@ impl Kind {
     fn of(path: &str) -> Self {
         match path {
             "/grpc.health.v1.Health/Watch" => Self::Stream,
-            _ if path.starts_with("/grpc.health.") => Self::Check,
+            _ if path.starts_with(HEALTH) => Self::Check,
             _ if path.starts_with("/grpc.reflection.") => Self::Stream,
             _ => Self::Work,
         }
@@ -70,6 +74,8 @@ pub(super) struct Calls {
     routes: Routes,
     /// Where it is on this listener: it is what executors wait for, so its calls take the shortest way.
     quota: Option<QuotaApi>,
+    /// What a call has to bring, where it has to bring something.
+    guard: Option<Guard>,
     limits: Limits,
     metrics: Arc<CallMetrics>,
     work: Arc<Room>,
@@ -80,6 +86,7 @@ pub(super) struct Calls {
     overloaded: Response<()>,
     clock: Clock,
     shed: Seldom,
+    unsigned: Seldom,
 }
 
 impl Calls {
@@ -87,6 +94,7 @@ impl Calls {
         Self {
             routes: services.routes.prepare(),
             quota: services.quota,
+            guard: services.guard,
             work: Room::of(limits.max_calls),
             checks: Room::of(limits.max_calls),
             streams: Room::of(limits.max_streams),
@@ -96,6 +104,7 @@ impl Calls {
             overloaded: Status::from(Refusal::Overloaded).into_http::<Body>().map(|_| ()),
             clock: Clock::default(),
             shed: Seldom::default(),
+            unsigned: Seldom::default(),
         }
     }
 
@@ -114,8 +123,8 @@ impl Calls {
         place
     }
 
-    /// Tells a client to come again, at once; what else it sends is dropped as it comes.
-    fn refuse(&self, request: Request<Incoming>) -> Response<Answer> {
+    /// Answers at once that a call is not carried out; what else its client sends is dropped as it comes.
+    fn refuse(&self, request: Request<Incoming>, refusal: Response<Body>) -> Response<Answer> {
         if let Some(place) = self.refused.enter() {
             let mut rest = request.into_body();
             tokio::spawn(async move {
@@ -125,7 +134,24 @@ impl Calls {
                 drop(place);
             });
         }
-        Answer::of(self.overloaded.clone().map(|()| Body::empty()), None)
+        Answer::of(refusal, None)
+    }
+
+    /// Tells a client to come again.
+    fn overloaded(&self) -> Response<Body> {
+        self.overloaded.clone().map(|()| Body::empty())
+    }
+
+    /// Whether a call brings what it has to. The health is told to everybody: whoever probes it has nothing to bring.
+    fn admit(&self, path: &str, headers: &HeaderMap, caller: &Caller) -> Result<(), Refusal> {
+        let Some(guard) = self.guard.as_ref().filter(|_| !path.starts_with(HEALTH)) else { return Ok(()) };
+        let checked = guard.current().check(headers);
+        if checked.is_err()
+            && let Some(times) = self.unsigned.happened(&self.clock)
+        {
+            tracing::warn!(times, %caller, "calls without the token of this listener are refused");
+        }
+        checked
     }
 
     /// Answers by way of tonic, which takes whatever comes.
@@ -178,6 +204,8 @@ impl Patience {
 /// The calls of one connection.
 pub(super) struct Visitor {
     calls: Arc<Calls>,
+    /// As this client may ask it.
+    quota: Option<QuotaApi>,
     caller: Caller,
     vitals: Arc<Vitals>,
     workplace: Workplace,
@@ -185,19 +213,25 @@ pub(super) struct Visitor {
 
 impl Visitor {
     pub(super) fn new(calls: Arc<Calls>, caller: Caller, vitals: Arc<Vitals>) -> Self {
-        Self { calls, caller, vitals, workplace: Workplace::default() }
+        let quota = calls.quota.as_ref().map(|quota| quota.on_behalf_of(&caller));
+        Self { calls, quota, caller, vitals, workplace: Workplace::default() }
     }
 
     /// Answers one call.
     pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
         let path = request.uri().path();
         let kind = Kind::of(path);
-        let direct = self.calls.quota.as_ref().and_then(|quota| Some((quota, QuotaMethod::of(path)?)));
+        let direct = self.quota.as_ref().and_then(|quota| Some((quota, QuotaMethod::of(path)?)));
         // What lasts for as long as its client likes says nothing of how fast this sidecar is.
         let counted = (kind == Kind::Work).then(|| self.calls.metrics.begin(path));
+        if let Err(refusal) = self.calls.admit(path, request.headers(), &self.caller) {
+            let refusal = Status::from(refusal);
+            count(counted, refusal.code());
+            return Ok(self.calls.refuse(request, refusal.into_http()));
+        }
         let Some(place) = self.calls.enter(kind) else {
             count(counted, Code::ResourceExhausted);
-            return Ok(self.calls.refuse(request));
+            return Ok(self.calls.refuse(request, self.calls.overloaded()));
         };
         let ticket = match kind {
             Kind::Stream => self.vitals.begin_stream(place),

@@ -12,8 +12,9 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
 };
+use tokio_rustls::server::TlsStream;
 
-use super::vitals::Vitals;
+use super::{access::Handshake, vitals::Vitals};
 use crate::service::Caller;
 
 /// So many bytes are read before the answers to them are sent, some ten calls: so clients have something to do again while others
@@ -21,10 +22,11 @@ use crate::service::Caller;
 const READ_AT_ONCE: usize = 2_048;
 
 /// A connection that was accepted.
-#[derive(Debug)]
 pub(super) struct Accepted {
     transport: Transport,
     caller: Caller,
+    /// What comes first, where the listener speaks TLS.
+    handshake: Option<Handshake>,
 }
 
 /// An accepted connection that keeps note of what happens on it.
@@ -36,18 +38,18 @@ pub(super) struct Connection {
     has_read_enough: bool,
 }
 
-#[derive(Debug)]
 enum Transport {
     Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
 }
 
 impl Accepted {
-    pub(super) fn tcp(stream: TcpStream, peer: SocketAddr) -> Self {
+    pub(super) fn tcp(stream: TcpStream, peer: SocketAddr, handshake: Option<Handshake>) -> Self {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot send without delay on a connection");
         }
-        Self { transport: Transport::Tcp(stream), caller: Caller::new(peer.to_string()) }
+        Self { transport: Transport::Tcp(stream), caller: Caller::new(peer.to_string()), handshake }
     }
 
     pub(super) fn unix(stream: UnixStream) -> Self {
@@ -58,7 +60,23 @@ impl Accepted {
             }
             Err(_) => "unix".to_owned(),
         };
-        Self { transport: Transport::Unix(stream), caller: Caller::new(caller) }
+        Self { transport: Transport::Unix(stream), caller: Caller::new(caller), handshake: None }
+    }
+
+    /// The same once its handshake is done, if there is one: then its caller may be known by name. `None` if that came to nothing.
+    pub(super) async fn greeted(self) -> Option<Self> {
+        let (stream, handshake) = match (self.transport, self.handshake) {
+            (Transport::Tcp(stream), Some(handshake)) => (stream, handshake),
+            (transport, _) => return Some(Self { transport, caller: self.caller, handshake: None }),
+        };
+        let greeted = handshake.greet(stream, &self.caller).await?;
+        let caller = match greeted.name {
+            // The name is last, as it may have commas.
+            Some(name) => Caller::new(format!("tls:peer={},name={name}", self.caller)),
+            None => self.caller,
+        };
+        let caller = caller.with_teams(greeted.teams);
+        Some(Self { transport: Transport::Tls(greeted.stream), caller, handshake: None })
     }
 
     /// Who is at the other end.
@@ -73,14 +91,23 @@ impl Accepted {
 }
 
 impl Connection {
-    fn note<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        self.vitals.waits_to_send(written.is_pending());
-        written
+    /// Keeps note of whether the client takes what is sent to it. TLS takes some of it before the client does, so there only
+    /// what is not even taken, or was not sent when all of it should be, says something.
+    fn note<T>(&self, sent: Poll<io::Result<T>>, is_flush: bool) -> Poll<io::Result<T>> {
+        let is_told = match self.transport {
+            Transport::Tls(_) => is_flush || sent.is_pending(),
+            Transport::Tcp(_) | Transport::Unix(_) => !is_flush,
+        };
+        if is_told {
+            self.vitals.waits_to_send(sent.is_pending());
+        }
+        sent
     }
 
     fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Unpin)> {
         match &mut self.transport {
             Transport::Tcp(stream) => Pin::new(stream),
+            Transport::Tls(stream) => Pin::new(stream),
             Transport::Unix(stream) => Pin::new(stream),
         }
     }
@@ -99,6 +126,7 @@ impl AsyncRead for Connection {
         let mut part = ReadBuf::new(buffer.initialize_unfilled_to(READ_AT_ONCE.min(buffer.remaining())));
         let read = match &mut self.transport {
             Transport::Tcp(stream) => Pin::new(stream).poll_read(context, &mut part),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(context, &mut part),
             Transport::Unix(stream) => Pin::new(stream).poll_read(context, &mut part),
         };
         let length = part.filled().len();
@@ -114,11 +142,12 @@ impl AsyncRead for Connection {
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = self.writer().poll_write(context, bytes);
-        self.note(written)
+        self.note(written, false)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.writer().poll_flush(context)
+        let flushed = self.writer().poll_flush(context);
+        self.note(flushed, true)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

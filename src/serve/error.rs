@@ -4,7 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
-use super::ListenAddress;
+use super::{AccessError, ListenAddress};
 use crate::{gate::GateError, store::OpenError};
 
 /// Why a sidecar did not start.
@@ -13,6 +13,9 @@ pub enum StartError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// What lets clients in cannot be used.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The store cannot be opened, or is not fit to keep credits.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -46,8 +49,8 @@ pub enum ListenError {
     },
     /// Other machines could reach what only this one may.
     #[error(
-        "the admin listener at {0} could be reached from other machines, which needs TLS and a token, and those are not \
-         there yet; use 127.0.0.1, [::1] or unix:/path, and a tunnel from elsewhere"
+        "the admin listener at {0} could be reached from other machines, which needs TLS and a token: set \
+         admin_tls_certificate, admin_tls_key and admin_token_file, or use 127.0.0.1, [::1] or unix:/path"
     )]
     BeyondThisMachine(ListenAddress),
     /// The system refuses.

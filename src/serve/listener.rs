@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use tokio::net::TcpListener;
 
-use super::{ListenAddress, ListenError, connection::Accepted, seldom::Seldom, unix_socket::UnixSocket};
+use super::{ListenAddress, ListenError, access::Tls, connection::Accepted, seldom::Seldom, unix_socket::UnixSocket};
 use crate::clock::Clock;
 
 /// How long to wait before accepting again when the system could not, as when this process has no file descriptor left.
@@ -24,6 +24,7 @@ pub(super) enum Reach {
 pub(super) struct Listener {
     address: ListenAddress,
     socket: Socket,
+    tls: Option<Tls>,
     clock: Clock,
     failed: Seldom,
 }
@@ -44,7 +45,25 @@ impl Listener {
             }
             ListenAddress::Unix(path) => (address.clone(), Socket::Unix(UnixSocket::bind(address, path).await?)),
         };
-        Ok(Self { address, socket, clock: Clock::default(), failed: Seldom::default() })
+        Ok(Self { address, socket, tls: None, clock: Clock::default(), failed: Seldom::default() })
+    }
+
+    /// The same with TLS, if there is any.
+    pub(super) fn speaking(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// Says so if other machines can reach it, and nobody asks them who they are.
+    pub(super) fn warn_of_strangers(&self) {
+        if !self.address.is_beyond_this_machine() || self.tls.as_ref().is_some_and(Tls::asks_clients) {
+            return;
+        }
+        let lack = if self.tls.is_some() { "no certificates of clients are asked for" } else { "there is no TLS" };
+        tracing::warn!(
+            "other machines can reach {}, and {lack}: let only executors through to it, set its TLS settings, or listen on \
+             127.0.0.1 or unix:/path",
+            self.address
+        );
     }
 
     /// Where it listens: with the port that was bound, if any port would do.
@@ -56,7 +75,7 @@ impl Listener {
     pub(super) async fn accept(&self) -> Accepted {
         loop {
             let accepted = match &self.socket {
-                Socket::Tcp(listener) => listener.accept().await.map(|(stream, peer)| Accepted::tcp(stream, peer)),
+                Socket::Tcp(listener) => self.accept_tcp(listener).await,
                 Socket::Unix(socket) => socket.accept().await.map(Accepted::unix),
             };
             match accepted {
@@ -73,6 +92,11 @@ impl Listener {
             }
         }
     }
+
+    async fn accept_tcp(&self, listener: &TcpListener) -> io::Result<Accepted> {
+        let (stream, peer) = listener.accept().await?;
+        Ok(Accepted::tcp(stream, peer, self.tls.as_ref().map(Tls::handshake)))
+    }
 }
 
 /// Binds a port. A name is asked for once, so that what is judged is what is bound.
@@ -82,15 +106,7 @@ async fn bind_port(address: &ListenAddress, host: &str, port: u16, reach: Reach)
     if reach == Reach::ThisMachine && !found.iter().all(is_of_this_machine) {
         return Err(ListenError::BeyondThisMachine(address.clone()));
     }
-    let listener = TcpListener::bind(found.as_slice()).await.map_err(refused)?;
-    let bound = listener.local_addr().map_err(refused)?;
-    if !is_of_this_machine(&bound) {
-        tracing::warn!(
-            "other machines can reach {bound}, and there is no TLS yet: let only executors through to it, or listen on \
-             127.0.0.1 or unix:/path"
-        );
-    }
-    Ok(listener)
+    TcpListener::bind(found.as_slice()).await.map_err(refused)
 }
 
 /// Whether nobody on another machine can connect. An address that means every interface is not such a one.

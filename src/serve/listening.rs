@@ -16,6 +16,7 @@ use super::{
     listener::Listener,
     own_wakes::OwnWakes,
     services::Services,
+    vitals::Vitals,
 };
 use crate::metrics::CallMetrics;
 
@@ -85,6 +86,7 @@ impl Listening {
     /// Serves one connection to its end.
     async fn attend(self, accepted: Accepted, place: Place, calls: Arc<Calls>) {
         let vitals = Arc::clone(place.vitals());
+        let Some(accepted) = self.greeted(accepted, &vitals).await else { return };
         let visitor = Arc::new(Visitor::new(calls, accepted.caller().clone(), Arc::clone(&vitals)));
         let answering = service_fn(move |request| Arc::clone(&visitor).answer(request));
         let transport = TokioIo::new(accepted.watched(Arc::clone(&vitals)));
@@ -119,6 +121,15 @@ impl Listening {
                     age.set(sleep(self.limits.max_call_time));
                 }
             }
+        }
+    }
+
+    /// The connection once its handshake is done, if it has one; `None` if it comes to nothing, or is not done in time.
+    async fn greeted(&self, accepted: Accepted, vitals: &Vitals) -> Option<Accepted> {
+        tokio::select! {
+            greeted = accepted.greeted() => greeted,
+            () = vitals.cut.cancelled() => None,
+            () = self.accepting.cancelled() => None,
         }
     }
 

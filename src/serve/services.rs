@@ -14,7 +14,7 @@ use tonic_reflection::{
     server::{Builder, Error},
 };
 
-use super::Limits;
+use super::{Limits, access::Guard};
 use crate::{
     gate::Gate,
     proto::{
@@ -47,11 +47,13 @@ pub(super) struct Services {
     pub(super) routes: Routes,
     /// QuotaService for itself, where it is one of them.
     pub(super) quota: Option<QuotaApi>,
+    /// What a call has to bring, where it has to bring something.
+    pub(super) guard: Option<Guard>,
 }
 
 impl From<Routes> for Services {
     fn from(routes: Routes) -> Self {
-        Self { routes, quota: None }
+        Self { routes, quota: None, guard: None }
     }
 }
 
@@ -64,20 +66,26 @@ pub(super) fn data(gate: &Arc<Gate>, health: HealthServer<impl Health>, limits: 
         routes,
         "this listener has QuotaService; AccountService and UsageService are on the admin listener",
     );
-    Ok(Services { routes, quota: Some(QuotaApi::new(Arc::clone(gate))) })
+    Ok(Services { routes, quota: Some(QuotaApi::new(Arc::clone(gate))), guard: None })
 }
 
-/// The services of the admin listener.
-pub(super) fn admin(gate: &Arc<Gate>, health: HealthServer<impl Health>, limits: &Limits) -> Result<Routes, Error> {
+/// The services of the admin listener, for calls that bring what the guard wants.
+pub(super) fn admin(
+    gate: &Arc<Gate>,
+    health: HealthServer<impl Health>,
+    limits: &Limits,
+    guard: Option<Guard>,
+) -> Result<Services, Error> {
     let largest = largest_message(limits);
     let mut routes = everywhere(ON_ADMIN, health, largest)?;
     routes
         .add_service(service::account(Arc::clone(gate), largest))
         .add_service(service::usage(Arc::clone(gate), largest));
-    Ok(pointing_elsewhere(
+    let routes = pointing_elsewhere(
         routes,
         "this listener has AccountService and UsageService; QuotaService is on the data listener",
-    ))
+    );
+    Ok(Services { routes, quota: None, guard })
 }
 
 /// Says to whoever calls a service that this listener has not where it is: one address taken for the other is soon done.

@@ -1,9 +1,12 @@
 //! The lines to show whoever started a sidecar: where it is, what it keeps, and what to try.
 
-use std::fmt;
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use super::{
-    ListenAddress,
+    Access, ListenAddress, TlsFiles,
     demo::{self, Teams},
 };
 use crate::store::{Store, StoreLocation};
@@ -11,8 +14,8 @@ use crate::store::{Store, StoreLocation};
 /// The lines to show whoever started a sidecar.
 #[derive(Clone, Debug)]
 pub struct Welcome {
-    listen: ListenAddress,
-    admin: ListenAddress,
+    listen: Door,
+    admin: Door,
     pub(super) probe: Option<ListenAddress>,
     store: String,
     durability: String,
@@ -23,13 +26,14 @@ impl Welcome {
     pub(super) fn new(
         listen: &ListenAddress,
         admin: &ListenAddress,
+        access: &Access,
         location: &StoreLocation,
         store: &Store,
         teams: Teams,
     ) -> Self {
         Self {
-            listen: listen.clone(),
-            admin: admin.clone(),
+            listen: Door::of(listen, &access.listen_tls, None),
+            admin: Door::of(admin, &access.admin_tls, access.admin_token_file.as_deref()),
             probe: None,
             store: location.to_string(),
             durability: store.durability().to_string(),
@@ -43,17 +47,17 @@ impl Welcome {
         );
         let commit = format!(r#"{{"team_id":"{team}","reservation_id":"first"}}"#);
         let usage = format!(r#"{{"team_id":"{team}"}}"#);
-        writeln!(formatter, "{}", grpcurl(&self.listen, "QuotaService/CheckAndReserve", &reserve))?;
-        writeln!(formatter, "{}", grpcurl(&self.listen, "QuotaService/Commit", &commit))?;
-        writeln!(formatter, "{}", grpcurl(&self.admin, "UsageService/GetUsage", &usage))
+        writeln!(formatter, "{}", self.listen.grpcurl("QuotaService/CheckAndReserve", &reserve))?;
+        writeln!(formatter, "{}", self.listen.grpcurl("QuotaService/Commit", &commit))?;
+        writeln!(formatter, "{}", self.admin.grpcurl("UsageService/GetUsage", &usage))
     }
 }
 
 impl fmt::Display for Welcome {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(formatter, "Tollgate is ready.")?;
-        writeln!(formatter, "  executors: {} (QuotaService)", self.listen)?;
-        writeln!(formatter, "  admin:     {} (AccountService, UsageService)", self.admin)?;
+        writeln!(formatter, "  executors: {} (QuotaService{})", self.listen.address, self.listen.asks())?;
+        writeln!(formatter, "  admin:     {} (AccountService, UsageService{})", self.admin.address, self.admin.asks())?;
         if let Some(probe) = &self.probe {
             writeln!(formatter, "  probe:     {probe} (health, /metrics)")?;
         }
@@ -75,20 +79,60 @@ impl fmt::Display for Welcome {
             Teams::None => {
                 writeln!(formatter, "There is no team yet. Make one:")?;
                 let put = r#"{"team":{"team_id":"my-team","plan":"basic","paid_seat":true,"billing_anchor_day":1}}"#;
-                writeln!(formatter, "{}", grpcurl(&self.admin, "AccountService/PutTeam", put))
+                writeln!(formatter, "{}", self.admin.grpcurl("AccountService/PutTeam", put))
             }
         }
     }
 }
 
-/// A call as one types it into a shell. The contents of `request` have no quote that a shell would see.
-fn grpcurl(address: &ListenAddress, method: &str, request: &str) -> String {
-    let (socket, target) = match address.as_seen_from_here() {
-        // Left to itself, grpcurl names the socket's path as the authority, which HTTP/2 does not allow.
-        ListenAddress::Unix(path) => ("-unix -authority localhost ", path.display().to_string()),
-        address @ ListenAddress::Tcp { .. } => ("", address.to_string()),
-    };
-    format!("  grpcurl -plaintext {socket}-d '{request}' {target} tollgate.v1.{method}")
+/// A listener as its clients see it.
+#[derive(Clone, Debug)]
+struct Door {
+    address: ListenAddress,
+    has_tls: bool,
+    asks_clients: bool,
+    token_file: Option<PathBuf>,
+}
+
+impl Door {
+    fn of(address: &ListenAddress, tls: &TlsFiles, token_file: Option<&Path>) -> Self {
+        Self {
+            address: address.clone(),
+            has_tls: tls.certificate.is_some(),
+            asks_clients: tls.client_ca.is_some(),
+            token_file: token_file.map(Path::to_owned),
+        }
+    }
+
+    /// What it asks of clients.
+    fn asks(&self) -> String {
+        let tls = match (self.has_tls, self.asks_clients) {
+            (false, _) => "",
+            (true, false) => "; TLS",
+            (true, true) => "; TLS with a certificate of the client",
+        };
+        let token = if self.token_file.is_some() { "; a token" } else { "" };
+        format!("{tls}{token}")
+    }
+
+    /// A call as one types it into a shell. The contents of `request` have no quote that a shell would see. Where the client's
+    /// files are only it knows.
+    fn grpcurl(&self, method: &str, request: &str) -> String {
+        let (socket, target) = match self.address.as_seen_from_here() {
+            // Left to itself, grpcurl names the socket's path as the authority, which HTTP/2 does not allow.
+            ListenAddress::Unix(path) => ("-unix -authority localhost ", path.display().to_string()),
+            address @ ListenAddress::Tcp { .. } => ("", address.to_string()),
+        };
+        let security = match (self.has_tls, self.asks_clients) {
+            (false, _) => "-plaintext",
+            (true, false) => "-cacert CA.pem",
+            (true, true) => "-cacert CA.pem -cert CLIENT.pem -key CLIENT.key",
+        };
+        let token = self.token_file.as_ref().map_or_else(String::new, |file| {
+            format!("-H \"authorization: Bearer $(cat '{}')\" ", file.display().to_string().replace('\'', r"'\''"))
+        });
+        format!("  grpcurl {security} {token}{socket}-d '{request}' {target} tollgate.v1.{method}")
+    }
 }
 
 #[cfg(test)]
@@ -98,8 +142,8 @@ mod tests {
 
     fn welcome(teams: Teams) -> Welcome {
         Welcome {
-            listen: "127.0.0.1:50051".parse().unwrap(),
-            admin: "unix:/run/admin.sock".parse().unwrap(),
+            listen: Door::of(&"127.0.0.1:50051".parse().unwrap(), &TlsFiles::default(), None),
+            admin: Door::of(&"unix:/run/admin.sock".parse().unwrap(), &TlsFiles::default(), None),
             probe: None,
             store: "memory".to_owned(),
             durability: "nothing survives this process".to_owned(),
@@ -116,6 +160,22 @@ mod tests {
         assert!(lines.contains("127.0.0.1:50051 tollgate.v1.QuotaService/Commit"), "{lines}");
         assert!(lines.contains("-plaintext -unix -authority localhost -d"), "{lines}");
         assert!(lines.contains("/run/admin.sock tollgate.v1.UsageService/GetUsage"), "{lines}");
+    }
+
+    #[test]
+    fn what_a_listener_asks_of_clients_is_in_its_calls() {
+        let file = || Some(PathBuf::from("it's"));
+        let mutual = TlsFiles { certificate: file(), key: file(), client_ca: file() };
+        let server = TlsFiles { client_ca: None, ..mutual.clone() };
+        let address = "127.0.0.1:1".parse().unwrap();
+        let listen = Door::of(&address, &mutual, None);
+        let admin = Door::of(&address, &server, file().as_deref());
+        let lines = Welcome { listen, admin, ..welcome(Teams::Demo) }.to_string();
+        assert!(lines.contains("(QuotaService; TLS with a certificate of the client)"), "{lines}");
+        assert!(lines.contains("UsageService; TLS; a token)"), "{lines}");
+        assert!(lines.contains("grpcurl -cacert CA.pem -cert CLIENT.pem -key CLIENT.key -d"), "{lines}");
+        let token = r#"grpcurl -cacert CA.pem -H "authorization: Bearer $(cat 'it'\''s')" -d"#;
+        assert!(lines.contains(token) && !lines.contains("-plaintext"), "{lines}");
     }
 
     #[test]

@@ -1,19 +1,54 @@
-//! Who calls, as far as the connection tells.
+//! Who calls, as far as the connection tells, and for which teams.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use tonic::Request;
 
-/// Who is at the other end of a connection, as the audit stream names it.
+use super::Refusal;
+use crate::domain::id::Id;
+
+/// Who is at the other end of a connection, as the audit stream names it, and for which teams it may ask QuotaService.
 ///
 /// The listener puts it into each request of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller(Arc<str>);
+pub struct Caller {
+    name: Arc<str>,
+    teams: Teams,
+}
+
+/// For which teams a caller may ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Teams {
+    /// For all that there are.
+    All,
+    /// For these only.
+    These(Arc<BTreeSet<Id>>),
+}
+
+impl Teams {
+    /// Whether a team is one of them.
+    pub fn have(&self, team: &Id) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(teams) => teams.contains(team),
+        }
+    }
+
+    /// Refuses what is asked for another team, whether there is such a team or not.
+    pub(super) fn check(&self, team: &Id) -> Result<(), Refusal> {
+        if self.have(team) { Ok(()) } else { Err(Refusal::TeamNotAllowed) }
+    }
+}
 
 impl Caller {
-    /// A caller of this name.
+    /// A caller of this name, for whichever team.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self(name.into())
+        Self { name: name.into(), teams: Teams::All }
+    }
+
+    /// The same for these teams.
+    pub fn with_teams(self, teams: Teams) -> Self {
+        Self { teams, ..self }
     }
 
     /// Who sent a request.
@@ -23,12 +58,17 @@ impl Caller {
 
     /// The name.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
+    }
+
+    /// For which teams it may ask.
+    pub fn teams(&self) -> &Teams {
+        &self.teams
     }
 }
 
 impl fmt::Display for Caller {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        formatter.write_str(&self.name)
     }
 }

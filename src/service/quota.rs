@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 use tracing::Span;
 
 use super::{
-    decode, encode,
+    Caller, Teams, decode, encode,
     log::{self, Subject, answered, span},
 };
 use crate::{
@@ -22,12 +22,19 @@ use crate::{
 #[derive(Clone)]
 pub struct QuotaApi {
     gate: Arc<Gate>,
+    /// For which it answers.
+    teams: Teams,
 }
 
 impl QuotaApi {
     /// QuotaService over this gate.
     pub fn new(gate: Arc<Gate>) -> Self {
-        Self { gate }
+        Self { gate, teams: Teams::All }
+    }
+
+    /// The same for what this caller may ask.
+    pub fn on_behalf_of(&self, caller: &Caller) -> Self {
+        Self { gate: Arc::clone(&self.gate), teams: caller.teams().clone() }
     }
 
     pub(super) async fn check_and_reserve(
@@ -35,6 +42,7 @@ impl QuotaApi {
         request: CheckAndReserveRequest,
     ) -> Result<CheckAndReserveResponse, Status> {
         let call = decode::reserve(&request)?;
+        self.teams.check(&call.team)?;
         let subject = Subject {
             flow: Some(&call.flow),
             run: call.run.as_ref(),
@@ -48,6 +56,7 @@ impl QuotaApi {
 
     pub(super) async fn commit(&self, request: CommitRequest) -> Result<CommitResponse, Status> {
         let (call, actual) = decode::commit(request)?;
+        self.teams.check(&call.team)?;
         let span = of_settlement("Commit", &call);
         let answer = answered(span, self.gate.commit(call, actual), log::commit).await?;
         Ok(encode::commit(&answer))
@@ -55,6 +64,7 @@ impl QuotaApi {
 
     pub(super) async fn release(&self, request: ReleaseRequest) -> Result<ReleaseResponse, Status> {
         let call = decode::release(request)?;
+        self.teams.check(&call.team)?;
         let span = of_settlement("Release", &call);
         let answer = answered(span, self.gate.release(call), log::release).await?;
         Ok(encode::release(&answer))
@@ -62,6 +72,7 @@ impl QuotaApi {
 
     pub(super) async fn extend(&self, request: ExtendRequest) -> Result<ExtendResponse, Status> {
         let (call, hold_ms) = decode::extend(request)?;
+        self.teams.check(&call.team)?;
         let span = of_settlement("Extend", &call);
         let expires_at_ms = answered(span, self.gate.extend(call, hold_ms), log::extend).await?;
         Ok(encode::extend(expires_at_ms))
@@ -72,6 +83,7 @@ impl QuotaApi {
         request: GetReservationRequest,
     ) -> Result<GetReservationResponse, Status> {
         let (team, id) = decode::get_reservation(&request)?;
+        self.teams.check(&team)?;
         let span = span("GetReservation", &Subject { reservation: Some(&id), ..Subject::team(&team) });
         let reservation = answered(span, self.gate.reservation(&team, &id), log::done).await?;
         Ok(encode::get_reservation(&team, &id, &reservation))
@@ -79,6 +91,7 @@ impl QuotaApi {
 
     pub(super) async fn begin_run(&self, request: BeginRunRequest) -> Result<BeginRunResponse, Status> {
         let (team, flow, run) = decode::begin_run(&request)?;
+        self.teams.check(&team)?;
         let subject = Subject { flow: Some(&flow), run: Some(&run), ..Subject::team(&team) };
         let span = span("BeginRun", &subject);
         let answer = answered(span, self.gate.begin_run(&team, &flow, &run), log::begin_run).await?;
@@ -87,6 +100,7 @@ impl QuotaApi {
 
     pub(super) async fn end_run(&self, request: EndRunRequest) -> Result<EndRunResponse, Status> {
         let (team, run) = decode::end_run(&request)?;
+        self.teams.check(&team)?;
         let span = span("EndRun", &Subject { run: Some(&run), ..Subject::team(&team) });
         let answer = answered(span, self.gate.end_run(&team, &run), log::end_run).await?;
         Ok(encode::end_run(answer))
@@ -100,34 +114,34 @@ impl QuotaService for QuotaApi {
         &self,
         request: Request<CheckAndReserveRequest>,
     ) -> Result<Response<CheckAndReserveResponse>, Status> {
-        self.check_and_reserve(request.into_inner()).await.map(Response::new)
+        self.on_behalf_of(&Caller::of(&request)).check_and_reserve(request.into_inner()).await.map(Response::new)
     }
 
     async fn commit(&self, request: Request<CommitRequest>) -> Result<Response<CommitResponse>, Status> {
-        self.commit(request.into_inner()).await.map(Response::new)
+        self.on_behalf_of(&Caller::of(&request)).commit(request.into_inner()).await.map(Response::new)
     }
 
     async fn release(&self, request: Request<ReleaseRequest>) -> Result<Response<ReleaseResponse>, Status> {
-        self.release(request.into_inner()).await.map(Response::new)
+        self.on_behalf_of(&Caller::of(&request)).release(request.into_inner()).await.map(Response::new)
     }
 
     async fn extend(&self, request: Request<ExtendRequest>) -> Result<Response<ExtendResponse>, Status> {
-        self.extend(request.into_inner()).await.map(Response::new)
+        self.on_behalf_of(&Caller::of(&request)).extend(request.into_inner()).await.map(Response::new)
     }
 
     async fn get_reservation(
         &self,
         request: Request<GetReservationRequest>,
     ) -> Result<Response<GetReservationResponse>, Status> {
-        self.get_reservation(request.into_inner()).await.map(Response::new)
+        self.on_behalf_of(&Caller::of(&request)).get_reservation(request.into_inner()).await.map(Response::new)
     }
 
     async fn begin_run(&self, request: Request<BeginRunRequest>) -> Result<Response<BeginRunResponse>, Status> {
-        self.begin_run(request.into_inner()).await.map(Response::new)
+        self.on_behalf_of(&Caller::of(&request)).begin_run(request.into_inner()).await.map(Response::new)
     }
 
     async fn end_run(&self, request: Request<EndRunRequest>) -> Result<Response<EndRunResponse>, Status> {
-        self.end_run(request.into_inner()).await.map(Response::new)
+        self.on_behalf_of(&Caller::of(&request)).end_run(request.into_inner()).await.map(Response::new)
     }
 }
 

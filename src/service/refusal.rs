@@ -28,6 +28,12 @@ pub enum Refusal {
     Unanswered,
     /// The request did not arrive before the call's deadline.
     Incomplete,
+    /// The call brings no token, where one is needed.
+    NoToken,
+    /// The call brings another token than the one that is needed.
+    WrongToken,
+    /// The client may not ask for this team, whether there is such a team or not.
+    TeamNotAllowed,
 }
 
 impl Refusal {
@@ -79,6 +85,7 @@ impl From<Refusal> for Status {
             details.set_retry_info(Some(delay));
             Self::with_error_details(code, message, details)
         };
+        let not_allowed = |code, reason: &str, message: &str| Self::with_error_details(code, message, with(reason));
         match refusal {
             Refusal::TooLarge(limit) => invalid(
                 "request",
@@ -102,6 +109,19 @@ impl From<Refusal> for Status {
                 "REQUEST_INCOMPLETE",
                 RETRY_UNAVAILABLE,
                 "the request did not arrive before its deadline; repeat the call with the same id",
+            ),
+            Refusal::NoToken => not_allowed(
+                Code::Unauthenticated,
+                "TOKEN_MISSING",
+                "this listener wants a token, as in `authorization: Bearer TOKEN`",
+            ),
+            Refusal::WrongToken => {
+                not_allowed(Code::Unauthenticated, "TOKEN_WRONG", "this token is not the one of this listener")
+            }
+            Refusal::TeamNotAllowed => not_allowed(
+                Code::PermissionDenied,
+                "TEAM_NOT_ALLOWED",
+                "the certificate of this client does not let it ask for this team; see [clients] in the sidecar's file",
             ),
         }
     }
@@ -149,13 +169,17 @@ mod tests {
             (Refusal::Overloaded, Code::ResourceExhausted, "OVERLOADED"),
             (Refusal::Unanswered, Code::Unavailable, "STORE_UNAVAILABLE"),
             (Refusal::Incomplete, Code::DeadlineExceeded, "REQUEST_INCOMPLETE"),
+            (Refusal::NoToken, Code::Unauthenticated, "TOKEN_MISSING"),
+            (Refusal::WrongToken, Code::Unauthenticated, "TOKEN_WRONG"),
+            (Refusal::TeamNotAllowed, Code::PermissionDenied, "TEAM_NOT_ALLOWED"),
         ] {
             let status = Status::from(refusal);
             let details = status.get_error_details();
             let info = details.error_info().unwrap();
             assert_eq!((status.code(), info.reason.as_str(), info.domain.as_str()), (code, reason, "tollgate"));
             assert_eq!(details.bad_request().is_some(), code == Code::InvalidArgument, "{reason}");
-            assert_eq!(details.retry_info().is_some(), code != Code::InvalidArgument, "{reason}");
+            let passes = matches!(code, Code::ResourceExhausted | Code::Unavailable | Code::DeadlineExceeded);
+            assert_eq!(details.retry_info().is_some(), passes, "{reason}");
         }
     }
 }

@@ -40,16 +40,16 @@ pub(super) fn carry_out(
         Decision::Apply(option, plan) => (Outcome::Applied { option }, plan),
     };
     let wrote = plan.carry_out(&view, records)?;
-    let records = plan.read(&view, records, outcome)?;
+    let records = plan.read(view, records, outcome)?;
     Ok(CarriedOut { reply: Reply { now_ms, outcome, records }, wrote })
 }
 
-enum Decision {
+enum Decision<'w> {
     Not(Outcome),
-    Apply(usize, Plan),
+    Apply(usize, Plan<'w>),
 }
 
-fn decide(view: &View<'_>, transaction: &Transaction, records: &impl Records) -> Result<Decision, Trouble> {
+fn decide<'w>(view: &View<'_>, transaction: &'w Transaction, records: &impl Records) -> Result<Decision<'w>, Trouble> {
     for (place, guard) in transaction.require.iter().enumerate() {
         match view.holds(guard, records) {
             Ok(true) => {}
@@ -72,7 +72,7 @@ fn decide(view: &View<'_>, transaction: &Transaction, records: &impl Records) ->
     Ok(Decision::Not(Outcome::Refused))
 }
 
-fn plan_of(view: &View<'_>, writes: &[Write]) -> Result<Plan, Trouble> {
+fn plan_of<'w>(view: &View<'_>, writes: &'w [Write]) -> Result<Plan<'w>, Trouble> {
     // A dry option makes no record start either.
     if writes.is_empty() { Ok(Plan::nothing(view)) } else { Plan::of(view, writes) }
 }

@@ -49,8 +49,8 @@ struct ScopeRecords {
 
 #[derive(Default)]
 struct Index {
-    scores: BTreeMap<String, i64>,
-    order: BTreeSet<(i64, String)>,
+    scores: BTreeMap<Arc<str>, i64>,
+    order: BTreeSet<(i64, Arc<str>)>,
 }
 
 #[derive(Default)]
@@ -138,6 +138,14 @@ struct InScope<'a> {
     purges: &'a Mutex<BTreeSet<(i64, Scope, Key)>>,
 }
 
+/// Changes the record of that name, made if it is missing. Most are there, and need no copy of their name.
+fn change<Record: Default>(records: &mut BTreeMap<String, Record>, name: &str, change: impl FnOnce(&mut Record)) {
+    match records.get_mut(name) {
+        Some(record) => change(record),
+        None => change(records.entry(name.to_owned()).or_default()),
+    }
+}
+
 fn at_most(limit: u32) -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX)
 }
@@ -153,7 +161,8 @@ impl Records for InScope<'_> {
 
     fn index_first(&self, name: &str, limit: u32) -> Result<Vec<(i64, String)>, StoreError> {
         let index = self.records.indexes.get(name);
-        Ok(index.map(|index| index.order.iter().take(at_most(limit)).cloned().collect()).unwrap_or_default())
+        let entry = |(score, member): &(i64, Arc<str>)| (*score, member.as_ref().to_owned());
+        Ok(index.map(|index| index.order.iter().take(at_most(limit)).map(entry).collect()).unwrap_or_default())
     }
 
     fn index_last_score(&self, name: &str) -> Result<Option<i64>, StoreError> {
@@ -165,7 +174,7 @@ impl Records for InScope<'_> {
         let from = if member.is_empty() { Bound::Unbounded } else { Bound::Excluded(member) };
         let Some(index) = self.records.indexes.get(name) else { return Ok(Vec::new()) };
         let after = index.scores.range::<str, _>((from, Bound::Unbounded)).take(at_most(limit));
-        Ok(after.map(|(member, score)| (*score, member.clone())).collect())
+        Ok(after.map(|(member, score)| (*score, member.as_ref().to_owned())).collect())
     }
 
     fn log_after(&self, name: &str, cursor: &str, limit: u32) -> Result<Vec<LogEntry>, StoreError> {
@@ -177,9 +186,9 @@ impl Records for InScope<'_> {
 
     fn write_hash(&mut self, name: &str, fields: Option<&Fields>) -> Result<(), StoreError> {
         match fields {
-            Some(fields) => self.records.hashes.insert(name.to_owned(), fields.clone()),
-            None => self.records.hashes.remove(name),
-        };
+            Some(fields) => change(&mut self.records.hashes, name, |kept| kept.clone_from(fields)),
+            None => drop(self.records.hashes.remove(name)),
+        }
         Ok(())
     }
 
@@ -192,18 +201,24 @@ impl Records for InScope<'_> {
     }
 
     fn index_put(&mut self, name: &str, member: &str, score: i64) -> Result<(), StoreError> {
-        let index = self.records.indexes.entry(name.to_owned()).or_default();
-        if let Some(old) = index.scores.insert(member.to_owned(), score) {
-            index.order.remove(&(old, member.to_owned()));
-        }
-        index.order.insert((score, member.to_owned()));
+        change(&mut self.records.indexes, name, |index| {
+            let member = match index.scores.remove_entry(member) {
+                Some((member, old)) => {
+                    index.order.remove(&(old, Arc::clone(&member)));
+                    member
+                }
+                None => member.into(),
+            };
+            index.scores.insert(Arc::clone(&member), score);
+            index.order.insert((score, member));
+        });
         Ok(())
     }
 
     fn index_remove(&mut self, name: &str, member: &str) -> Result<(), StoreError> {
         if let Some(index) = self.records.indexes.get_mut(name) {
-            if let Some(score) = index.scores.remove(member) {
-                index.order.remove(&(score, member.to_owned()));
+            if let Some((member, score)) = index.scores.remove_entry(member) {
+                index.order.remove(&(score, member));
             }
             if index.scores.is_empty() {
                 self.records.indexes.remove(name);
@@ -213,14 +228,13 @@ impl Records for InScope<'_> {
     }
 
     fn append(&mut self, name: &str, fields: &Fields, keep: Option<u32>) -> Result<(), StoreError> {
-        let log = self.records.logs.entry(name.to_owned()).or_default();
-        log.last += 1;
-        log.entries.insert(log.last, fields.clone());
-        if let Some(keep) = keep {
-            while log.entries.len() > at_most(keep) {
+        change(&mut self.records.logs, name, |log| {
+            log.last += 1;
+            log.entries.insert(log.last, fields.clone());
+            while keep.is_some_and(|keep| log.entries.len() > at_most(keep)) {
                 log.entries.pop_first();
             }
-        }
+        });
         Ok(())
     }
 

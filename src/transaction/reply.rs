@@ -82,7 +82,7 @@ pub struct LogEntry {
 
 /// The fields of a small record, in no particular order. They lie in one piece: a reply has dozens of them, and most are never
 /// looked at.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Fields {
     /// Names and values, one after the other.
     texts: String,
@@ -158,6 +158,17 @@ impl<Name: AsRef<str>, Text: AsRef<str>> FromIterator<(Name, Text)> for Fields {
             all.push(field.as_ref(), value.as_ref());
         }
         all
+    }
+}
+
+impl Clone for Fields {
+    fn clone(&self) -> Self {
+        Self { texts: self.texts.clone(), ends: self.ends.clone() }
+    }
+
+    fn clone_from(&mut self, other: &Self) {
+        self.texts.clone_from(&other.texts);
+        self.ends.clone_from(&other.ends);
     }
 }
 

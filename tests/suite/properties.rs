@@ -96,11 +96,26 @@ fn any_sequence_of_operations_on_the_memory_store_ends_as_the_rules_say() {
 }
 
 #[test]
+fn any_sequence_of_operations_on_the_memory_store_ends_as_the_rules_say_from_leases() {
+    in_memory(200, Answers::FromLeases);
+}
+
+#[test]
 fn any_sequence_of_operations_on_the_embedded_store_ends_as_the_rules_say() {
     on_a_file(24, Answers::WrittenThrough);
 }
 
 #[test]
+fn any_sequence_of_operations_on_the_embedded_store_ends_as_the_rules_say_from_leases() {
+    on_a_file(16, Answers::FromLeases);
+}
+
+#[test]
 fn any_sequence_of_operations_on_redis_ends_as_the_rules_say() {
     on_redis(60, Answers::WrittenThrough);
+}
+
+#[test]
+fn any_sequence_of_operations_on_redis_ends_as_the_rules_say_from_leases() {
+    on_redis(40, Answers::FromLeases);
 }

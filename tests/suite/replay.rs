@@ -20,7 +20,7 @@ use tollgate::{
         usage_service_server::{UsageService, UsageServiceServer},
         *,
     },
-    replay::{Books, ReplayArguments, Report, replay},
+    replay::{Books, ReplayArguments, Report, SecurityArguments, replay},
 };
 use tonic::{Request, Response, Status, transport::Server};
 
@@ -175,6 +175,7 @@ impl Drop for FakeSidecar {
 fn arguments(socket: &Path, teams: u16) -> ReplayArguments {
     let address = format!("unix:{}", socket.display());
     ReplayArguments {
+        security: SecurityArguments::default(),
         trace: PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/azure_llm_2023_code_excerpt.csv"),
         addr: address.parse().unwrap(),
         admin: address.parse().unwrap(),

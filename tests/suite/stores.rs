@@ -4,6 +4,7 @@ mod calls;
 mod embedded;
 mod fixture;
 mod guards;
+mod lanes;
 mod lists;
 mod options;
 mod purging;

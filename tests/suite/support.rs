@@ -12,7 +12,12 @@ use std::{
     time::Duration,
 };
 
-use tollgate::clock::Clock;
+use tollgate::{
+    clock::Clock,
+    domain::lease::{LeaseTerms, MAX_LEASE_HOLD_MS},
+    escrow::{EscrowMode, EscrowOptions},
+    serve::ServeOptions,
+};
 
 /// How long a test waits for what should happen almost at once. Only a failing test waits for all of it.
 pub(crate) const PATIENCE_MS: i64 = 20_000;
@@ -20,6 +25,17 @@ pub(crate) const PATIENCE_MS: i64 = 20_000;
 /// How long the store may take in tests that are not about that, on machines that do much else. A sidecar that ends waits
 /// only a second longer for its calls.
 pub(crate) const STORE_WAIT: Duration = Duration::from_secs(3);
+
+/// Leases for these teams, of ten seconds and holds of two minutes, whatever the defaults are: tests count with these times.
+pub(crate) fn escrow(mode: EscrowMode) -> EscrowOptions {
+    let terms = LeaseTerms { term_ms: 10_000, hold_ms: MAX_LEASE_HOLD_MS };
+    EscrowOptions { mode, terms, ..EscrowOptions::default() }
+}
+
+/// The options of a sidecar that writes every call through. Whether a team is asked often enough for leases depends on the machine.
+pub(crate) fn written_through() -> ServeOptions {
+    ServeOptions { escrow: escrow(EscrowMode::Off), ..ServeOptions::default() }
+}
 
 /// Between two looks at a condition.
 const PAUSE: Duration = Duration::from_millis(5);

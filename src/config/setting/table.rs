@@ -3,7 +3,7 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use super::{Kind, Setting};
-use crate::{domain::lease::MAX_LEASE_HOLD_MS, escrow::MAX_TERM_MS};
+use crate::domain::lease::{MAX_LEASE_HOLD_MS, MAX_TERM_MS};
 
 const SECOND_MS: i64 = 1_000;
 const MINUTE_MS: i64 = 60 * SECOND_MS;
@@ -18,6 +18,7 @@ const MAX_CREDITS: i64 = 1_000_000_000_000;
 
 const WHERE: &str = "Where";
 const END: &str = "The end";
+const ACCESS: &str = "Who is let in";
 const RULES: &str = "Rules";
 const ESCROW: &str = "Escrow";
 const LOG: &str = "Log";
@@ -48,6 +49,62 @@ pub static SETTINGS: &[Setting] = &[
         help: "Where kubelets and Prometheus reach health and /metrics, in plaintext, and nothing else.",
         heading: WHERE,
         kind: Kind::Port(|settings, address| settings.serve.probe = address),
+    },
+    Setting {
+        key: "listen_tls_certificate",
+        value_name: "FILE",
+        default: "none",
+        help: "The certificate of the data listener, and those that lead to its authority, in PEM: with it, it speaks TLS.",
+        heading: ACCESS,
+        kind: Kind::File(|settings, file| settings.serve.access.listen_tls.certificate = file),
+    },
+    Setting {
+        key: "listen_tls_key",
+        value_name: "FILE",
+        default: "none",
+        help: "The private key of that certificate, in PEM.",
+        heading: ACCESS,
+        kind: Kind::File(|settings, file| settings.serve.access.listen_tls.key = file),
+    },
+    Setting {
+        key: "listen_tls_client_ca",
+        value_name: "FILE",
+        default: "none",
+        help: "The authorities of executors, in PEM: with it, each needs a certificate of one of them.",
+        heading: ACCESS,
+        kind: Kind::File(|settings, file| settings.serve.access.listen_tls.client_ca = file),
+    },
+    Setting {
+        key: "admin_tls_certificate",
+        value_name: "FILE",
+        default: "none",
+        help: "The certificate of the admin listener, and those that lead to its authority, in PEM: with it, it speaks TLS.",
+        heading: ACCESS,
+        kind: Kind::File(|settings, file| settings.serve.access.admin_tls.certificate = file),
+    },
+    Setting {
+        key: "admin_tls_key",
+        value_name: "FILE",
+        default: "none",
+        help: "The private key of that certificate, in PEM.",
+        heading: ACCESS,
+        kind: Kind::File(|settings, file| settings.serve.access.admin_tls.key = file),
+    },
+    Setting {
+        key: "admin_tls_client_ca",
+        value_name: "FILE",
+        default: "none",
+        help: "The authorities of billing and operators, in PEM: with it, each needs a certificate of one of them.",
+        heading: ACCESS,
+        kind: Kind::File(|settings, file| settings.serve.access.admin_tls.client_ca = file),
+    },
+    Setting {
+        key: "admin_token_file",
+        value_name: "FILE",
+        default: "none",
+        help: "The file with the token that calls of the admin listener need: one word, with or without a line end.",
+        heading: ACCESS,
+        kind: Kind::File(|settings, file| settings.serve.access.admin_token_file = file),
     },
     Setting {
         key: "store",
@@ -115,7 +172,7 @@ pub static SETTINGS: &[Setting] = &[
         key: "reservation_retention",
         value_name: "DURATION",
         default: "2h",
-        help: "How long a committed reservation answers repeats.",
+        help: "How long a committed reservation answers repeats; five minutes at least.",
         heading: RULES,
         kind: Kind::Milliseconds(OF_A_RULE, |settings, retention_ms| {
             settings.serve.policy.committed_retention_ms = retention_ms;
@@ -124,15 +181,15 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         key: "escrow",
         value_name: "MODE",
-        default: "off",
-        help: "Whether calls of busy teams are answered from memory, from credits that were taken out in advance.",
+        default: "auto",
+        help: "Whether, on Redis, calls of busy teams are answered from memory, from credits taken out in advance.",
         heading: ESCROW,
         kind: Kind::Escrow,
     },
     Setting {
         key: "lease_term",
         value_name: "DURATION",
-        default: "10s",
+        default: "30s",
         help: "How long credits are taken out for: long enough to be worth it, and so long they lie idle where a team moves on.",
         heading: ESCROW,
         kind: Kind::Milliseconds(2 * SECOND_MS..=MAX_TERM_MS, |settings, term_ms| {

@@ -5,7 +5,7 @@ use crate::{
     domain::{
         Damaged,
         account::{Account, not_after, not_before},
-        hold::Hold,
+        hold::{self, Hold},
         id::Id,
         keys,
         policy::Policy,
@@ -20,14 +20,16 @@ pub struct Reclaim {
     /// What to send.
     pub transaction: Transaction,
     present_guard: usize,
+    hold: Hold,
     terms: RecordRef,
     account: RecordRef,
+    holds: RecordRef,
 }
 
 /// What became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReclaimVerdict {
-    /// It is ended, or put off.
+    /// It is ended, or put off, by this step or by somebody who was faster.
     Done,
     /// There is no such lease; its hold is to be removed.
     NoLease,
@@ -43,7 +45,8 @@ impl Reclaim {
     /// for late commits of what was drawn from it.
     pub fn new(team: &Id, lease_id: &Id, hold: &Hold, believed_now_ms: i64, policy: &Policy) -> Self {
         let mut step = Self::of(team, hold);
-        let (lease, holds, open_leases) = step.declare(lease_id);
+        let (lease, open_leases) = step.declare(lease_id);
+        let holds = step.holds;
         let transaction = &mut step.transaction;
         transaction.require(Guard::FieldEquals(lease, field::RECLAIMED, "0".to_owned()));
         transaction.require(Guard::AtMostZero(Linear::default().plus(1, lease, field::RECLAIM_AT).plus_now(-1)));
@@ -70,7 +73,8 @@ impl Reclaim {
     /// lease may be in use.
     pub fn put_off(team: &Id, lease_id: &Id, hold: &Hold, by_ms: i64) -> Self {
         let mut step = Self::of(team, hold);
-        let (lease, holds, _) = step.declare(lease_id);
+        let (lease, _) = step.declare(lease_id);
+        let holds = step.holds;
         step.transaction.option(
             Vec::new(),
             vec![
@@ -92,12 +96,15 @@ impl Reclaim {
     }
 
     /// Reads the verdict of a reply.
-    pub fn verdict(&self, reply: &Reply) -> ReclaimVerdict {
-        match reply.outcome {
+    pub fn verdict(&self, reply: &Reply) -> Result<ReclaimVerdict, Damaged> {
+        Ok(match reply.outcome {
             Outcome::Applied { .. } => ReclaimVerdict::Done,
-            Outcome::Stale { guard: Some(guard) } if guard == self.present_guard => ReclaimVerdict::NoLease,
+            Outcome::Stale { guard: Some(guard) } if guard == self.present_guard => {
+                let is_left = hold::read(reply, self.holds)?.contains(&self.hold);
+                if is_left { ReclaimVerdict::NoLease } else { ReclaimVerdict::Done }
+            }
             Outcome::Stale { .. } | Outcome::Refused => ReclaimVerdict::Stale,
-        }
+        })
     }
 
     /// The team's terms in a reply; `None` if there is no such team.
@@ -114,14 +121,15 @@ impl Reclaim {
         let mut transaction = Transaction::on(keys::team(team));
         let terms = transaction.record(keys::terms(), Read::Whole);
         let account = transaction.record(keys::account(hold.cycle_start_ms), Read::Whole);
-        Self { transaction, present_guard: 0, terms, account }
+        // Who was faster took the hold away with the lease; a hold that is left is damage.
+        let holds = hold::declare(&mut transaction);
+        Self { transaction, present_guard: 0, hold: hold.clone(), terms, account, holds }
     }
 
-    fn declare(&mut self, lease_id: &Id) -> (RecordRef, RecordRef, RecordRef) {
+    fn declare(&mut self, lease_id: &Id) -> (RecordRef, RecordRef) {
         let lease = self.transaction.record(keys::lease(lease_id), Read::Nothing);
-        let holds = self.transaction.record(keys::open_holds(), Read::Nothing);
         let open_leases = self.transaction.record(keys::open_leases(), Read::Nothing);
         self.present_guard = self.transaction.require(Guard::Present(lease));
-        (lease, holds, open_leases)
+        (lease, open_leases)
     }
 }

@@ -2,35 +2,43 @@
 
 use super::LeaseTerms;
 
-/// What was asked for counts for so long, in milliseconds; older demand fades.
-const REMEMBERED_MS: f64 = 4_000.0;
+/// What was asked for lately counts for so long, in milliseconds; older demand fades.
+const LATELY_MS: f64 = 4_000.0;
+
+/// What was asked for just now counts for a part of that, so that a load which grows is seen before leases run dry.
+const JUST_NOW_PART: i32 = 8;
 
 /// A lease pays if so many calls are likely to be drawn from it within half its term. It costs two calls of the store, one to take
 /// and one to give back; and a few calls in a row are no reason to expect more.
 const CALLS_THAT_PAY: f64 = 8.0;
 
-/// What a team asks of one sidecar, lately.
+/// What a team asks of one sidecar.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Demand {
-    /// Credits per millisecond, fading.
-    credits_per_ms: f64,
-    /// Calls per millisecond, fading.
-    calls_per_ms: f64,
+    lately: Asked,
+    just_now: Asked,
     /// The last call, by the sidecar's clock, in milliseconds.
     asked_at_ms: i64,
+}
+
+/// What was asked for, fading.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Asked {
+    credits: f64,
+    calls: f64,
 }
 
 impl Demand {
     /// One more call asks for so many credits, at a time of the sidecar's clock.
     pub fn note(&mut self, credits: i64, at_ms: i64) {
         if at_ms > self.asked_at_ms {
-            let faded = self.faded(at_ms);
-            self.credits_per_ms *= faded;
-            self.calls_per_ms *= faded;
+            let faded = (-((at_ms - self.asked_at_ms) as f64) / LATELY_MS).exp();
+            self.lately.fade(faded);
+            self.just_now.fade(faded.powi(JUST_NOW_PART));
             self.asked_at_ms = at_ms;
         }
-        self.credits_per_ms += credits as f64 / REMEMBERED_MS;
-        self.calls_per_ms += 1.0 / REMEMBERED_MS;
+        self.lately.note(credits);
+        self.just_now.note(credits);
     }
 
     /// When the last call was, by the sidecar's clock.
@@ -40,17 +48,33 @@ impl Demand {
 
     /// Whether leases pay at this rate.
     pub fn pays(&self, terms: &LeaseTerms) -> bool {
-        self.calls_per_ms * (terms.term_ms as f64 / 2.0) >= CALLS_THAT_PAY
+        self.lately.calls / LATELY_MS * half(terms) >= CALLS_THAT_PAY
     }
 
-    /// The credits that are likely to be asked for within half a term.
+    /// The credits that are likely to be asked for within half a term: as lately or, if that is more, as just now, where calls were
+    /// many enough to tell.
     pub fn within_half_a_term(&self, terms: &LeaseTerms) -> i64 {
-        (self.credits_per_ms * (terms.term_ms as f64 / 2.0)).ceil() as i64
+        let lately = self.lately.credits / LATELY_MS;
+        let tells = self.just_now.calls >= CALLS_THAT_PAY;
+        let just_now = if tells { self.just_now.credits * f64::from(JUST_NOW_PART) / LATELY_MS } else { 0.0 };
+        (lately.max(just_now) * half(terms)).ceil() as i64
+    }
+}
+
+impl Asked {
+    fn note(&mut self, credits: i64) {
+        self.credits += credits as f64;
+        self.calls += 1.0;
     }
 
-    fn faded(&self, at_ms: i64) -> f64 {
-        (-((at_ms - self.asked_at_ms) as f64) / REMEMBERED_MS).exp()
+    fn fade(&mut self, to: f64) {
+        self.credits *= to;
+        self.calls *= to;
     }
+}
+
+fn half(terms: &LeaseTerms) -> f64 {
+    terms.term_ms as f64 / 2.0
 }
 
 /// The credits of the next lease: what is wanted, at most `max_slice_credits`, and at most half of an equal share of what remains
@@ -78,6 +102,11 @@ mod tests {
         let wanted = demand.within_half_a_term(&TERMS);
         assert!((2_400..=2_600).contains(&wanted), "{wanted}");
         assert!(demand.pays(&TERMS));
+        for at_ms in (20_000..22_000).step_by(2) {
+            demand.note(5, at_ms);
+        }
+        let wanted = demand.within_half_a_term(&TERMS);
+        assert!((11_500..=13_000).contains(&wanted), "a load that is five times as high is seen at once: {wanted}");
         demand.note(5, 60_000);
         assert!(!demand.pays(&TERMS), "what was asked a minute ago has faded");
     }

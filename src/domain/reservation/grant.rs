@@ -11,7 +11,7 @@ use rmp::{
 
 use super::{Backing, Basis, Content, Held, Reservation, State, Terms, Trigger};
 use crate::{
-    domain::{billing_cycle::Cycle, id::Id, plan::Plan},
+    domain::{billing_cycle::Cycle, id::Id, lease::MAX_LEASE_HOLD_MS, plan::Plan},
     transaction::NUMBER_LIMIT,
 };
 
@@ -87,6 +87,9 @@ pub fn read_leased(grant: &[u8]) -> Option<(Id, Held)> {
     let trigger = rest.one_of(&TRIGGERS)?;
     let created_at_ms = rest.number()?;
     let expires_at_ms = created_at_ms.checked_add(rest.number()?)?;
+    if !(0..=MAX_LEASE_HOLD_MS).contains(&(expires_at_ms - created_at_ms)) {
+        return None;
+    }
     let in_range = [cycle.start_ms, cycle.end_ms, expires_at_ms].iter().all(|at_ms| at_ms.abs() < NUMBER_LIMIT);
     if !(rest.0.is_empty() && in_range) {
         return None;
@@ -99,7 +102,7 @@ pub fn read_leased(grant: &[u8]) -> Option<(Id, Held)> {
         state: State::Open,
         settled_at_ms: None,
     };
-    Some((id, Held { reservation, backing: Backing::Lease { id: lease, reclaimed: false } }))
+    Some((id, Held { reservation, backing: Backing::Lease { id: lease, reclaimed: false, instead_of: None } }))
 }
 
 const TRIGGERS: [Trigger; 2] = [Trigger::Run, Trigger::Test];
@@ -175,7 +178,7 @@ mod tests {
         for run in [None, Some(id("run"))] {
             let reservation = reservation(run);
             let grant = written(&reservation);
-            let backing = Backing::Lease { id: id("sidecar.7"), reclaimed: false };
+            let backing = Backing::Lease { id: id("sidecar.7"), reclaimed: false, instead_of: None };
             assert_eq!(leased_id(&grant), Some("reservation"));
             assert_eq!(read_grant(&grant, &id("reservation")), Some(Held { reservation, backing }));
             assert_eq!(read_grant(&grant, &id("another")), None, "it is the grant of one reservation");

@@ -3,14 +3,17 @@
 use super::{
     super::error::StoreError,
     records::{PackedRecord, Records},
-    view::{Trouble, View, parse, purge_time},
+    view::{Before, Trouble, View, parse, purge_time},
 };
 use crate::transaction::{Fields, Kind, Outcome, Read, Record, RecordRef, Write};
 
+/// A packed record is no longer than this, more often than not.
+const PACKED_BYTES: usize = 256;
+
 /// The records after the step.
-pub(super) struct Plan {
+pub(super) struct Plan<'w> {
     after: Vec<After>,
-    lists: Vec<ListWrite>,
+    lists: Vec<ListWrite<'w>>,
 }
 
 /// A hash or a packed record after the step.
@@ -25,21 +28,21 @@ struct After {
 }
 
 /// A change of an index or a log.
-enum ListWrite {
-    IndexPut { index: RecordRef, member: String, score: i64 },
-    IndexRemove { index: RecordRef, member: String },
+enum ListWrite<'w> {
+    IndexPut { index: RecordRef, member: &'w str, score: i64 },
+    IndexRemove { index: RecordRef, member: &'w str },
     Append { log: RecordRef, fields: Fields, keep: Option<u32> },
     Clear { log: RecordRef },
 }
 
-impl Plan {
+impl<'w> Plan<'w> {
     /// To leave everything as it is.
     pub(super) fn nothing(view: &View<'_>) -> Self {
         Self { after: view.before.iter().map(|_| After::default()).collect(), lists: Vec::new() }
     }
 
     /// To carry out these writes, of which there is at least one.
-    pub(super) fn of(view: &View<'_>, writes: &[Write]) -> Result<Self, Trouble> {
+    pub(super) fn of(view: &View<'_>, writes: &'w [Write]) -> Result<Self, Trouble> {
         let mut plan = Self::nothing(view);
         for (before, after) in view.before.iter().zip(&mut plan.after) {
             if !before.present && before.fields.is_some() {
@@ -62,7 +65,7 @@ impl Plan {
         Ok(plan)
     }
 
-    fn add_write<'w>(
+    fn add_write(
         &mut self,
         view: &View<'_>,
         write: &'w Write,
@@ -84,7 +87,8 @@ impl Plan {
                 self.fields(view, *record).get_or_insert_default().set(field, &text);
             }
             Write::Put(record, parts, purge_at) => {
-                let value = parts.iter().map(|part| view.text(part)).collect::<Result<String, _>>()?;
+                let mut value = String::with_capacity(PACKED_BYTES);
+                parts.iter().try_for_each(|part| view.write_text(part, &mut value))?;
                 let purge_at = purge_at.as_ref().map(|purge_at| view.number(purge_at)).transpose()?;
                 let packed = Some(PackedRecord { value, purge_at });
                 self.after[record.0] = After { changed: true, fields: None, packed };
@@ -97,10 +101,10 @@ impl Plan {
             }
             Write::IndexPut(index, member, score) => {
                 let score = view.number(score)?;
-                self.lists.push(ListWrite::IndexPut { index: *index, member: member.clone(), score });
+                self.lists.push(ListWrite::IndexPut { index: *index, member, score });
             }
             Write::IndexRemove(index, member) => {
-                self.lists.push(ListWrite::IndexRemove { index: *index, member: member.clone() });
+                self.lists.push(ListWrite::IndexRemove { index: *index, member });
             }
             Write::Append { log, fields, keep } => {
                 let fields = fields
@@ -124,7 +128,7 @@ impl Plan {
     }
 
     /// Adds to a field. While this step adds to it, it may be out of range; what it comes to is checked in the end.
-    fn add<'w>(
+    fn add(
         &mut self,
         view: &View<'_>,
         record: RecordRef,
@@ -183,16 +187,17 @@ impl Plan {
         Ok(wrote)
     }
 
-    /// The records for the reply.
+    /// The records for the reply, once the plan is carried out.
     pub(super) fn read(
-        &self,
-        view: &View<'_>,
+        self,
+        mut view: View<'_>,
         records: &impl Records,
         outcome: Outcome,
     ) -> Result<Vec<Record>, StoreError> {
         let applied = matches!(outcome, Outcome::Applied { .. });
         let mut read = Vec::with_capacity(view.uses.len());
-        for (place, used) in view.uses.iter().enumerate() {
+        let now_ms = view.now_ms;
+        for ((used, before), after) in view.uses.iter().zip(&mut view.before).zip(self.after) {
             let name = &used.key.name;
             read.push(match &used.read {
                 Read::Nothing => Record::NotRead,
@@ -200,26 +205,25 @@ impl Plan {
                 Read::First { limit, .. } => Record::Index(records.index_first(name, *limit)?),
                 Read::MembersAfter { member, limit } => Record::Index(records.index_after(name, member, *limit)?),
                 Read::EntriesAfter { cursor, limit } => Record::Log(records.log_after(name, cursor, *limit)?),
-                Read::Whole => self.whole(view, place)?,
+                Read::Whole => after.whole(std::mem::take(before), now_ms)?,
             });
         }
         Ok(read)
     }
+}
 
-    fn whole(&self, view: &View<'_>, place: usize) -> Result<Record, StoreError> {
-        let (before, after) = (&view.before[place], &self.after[place]);
-        let alive = |purge_at: Option<i64>| purge_at.is_none_or(|purge_at| purge_at > view.now_ms);
-        let (fields, value) = if after.changed {
-            (
-                after.fields.as_ref(),
-                after.packed.as_ref().filter(|packed| alive(packed.purge_at)).map(|packed| &packed.value),
-            )
+impl After {
+    /// The whole record, if it exists.
+    fn whole(self, before: Before, now_ms: i64) -> Result<Record, StoreError> {
+        let alive = |purge_at: Option<i64>| purge_at.is_none_or(|purge_at| purge_at > now_ms);
+        let (fields, value) = if self.changed {
+            (self.fields, self.packed.filter(|packed| alive(packed.purge_at)).map(|packed| packed.value))
         } else {
-            (before.fields.as_ref().filter(|_| before.present), before.value.as_ref())
+            (before.fields.filter(|_| before.present), before.value)
         };
         Ok(match (fields, value) {
-            (Some(fields), _) if alive(purge_time(fields)?) => Record::Hash(fields.clone()),
-            (_, Some(value)) => Record::Packed(value.clone()),
+            (Some(fields), _) if alive(purge_time(&fields)?) => Record::Hash(fields),
+            (_, Some(value)) => Record::Packed(value),
             _ => Record::Absent,
         })
     }

@@ -1,5 +1,7 @@
 //! The records as they are before a step, and what its guards and expressions make of them.
 
+use std::fmt::Write as _;
+
 use super::{
     super::{error::StoreError, validate::EXACT_LIMIT},
     records::Records,
@@ -77,9 +79,11 @@ impl<'a> View<'a> {
             None
         } else {
             let mut fields = Fields::default();
+            let mut text = String::new();
             for (field, value) in &used.start {
-                match self.text(value) {
-                    Ok(text) => fields.set(field, &text),
+                text.clear();
+                match self.write_text(value, &mut text) {
+                    Ok(()) => fields.set(field, &text),
                     Err(Trouble::Failed(error)) => return Err(error),
                     Err(Trouble::Missing) => return Err(StoreError::fault("a start counts on fields")),
                 }
@@ -108,12 +112,23 @@ impl<'a> View<'a> {
         })
     }
 
+    /// Appends a value, in decimal or as it is.
+    pub(super) fn write_text(&self, value: &Value, texts: &mut String) -> Result<(), Trouble> {
+        match value {
+            Value::Text(text) => texts.push_str(text),
+            Value::Greatest(_) => {
+                // Writing to a text cannot fail.
+                let _ = write!(texts, "{}", self.number(value)?);
+            }
+        }
+        Ok(())
+    }
+
     /// A value in decimal, or as it is.
     pub(super) fn text(&self, value: &Value) -> Result<String, Trouble> {
-        match value {
-            Value::Text(text) => Ok(text.clone()),
-            Value::Greatest(_) => Ok(self.number(value)?.to_string()),
-        }
+        let mut text = String::new();
+        self.write_text(value, &mut text)?;
+        Ok(text)
     }
 
     /// A value that is a number to be kept.

@@ -9,16 +9,20 @@ use super::{
 };
 use crate::transaction::{Fields, Kind, LogEntry, Outcome, Record, RecordUse, Reply, Transaction};
 
-/// What a field's name and value take, more often than not.
+/// A hash has no more fields than this, more often than not.
+const USUAL_FIELDS: usize = 12;
+
+/// What a field's name and value take.
 const USUAL_FIELD_BYTES: usize = 20;
 
 /// The replies to these transactions.
-pub(super) fn decode<'t>(
-    answer: &Value,
-    transactions: impl Iterator<Item = &'t Transaction>,
+pub(super) fn decode<'a, 't: 'a>(
+    answer: &'a Value,
+    transactions: impl Iterator<Item = &'t Transaction> + Clone,
 ) -> Result<Vec<Result<Reply, StoreError>>, StoreError> {
     let Value::BulkString(answer) = answer else { return Err(garbled()) };
-    let mut answer = Answer { rest: answer, damaged: false };
+    let mut answer =
+        Answer { rest: answer, told: Vec::new(), shared: transactions.clone().nth(1).is_some(), damaged: false };
     let read = answer.number().and_then(|now_ms| {
         transactions.map(|transaction| answer.reply(transaction, now_ms)).collect::<Option<Vec<_>>>()
     });
@@ -32,12 +36,16 @@ fn garbled() -> StoreError {
 /// What of an answer was not read yet. Where it does not end as it should, it reads as none.
 struct Answer<'a> {
     rest: &'a [u8],
+    /// The hashes that earlier transactions were told, by name, as they are by now: a later one is told only what is new.
+    told: Vec<(&'a str, Fields)>,
+    /// Whether there is more than one transaction.
+    shared: bool,
     /// Whether something that was read for this transaction is not what it should be, though what comes after it can be read.
     damaged: bool,
 }
 
 impl<'a> Answer<'a> {
-    fn reply(&mut self, transaction: &Transaction, now_ms: i64) -> Option<Result<Reply, StoreError>> {
+    fn reply(&mut self, transaction: &'a Transaction, now_ms: i64) -> Option<Result<Reply, StoreError>> {
         let code = self.number()?;
         if code == 3 {
             let message = self.text()?;
@@ -58,20 +66,15 @@ impl<'a> Answer<'a> {
         Some(if damaged { Err(garbled()) } else { Ok(Reply { now_ms, outcome, records }) })
     }
 
-    fn record(&mut self, used: &RecordUse) -> Option<Record> {
-        match Marker::from_u8(*self.rest.first()?) {
-            Marker::FixPos(0) => {
-                self.rest = &self.rest[1..];
-                return Some(Record::NotRead);
-            }
-            Marker::False if matches!(used.key.kind, Kind::Hash | Kind::Packed) => {
-                self.rest = &self.rest[1..];
-                return Some(Record::Absent);
-            }
-            _ => {}
+    fn record(&mut self, used: &'a RecordUse) -> Option<Record> {
+        if self.next_is(Marker::FixPos(0))? {
+            return Some(Record::NotRead);
+        }
+        if matches!(used.key.kind, Kind::Hash | Kind::Packed) && self.next_is(Marker::False)? {
+            return Some(Record::Absent);
         }
         Some(match used.key.kind {
-            Kind::Hash => Record::Hash(self.fields()?),
+            Kind::Hash => Record::Hash(self.hash(&used.key.name)?),
             Kind::Packed => Record::Packed(self.text()?.to_owned()),
             Kind::Index => {
                 let entries = self.length()? / 2;
@@ -98,19 +101,48 @@ impl<'a> Answer<'a> {
         Some(LogEntry { cursor, fields: self.fields()? })
     }
 
+    fn hash(&mut self, name: &'a str) -> Option<Fields> {
+        let place = self.told.iter().position(|(other, _)| *other == name);
+        if self.next_is(Marker::True)? {
+            let (_, mut fields) = self.told.swap_remove(place?);
+            self.each_field(|field, value| fields.set(field, value))?;
+            self.told.push((name, fields.clone()));
+            return Some(fields);
+        }
+        let fields = self.fields()?;
+        if self.shared {
+            place.map(|place| self.told.swap_remove(place));
+            self.told.push((name, fields.clone()));
+        }
+        Some(fields)
+    }
+
     fn fields(&mut self) -> Option<Fields> {
-        let count = self.length()? / 2;
-        // What is no longer than the answer says cannot make more room than the answer takes.
-        let mut fields = Fields::with_room(count, (count * USUAL_FIELD_BYTES).min(self.rest.len()));
-        for _ in 0..count {
+        let mut fields = Fields::with_room(USUAL_FIELDS, USUAL_FIELDS * USUAL_FIELD_BYTES);
+        self.each_field(|field, value| fields.push(field, value))?;
+        Some(fields)
+    }
+
+    fn each_field(&mut self, mut take: impl FnMut(&str, &str)) -> Option<()> {
+        for _ in 0..self.length()? / 2 {
             let name = self.text()?;
             // What the script has counted itself, it gives as a number.
             match Marker::from_u8(*self.rest.first()?) {
-                Marker::FixStr(_) | Marker::Str8 | Marker::Str16 | Marker::Str32 => fields.push(name, self.text()?),
-                _ => fields.push(name, &self.number()?.to_string()),
+                Marker::FixStr(_) | Marker::Str8 | Marker::Str16 | Marker::Str32 => take(name, self.text()?),
+                _ => take(name, &self.number()?.to_string()),
             }
         }
-        Some(fields)
+        Some(())
+    }
+
+    /// Whether this comes next; if so, it is taken.
+    fn next_is(&mut self, marker: Marker) -> Option<bool> {
+        let (first, rest) = self.rest.split_first()?;
+        let is_next = *first == marker.to_u8();
+        if is_next {
+            self.rest = rest;
+        }
+        Some(is_next)
     }
 
     fn length(&mut self) -> Option<usize> {

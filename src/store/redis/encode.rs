@@ -123,12 +123,28 @@ impl Encoder {
                 self.text(field);
                 self.text(value);
             }
-            Guard::AtMostZero(linear) => {
+            Guard::AtMostZero(linear) => self.at_most_zero(linear),
+            Guard::NothingDue(record) => self.operation(6, *record),
+            Guard::NothingAhead(record) => self.operation(7, *record),
+        }
+    }
+
+    fn at_most_zero(&mut self, linear: &Linear) {
+        // Most are bounds of time, for which there is a short form.
+        let bound = match linear.now {
+            1 if linear.terms.is_empty() => Some(8),
+            -1 if linear.terms.is_empty() => Some(9),
+            _ => None,
+        };
+        match bound {
+            Some(code) => {
+                self.number(code);
+                self.number(linear.constant);
+            }
+            None => {
                 self.number(5);
                 self.linear(linear);
             }
-            Guard::NothingDue(record) => self.operation(6, *record),
-            Guard::NothingAhead(record) => self.operation(7, *record),
         }
     }
 

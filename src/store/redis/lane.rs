@@ -24,10 +24,11 @@ const FLIGHTS: usize = 2;
 const BATCH_LIMIT: usize = 64;
 
 /// The lanes of all scopes that have calls on their way.
-pub(super) type Lanes = DashMap<Scope, Lane>;
+#[derive(Default)]
+pub(super) struct Lanes(DashMap<Scope, Lane>);
 
 #[derive(Default)]
-pub(super) struct Lane {
+struct Lane {
     flights: usize,
     waiting: VecDeque<Waiting>,
 }
@@ -55,15 +56,42 @@ pub(super) struct Flight {
 
 /// Enters the lane of a scope.
 pub(super) fn enter(shared: &Arc<Shared>, scope: Scope, transactions: Vec<Transaction>) -> Way {
-    let mut lane = shared.lanes.entry(scope.clone()).or_default();
-    if lane.flights < FLIGHTS {
-        lane.flights += 1;
-        drop(lane);
-        return Way::Go(Flight { shared: Arc::clone(shared), scope, landed: false }, transactions);
+    match shared.lanes.enter(&scope, transactions) {
+        Ok(transactions) => Way::Go(Flight { shared: Arc::clone(shared), scope, landed: false }, transactions),
+        Err(answer) => Way::Wait(answer),
     }
-    let (answer, answered) = oneshot::channel();
-    lane.waiting.push_back(Waiting { transactions, answer });
-    Way::Wait(answered)
+}
+
+impl Lanes {
+    /// Goes, or waits for the answer.
+    fn enter(
+        &self,
+        scope: &Scope,
+        transactions: Vec<Transaction>,
+    ) -> Result<Vec<Transaction>, oneshot::Receiver<Replies>> {
+        let mut lane = self.0.entry(scope.clone()).or_default();
+        if lane.flights < FLIGHTS {
+            lane.flights += 1;
+            return Ok(transactions);
+        }
+        let (answer, answered) = oneshot::channel();
+        lane.waiting.push_back(Waiting { transactions, answer });
+        Err(answered)
+    }
+
+    /// Those who go in place of a call that has returned. If there are none, it was one of the last.
+    fn next(&self, scope: &Scope) -> Option<Vec<Waiting>> {
+        let Entry::Occupied(mut lane) = self.0.entry(scope.clone()) else { return None };
+        let batch = lane.get_mut().next();
+        if !batch.is_empty() {
+            return Some(batch);
+        }
+        lane.get_mut().flights -= 1;
+        if lane.get().flights == 0 {
+            lane.remove();
+        }
+        None
+    }
 }
 
 impl Lane {
@@ -88,19 +116,11 @@ impl Lane {
 }
 
 impl Flight {
-    /// Those who go next in this one's place; if there are none, it has ended.
+    /// Those who go in this one's place; if there are none, it has landed.
     fn next(&mut self) -> Option<Vec<Waiting>> {
-        let Entry::Occupied(mut lane) = self.shared.lanes.entry(self.scope.clone()) else { return None };
-        let batch = lane.get_mut().next();
-        if !batch.is_empty() {
-            return Some(batch);
-        }
-        self.landed = true;
-        lane.get_mut().flights -= 1;
-        if lane.get().flights == 0 {
-            lane.remove();
-        }
-        None
+        let next = self.shared.lanes.next(&self.scope);
+        self.landed = next.is_none();
+        next
     }
 
     /// Flies for those who wait, until nobody does.
@@ -143,5 +163,45 @@ fn answer(batch: Vec<Waiting>, replies: Replies) {
         };
         // Who went away meanwhile does not listen.
         let _ = waiting.answer.send(theirs);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(count: usize) -> Vec<Transaction> {
+        vec![Transaction::on(Scope::new("team")); count]
+    }
+
+    #[test]
+    fn some_go_at_once_and_the_others_together_and_the_lane_is_gone_with_the_last() {
+        let (lanes, scope) = (Lanes::default(), Scope::new("team"));
+        for _ in 0..FLIGHTS {
+            assert!(lanes.enter(&scope, batch(1)).is_ok());
+        }
+        let mut answers: Vec<_> = (0..BATCH_LIMIT + 2).map(|_| lanes.enter(&scope, batch(1)).unwrap_err()).collect();
+        drop(answers.remove(0));
+        let sizes = |lanes: &Lanes| lanes.next(&scope).map(|batch| batch.len());
+        assert_eq!(sizes(&lanes), Some(BATCH_LIMIT), "who went away takes nobody's place");
+        assert_eq!(sizes(&lanes), Some(1));
+        assert_eq!(lanes.0.len(), 1);
+        for _ in 0..FLIGHTS {
+            assert_eq!(sizes(&lanes), None);
+        }
+        assert!(lanes.0.is_empty());
+    }
+
+    #[test]
+    fn a_call_of_more_transactions_than_fit_goes_alone() {
+        let (lanes, scope) = (Lanes::default(), Scope::new("team"));
+        for _ in 0..FLIGHTS {
+            assert!(lanes.enter(&scope, batch(1)).is_ok());
+        }
+        let _answers = [1, BATCH_LIMIT + 1, 1].map(|count| lanes.enter(&scope, batch(count)).unwrap_err());
+        for expected in [1, BATCH_LIMIT + 1, 1] {
+            let next = lanes.next(&scope).unwrap();
+            assert_eq!(next.iter().map(|waiting| waiting.transactions.len()).sum::<usize>(), expected);
+        }
     }
 }

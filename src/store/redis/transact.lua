@@ -5,10 +5,12 @@
 --   { now or false for the server's time, transaction ... }       records are named by place, from 1
 --   transaction = length of what follows, number of records, record ..., of guards, guard ..., of options, option ...
 --   record = 1 (hash), read, number of fields it starts with, { field, value } ... | kind, read, limit, after or unless_applied
---   guard = code, record, ...   write = code, record, ...   option = length of what follows, guards, guard ..., writes, write ...
+--   guard = code, record, ... | 5, linear | 8, n (now + n is not above 0) | 9, n (n - now is not)   write = code, record, ...
+--   option = length of what follows, guards, guard ..., writes, write ...
 --   value = text | number | true, how many, linear ...      linear = terms, constant, coefficient of now, { coefficient, record, field } ...
 -- Answer, as redis/decode.rs reads it, one text of MessagePack values: now, then for each transaction { 0, option } | { 1, guard
--- or -1 } | { 2, 0 }, each followed by the records, or { 3, fault }.
+-- or -1 } | { 2, 0 }, each followed by the records, or { 3, fault }. A hash that an earlier transaction of the call was told is
+-- told as true and a list of the fields that are new since.
 --
 -- A script's error does not undo its writes. So each transaction is worked out whole, its types and ranges checked, before
 -- it writes anything; and a fault in one (pcall) neither hides nor undoes the others.
@@ -16,7 +18,7 @@
 local call, find, sub, concat, pack, unpack = redis.call, string.find, string.sub, table.concat, cmsgpack.pack, unpack
 local HASH, PACKED, INDEX, LOG = 1, 2, 3, 4
 local LIMIT, EXACT = 2 ^ 46, 2 ^ 53
-local NOT_READ, NOTHING = pack(0), pack(false)
+local NOT_READ, NOTHING, AS_TOLD_BUT, AS_TOLD = pack(0), pack(false), pack(true), pack(true, {})
 
 local keys, input, p = KEYS, cmsgpack.unpack(ARGV[1]), 2
 local now, server_time = input[1], false
@@ -28,18 +30,22 @@ end
 -- Raised when a guard, a write or an expression counts on what is not there.
 local MISSING = {}
 
--- Hashes that were loaded, by key: `kept` says whether the key is there, `flat` and `at` are its fields if the record exists
--- (`flat` as HGETALL gives them, `at` where in it the value of a field is), `packed` is `flat` as the answer has it.
+-- Hashes that were loaded, by key: `kept` says whether the key is there; `flat` are the fields, as HGETALL gives them, if the record
+-- exists; `told` whether the answer has them, and `news` what of them was new since.
 local hashes = {}
 -- Indexes and logs that are what they should be, by key.
 local checked = {}
 
--- The transaction at work. By place of the record: where it is described, `flat` and `at` of a hash as guards and writes see it,
--- `value` of a packed one, whether it exists.
-local offset, described, flat, at, value_of, present
--- What an option makes of the records: `base` and `new` of a hash, the fields that stay and, over them, those that are new;
--- `put` the same for a packed record. `wiped` keys are deleted first. `lists` are the commands on indexes and logs.
-local wiped, new, put, put_purge, lists
+-- Tables that every transaction uses again, as making them takes longer than what is done with them: with room for its records.
+local function by_place() return { nil, nil, nil, nil, nil, nil, nil, nil, nil, nil } end
+
+-- The transaction at work: how many records it has, and by place of the record, where it is described, a hash's fields as guards
+-- and writes see them, the value of a packed one, whether it exists.
+local offset, count = 0, 0
+local described, flat, value_of, present = by_place(), by_place(), by_place(), by_place()
+-- What an option makes of the records: `new` fields of a hash, over those that stay; `put` the same for a packed record. `wiped`
+-- keys are deleted first. `lists` are the commands on indexes and logs.
+local wiped, new, put, put_purge, lists = by_place(), by_place(), by_place(), by_place(), nil
 
 local function fault(reason) error(reason, 0) end
 
@@ -53,28 +59,37 @@ local function parse(text)
   return kept_number(tonumber(text))
 end
 
+local function in_range(n)
+  if n >= EXACT or n <= -EXACT then fault('an expression is out of range') end
+  return n
+end
+
+-- Where among fields the value of one is. Records are small: a search takes less than a table of places would.
+local function place_in(fields, field)
+  for j = 1, #fields, 2 do
+    if fields[j] == field then return j + 1 end
+  end
+end
+
 local function field_of(i, field)
-  local place = at[i] and at[i][field]
+  local fields = flat[i]
+  local place = fields and place_in(fields, field)
   if not place then error(MISSING) end
-  return flat[i][place]
+  return fields[place]
 end
 
 local function linear()
   local terms, sum, coefficient = input[p], input[p + 1], input[p + 2]
   p = p + 3
   if coefficient ~= 0 then
-    local product = coefficient * now
-    sum = sum + product
-    if product >= EXACT or product <= -EXACT or sum >= EXACT or sum <= -EXACT then fault('an expression is out of range') end
+    sum = in_range(sum + in_range(coefficient * now))
   end
-  for _ = 1, terms do
-    local n = field_of(input[p + 1], input[p + 2])
+  for q = p, p + 3 * terms - 1, 3 do
+    local n = field_of(input[q + 1], input[q + 2])
     if type(n) ~= 'number' then n = parse(n) end
-    local product = input[p] * n
-    sum = sum + product
-    if product >= EXACT or product <= -EXACT or sum >= EXACT or sum <= -EXACT then fault('an expression is out of range') end
-    p = p + 3
+    sum = in_range(sum + in_range(input[q] * n))
   end
+  p = p + 3 * terms
   return sum
 end
 
@@ -83,10 +98,10 @@ local function value()
   local v = input[p]
   p = p + 1
   if v == true then
-    local count = input[p]
+    local last = input[p]
     p = p + 1
     v = linear()
-    for _ = 2, count do
+    for _ = 2, last do
       local other = linear()
       if other > v then v = other end
     end
@@ -101,34 +116,32 @@ local function load_hash(i, key)
     local reply = call('HGETALL', key)
     hash = { kept = #reply > 0 }
     if hash.kept then
-      local places = {}
-      for j = 1, #reply, 2 do places[reply[j]] = j + 1 end
-      local purge_at = reply[places.purge_at]
-      if not purge_at or parse(purge_at) > now then hash.flat, hash.at = reply, places end
+      local place = place_in(reply, 'purge_at')
+      if not place or parse(reply[place]) > now then hash.flat = reply end
     end
     hashes[key] = hash
   end
   local starts = input[p + 2]
   p = p + 3
+  flat[i], present[i] = hash.flat, hash.flat and true
   if hash.flat then
-    flat[i], at[i], present[i] = hash.flat, hash.at, true
     for _ = 1, starts do
       p = p + 1
       value()
     end
   elseif starts > 0 then
-    local fields, places = {}, {}
+    local fields = {}
     for j = 1, 2 * starts, 2 do
       fields[j] = input[p]
-      places[input[p]] = j + 1
       p = p + 1
       fields[j + 1] = value()
     end
-    flat[i], at[i] = fields, places
+    flat[i] = fields
   end
 end
 
 local function load_packed(i, key)
+  flat[i], value_of[i], present[i] = nil, nil, nil
   local reply = call('GET', key)
   if reply then
     local bar = find(reply, '|', 1, true)
@@ -139,8 +152,8 @@ local function load_packed(i, key)
 end
 
 local function load()
-  described, flat, at, value_of, present = {}, {}, {}, {}, {}
-  for i = 1, input[p] do
+  count = input[p]
+  for i = 1, count do
     p = p + 1
     described[i] = p
     local kind = input[p]
@@ -148,7 +161,11 @@ local function load()
       load_hash(i, keys[offset + i])
       p = p - 1
     else
-      if kind == PACKED then load_packed(i, keys[offset + i]) end
+      if kind == PACKED then
+        load_packed(i, keys[offset + i])
+      else
+        flat[i], present[i] = nil, nil
+      end
       p = p + 3
     end
   end
@@ -157,7 +174,13 @@ end
 
 local function guard()
   local code, i = input[p], input[p + 1]
-  if code == 5 then
+  if code == 8 then
+    p = p + 2
+    return in_range(now + i) <= 0
+  elseif code == 9 then
+    p = p + 2
+    return in_range(i - now) <= 0
+  elseif code == 5 then
     p = p + 1
     return linear() <= 0
   elseif code == 4 then
@@ -180,13 +203,6 @@ local function guard()
   end
   local last = call('ZRANGE', keys[offset + i], -1, -1, 'WITHSCORES')
   return not last[2] or tonumber(last[2]) <= now
-end
-
--- Where in `new` of a hash the value of a field is.
-local function place_in(fields, field)
-  for j = 1, #fields, 2 do
-    if fields[j] == field then return j + 1 end
-  end
 end
 
 local function new_field(i, field, v)
@@ -242,9 +258,9 @@ local function write()
     new_field(i, field, value())
   elseif code == 4 then
     local parts = {}
-    local count = input[p + 2]
+    local last = input[p + 2]
     p = p + 3
-    for j = 1, count do parts[j] = value() end
+    for j = 1, last do parts[j] = value() end
     put[i] = concat(parts)
     if input[p] then put_purge[i] = value() else p, put_purge[i] = p + 1, 0 end
   elseif code == 5 then
@@ -265,14 +281,15 @@ end
 
 -- Works out what an option makes of the records, and finds every fault that a command could otherwise still raise.
 local function plan()
-  wiped, new, put, put_purge, lists = {}, {}, {}, {}, {}
-  for i = 1, #described do
-    if at[i] and not present[i] then new[i] = { unpack(flat[i]) } end
+  lists = {}
+  for i = 1, count do
+    wiped[i], put[i] = nil, nil
+    new[i] = flat[i] and not present[i] and { unpack(flat[i]) } or nil
   end
-  local count = input[p]
+  local last = input[p]
   p = p + 1
-  for _ = 1, count do write() end
-  for i = 1, #described do
+  for _ = 1, last do write() end
+  for i = 1, count do
     local kind, fields = input[described[i]], new[i]
     if kind == HASH then
       if fields then
@@ -300,33 +317,30 @@ local function apply_hash(i, key)
   local hash, fields = hashes[key], new[i]
   if wiped[i] or fields and not present[i] and hash.kept then
     call('DEL', key)
-    hash.kept, hash.flat, hash.at, hash.packed = false, nil, nil, nil
+    hash.kept, hash.flat = false, nil
   end
-  if fields then
-    call('HSET', key, unpack(fields))
-    hash.kept, hash.packed = true, nil
-    local old = hash.at
-    if old then
-      local all = hash.flat
-      for j = 1, #fields, 2 do
-        local place = old[fields[j]]
-        if not place then
-          place = #all + 2
-          all[place - 1], old[fields[j]] = fields[j], place
-        end
-        all[place] = fields[j + 1]
+  local all = hash.flat
+  hash.told = hash.told and all and not hash.news
+  if not fields then return end
+  call('HSET', key, unpack(fields))
+  hash.kept, hash.news = true, fields
+  if all then
+    for j = 1, #fields, 2 do
+      local place = place_in(all, fields[j])
+      if not place then
+        place = #all + 2
+        all[place - 1] = fields[j]
       end
-    else
-      old = {}
-      for j = 1, #fields, 2 do old[fields[j]] = j + 1 end
-      hash.flat, hash.at = fields, old
+      all[place] = fields[j + 1]
     end
-    local purge_at = place_in(fields, 'purge_at')
-    if purge_at then
-      purge_at = tonumber(fields[purge_at])
-      if server_time then call('PEXPIRE', key, purge_at - now) end
-      if purge_at <= now then hash.flat, hash.at = nil, nil end
-    end
+  else
+    hash.flat = fields
+  end
+  local place = place_in(fields, 'purge_at')
+  if place then
+    local purge_at = tonumber(fields[place])
+    if server_time then call('PEXPIRE', key, purge_at - now) end
+    if purge_at <= now then hash.flat, hash.told = nil, false end
   end
 end
 
@@ -347,7 +361,7 @@ local function apply_packed(i, key)
 end
 
 local function apply()
-  for i = 1, #described do
+  for i = 1, count do
     local kind = input[described[i]]
     if kind == HASH then
       if new[i] or wiped[i] then apply_hash(i, keys[offset + i]) end
@@ -368,15 +382,23 @@ local function members_after(key, member, limit)
   return reply
 end
 
+local function read_hash(hash)
+  if not hash.flat then return NOTHING end
+  local news = hash.news
+  hash.news = nil
+  if not hash.told then
+    hash.told = true
+    return pack(hash.flat)
+  end
+  return news and AS_TOLD_BUT .. pack(news) or AS_TOLD
+end
+
 local function read(i, applied)
   local d, key = described[i], keys[offset + i]
   local kind, how, limit, from = input[d], input[d + 1], input[d + 2], input[d + 3]
   if how == 1 then
     if kind == PACKED then return pack(value_of[i] or false) end
-    local hash = hashes[key]
-    if not hash.flat then return NOTHING end
-    if not hash.packed then hash.packed = pack(hash.flat) end
-    return hash.packed
+    return read_hash(hashes[key])
   elseif how == 2 and not (applied and from) then
     return pack(limit == 0 and {} or call('ZRANGE', key, 0, limit - 1, 'WITHSCORES'))
   elseif how == 3 then
@@ -426,9 +448,9 @@ end
 local answer = { pack(now) }
 
 local function tell(code, detail)
-  local count = #answer
-  answer[count + 1] = pack(code, detail)
-  for i = 1, #described do answer[count + 1 + i] = read(i, code == 0) end
+  local told = #answer + 1
+  answer[told] = pack(code, detail)
+  for i = 1, count do answer[told + i] = read(i, code == 0) end
 end
 
 local function carry_out()
@@ -438,7 +460,6 @@ local function carry_out()
   tell(code, detail)
 end
 
-offset = 0
 while input[p] do
   local beyond, records, told = p + 1 + input[p], input[p + 1], #answer
   p, position = p + 1, -1

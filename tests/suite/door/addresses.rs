@@ -22,7 +22,7 @@ fn a_data_listener_that_other_machines_can_reach_comes_with_a_warning() {
     let directory = Arc::new(tempfile::tempdir().unwrap());
     let warned = |listen: &str| {
         let arguments = ["--store=memory", "--listen", listen, "--admin=127.0.0.1:0"];
-        Sidecar::start_in(&directory, &arguments).stderr().contains("there is no TLS yet")
+        Sidecar::start_in(&directory, &arguments).stderr().contains("and there is no TLS")
     };
     assert!(!warned("127.0.0.1:0"));
     assert!(warned("0.0.0.0:0"));

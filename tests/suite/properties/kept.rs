@@ -1,7 +1,7 @@
 //! Shrunk sequences that once ended otherwise than the rules say, as operations rather than seeds: a seed means another
 //! sequence as soon as the generator changes. A new one is pasted here from the failure's message.
 
-use super::operation::Operation::{self, BeginRun, Commit, EndRun, PutTeam, Reserve, Wait};
+use super::operation::Operation::{self, BeginRun, Commit, EndRun, PutTeam, Release, Reserve, Switch, Wait};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -54,6 +54,28 @@ pub(super) fn sequences() -> Vec<(&'static str, Vec<Operation>)> {
                 reserve(1, 0, 1, 20),
                 EndRun { run: 0 },
                 reserve(1, 0, 1, 20),
+            ],
+        ),
+        (
+            "what was opened from a lease and expired by a sidecar that slept for a day was expired again and again",
+            vec![
+                professional(2_000),
+                reserve(1, 0, 0, 1),
+                Reserve { id: 0, flow: 0, run: 0, model: 0, units: 9, test: false, hold_seconds: 120, dry_run: false },
+                reserve(5, 0, 3, 1),
+                Wait { milliseconds: 25 * 3_600_000 },
+                reserve(5, 0, 0, 1),
+            ],
+        ),
+        (
+            "what one sidecar opened from a lease and another committed was opened again after the first was told so",
+            vec![
+                reserve(0, 1, 0, 1),
+                Switch,
+                Reserve { id: 2, flow: 0, run: 1, model: 0, units: 1, test: false, hold_seconds: 120, dry_run: false },
+                Commit { id: 2, echo: true, units: None, model: None },
+                Release { id: 2, echo: false },
+                reserve(2, 0, 0, 1),
             ],
         ),
     ]

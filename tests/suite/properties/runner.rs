@@ -27,7 +27,7 @@ use tollgate::{
         reservation::{State, Trigger},
         terms_change::TeamSettings,
     },
-    escrow::{EscrowMode, EscrowOptions},
+    escrow::EscrowMode,
     gate::{
         Gate, GateError, GateOptions,
         calls::{ActualUse, Page, ReserveCall, ReserveDecision, RunDecision, SettleCall, SuspendAnswer},
@@ -36,6 +36,7 @@ use tollgate::{
 };
 
 use super::{
+    super::support::escrow,
     books::Books,
     model::{Answer, Call, Model},
     operation::{MODELS, Operation},
@@ -77,6 +78,9 @@ pub(super) struct Runner {
 /// What one sidecar was refused, it may answer from memory for so long, whatever the other did.
 const REFUSAL_FORGOTTEN_MS: i64 = 1_001;
 
+/// So long after its grant a lease and all that was opened from it is over.
+const LIFE_OF_LEASE_MS: i64 = 131_000;
+
 /// How far the gates' clocks fall behind the store's during each wait; every reply puts that right.
 const LAG_MS: i64 = 450;
 
@@ -97,7 +101,7 @@ impl Runner {
             Answers::WrittenThrough => EscrowMode::Off,
             Answers::FromLeases => EscrowMode::Eager,
         };
-        let escrow = EscrowOptions { mode, ..EscrowOptions::default() };
+        let escrow = escrow(mode);
         let options = GateOptions { policy: policy.clone(), clock: clock_of_gates, escrow, ..GateOptions::default() };
         let gate = Gate::open(store.clone(), options.clone()).await.unwrap();
         let other = Gate::open(store, options).await.unwrap();
@@ -300,9 +304,18 @@ impl Runner {
                 Answer::Done
             }
             Operation::Wait { milliseconds } => {
-                self.clock.advance_ms(milliseconds);
-                let lag_ms = if self.answers == Answers::WrittenThrough { LAG_MS } else { 0 };
-                self.gates_clock.advance_ms(milliseconds - lag_ms);
+                if self.answers == Answers::WrittenThrough {
+                    self.clock.advance_ms(milliseconds);
+                    self.gates_clock.advance_ms(milliseconds - LAG_MS);
+                    return Ok(Answer::Done);
+                }
+                // Sidecars that live do not wait for hours before they look.
+                let first_ms = milliseconds.min(LIFE_OF_LEASE_MS);
+                for span_ms in [first_ms, milliseconds - first_ms] {
+                    self.clock.advance_ms(span_ms);
+                    self.gates_clock.advance_ms(span_ms);
+                    self.catch_up().await?;
+                }
                 Answer::Done
             }
         })

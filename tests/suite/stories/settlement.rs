@@ -14,11 +14,6 @@ use super::{
 };
 
 stories! {
-    on any store, written through:
-    settled_reservations_answer_for_their_retention,
-}
-
-stories! {
     on any store:
     the_excess_over_the_hold_draws_the_allotment,
     the_excess_that_nothing_covers_is_counted_apart_and_wholly,
@@ -34,6 +29,7 @@ stories! {
     a_late_commit_buys_a_block_if_overages_are_on,
     a_hold_is_extended_from_now_and_never_shortened,
     a_hold_lasts_at_most_24_hours,
+    settled_reservations_answer_for_their_retention,
     a_grant_is_not_believed,
     teams_share_neither_credits_nor_ids,
     a_reservation_tells_all_about_itself,

@@ -19,10 +19,6 @@ use super::{
 stories! {
     on stores of their own:
     a_sidecar_that_drains_makes_nothing_new_and_settles_what_there_is,
-}
-
-stories! {
-    on stores of their own, written through:
     without_its_store_a_sidecar_neither_proceeds_nor_suspends,
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tollgate::{
     clock::Clock,
-    serve::{ServeOptions, Sidecar},
+    serve::Sidecar,
     store::{Store, StoreHealth, StoreLocation, StoreOptions},
 };
 use tonic::{Code, Status};
@@ -14,7 +14,7 @@ use crate::suite::support::{
     client::{Client, prompt_test, team_without_seat},
     proxy::Proxy,
     servers::{Engine, Server},
-    wait_for, wait_until,
+    wait_for, wait_until, written_through,
 };
 
 pub(super) const TEAM: &str = "team";
@@ -55,7 +55,7 @@ impl Stage {
         let proxy = Proxy::to(server.port());
         let location = StoreLocation::Redis(format!("redis://127.0.0.1:{}", proxy.port));
         let store = Store::open(&location, options).await.unwrap();
-        let sidecar = Sidecar::start_with(store.clone(), ServeOptions::default()).await.unwrap();
+        let sidecar = Sidecar::start_with(store.clone(), written_through()).await.unwrap();
         let client = Client::of(&sidecar.listen_address().to_string(), &sidecar.admin_address().to_string());
         client.put_team(team_without_seat(TEAM, 1_000)).await;
         let operator = server.connect();

@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use tollgate::{
-    proto::v1::CommitRequest,
-    serve::{ServeOptions, Sidecar},
-    store::StoreOptions,
-};
+use tollgate::{proto::v1::CommitRequest, serve::Sidecar, store::StoreOptions};
 use tonic::Request;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
@@ -16,7 +12,7 @@ use crate::suite::support::{
     client::{Client, block, is_of_unknown_outcome},
     proxy::Proxy,
     servers::Engine,
-    signal, wait_for,
+    signal, wait_for, written_through,
 };
 
 /// A sidecar behind a way that can break, a reservation that another one made, and a server that is stopped. Sent without its
@@ -33,7 +29,7 @@ impl Scene {
     async fn set() -> Self {
         let options = StoreOptions { wait: STORE_WAIT, ..StoreOptions::default() };
         let stage = Stage::set_with(Engine::Redis, options).await;
-        let sidecar = Sidecar::start_with(stage.store.clone(), ServeOptions::default()).await.unwrap();
+        let sidecar = Sidecar::start_with(stage.store.clone(), written_through()).await.unwrap();
         let (data, admin) = (sidecar.listen_address().to_string(), sidecar.admin_address().to_string());
         let way = Proxy::to(data.rsplit(':').next().unwrap().parse().unwrap());
         let client = Client::of(&format!("127.0.0.1:{}", way.port), &admin);

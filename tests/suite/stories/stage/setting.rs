@@ -8,7 +8,10 @@ use tollgate::{
     store::StoreLocation,
 };
 
-use super::super::super::support::servers::{Engine, Server};
+use super::super::super::support::{
+    self,
+    servers::{Engine, Server},
+};
 
 /// So many stages has one story at most; each has a database of its own.
 const DATABASES: u32 = 64;
@@ -75,8 +78,7 @@ pub(super) fn store() -> StoreLocation {
 }
 
 pub(super) fn escrow() -> EscrowOptions {
-    let mode = if is_from_leases() { EscrowMode::Eager } else { EscrowMode::Off };
-    EscrowOptions { mode, ..EscrowOptions::default() }
+    support::escrow(if is_from_leases() { EscrowMode::Eager } else { EscrowMode::Off })
 }
 
 /// Makes a test of each story for each setting: of those that play on any store, and of those that have stores of their own.
@@ -89,12 +91,6 @@ macro_rules! stories {
     (on stores of their own: $($story:ident),* $(,)?) => {
         stories!(@ written_through, InMemory, WrittenThrough, [$($story)*]);
         stories!(@ from_leases, InMemory, FromLeases, [$($story)*]);
-    };
-    (on any store, written through: $($story:ident),* $(,)?) => {
-        stories!(@ in_memory_alone, InMemory, WrittenThrough, [$($story)*]);
-    };
-    (on stores of their own, written through: $($story:ident),* $(,)?) => {
-        stories!(@ alone, InMemory, WrittenThrough, [$($story)*]);
     };
     (@ $setting:ident, $place:ident, $answers:ident, [$($story:ident)*]) => {
         mod $setting {

@@ -1,0 +1,64 @@
+//! Which client may ask for which teams.
+
+use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc};
+
+use super::identity::Name;
+use crate::{domain::id::Id, service::Teams};
+
+/// Which client may ask for which teams, by what the client's certificate calls it. Who is not here may ask for none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Clients(BTreeMap<String, Option<BTreeSet<Id>>>);
+
+impl Clients {
+    /// One more client, which may ask for these teams; `None` are all.
+    pub fn with(mut self, client: impl Into<String>, teams: Option<BTreeSet<Id>>) -> Self {
+        self.0.insert(client.into(), teams);
+        self
+    }
+
+    /// Each client, and for which teams it may ask; `None` are all.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&BTreeSet<Id>>)> {
+        self.0.iter().map(|(client, teams)| (client.as_str(), teams.as_ref()))
+    }
+
+    /// For which teams a client may ask that has these names: for those of all of them.
+    pub(super) fn teams_of(&self, names: &[Name]) -> Teams {
+        let mut together = BTreeSet::new();
+        for teams in
+            names.iter().flat_map(|name| self.0.iter().filter(|(client, _)| name.is(client))).map(|(_, teams)| teams)
+        {
+            match teams {
+                None => return Teams::All,
+                Some(teams) => together.extend(teams.iter().cloned()),
+            }
+        }
+        Teams::These(Arc::new(together))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_may_ask_for_the_teams_of_all_its_names_and_a_stranger_for_none() {
+        let id = |team: &str| Id::parse(team).unwrap();
+        let teams = |names: &[&str]| Some(names.iter().map(|team| id(team)).collect());
+        let clients = Clients::default()
+            .with("a.example", teams(&["one"]))
+            .with("spiffe://x/b", teams(&["two"]))
+            .with("operator", None);
+        let may = |names: &[Name]| {
+            let teams = clients.teams_of(names);
+            ["one", "two", "three"].map(|team| teams.have(&id(team)))
+        };
+        let dns = || Name::Dns("A.Example".to_owned());
+        let uri = |uri: &str| Name::Other(uri.to_owned());
+        assert_eq!(may(&[]), [false, false, false]);
+        assert_eq!(may(&[dns()]), [true, false, false]);
+        assert_eq!(may(&[uri("spiffe://x/b")]), [false, true, false]);
+        assert_eq!(may(&[uri("spiffe://x/B"), uri("A.Example")]), [false, false, false]);
+        assert_eq!(may(&[dns(), uri("spiffe://x/b")]), [true, true, false]);
+        assert_eq!(may(&[uri("operator")]), [true, true, true]);
+    }
+}

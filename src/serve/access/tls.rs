@@ -1,0 +1,220 @@
+//! TLS of a listener: its certificate and whose clients it lets in, and the handshake with one of them.
+
+use std::{fmt, io::ErrorKind, sync::Arc, time::Duration};
+
+use rustls::{
+    RootCertStore, ServerConfig,
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _},
+    server::{NoClientAuth, WebPkiClientVerifier, danger::ClientCertVerifier},
+    time_provider::TimeProvider,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use super::{
+    AccessError, Clients, TlsFiles,
+    fresh::{Fresh, NamedFile},
+    identity::{self, Name},
+};
+use crate::{
+    clock::Clock,
+    serve::seldom::Seldom,
+    service::{Caller, Teams},
+};
+
+/// What of an answer may wait, sealed, to be sent. More waits before it is sealed, where it is bounded already.
+const SEND_BUFFER: usize = 16 * 1024;
+
+/// For how long a client that is not let in may take to read why.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// TLS of a listener.
+#[derive(Clone)]
+pub(in crate::serve) struct Tls {
+    config: Arc<Fresh<TlsConfig>>,
+    clients: Option<Arc<Clients>>,
+    asks_clients: bool,
+    failures: Arc<Failures>,
+}
+
+/// What rustls makes of the files.
+pub(super) type TlsConfig = Arc<ServerConfig>;
+
+/// The handshake with one client, as the files are now.
+pub(in crate::serve) struct Handshake {
+    config: TlsConfig,
+    clients: Option<Arc<Clients>>,
+    failures: Arc<Failures>,
+}
+
+/// Handshakes that came to nothing.
+struct Failures {
+    clock: Clock,
+    seldom: Seldom,
+}
+
+/// A client whose handshake is done.
+pub(in crate::serve) struct Greeted {
+    pub(in crate::serve) stream: Box<TlsStream<TcpStream>>,
+    /// What its certificate calls it first, if it has one.
+    pub(in crate::serve) name: Option<String>,
+    pub(in crate::serve) teams: Teams,
+}
+
+impl Tls {
+    /// The handshake with the next client.
+    pub(in crate::serve) fn handshake(&self) -> Handshake {
+        Handshake {
+            config: Arc::clone(&self.config.current()),
+            clients: self.clients.clone(),
+            failures: Arc::clone(&self.failures),
+        }
+    }
+
+    /// Whether clients need certificates.
+    pub(in crate::serve) fn asks_clients(&self) -> bool {
+        self.asks_clients
+    }
+
+    pub(super) fn config(&self) -> Arc<Fresh<TlsConfig>> {
+        Arc::clone(&self.config)
+    }
+}
+
+/// What it holds is for rustls only.
+impl fmt::Debug for Tls {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Tls").field("asks_clients", &self.asks_clients).finish_non_exhaustive()
+    }
+}
+
+impl Handshake {
+    /// Greets the client at the other end; `None` if that comes to nothing. It takes as long as the client likes: whoever waits
+    /// has a limit.
+    pub(in crate::serve) async fn greet(self, stream: TcpStream, peer: &Caller) -> Option<Greeted> {
+        let bounded = |connection: &mut rustls::ServerConnection| connection.set_buffer_limit(Some(SEND_BUFFER));
+        let stream = match TlsAcceptor::from(self.config).accept_with(stream, bounded).into_fallible().await {
+            Ok(stream) => Box::new(stream),
+            Err((error, stream)) => {
+                self.failures.happened(peer, &error);
+                // Late or not, there is nothing left to do for it.
+                let _ = timeout(LAST_WORD, hear_out(stream)).await;
+                return None;
+            }
+        };
+        let (_, connection) = stream.get_ref();
+        let certificate = connection.peer_certificates().and_then(<[_]>::first);
+        let names = certificate.map(|certificate| identity::names(certificate)).unwrap_or_default();
+        let teams = self.clients.map_or(Teams::All, |clients| clients.teams_of(&names));
+        Some(Greeted { stream, name: names.first().map(Name::to_string), teams })
+    }
+}
+
+/// Ends a connection so that its client reads why: what is closed while something is unread takes back what was said last.
+async fn hear_out(mut stream: TcpStream) {
+    let mut dropped = [0; 1_024];
+    if stream.shutdown().await.is_ok() {
+        while stream.read(&mut dropped).await.is_ok_and(|length| length > 0) {}
+    }
+}
+
+impl Failures {
+    /// Whoever is not let in learns little by TLS, so whoever looks after the sidecar has to be told why.
+    fn happened(&self, peer: &Caller, error: &std::io::Error) {
+        // A client that only looked whether somebody listens, or left, is no news.
+        let is_refused = error.kind() == ErrorKind::InvalidData;
+        match is_refused.then(|| self.seldom.happened(&self.clock)).flatten() {
+            Some(times) => tracing::warn!(%peer, %error, times, "a client was not let in"),
+            None => tracing::debug!(%peer, %error, "a TLS handshake came to nothing"),
+        }
+    }
+}
+
+/// Reads the files, if there are any, and keeps TLS as they are.
+pub(super) async fn read(
+    files: &TlsFiles,
+    settings: [&'static str; 3],
+    clients: Option<Arc<Clients>>,
+    clock: &Clock,
+) -> Result<Option<Tls>, AccessError> {
+    let (Some(certificate), Some(key)) = (&files.certificate, &files.key) else { return Ok(None) };
+    let paths = [Some(certificate), Some(key), files.client_ca.as_ref()];
+    let named = settings.into_iter().zip(paths);
+    let files = named.filter_map(|(setting, path)| Some(NamedFile { setting, path: path?.clone() })).collect();
+    let asks_clients = paths[2].is_some();
+    let time = Arc::new(Time(clock.clone()));
+    let make = move |files: &[NamedFile], contents: &[Vec<u8>]| configure(files, contents, Arc::clone(&time));
+    let what = if settings[0].starts_with("listen") {
+        "the certificate of the data listener"
+    } else {
+        "the certificate of the admin listener"
+    };
+    let config = Fresh::read(what, files, Box::new(make)).await?;
+    let failures = Arc::new(Failures { clock: clock.clone(), seldom: Seldom::default() });
+    Ok(Some(Tls { config, clients, asks_clients, failures }))
+}
+
+/// The files are a certificate, its key, and perhaps the authorities of clients.
+fn configure(files: &[NamedFile], contents: &[Vec<u8>], time: Arc<Time>) -> Result<TlsConfig, AccessError> {
+    let unusable = |place: usize, cause: String| {
+        let (setting, file) = files.get(place).map_or_else(Default::default, |file| (file.setting, file.path.clone()));
+        AccessError::Unusable { setting, file, cause }
+    };
+    let read = |place: usize| contents.get(place).map_or(&[][..], Vec::as_slice);
+    let chain = certificates(read(0)).map_err(|cause| unusable(0, cause))?;
+    let key = PrivateKeyDer::from_pem_slice(read(1))
+        .map_err(|_| unusable(1, "has no private key in PEM that is not encrypted".to_owned()))?;
+    let provider = Arc::new(ring::default_provider());
+    let clients: Arc<dyn ClientCertVerifier> = match contents.get(2) {
+        Some(authorities) => verifier(authorities, &provider).map_err(|cause| unusable(2, cause))?,
+        None => Arc::new(NoClientAuth),
+    };
+    let broken = |error: rustls::Error| match error {
+        rustls::Error::InconsistentKeys(_) => {
+            unusable(1, format!("is not the key of the certificate in {}", files[0].path.display()))
+        }
+        error => unusable(0, format!("is of no use: {error}")),
+    };
+    let builder = ServerConfig::builder_with_details(provider, time).with_safe_default_protocol_versions();
+    let mut config =
+        builder.map_err(broken)?.with_client_cert_verifier(clients).with_single_cert(chain, key).map_err(broken)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    // Nothing is resumed: each connection shows its certificate, and one that is no longer valid is seen at the next one.
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    match certificates {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        Ok(_) => Err("has no certificate in PEM".to_owned()),
+        Err(error) => Err(format!("is no PEM: {error}")),
+    }
+}
+
+fn verifier(authorities: &[u8], provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(authorities)? {
+        roots.add(certificate).map_err(|error| format!("has a certificate that is no authority: {error}"))?;
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+        .build()
+        .map_err(|error| format!("is of no use: {error}"))
+}
+
+/// The time by which certificates are valid or not.
+#[derive(Debug)]
+struct Time(Clock);
+
+impl TimeProvider for Time {
+    fn current_time(&self) -> Option<UnixTime> {
+        let since_epoch = Duration::from_millis(u64::try_from(self.0.now_ms()).ok()?);
+        Some(UnixTime::since_unix_epoch(since_epoch))
+    }
+}

@@ -1,0 +1,98 @@
+//! The token of the admin listener: what a file holds, held against what a call brings.
+
+use std::{path::PathBuf, sync::Arc};
+
+use http::{HeaderMap, header::AUTHORIZATION};
+use subtle::ConstantTimeEq as _;
+
+use super::{
+    AccessError,
+    fresh::{Fresh, NamedFile},
+};
+use crate::service::Refusal;
+
+const SETTING: &str = "admin_token_file";
+
+/// The longest token: it has to fit into the headers of a call.
+const LONGEST: usize = 4_096;
+
+/// The token that calls have to bring.
+pub(in crate::serve) struct Token(Vec<u8>);
+
+impl Token {
+    /// Refuses a call that brings no token, or another one. How long the comparison takes does not tell how much of it was right.
+    pub(in crate::serve) fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let mut brought = headers.get_all(AUTHORIZATION).iter();
+        let (Some(brought), None) = (brought.next(), brought.next()) else { return Err(Refusal::NoToken) };
+        let Some(token) = bearer(brought.as_bytes()) else { return Err(Refusal::NoToken) };
+        if bool::from(token.ct_eq(&self.0)) { Ok(()) } else { Err(Refusal::WrongToken) }
+    }
+
+    fn parse(contents: &[u8]) -> Result<Self, &'static str> {
+        let token = contents.trim_ascii();
+        if token.is_empty() {
+            return Err("is empty: a token is at least one character, and better 32 by chance");
+        }
+        if token.len() > LONGEST {
+            return Err("holds a token of more than 4096 bytes");
+        }
+        if !token.iter().all(u8::is_ascii_graphic) {
+            return Err(
+                "holds more than one word, or characters that a header cannot have: a token is one word of ASCII",
+            );
+        }
+        Ok(Self(token.to_owned()))
+    }
+}
+
+/// Reads it, and keeps it as the file is.
+pub(super) async fn read(path: PathBuf) -> Result<Arc<Fresh<Token>>, AccessError> {
+    let file = NamedFile { setting: SETTING, path };
+    let make = |files: &[NamedFile], contents: &[Vec<u8>]| {
+        let unusable = |cause: &str| AccessError::Unusable {
+            setting: SETTING,
+            file: files.first().map(|file| file.path.clone()).unwrap_or_default(),
+            cause: cause.to_owned(),
+        };
+        Token::parse(contents.first().map_or(&[], Vec::as_slice)).map_err(unusable)
+    };
+    Fresh::read("the token of the admin listener", vec![file], Box::new(make)).await
+}
+
+/// What follows the word Bearer, which may be written in any case.
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked("bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_brings_exactly_the_token_of_the_file_without_its_line_end() {
+        let token = Token::parse(b"  s3cret\n").unwrap();
+        let check = |values: &[&str]| {
+            let headers = values.iter().map(|value| (AUTHORIZATION, value.parse().unwrap()));
+            token.check(&headers.fold(HeaderMap::new(), |mut headers, (name, value)| {
+                headers.append(name, value);
+                headers
+            }))
+        };
+        assert_eq!(check(&["Bearer s3cret"]), Ok(()));
+        assert_eq!(check(&["bearer  s3cret"]), Ok(()));
+        for none in [&[][..], &["s3cret"], &["Basic s3cret"], &["Bearer"], &["Bearer s3cret", "Bearer s3cret"]] {
+            assert_eq!(check(none), Err(Refusal::NoToken), "{none:?}");
+        }
+        for wrong in ["Bearer ", "Bearer s3cre", "Bearer s3cret2", "Bearer S3CRET", "Bearer s3cret s3cret"] {
+            assert_eq!(check(&[wrong]), Err(Refusal::WrongToken), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_file_holds_one_word() {
+        for contents in [&b""[..], b" \n", b"two words", b"two\nlines", b"\xff", &[b'x'; LONGEST + 1]] {
+            assert!(Token::parse(contents).is_err(), "{contents:?}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Who is let in: certificates, tokens and teams, as real clients meet them.
+
+mod certificates;
+mod commands;
+mod grpcurl;
+mod refusals;
+mod rotation;
+mod teams;
+mod tls;
+mod token;
+
+use std::collections::BTreeSet;
+
+use tempfile::TempDir;
+use tollgate::{
+    clock::Clock,
+    domain::{id::Id, plan::Plan, seed::TeamSeed, terms_change::TeamSettings},
+    proto::v1::{
+        ListTeamsRequest, account_service_client::AccountServiceClient, check_and_reserve_response::Decision,
+        quota_service_client::QuotaServiceClient,
+    },
+    serve::{Access, Clients, Limits, ServeOptions, Sidecar, TlsFiles},
+};
+use tonic::{
+    Code, Request, Status,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+};
+use tonic_types::StatusExt as _;
+
+use self::certificates::{Authority, Pair};
+use crate::suite::support::client::prompt_test;
+
+const TEAM: &str = "team";
+
+const TOKEN: &str = "a-token-of-tests";
+
+/// A sidecar in this process whose listeners both want certificates of clients, and the admin listener a token too.
+struct Scene {
+    sidecar: Sidecar,
+    authority: Authority,
+    _directory: TempDir,
+}
+
+impl Scene {
+    async fn open() -> Self {
+        Self::open_with(None, ServeOptions::default()).await
+    }
+
+    /// The same for these clients, and with these options.
+    async fn open_with(clients: Option<Clients>, options: ServeOptions) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let authority = Authority::new();
+        let server = authority.server();
+        let file = |name: &str, contents: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, contents).unwrap();
+            Some(path)
+        };
+        let tls = TlsFiles {
+            certificate: file("server.pem", &server.certificate),
+            key: file("server.key", &server.key),
+            client_ca: file("authority.pem", &authority.pem),
+        };
+        let admin_token_file = file("token", &format!("{TOKEN}\n"));
+        let access = Access { listen_tls: tls.clone(), admin_tls: tls, admin_token_file, clients };
+        let mut options = ServeOptions { access, ..options };
+        options.seed.teams = ["one", "two", TEAM].map(seeded).into();
+        Self { sidecar: Sidecar::start(options).await.unwrap(), authority, _directory: directory }
+    }
+
+    /// A new connection to the data listener, for a client that trusts the authority and shows this certificate.
+    fn data(&self, client: Option<&Pair>) -> Channel {
+        channel(&self.sidecar.listen_address().to_string(), &self.authority.pem, client)
+    }
+
+    /// The same to the admin listener.
+    fn admin(&self, client: Option<&Pair>) -> Channel {
+        channel(&self.sidecar.admin_address().to_string(), &self.authority.pem, client)
+    }
+
+    /// A client that is let in.
+    fn right(&self) -> Pair {
+        self.authority.client("right.example")
+    }
+}
+
+fn seeded(team: &str) -> TeamSeed {
+    let settings = TeamSettings { plan: Plan::Free, paid_seat: false, anchor_day: 1, included_override: None };
+    TeamSeed { team: Id::parse(team).unwrap(), terms: settings.first_terms() }
+}
+
+fn teams(names: &[&str]) -> Option<BTreeSet<Id>> {
+    Some(names.iter().map(|name| Id::parse(name).unwrap()).collect())
+}
+
+/// A channel that connects when it is first used, for a client that trusts this authority and shows this certificate.
+fn channel(address: &str, authority: &str, client: Option<&Pair>) -> Channel {
+    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority));
+    let tls = match client {
+        Some(client) => tls.identity(Identity::from_pem(&client.certificate, &client.key)),
+        None => tls,
+    };
+    Endpoint::from_shared(format!("https://{address}")).unwrap().tls_config(tls).unwrap().connect_lazy()
+}
+
+/// Asks QuotaService for a team.
+async fn reserve_for(channel: Channel, team: &str) -> Result<Decision, Status> {
+    let request = prompt_test(team, &uuid::Uuid::new_v4().to_string(), "gpt-4o");
+    Ok(QuotaServiceClient::new(channel).check_and_reserve(request).await?.into_inner().decision.unwrap())
+}
+
+/// Asks AccountService, with this `authorization`.
+async fn list_teams(channel: Channel, authorization: Option<&str>) -> Result<usize, Status> {
+    let mut request = Request::new(ListTeamsRequest::default());
+    if let Some(authorization) = authorization {
+        request.metadata_mut().insert("authorization", authorization.parse().unwrap());
+    }
+    Ok(AccountServiceClient::new(channel).list_teams(request).await?.into_inner().teams.len())
+}
+
+/// The connection came to nothing: no answer of the contract came over it.
+#[track_caller]
+fn is_cut<T: std::fmt::Debug>(outcome: Result<T, Status>, who: &str) {
+    let status = outcome.expect_err(who);
+    assert!(std::error::Error::source(&status).is_some(), "{who}: {status:?}");
+}
+
+#[track_caller]
+fn check(status: &Status, code: Code, reason: &str) {
+    let info = status.get_details_error_info().unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
+    assert_eq!((status.code(), info.reason.as_str(), info.domain.as_str()), (code, reason, "tollgate"), "{status:?}");
+}

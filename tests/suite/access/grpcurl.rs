@@ -1,0 +1,96 @@
+//! grpcurl, a client that is nobody's of this project.
+
+use std::{path::Path, process::Command, sync::Arc};
+
+use super::{certificates::Authority, *};
+use crate::suite::support::{
+    sidecar::{self, run},
+    tool,
+};
+
+/// A sidecar in a process, whose listeners both want certificates, and the admin listener a token; its files are in a directory.
+pub(super) fn guarded() -> (sidecar::Sidecar, Arc<TempDir>) {
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    write(directory.path());
+    let arguments = [
+        "--store=memory",
+        "--listen=127.0.0.1:0",
+        "--admin=127.0.0.1:0",
+        "--listen-tls-certificate=server.pem",
+        "--listen-tls-key=server.key",
+        "--listen-tls-client-ca=ca.pem",
+        "--admin-tls-certificate=server.pem",
+        "--admin-tls-key=server.key",
+        "--admin-tls-client-ca=ca.pem",
+        "--admin-token-file=token",
+    ];
+    (sidecar::Sidecar::start_in(&directory, &arguments), directory)
+}
+
+/// A server's and a client's certificate, another authority, and a token.
+pub(super) fn write(directory: &Path) {
+    let authority = Authority::new();
+    let (server, client) = (authority.server(), authority.client("operator.example"));
+    for (name, contents) in [
+        ("ca.pem", &authority.pem),
+        ("server.pem", &server.certificate),
+        ("server.key", &server.key),
+        ("client.pem", &client.certificate),
+        ("client.key", &client.key),
+        ("foreign.pem", &Authority::new().pem),
+        ("token", &TOKEN.to_owned()),
+    ] {
+        std::fs::write(directory.join(name), contents).unwrap();
+    }
+}
+
+/// What grpcurl prints, whether it succeeded, and what it says.
+fn grpcurl(directory: &TempDir, arguments: &[&str]) -> (bool, String) {
+    let mut command = Command::new("env");
+    command.arg("-C").arg(directory.path()).arg(tool("grpcurl")).args(arguments);
+    let output = run(&mut command);
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).unwrap())
+}
+
+#[test]
+fn grpcurl_calls_both_listeners_with_the_right_certificate_and_token_only() {
+    let (sidecar, directory) = guarded();
+    let trusted = ["-cacert", "ca.pem"];
+    let own = [&trusted[..], &["-cert", "client.pem", "-key", "client.key"]].concat();
+    let token = format!("authorization: Bearer {TOKEN}");
+    let reserve = [
+        "-d",
+        r#"{"team_id":"demo-pro","flow_id":"f","run_id":"r","block_id":"b","model":"gpt-4o"}"#,
+        sidecar.data(),
+        "tollgate.v1.QuotaService/CheckAndReserve",
+    ];
+    let list = [sidecar.admin(), "tollgate.v1.AccountService/ListTeams"];
+
+    let (done, said) = grpcurl(&directory, &[&own[..], &reserve].concat());
+    assert!(done && said.contains("\"proceed\""), "{said}");
+    let (done, said) = grpcurl(&directory, &[&own[..], &["-H", &token], &list].concat());
+    assert!(done && said.contains("demo-pro"), "{said}");
+
+    let foreign = ["-cacert", "foreign.pem", "-cert", "client.pem", "-key", "client.key"];
+    for (flags, says) in
+        [(&trusted[..], "Failed to dial"), (&foreign, "unknown authority"), (&["-plaintext"], "Failed to dial")]
+    {
+        let (done, said) = grpcurl(&directory, &[flags, &["-max-time=5"], &reserve].concat());
+        assert!(!done && said.contains(says), "{flags:?}: {said}");
+    }
+    for (flags, says) in [(&[][..], "Unauthenticated"), (&["-H", "authorization: Bearer x"], "Unauthenticated")] {
+        // Reflection, which grpcurl asks first, needs the token as well.
+        let (done, said) = grpcurl(&directory, &[&own[..], flags, &list].concat());
+        assert!(!done && said.contains(says), "{flags:?}: {said}");
+    }
+}
+
+#[test]
+fn the_calls_shown_at_the_start_say_what_is_asked_of_clients() {
+    let (sidecar, _directory) = guarded();
+    let shown = sidecar.stdout();
+    assert!(shown.contains("(QuotaService; TLS with a certificate of the client)"), "{shown}");
+    assert!(shown.contains("-cacert CA.pem -cert CLIENT.pem -key CLIENT.key -d"), "{shown}");
+    assert!(shown.contains("Bearer $(cat 'token')") && !shown.contains("-plaintext"), "{shown}");
+}

@@ -1,0 +1,98 @@
+//! The handshake: who comes through it, who does not, and for how long it may take.
+
+use std::time::Duration;
+
+use tokio::{io::AsyncReadExt as _, net::TcpStream};
+use tollgate::{clock::ManualClock, proto::v1::ListAuditEntriesRequest};
+use tonic::transport::Endpoint;
+
+use super::*;
+use crate::suite::support::wait_for;
+
+/// 2029-12-31T00:00:00Z.
+const LAST_DAY_OF_2029_MS: i64 = 1_893_369_600_000;
+
+#[tokio::test]
+async fn only_a_client_with_a_valid_certificate_of_the_authority_is_let_in() {
+    let scene = Scene::open().await;
+    let bearer = format!("Bearer {TOKEN}");
+    let refused = [
+        ("none", None),
+        ("a foreign authority's", Some(Authority::new().client("right.example"))),
+        ("an expired one", Some(scene.authority.client_between(2020, 2021))),
+        ("one of the future", Some(scene.authority.client_between(2090, 2091))),
+        ("one for servers", Some(scene.authority.server())),
+    ];
+    for (who, client) in &refused {
+        is_cut(reserve_for(scene.data(client.as_ref()), TEAM).await, who);
+        is_cut(list_teams(scene.admin(client.as_ref()), Some(&bearer)).await, who);
+    }
+    let right = scene.right();
+    reserve_for(scene.data(Some(&right)), TEAM).await.unwrap();
+    assert_eq!(list_teams(scene.admin(Some(&right)), Some(&bearer)).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn plaintext_is_refused_and_a_client_that_does_not_trust_the_sidecar_says_nothing() {
+    let scene = Scene::open().await;
+    let address = scene.sidecar.listen_address().to_string();
+    let plain = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
+    is_cut(reserve_for(plain, TEAM).await, "plaintext");
+    let distrustful = channel(&address, &Authority::new().pem, Some(&scene.right()));
+    is_cut(reserve_for(distrustful, TEAM).await, "a client of another authority");
+    reserve_for(scene.data(Some(&scene.right())), TEAM).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_does_not_finish_the_handshake_is_cut_in_time_and_keeps_nobody_out() {
+    let limits = Limits { handshake_timeout: Duration::from_millis(300), max_connections: 1, ..Limits::default() };
+    let scene = Scene::open_with(None, ServeOptions { limits, ..ServeOptions::default() }).await;
+    let address = scene.sidecar.listen_address().to_string();
+    let mut silent = TcpStream::connect(&address).await.unwrap();
+    let mut read = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(20), silent.read_to_end(&mut read)).await.unwrap();
+    assert!(read.is_empty(), "{ended:?} {read:?}");
+    let _silent = TcpStream::connect(&address).await.unwrap();
+    reserve_for(scene.data(Some(&scene.right())), TEAM).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_that_expires_ends_no_connection_and_opens_none() {
+    let clock = ManualClock::at(LAST_DAY_OF_2029_MS);
+    let options = ServeOptions { clock: Clock::Manual(clock.clone()), ..ServeOptions::default() };
+    let scene = Scene::open_with(None, options).await;
+    let client = scene.authority.client_between(2020, 2030);
+    let open = scene.data(Some(&client));
+    reserve_for(open.clone(), TEAM).await.unwrap();
+    clock.advance_ms(2 * 24 * 60 * 60 * 1_000);
+    wait_for("the catalogue to be read at the new time", || {
+        let open = open.clone();
+        async move { reserve_for(open, TEAM).await.ok() }
+    })
+    .await;
+    is_cut(reserve_for(scene.data(Some(&client)), TEAM).await, "a certificate that expired");
+}
+
+#[tokio::test]
+async fn the_audit_log_names_the_client() {
+    let scene = Scene::open().await;
+    for (client, name) in [
+        (scene.right(), "right.example"),
+        (scene.authority.client_of_uri("spiffe://acme/ns/billing"), "spiffe://acme/ns/billing"),
+        (scene.authority.client_of_common_name("billing, of acme"), "billing, of acme"),
+    ] {
+        let mut accounts = AccountServiceClient::new(scene.admin(Some(&client)));
+        let team = crate::suite::support::client::team_without_seat(TEAM, i64::try_from(name.len()).unwrap());
+        accounts.put_team(signed(tollgate::proto::v1::PutTeamRequest { team: Some(team) })).await.unwrap();
+        let request = ListAuditEntriesRequest { team_id: Some(TEAM.to_owned()), ..ListAuditEntriesRequest::default() };
+        let entries = accounts.list_audit_entries(signed(request)).await.unwrap().into_inner().entries;
+        let caller = &entries.last().unwrap().caller;
+        assert!(caller.starts_with("tls:peer=127.0.0.1:") && caller.ends_with(&format!(",name={name}")), "{caller}");
+    }
+}
+
+fn signed<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("authorization", format!("Bearer {TOKEN}").parse().unwrap());
+    request
+}

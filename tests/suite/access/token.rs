@@ -1,0 +1,87 @@
+//! The token of the admin listener, wherever that is.
+
+use std::sync::Arc;
+
+use tokio_stream::StreamExt as _;
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest,
+};
+
+use super::*;
+use crate::suite::support::{client, sidecar::Sidecar as Process, wait_for, wait_until};
+
+/// A sidecar whose admin listener is at this address, in the open, and wants a token.
+async fn with_token(admin: &str, directory: &TempDir) -> Sidecar {
+    let file = directory.path().join("token");
+    std::fs::write(&file, TOKEN).unwrap();
+    let access = Access { admin_token_file: Some(file), ..Access::default() };
+    let options = ServeOptions { admin: admin.parse().unwrap(), access, ..ServeOptions::default() };
+    Sidecar::start(options).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_call_needs_the_token_on_a_port_and_on_a_socket() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = format!("unix:{}", directory.path().join("admin").display());
+    for admin in ["127.0.0.1:0", &socket] {
+        let sidecar = with_token(admin, &directory).await;
+        let channel = client::channel(&sidecar.admin_address().to_string());
+        for none in [None, Some(TOKEN), Some("Basic YTpi")] {
+            let refused = list_teams(channel.clone(), none).await.unwrap_err();
+            check(&refused, Code::Unauthenticated, "TOKEN_MISSING");
+        }
+        for wrong in ["Bearer x", "Bearer a-token-of-test", "Bearer a-token-of-tests2"] {
+            let refused = list_teams(channel.clone(), Some(wrong)).await.unwrap_err();
+            check(&refused, Code::Unauthenticated, "TOKEN_WRONG");
+        }
+        assert_eq!(list_teams(channel.clone(), Some(&format!("Bearer {TOKEN}"))).await.unwrap(), 0);
+
+        // The data listener wants none.
+        let data = client::channel(&sidecar.listen_address().to_string());
+        assert_eq!(reserve_for(data, TEAM).await.unwrap_err().code(), Code::NotFound);
+        sidecar.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn the_health_is_told_to_everybody_and_the_contract_to_those_with_the_token() {
+    let directory = tempfile::tempdir().unwrap();
+    let sidecar = with_token("127.0.0.1:0", &directory).await;
+    let channel = client::channel(&sidecar.admin_address().to_string());
+    let health = HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await.unwrap();
+    assert_eq!(health.into_inner().status(), ServingStatus::Serving);
+
+    let list = || {
+        let message_request = Some(MessageRequest::ListServices(String::new()));
+        Request::new(tokio_stream::once(ServerReflectionRequest { host: String::new(), message_request }))
+    };
+    let mut reflection = ServerReflectionClient::new(channel);
+    let refused = reflection.server_reflection_info(list()).await.unwrap_err();
+    check(&refused, Code::Unauthenticated, "TOKEN_MISSING");
+    let mut signed = list();
+    signed.metadata_mut().insert("authorization", format!("Bearer {TOKEN}").parse().unwrap());
+    let mut answers = reflection.server_reflection_info(signed).await.unwrap().into_inner();
+    answers.next().await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn another_token_counts_once_it_is_in_the_file_and_an_empty_file_changes_nothing() {
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let file = directory.path().join("token");
+    std::fs::write(&file, TOKEN).unwrap();
+    let arguments = ["--store=memory", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--admin-token-file=token"];
+    let sidecar = Process::start_in(&directory, &arguments);
+    let channel = client::channel(sidecar.admin());
+    let counts = async |token: &str| list_teams(channel.clone(), Some(&format!("Bearer {token}"))).await.is_ok();
+    std::fs::write(&file, "\n").unwrap();
+    wait_until("the log says that there is no token", || {
+        sidecar.stderr().contains("which admin_token_file names, is empty")
+    });
+    assert!(counts(TOKEN).await && !counts("").await);
+    std::fs::write(&file, "  another\n").unwrap();
+    wait_for("the new token to count", || async { counts("another").await.then_some(()) }).await;
+    assert!(!counts(TOKEN).await);
+    assert!(!sidecar.stderr().contains("another"), "{}", sidecar.stderr());
+}

@@ -1,0 +1,295 @@
+//! What is asked of the store, as the code of the rules builds it; and what a mutation leaves out of it.
+
+use tollgate::{
+    domain::{
+        belief::Belief,
+        billing_cycle::Anchor,
+        catalogue::Catalogue,
+        commit::{CommitBelief, commit},
+        expire::expire,
+        extend::{extend, record},
+        hold::{Hold, Holder},
+        id::Id,
+        lease::{GiveBack, LeaseGrant, LeaseRest, LeaseTerms, LeaseVerdict, Recall, Reclaim, ReclaimVerdict},
+        plan::{IncludedCredits, Plan},
+        policy::Policy,
+        release::release,
+        reservation::{Backing, Basis, Charged, Content, Held, Reservation, State, Terms as ReservationTerms, Trigger},
+        reserve::{Price, Request as ReserveRequest, Step, Verdict},
+        settlement::{Settlement, SettlementVerdict},
+        terms::Terms,
+    },
+    transaction::{Outcome, Reply, Transaction},
+};
+
+use super::{
+    START_MS,
+    without::{Without, refill},
+};
+
+/// Something that is asked of the store. The same one can be carried out many times, at any time: messages are repeated, late, and
+/// out of order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Request {
+    Lease {
+        lease: u8,
+    },
+    GiveBack {
+        lease: u8,
+        credits: i64,
+        undrawn: i64,
+    },
+    Reclaim {
+        lease: u8,
+        credits: i64,
+    },
+    Recall,
+    Reserve {
+        reservation: u8,
+    },
+    Settle {
+        believed: Believed,
+        deed: Deed,
+    },
+    /// Only where leases are refilled: more credits for a lease that is in hand.
+    Refill {
+        lease: u8,
+    },
+}
+
+/// What a reservation is believed to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Believed {
+    /// Opened from a lease, whose credits have come back by themselves or not.
+    Leased { opened: Opened, reclaimed: bool },
+    /// Open, with a record of its own.
+    Recorded(Recorded),
+}
+
+/// A reservation that was opened from a lease: what its grant says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Opened {
+    pub(super) lease: u8,
+    pub(super) recorded: Recorded,
+}
+
+/// What the record of an open reservation says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Recorded {
+    pub(super) reservation: u8,
+    pub(super) credits: i64,
+    pub(super) created_ms: i64,
+    pub(super) expires_ms: i64,
+}
+
+/// What is done to a reservation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Deed {
+    Commit,
+    CommitLate,
+    Release,
+    Expire,
+    Extend,
+    /// What a sidecar that ends does: the reservation gets a record, as it is.
+    Record,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// A lease is granted.
+    Granted { credits: i64, granted_at_ms: i64 },
+    /// It is done.
+    Done,
+    /// It is not done: the reservation has a record.
+    HasRecord,
+    /// It is not done, for another reason.
+    Not,
+}
+
+/// What every request of a world is built from.
+#[derive(Clone, Debug)]
+pub(super) struct Making {
+    pub(super) allotment: i64,
+    pub(super) slice: i64,
+    pub(super) terms: LeaseTerms,
+    pub(super) policy: Policy,
+    pub(super) without: Option<Without>,
+}
+
+pub(super) fn lease_id(lease: u8) -> Id {
+    Id::parse(&format!("lease.{lease}")).unwrap()
+}
+
+pub(super) fn reservation_id(reservation: u8) -> Id {
+    Id::parse(&format!("r{reservation}")).unwrap()
+}
+
+pub(super) fn team() -> Id {
+    Id::parse("team").unwrap()
+}
+
+/// The team's terms, which never change here.
+pub(super) fn team_terms(allotment: i64) -> Terms {
+    Terms {
+        version: 1,
+        plan: Plan::Basic,
+        paid_seat: true,
+        anchor: Anchor::new(1),
+        included_override: Some(allotment),
+        overages_enabled: false,
+        overage_cap_blocks: None,
+        created_at_ms: START_MS,
+        updated_at_ms: START_MS,
+        strict_until_ms: 0,
+    }
+}
+
+impl Recorded {
+    pub(super) fn reservation(&self, terms: &Terms) -> Reservation {
+        let id = |text| Id::parse(text).unwrap();
+        Reservation {
+            content: Content {
+                flow: id("flow"),
+                run: None,
+                block: None,
+                model: id("model"),
+                units: 1,
+                trigger: Trigger::Test,
+            },
+            terms: ReservationTerms {
+                credits: self.credits,
+                basis: Basis::Allotment,
+                cycle: terms.anchor.cycle_at(START_MS),
+                rate_card: id("card"),
+                plan: terms.plan,
+            },
+            created_at_ms: self.created_ms,
+            expires_at_ms: self.expires_ms,
+            state: State::Open,
+            settled_at_ms: None,
+        }
+    }
+}
+
+impl Making {
+    /// Has a request carried out, and reads the reply.
+    pub(super) fn ask(&self, request: Request, now_ms: i64, carry_out: impl FnOnce(Transaction) -> Reply) -> Answer {
+        let (team, terms) = (team(), team_terms(self.allotment));
+        match request {
+            Request::Lease { lease } => self.lease(lease, now_ms, carry_out),
+            Request::GiveBack { lease, credits, undrawn } => {
+                let cycle_start_ms = terms.anchor.cycle_at(START_MS).start_ms;
+                let rest = LeaseRest { id: lease_id(lease), cycle_start_ms, credits, undrawn };
+                let mut step = GiveBack::new(&team, &rest).transaction;
+                self.leave_out(|without| without.out_of_give_back(&mut step));
+                done(carry_out(step))
+            }
+            Request::Reclaim { lease, credits } => {
+                let holder = Holder::Lease(lease_id(lease));
+                let cycle_start_ms = terms.anchor.cycle_at(START_MS).start_ms;
+                let hold = Hold { holder, cycle_start_ms, credits, expires_at_ms: now_ms };
+                let mut step = Reclaim::new(&team, &lease_id(lease), &hold, now_ms, &self.policy);
+                self.leave_out(|without| without.out_of_reclaim(&mut step.transaction));
+                let reply = carry_out(step.transaction.take());
+                if step.verdict(&reply).unwrap() == ReclaimVerdict::Done { Answer::Done } else { Answer::Not }
+            }
+            Request::Recall => done(carry_out(Recall::new(&team).transaction)),
+            Request::Reserve { reservation } => self.reserve(reservation, now_ms, carry_out),
+            Request::Settle { believed, deed } => self.settle(believed, deed, carry_out),
+            Request::Refill { lease } => done(carry_out(refill(lease, self.slice))),
+        }
+    }
+
+    fn leave_out(&self, out_of: impl FnOnce(Without)) {
+        if let Some(without) = self.without {
+            out_of(without);
+        }
+    }
+
+    fn lease(&self, lease: u8, now_ms: i64, carry_out: impl FnOnce(Transaction) -> Reply) -> Answer {
+        let (terms, catalogue) = (team_terms(self.allotment), catalogue());
+        let belief = belief(&terms, &catalogue, now_ms);
+        let mut step = LeaseGrant::new(&team(), &lease_id(lease), self.slice, &belief, &self.terms);
+        self.leave_out(|without| without.out_of_grant(&mut step.transaction));
+        let reply = carry_out(step.transaction.take());
+        match step.verdict(&reply).unwrap() {
+            LeaseVerdict::Granted { credits, granted_at_ms } => Answer::Granted { credits, granted_at_ms },
+            LeaseVerdict::NotNow => Answer::Not,
+        }
+    }
+
+    fn reserve(&self, reservation: u8, now_ms: i64, carry_out: impl FnOnce(Transaction) -> Reply) -> Answer {
+        let (team, terms, catalogue) = (team(), team_terms(self.allotment), catalogue());
+        let recorded = Recorded { reservation, credits: 1, created_ms: now_ms, expires_ms: now_ms };
+        let asked = recorded.reservation(&terms);
+        let id = reservation_id(reservation);
+        let request = ReserveRequest {
+            team: &team,
+            reservation: &id,
+            content: &asked.content,
+            hold_ms: self.terms.hold_ms,
+            dry_run: false,
+        };
+        let price =
+            Price { credits: 1, rate_card: asked.terms.rate_card.clone(), valid_ms: 0..i64::from(u32::MAX) * 1_000 };
+        let mut step = Step::new(&request, &price, &belief(&terms, &catalogue, now_ms), &self.policy);
+        let reply = carry_out(step.transaction.take());
+        match step.verdict(&reply, &self.policy).unwrap() {
+            Verdict::Granted(_) => Answer::Done,
+            Verdict::Exists(_) => Answer::HasRecord,
+            _ => Answer::Not,
+        }
+    }
+
+    fn settle(&self, believed: Believed, deed: Deed, carry_out: impl FnOnce(Transaction) -> Reply) -> Answer {
+        let terms = team_terms(self.allotment);
+        let (recorded, backing) = match believed {
+            Believed::Leased { opened, reclaimed } => {
+                (opened.recorded, Backing::Lease { id: lease_id(opened.lease), reclaimed, instead_of: None })
+            }
+            Believed::Recorded(recorded) => (recorded, Backing::Record),
+        };
+        let held = Held { reservation: recorded.reservation(&terms), backing };
+        let mut step = self.settlement(&held, &reservation_id(recorded.reservation), deed);
+        if held.backing != Backing::Record {
+            self.leave_out(|without| without.out_of_settlement(&mut step.transaction));
+        }
+        let reply = carry_out(step.transaction.take());
+        match step.verdict(&reply).unwrap() {
+            SettlementVerdict::Done(_) => Answer::Done,
+            SettlementVerdict::Stale(held) if held.backing == Backing::Record => Answer::HasRecord,
+            _ => Answer::Not,
+        }
+    }
+
+    fn settlement(&self, held: &Held, id: &Id, deed: Deed) -> Settlement {
+        let (team, policy) = (team(), &self.policy);
+        let hold_ms = self.terms.hold_ms;
+        match deed {
+            Deed::Commit | Deed::CommitLate => {
+                let credits = held.reservation.terms.credits;
+                let model = held.reservation.content.model.clone();
+                let charged = Charged { credits, units: 1, model, late: deed == Deed::CommitLate };
+                commit(&team, id, held, &charged, CommitBelief::default(), policy)
+            }
+            Deed::Release => release(&team, id, held, policy),
+            Deed::Expire => expire(&team, id, held, policy),
+            Deed::Extend => extend(&team, id, held, hold_ms),
+            Deed::Record => record(&team, id, held),
+        }
+    }
+}
+
+fn catalogue() -> Catalogue {
+    Catalogue { included_credits: IncludedCredits::SHIPPED, rate_cards: Vec::new() }
+}
+
+fn belief<'a>(terms: &'a Terms, catalogue: &'a Catalogue, now_ms: i64) -> Belief<'a> {
+    let remaining = terms.included_override;
+    Belief { terms, catalogue, account_exists: false, remaining, waits_for_leases: false, now_ms }
+}
+
+fn done(reply: Reply) -> Answer {
+    if matches!(reply.outcome, Outcome::Applied { .. }) { Answer::Done } else { Answer::Not }
+}

@@ -1,0 +1,95 @@
+//! Clocks that disagree: a sidecar that is stopped, and a store whose clock is set.
+
+use tollgate::{clock::ManualClock, domain::lease::LONGEST_LEASE_MS, escrow::EscrowMode};
+
+use super::stage::{
+    HOLD_MS, MARGIN_MS, NOW_MS, Sidecars, TERM_MS, account, call, commit, lease_of, open, reserve, team,
+};
+
+#[tokio::test]
+async fn a_sidecar_that_was_stopped_beyond_the_term_draws_nothing_from_its_lease() {
+    let sidecars = Sidecars::in_memory().await;
+    let gate = sidecars.one().await;
+    team(&gate, false, 10_000).await;
+    let first = reserve(&gate, call("first", 1)).await;
+    sidecars.clock.advance_ms(TERM_MS - MARGIN_MS - 1);
+    let last = reserve(&gate, call("last", 1)).await;
+    assert!(lease_of(&last).is_some() && lease_of(&last) == lease_of(&first));
+    sidecars.clock.advance_ms(1);
+    let next = reserve(&gate, call("next", 1)).await;
+    assert_ne!(lease_of(&next), lease_of(&first));
+}
+
+#[tokio::test]
+async fn a_hold_from_a_lease_is_no_shorter_than_asked_for_though_the_sidecars_clock_lags_a_little() {
+    let sidecars = Sidecars::in_memory().await;
+    let own = ManualClock::at(5_000);
+    let gate = sidecars.with_clock(&own).await;
+    team(&gate, false, 10_000).await;
+    open(&gate, "first", 1).await;
+    own.advance_ms(3_000);
+    sidecars.clock.advance_ms(3_000);
+    let proceed = reserve(&gate, call("second", 1)).await;
+    assert!(lease_of(&proceed).is_some());
+    assert_eq!(proceed.reservation.expires_at_ms, NOW_MS + 63_000);
+}
+
+#[tokio::test]
+async fn leases_are_given_back_when_the_stores_clock_jumps() {
+    for (jump_ms, kept) in [(MARGIN_MS, true), (MARGIN_MS + 2, false)] {
+        let sidecars = Sidecars::in_memory().await;
+        let gate = sidecars.with_clock(&ManualClock::at(5_000)).await;
+        team(&gate, false, 10_000).await;
+        let first = open(&gate, "first", 1).await;
+        sidecars.clock.advance_ms(jump_ms);
+        assert!(account(&gate).await.leased > 25);
+        gate.catch_up(0).await;
+        assert_eq!(account(&gate).await.leased > 25, kept, "{jump_ms}");
+        // What was opened is settled all the same.
+        commit(&gate, "first", &first).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn after_a_jump_nobody_takes_a_lease_for_abandoned_until_it_surely_is() {
+    let sidecars = Sidecars::in_memory().await;
+    let (own, others) = (ManualClock::at(5_000), ManualClock::at(7_000));
+    let gate = sidecars.with_clock(&own).await;
+    let other = sidecars.with(EscrowMode::Off, &others).await;
+    team(&gate, false, 10_000).await;
+    open(&gate, "first", 1).await;
+    let leased = account(&other).await.leased;
+
+    // An hour in the store; nothing on the sidecars' clocks, by which the lease is in use.
+    sidecars.clock.advance_ms(3_600_000);
+    account(&other).await;
+    other.sweep().await.unwrap();
+    assert_eq!(account(&other).await.leased, leased);
+    let second = reserve(&gate, call("second", 1)).await;
+    assert!(lease_of(&second).is_some(), "its sidecar has not heard of it");
+
+    for clock in [&sidecars.clock, &own, &others] {
+        clock.advance_ms(LONGEST_LEASE_MS - 1);
+    }
+    other.sweep().await.unwrap();
+    assert_eq!(account(&other).await.leased, leased);
+    for clock in [&sidecars.clock, &own, &others] {
+        clock.advance_ms(1);
+    }
+    other.sweep().await.unwrap();
+    assert_eq!(account(&other).await.leased, 0);
+}
+
+#[tokio::test]
+async fn a_sidecar_that_sees_the_jump_by_the_sweep_itself_ends_no_lease_either() {
+    let sidecars = Sidecars::in_memory().await;
+    let (own, others) = (ManualClock::at(5_000), ManualClock::at(7_000));
+    let gate = sidecars.with_clock(&own).await;
+    let other = sidecars.with(EscrowMode::Off, &others).await;
+    team(&gate, false, 10_000).await;
+    open(&gate, "first", 1).await;
+    let leased = account(&other).await.leased;
+    sidecars.clock.advance_ms(TERM_MS + HOLD_MS + MARGIN_MS);
+    other.sweep().await.unwrap();
+    assert_eq!(account(&other).await.leased, leased);
+}

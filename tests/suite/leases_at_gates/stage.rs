@@ -1,0 +1,178 @@
+//! Gates on one store, and the calls that are put to them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tollgate::{
+    clock::{Clock, ManualClock},
+    domain::{
+        account::Account,
+        id::Id,
+        plan::Plan,
+        policy::Policy,
+        reservation::{Backing, Held, Trigger, read_grant},
+        terms_change::TeamSettings,
+    },
+    escrow::EscrowMode,
+    gate::{
+        Gate, GateError, GateOptions,
+        calls::{ActualUse, CommitAnswer, Page, Proceed, ReserveAnswer, ReserveCall, ReserveDecision, SettleCall},
+    },
+    store::{Store, StoreLocation, StoreOptions},
+};
+
+use crate::suite::support::{
+    STORE_WAIT, escrow,
+    monitor::Monitor,
+    servers::{Engine, Server},
+};
+
+/// 2026-01-10T00:00:00Z.
+pub(super) const NOW_MS: i64 = 1_768_003_200_000;
+
+/// From its grant on a lease is drawn from for so long at most, and what is drawn from it held.
+pub(super) const TERM_MS: i64 = 10_000;
+pub(super) const HOLD_MS: i64 = 120_000;
+
+/// What clocks may differ by within the life of a lease.
+pub(super) const MARGIN_MS: i64 = 1_000;
+
+/// Sidecars that share a store and its clock.
+pub(super) struct Sidecars {
+    pub(super) store: Store,
+    pub(super) clock: ManualClock,
+    server: Option<Server>,
+}
+
+impl Sidecars {
+    pub(super) async fn in_memory() -> Self {
+        Self::on(&StoreLocation::Memory, None).await
+    }
+
+    pub(super) async fn on_redis() -> Self {
+        let server = Server::start(Engine::Redis);
+        Self::on(&server.location(), Some(server)).await
+    }
+
+    async fn on(location: &StoreLocation, server: Option<Server>) -> Self {
+        let clock = ManualClock::at(NOW_MS);
+        let options = StoreOptions { clock: Clock::Manual(clock.clone()), wait: STORE_WAIT, ..StoreOptions::default() };
+        Self { store: Store::open(location, options).await.unwrap(), clock, server }
+    }
+
+    /// Sees what the server is asked from now on.
+    pub(super) fn monitor(&self) -> Monitor {
+        Monitor::of(self.server.as_ref().expect("on Redis"))
+    }
+
+    /// One that takes leases at once, and does nothing in the background.
+    pub(super) async fn one(&self) -> Arc<Gate> {
+        self.with(EscrowMode::Eager, &self.clock).await
+    }
+
+    /// One with a clock of its own.
+    pub(super) async fn with_clock(&self, clock: &ManualClock) -> Arc<Gate> {
+        self.with(EscrowMode::Eager, clock).await
+    }
+
+    /// One that accepts rate cards at short notice.
+    pub(super) async fn with(&self, mode: EscrowMode, clock: &ManualClock) -> Arc<Gate> {
+        self.with_policy(mode, clock, Policy { rate_card_notice_ms: 0, ..Policy::default() }).await
+    }
+
+    /// One that keeps what was committed for so long, in milliseconds, if it may.
+    pub(super) async fn with_retention(&self, committed_retention_ms: i64) -> Arc<Gate> {
+        let policy = Policy { committed_retention_ms, ..Policy::default() };
+        self.with_policy(EscrowMode::Eager, &self.clock, policy).await
+    }
+
+    async fn with_policy(&self, mode: EscrowMode, clock: &ManualClock, policy: Policy) -> Arc<Gate> {
+        let escrow = escrow(mode);
+        let options = GateOptions { clock: Clock::Manual(clock.clone()), policy, escrow, ..GateOptions::default() };
+        Gate::open(self.store.clone(), options).await.unwrap()
+    }
+}
+
+/// Does in the background what a sidecar does, until this is dropped.
+pub(super) fn alive(gate: &Arc<Gate>) -> DropGuard {
+    let stop = CancellationToken::new();
+    let (worker, stopped) = (Arc::clone(gate), stop.clone());
+    tokio::spawn(async move { worker.run(stopped).await });
+    stop.drop_guard()
+}
+
+pub(super) fn id(text: &str) -> Id {
+    Id::parse(text).unwrap()
+}
+
+pub(super) fn settings(plan: Plan, paid_seat: bool, included: i64) -> TeamSettings {
+    TeamSettings { plan, paid_seat, anchor_day: 1, included_override: Some(included) }
+}
+
+/// Makes a team on basic with so many included credits.
+pub(super) async fn team(gate: &Gate, paid_seat: bool, included: i64) -> Id {
+    gate.put_team(&id("team"), &settings(Plan::Basic, paid_seat, included), "test").await.unwrap();
+    id("team")
+}
+
+/// A call that costs 25 credits for each unit.
+pub(super) fn call(reservation: &str, units: u32) -> ReserveCall {
+    ReserveCall {
+        team: id("team"),
+        flow: id("flow"),
+        run: Some(id("run")),
+        block: Some(id("block")),
+        reservation: Some(id(reservation)),
+        model: id("gpt-4"),
+        units,
+        trigger: Trigger::Run,
+        hold_ms: 60_000,
+        dry_run: false,
+    }
+}
+
+pub(super) fn settle(reservation: &str, grant: &[u8]) -> SettleCall {
+    SettleCall { team: id("team"), reservation: id(reservation), grant: Bytes::copy_from_slice(grant) }
+}
+
+pub(super) fn granted(answer: ReserveAnswer) -> Proceed {
+    match answer.decision {
+        ReserveDecision::Proceed(proceed) => proceed,
+        ReserveDecision::Suspend(suspend) => panic!("suspended: {suspend:?}"),
+    }
+}
+
+pub(super) async fn reserve(gate: &Arc<Gate>, call: ReserveCall) -> Proceed {
+    granted(gate.check_and_reserve(call).await.unwrap())
+}
+
+pub(super) async fn refused(gate: &Arc<Gate>, call: ReserveCall) -> GateError {
+    gate.check_and_reserve(call).await.expect_err("the call is refused")
+}
+
+/// The lease that it was opened from; `None` if it has a record.
+pub(super) fn lease_of(proceed: &Proceed) -> Option<Id> {
+    let held = read_grant(&proceed.grant, proceed.id.as_ref()?)?;
+    match held {
+        Held { backing: Backing::Lease { id, .. }, .. } => Some(id),
+        Held { backing: Backing::Record, .. } => None,
+    }
+}
+
+/// Opens a reservation from a lease; its grant.
+pub(super) async fn open(gate: &Arc<Gate>, reservation: &str, units: u32) -> Bytes {
+    let proceed = reserve(gate, call(reservation, units)).await;
+    assert!(lease_of(&proceed).is_some(), "it is opened from a lease: {proceed:?}");
+    proceed.grant
+}
+
+pub(super) async fn commit(gate: &Arc<Gate>, reservation: &str, grant: &[u8]) -> Result<CommitAnswer, GateError> {
+    gate.commit(settle(reservation, grant), ActualUse::default()).await
+}
+
+/// The team's account as the store has it.
+pub(super) async fn account(gate: &Gate) -> Account {
+    let page = Page { size: 1, token: String::new() };
+    gate.usage(&id("team"), None, &page).await.unwrap().balance.account
+}

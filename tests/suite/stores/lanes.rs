@@ -1,0 +1,160 @@
+//! Transactions of one scope that wait for each other travel in one call of the script, and know nothing of each other.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use redis::Commands;
+use tollgate::{
+    store::{Store, StoreError, StoreLocation, StoreOptions},
+    transaction::{Guard, Key, Outcome, Read, Reply, Scope, Transaction, Write},
+};
+
+use super::fixture::scope;
+use crate::suite::support::{
+    STORE_WAIT,
+    proxy::Proxy,
+    servers::{Engine, Server},
+    signal,
+};
+
+async fn open(server: &Server) -> Store {
+    let options = StoreOptions { wait: STORE_WAIT, ..StoreOptions::default() };
+    Store::open(&server.location(), options).await.unwrap()
+}
+
+/// Adds 1 to a number that starts at 0.
+fn count_in(scope: Scope) -> Transaction {
+    let mut step = Transaction::on(scope);
+    let record = step.starting_record(Key::hash("h"), Read::Whole, vec![("n", 0.into())]);
+    step.option(vec![], vec![Write::Add(record, "n", 1)]);
+    step
+}
+
+fn counted(reply: Result<Reply, StoreError>) -> i64 {
+    match &reply.unwrap().records[0] {
+        tollgate::transaction::Record::Hash(fields) => fields.number("n").unwrap(),
+        other => panic!("no count: {other:?}"),
+    }
+}
+
+fn script_calls(server: &Server) -> i64 {
+    let stats: redis::InfoDict = redis::cmd("INFO").arg("commandstats").query(&mut server.connect()).unwrap();
+    let calls: String = stats.get("cmdstat_evalsha").unwrap();
+    calls.strip_prefix("calls=").unwrap().split(',').next().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn transactions_that_wait_for_each_other_share_a_call() {
+    for engine in [Engine::Redis, Engine::Valkey] {
+        let server = Server::start(engine);
+        let store = open(&server).await;
+        let before = script_calls(&server);
+        let mut counts: Vec<_> =
+            join_all((0..200).map(|_| store.transact(count_in(scope())))).await.into_iter().map(counted).collect();
+        counts.sort_unstable();
+        assert_eq!(counts, (1..=200).collect::<Vec<_>>(), "each is carried out once, and told what it made");
+        let calls = script_calls(&server) - before;
+        assert!((4..=8).contains(&calls), "{calls} calls");
+    }
+}
+
+#[tokio::test]
+async fn scopes_wait_for_none_but_their_own() {
+    let server = Server::start(Engine::Redis);
+    let store = open(&server).await;
+    let before = script_calls(&server);
+    let scopes = (0..50).map(|number| Scope::new(&format!("team-{number}")));
+    let counts = join_all(scopes.map(|scope| store.transact(count_in(scope)))).await;
+    assert!(counts.into_iter().all(|reply| counted(reply) == 1));
+    assert_eq!(script_calls(&server) - before, 50);
+}
+
+#[tokio::test]
+async fn a_fault_in_a_shared_call_is_nobody_elses() {
+    let server = Server::start(Engine::Redis);
+    let store = open(&server).await;
+    let () = server.connect().set("tollgate:{acme}:foreign", "foreign").unwrap();
+    let () = server.connect().set("tollgate:{acme}:unreadable", b"0|\xff\xfe").unwrap();
+    let looking_at = |name: &str| {
+        let mut step = count_in(scope());
+        step.record(Key::packed(name), Read::Whole);
+        step
+    };
+    let stale = || {
+        let mut step = count_in(scope());
+        let other = step.record(Key::packed("absent"), Read::Nothing);
+        step.require(Guard::Present(other));
+        step
+    };
+    let steps = (0..40).map(|place| match place % 8 {
+        3 => looking_at("foreign"),
+        5 => looking_at("unreadable"),
+        6 => stale(),
+        _ => count_in(scope()),
+    });
+    let replies = join_all(steps.map(|step| store.transact(step))).await;
+    let mut counts = Vec::new();
+    for (place, reply) in replies.into_iter().enumerate() {
+        match place % 8 {
+            3 | 5 => assert!(matches!(reply, Err(StoreError::Fault { .. })), "{reply:?}"),
+            6 => assert_eq!(reply.unwrap().outcome, Outcome::Stale { guard: Some(0) }),
+            _ => counts.push(counted(reply)),
+        }
+    }
+    // What cannot be read was counted all the same, and took a number.
+    let unseen = 5;
+    counts.sort_unstable();
+    counts.dedup();
+    assert_eq!(counts.len(), 25);
+    assert_eq!(counts.last(), Some(&(25 + unseen)));
+}
+
+#[tokio::test]
+async fn who_goes_away_neither_loses_nor_delays_the_others() {
+    let server = Server::start(Engine::Redis);
+    let store = open(&server).await;
+    signal(server.process_id(), "STOP");
+    let calls: Vec<_> = (0..12)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move { store.transact(count_in(scope())).await })
+        })
+        .collect();
+    // On one thread, each of them is on its way or waits after its first turn, and what is on its way is sent soon after.
+    let turns = async || {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    };
+    turns().await;
+    // One that waits, and the two for which it waits.
+    calls[5].abort();
+    turns().await;
+    calls[0].abort();
+    calls[1].abort();
+    signal(server.process_id(), "CONT");
+    let mut counts = Vec::new();
+    for (place, call) in calls.into_iter().enumerate() {
+        match call.await {
+            Ok(reply) => counts.push(counted(reply)),
+            Err(cancelled) => assert!(cancelled.is_cancelled() && [0, 1, 5].contains(&place)),
+        }
+    }
+    assert_eq!(counts, (3..=11).collect::<Vec<_>>(), "who was on the way is carried out, and who still waited is not");
+}
+
+#[tokio::test]
+async fn who_waits_for_another_call_waits_no_longer_than_anybody() {
+    let server = Server::start_on_port(Engine::Redis, &[]);
+    let proxy = Proxy::to(server.port());
+    let location = StoreLocation::Redis(format!("redis://127.0.0.1:{}", proxy.port));
+    let options = StoreOptions { wait: Duration::from_secs(2), ..StoreOptions::default() };
+    let store = Store::open(&location, options).await.unwrap();
+    store.transact(count_in(scope())).await.unwrap();
+    // One answer is in time. Two, one after the other, are not.
+    proxy.delay(Duration::from_millis(1_400));
+    let replies = join_all((0..3).map(|_| store.transact(count_in(scope())))).await;
+    assert!(replies[0].is_ok() && replies[1].is_ok(), "{replies:?}");
+    assert!(matches!(replies[2], Err(StoreError::Unavailable { .. })), "{replies:?}");
+    assert!(store.health().borrow().is_up(), "no call of the script was late");
+}
