@@ -4,19 +4,20 @@
 
 mod check_config;
 mod completions;
+mod log;
+mod reload;
 mod serve;
 
-use std::{io::IsTerminal, path::Path, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{
     Parser, Subcommand,
     error::{ContextKind, ContextValue, ErrorKind},
 };
-use tracing_subscriber::EnvFilter;
 
-use self::{check_config::CheckConfigArguments, completions::CompletionsArguments};
+use self::{check_config::CheckConfigArguments, completions::CompletionsArguments, reload::Reload};
 use crate::{
-    config::{self, ConfigError, Flags, Log, LogFormat, Variables},
+    config::{self, ConfigError, Flags, Variables},
     operator,
     replay::{self, ReplayArguments},
 };
@@ -108,18 +109,16 @@ fn run() -> Result<ExitCode, Failure> {
     let variables = Variables::of_process();
     match command_line.command.unwrap_or(Command::Serve(command_line.serve)) {
         Command::Serve(flags) => {
-            let settings = config::load(&flags, &variables, Path::new(""))?.settings;
-            start_log(&settings.log)?;
-            complete(serve::run(settings.serve))?;
+            complete(serve::run(Reload::begin(flags, variables)?))?;
         }
         Command::CheckConfig(arguments) => check_config::run(&arguments, &variables)?,
         Command::Replay(arguments) => {
-            start_log(&config::log_of_environment(&variables)?)?;
+            log::start(&config::log_of_environment(&variables)?)?;
             let replayed = replay::run(arguments);
             complete(async { replayed.await.map_err(|error| Failure::new(EXIT_FAILURE, format!("{error:#}"))) })?;
         }
         Command::Operate(command) => {
-            start_log(&config::log_of_environment(&variables)?)?;
+            log::start(&config::log_of_environment(&variables)?)?;
             let operated = operator::run(command);
             let failed = |operator::Failure { sentence, code }| Failure { sentence, code };
             return complete(async { operated.await.map_err(failed) }).map(ExitCode::from);
@@ -155,16 +154,6 @@ fn refused(mut error: clap::Error) -> ExitCode {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
         _ => ExitCode::from(EXIT_USAGE),
     }
-}
-
-fn start_log(log: &Log) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&log.filter).map_err(|error| Failure::new(EXIT_CONFIG, error))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match log.format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => lines.json().init(),
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::{
     document::Format,
-    file::{Contents, parse, without_url},
+    file::{Contents, file_to_read, parse, without_url},
     flags::{AdminFlags, Flags},
     log::{Log, LogFormat},
     problem::{ConfigError, Problem},
@@ -173,13 +173,16 @@ fn settle(merged: &Layer, seed: Seed, clients: Option<Clients>, problems: &mut P
         let origin = merged.find(key).map(|given| given.origin.clone()).unwrap_or_default();
         problems.push(Problem { key: key.to_owned(), origin, sentence });
     };
-    let any_port = matches!(serve.listen, ListenAddress::Tcp { port: 0, .. });
-    if !any_port && serve.listen.as_seen_from_here() == serve.admin.as_seen_from_here() {
-        let where_it_is = &serve.listen;
-        contradicts(
-            "admin",
-            format!("must not be where listen is, {where_it_is}; choose another port or socket for one of them"),
-        );
+    let all = [("listen", Some(&serve.listen)), ("admin", Some(&serve.admin)), ("probe", serve.probe.as_ref())];
+    for (one, other) in [(0, 1), (0, 2), (1, 2)] {
+        let ((first, Some(taken)), (key, Some(address))) = (all[one], all[other]) else { continue };
+        let any_port = matches!(taken, ListenAddress::Tcp { port: 0, .. });
+        if !any_port && taken.as_seen_from_here() == address.as_seen_from_here() {
+            contradicts(
+                key,
+                format!("must not be where {first} is, {taken}; choose another port or socket for one of them"),
+            );
+        }
     }
     if serve.admin.is_beyond_this_machine() && !serve.access.lets_admin_beyond_this_machine() {
         contradicts("admin", ListenError::BeyondThisMachine(serve.admin.clone()).to_string());

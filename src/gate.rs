@@ -148,6 +148,12 @@ impl Gate {
         self.draining.store(true, Ordering::SeqCst);
     }
 
+    /// Whether calls can be decided now: by the store, or, while it is away, from leases in hand that can still be priced.
+    pub fn can_decide(&self) -> bool {
+        let has_leases = || self.escrow.any_lease() && self.catalogue.is_fresh();
+        self.store.health().borrow().is_up() || has_leases()
+    }
+
     /// Waits until the commits and releases under way have been carried out.
     pub async fn settled(&self) {
         self.settling.close();

@@ -1,4 +1,4 @@
-//! A sidecar: two listeners, a gate and a store, from their start to an orderly end.
+//! A sidecar: its listeners, a gate and a store, from their start to an orderly end.
 //!
 //! It puts the parts together and knows what none of them does: which service is on which listener, and in which order they
 //! stop. It must know no rule of the product.
@@ -15,11 +15,13 @@ mod descriptors;
 mod drain;
 mod error;
 mod greeting;
+mod health;
 mod limits;
 mod listener;
 mod listening;
 mod own_wakes;
 mod patience;
+mod probe;
 mod question;
 mod room;
 mod seldom;
@@ -32,14 +34,18 @@ mod workplace;
 use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic_health::server::{HealthReporter, health_reporter};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 use self::{
     access::Guards,
+    health::Health,
     listener::{Listener, Reach},
     listening::Listening,
     patience::patiently,
+    probe::{Probe, ProbeListener},
 };
 pub use self::{
     access::{Access, AccessError, Clients, TlsFiles},
@@ -53,6 +59,7 @@ use crate::{
     domain::{policy::Policy, seed::Seed},
     escrow::EscrowOptions,
     gate::{Gate, GateOptions},
+    metrics::Metrics,
     store::{Store, StoreLocation, StoreOptions},
 };
 
@@ -63,6 +70,8 @@ pub struct ServeOptions {
     pub listen: ListenAddress,
     /// Where billing and operators reach AccountService and UsageService.
     pub admin: ListenAddress,
+    /// Where the kubelet and Prometheus reach health and metrics in plaintext; nowhere if it is not said.
+    pub probe: Option<ListenAddress>,
     /// Who is let in.
     pub access: Access,
     /// Where the credits are kept.
@@ -71,6 +80,8 @@ pub struct ServeOptions {
     pub limits: Limits,
     /// How long a call waits for the store.
     pub store_wait: Duration,
+    /// For how long [`Sidecar::withdraw`] still serves everything.
+    pub drain_delay: Duration,
     /// Settings of the rules.
     pub policy: Policy,
     /// What the store is given where it has nothing.
@@ -92,10 +103,12 @@ impl Default for ServeOptions {
         Self {
             listen: any_port.clone(),
             admin: any_port,
+            probe: None,
             access: Access::default(),
             store: StoreLocation::Memory,
             limits: Limits::default(),
             store_wait: StoreOptions::default().wait,
+            drain_delay: Duration::from_secs(5),
             policy: Policy::default(),
             seed: Seed::default(),
             escrow: EscrowOptions::default(),
@@ -113,7 +126,10 @@ pub struct Sidecar {
     welcome: Welcome,
     gate: Arc<Gate>,
     store: Store,
-    health: [(HealthReporter, &'static [&'static str]); 2],
+    health: Arc<Health>,
+    probe: Option<Probe>,
+    drain_delay: Duration,
+    connections: TaskTracker,
     /// Ends accepting; calls in flight finish.
     accepting: CancellationToken,
     /// Ends what is done in the background.
@@ -124,16 +140,16 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    /// Binds both listeners, opens the store, and serves.
+    /// Binds its listeners, opens the store, and serves. Probes are answered before that: it lives, and is not ready.
     ///
     /// # Errors
     /// If an address cannot be listened on, or the store cannot be opened, or is not fit to keep credits.
     pub async fn start(options: ServeOptions) -> Result<Self, StartError> {
-        let (listeners, guards) = bind(&options).await?;
+        let door = Door::open(&options).await?;
         let store_options =
             StoreOptions { clock: options.clock.clone(), require_aof: options.require_aof, wait: options.store_wait };
         let store = Store::open(&options.store, store_options).await?;
-        Self::serve(listeners, guards, store, options).await
+        Self::serve(door, store, options).await
     }
 
     /// The same with a store that is open already; `store` and `require_aof` of the options are for the start-up lines only.
@@ -141,8 +157,8 @@ impl Sidecar {
     /// # Errors
     /// As [`Sidecar::start`].
     pub async fn start_with(store: Store, options: ServeOptions) -> Result<Self, StartError> {
-        let (listeners, guards) = bind(&options).await?;
-        Self::serve(listeners, guards, store, options).await
+        let door = Door::open(&options).await?;
+        Self::serve(door, store, options).await
     }
 
     /// Where executors reach it: with the port that was bound, if any port would do.
@@ -155,6 +171,16 @@ impl Sidecar {
         &self.admin
     }
 
+    /// Where probes reach it, if it listens for them.
+    pub fn probe_address(&self) -> Option<&ListenAddress> {
+        self.probe.as_ref().map(Probe::address)
+    }
+
+    /// What decides behind its listeners.
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
     /// The lines to show whoever started it.
     pub fn welcome(&self) -> &Welcome {
         &self.welcome
@@ -165,32 +191,32 @@ impl Sidecar {
         self.servers.join_next().await;
     }
 
-    async fn serve(
-        listeners: [Listener; 2],
-        guards: Guards,
-        store: Store,
-        options: ServeOptions,
-    ) -> Result<Self, StartError> {
+    async fn serve(door: Door, store: Store, options: ServeOptions) -> Result<Self, StartError> {
+        let Door { data, admin, guards, probe, health, metrics } = door;
         let demo_teams = options.demo_teams && options.seed.teams.is_empty() && demo::suits(&options.store);
         let gate_options =
             GateOptions { policy: options.policy, clock: options.clock, seed: options.seed, escrow: options.escrow };
         let gate = patiently(|| Gate::open(store.clone(), gate_options.clone())).await?;
         let teams = if demo_teams { demo::make_teams_if_none(&gate).await? } else { demo::look(&gate).await? };
-        let [data, admin] = listeners;
         let everything = CancellationToken::new();
         let accepting = everything.child_token();
         let background = everything.child_token();
         let limits = options.limits;
-        let (data_health, data_health_server) = health_reporter();
-        let (admin_health, admin_health_server) = health_reporter();
-        let health = [(data_health, services::ON_DATA), (admin_health, services::ON_ADMIN)];
-        let welcome = Welcome::new(data.address(), admin.address(), &options.access, &options.store, &store, teams);
+        let mut welcome = Welcome::new(data.address(), admin.address(), &options.access, &options.store, &store, teams);
+        welcome.probe = probe.as_ref().map(|probe| probe.address().clone());
         let [listen_address, admin_address] = [data.address().clone(), admin.address().clone()];
 
         let mut servers = JoinSet::new();
-        let data_services = services::data(&gate, data_health_server, &limits)?;
-        let admin_services = services::admin(&gate, admin_health_server, &limits, guards.admin_token.clone())?;
-        let listening = Listening { accepting: accepting.clone(), everything: everything.clone(), limits };
+        let data_services = services::data(&gate, health.data.server(), &limits)?;
+        let admin_services = services::admin(&gate, health.admin.server(), &limits, guards.admin_token.clone())?;
+        let connections = TaskTracker::new();
+        let listening = Listening {
+            accepting: accepting.clone(),
+            everything: everything.clone(),
+            limits,
+            connections: connections.clone(),
+            metrics: Arc::clone(metrics.calls()),
+        };
         servers.spawn(listening.serve(data_services, data));
         servers.spawn(listening.serve(admin_services, admin));
         servers.spawn(guards.keep_fresh(background.clone()));
@@ -204,28 +230,28 @@ impl Sidecar {
                 () = stop.cancelled() => {}
             }
         });
-        let sidecar = Self {
+        let (following, followed, kept, stop) =
+            (Arc::clone(&health), Arc::clone(&gate), store.clone(), background.clone());
+        servers.spawn(async move {
+            // What it says last is said by whoever ends it.
+            stop.run_until_cancelled(following.follow(&followed, &kept)).await;
+        });
+        health.can_decide(gate.can_decide()).await;
+        Ok(Self {
             listen: listen_address,
             admin: admin_address,
             welcome,
             gate,
             store,
             health,
+            probe,
+            drain_delay: options.drain_delay,
+            connections,
             accepting,
             background,
             servers,
             everything: everything.drop_guard(),
-        };
-        sidecar.report_health(tonic_health::ServingStatus::Serving).await;
-        Ok(sidecar)
-    }
-
-    async fn report_health(&self, status: tonic_health::ServingStatus) {
-        for (reporter, services) in &self.health {
-            for service in std::iter::once(&"").chain(*services) {
-                reporter.set_service_status(service, status).await;
-            }
-        }
+        })
     }
 }
 
@@ -236,15 +262,36 @@ impl fmt::Debug for Sidecar {
     }
 }
 
-async fn bind(options: &ServeOptions) -> Result<([Listener; 2], Guards), StartError> {
-    descriptors::provide(&options.limits);
-    let guards = Guards::read(&options.access, [&options.listen, &options.admin], &options.clock).await?;
-    let is_guarded = options.access.lets_admin_beyond_this_machine();
-    let reach = if is_guarded { Reach::Anywhere } else { Reach::ThisMachine };
-    let data = Listener::bind(&options.listen, Reach::Anywhere).await?.speaking(guards.data_tls.clone());
-    data.warn_of_strangers();
-    let admin = Listener::bind(&options.admin, reach).await?.speaking(guards.admin_tls.clone());
-    Ok(([data, admin], guards))
+/// The listeners before there is anything behind them. Probes are answered already.
+struct Door {
+    data: Listener,
+    admin: Listener,
+    guards: Guards,
+    probe: Option<Probe>,
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+}
+
+impl Door {
+    async fn open(options: &ServeOptions) -> Result<Self, StartError> {
+        descriptors::provide(&options.limits);
+        let guards = Guards::read(&options.access, [&options.listen, &options.admin], &options.clock).await?;
+        let is_guarded = options.access.lets_admin_beyond_this_machine();
+        let reach = if is_guarded { Reach::Anywhere } else { Reach::ThisMachine };
+        let data = Listener::bind(&options.listen, Reach::Anywhere).await?.speaking(guards.data_tls.clone());
+        data.warn_of_strangers();
+        let admin = Listener::bind(&options.admin, reach).await?.speaking(guards.admin_tls.clone());
+        let metrics = Arc::new(Metrics::new(&options.store)?);
+        let health = Arc::new(Health::begin(Arc::clone(&metrics)).await);
+        let probe = match &options.probe {
+            Some(address) => {
+                let listener = ProbeListener::bind(address).await?;
+                Some(listener.serve(health.probe.server(), Arc::clone(&metrics)))
+            }
+            None => None,
+        };
+        Ok(Self { data, admin, guards, probe, health, metrics })
+    }
 }
 
 #[cfg(test)]

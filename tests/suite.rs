@@ -17,10 +17,13 @@ mod suite {
     mod logs;
     mod one_call;
     mod operator;
+    mod probes;
     mod process;
     mod properties;
+    mod reloads;
     mod replay;
     mod replay_for_real;
+    mod restarts;
     mod stores;
     mod stories;
     mod support;

@@ -1,18 +1,22 @@
-//! `tollgate serve`: a sidecar from the command line's options to the signal that ends it.
+//! `tollgate serve`: a sidecar from its configuration to the signal that ends it.
 
-use std::{convert::Infallible, io::Write};
+use std::{convert::Infallible, io::Write, sync::Arc};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{EXIT_CONFIG, EXIT_NO_INPUT, EXIT_SOFTWARE, EXIT_UNAVAILABLE, Failure};
-use crate::serve::{AccessError, ServeOptions, Sidecar, StartError};
+use super::{EXIT_CONFIG, EXIT_NO_INPUT, EXIT_SOFTWARE, EXIT_UNAVAILABLE, Failure, reload::Reload};
+use crate::serve::{AccessError, Sidecar, StartError};
 
 /// A file has become as large as this process may make one; the number is that of Linux and of the BSDs.
 const SIGXFSZ: i32 = 25;
 
-/// Serves until SIGTERM or SIGINT, then ends in an orderly way; a second signal ends it at once.
-pub(super) async fn run(options: ServeOptions) -> Result<(), Failure> {
+/// Serves until SIGTERM or SIGINT, then ends in an orderly way; a second signal ends it at once. At SIGHUP it reads its configuration
+/// anew.
+pub(super) async fn run(reload: Reload) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
+    let mut hang_up = listen(SignalKind::hangup())?;
+    let options = reload.applied().settings.serve.clone();
+    let drain_delay = options.drain_delay;
     let mut sidecar = tokio::select! {
         started = Sidecar::start(options) => started.map_err(|error| not_started(&error))?,
         _ = signals.next() => return Ok(()),
@@ -21,15 +25,24 @@ pub(super) async fn run(options: ServeOptions) -> Result<(), Failure> {
     let mut output = std::io::stdout();
     let _ = write!(output, "{}", sidecar.welcome()).and_then(|()| output.flush());
 
+    let gate = Arc::clone(sidecar.gate());
     let failed = tokio::select! {
         name = signals.next() => {
-            tracing::info!("{name}: no new reservations; calls in flight finish");
+            tracing::info!(?drain_delay, "{name}: not ready any more; all calls are served for the delay");
             false
         }
         () = sidecar.broken() => true,
+        never = reload.follow(&mut hang_up, &gate) => match never {},
+    };
+    let leaving = async {
+        if !failed {
+            sidecar.withdraw().await;
+            tracing::info!("no new reservations; calls in flight finish");
+        }
+        sidecar.shutdown().await;
     };
     tokio::select! {
-        () = sidecar.shutdown() => {}
+        () = leaving => {}
         never = signals.exit_at_next() => match never {},
     }
     if failed {
@@ -45,11 +58,15 @@ fn not_started(error: &StartError) -> Failure {
         StartError::Listen(_) | StartError::Access(_) => EXIT_CONFIG,
         StartError::Store(error) if error.is_unfit() => EXIT_CONFIG,
         StartError::Store(_) | StartError::Gate(_) => EXIT_UNAVAILABLE,
-        StartError::Reflection(_) => EXIT_SOFTWARE,
+        StartError::Reflection(_) | StartError::Metrics(_) => EXIT_SOFTWARE,
     };
     // The sentence is for whoever started it; what the system said to that is there for whoever wants to know more.
     tracing::debug!(?error, "not started");
     Failure::new(code, error)
+}
+
+fn listen(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(|error| Failure::new(EXIT_SOFTWARE, format!("cannot listen for signals: {error}")))
 }
 
 /// The signals that end a sidecar.
@@ -62,9 +79,6 @@ struct Signals {
 
 impl Signals {
     fn listen() -> Result<Self, Failure> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| Failure::new(EXIT_SOFTWARE, format!("cannot listen for signals: {error}")))
-        };
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,

@@ -50,6 +50,17 @@ pub fn without_url(name: &Path) -> String {
     if shown.contains("://") { "(a URL)".to_owned() } else { shown }
 }
 
+/// The file that the flags or the variables name, or the one that is read if none is; it need not be there.
+pub fn file_to_read(flags: &Flags, variables: &Variables) -> PathBuf {
+    named(flags, variables).map_or_else(|| PathBuf::from(DEFAULT_FILE), |(path, _)| path)
+}
+
+/// The file that somebody names, and by what.
+fn named(flags: &Flags, variables: &Variables) -> Option<(PathBuf, &'static str)> {
+    let named_by_variable = || variables.config().map(|name| (PathBuf::from(name), CONFIG_VARIABLE));
+    flags.config.clone().map(|name| (name, "--config")).or_else(named_by_variable)
+}
+
 /// Reads the file that the flags or the variables name, or the one that is read if none is; none if there is no such one.
 /// Relative paths start at `directory`. What is wrong with single keys is told apart, for whoever needs but one of them.
 pub(super) fn read(
@@ -57,9 +68,7 @@ pub(super) fn read(
     variables: &Variables,
     directory: &Path,
 ) -> Result<Option<(PathBuf, Contents, Problems)>, ConfigError> {
-    let named_by_variable = || variables.config().map(|name| (PathBuf::from(name), CONFIG_VARIABLE));
-    let named = flags.config.clone().map(|name| (name, "--config")).or_else(named_by_variable);
-    let path = named.as_ref().map_or_else(|| PathBuf::from(DEFAULT_FILE), |(path, _)| path.clone());
+    let (named, path) = (named(flags, variables), file_to_read(flags, variables));
     let unreadable = |cause: &str| {
         let by = named.as_ref().map_or_else(String::new, |(_, by)| format!(", which {by} names,"));
         ConfigError::Unreadable(format!("the file {}{by} cannot be read: {cause}", without_url(&path)))

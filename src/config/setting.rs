@@ -31,6 +31,8 @@ pub struct Setting {
 /// What values a setting has, and where a value goes.
 pub(super) enum Kind {
     Address(fn(&mut Settings, ListenAddress)),
+    /// `off` is none; it is reached by TCP only.
+    Port(fn(&mut Settings, Option<ListenAddress>)),
     File(fn(&mut Settings, Option<PathBuf>)),
     Store,
     Switch(fn(&mut Settings, bool)),
@@ -99,6 +101,13 @@ impl Setting {
             Kind::Address(set) => {
                 set(settings, text.parse().map_err(|problem: InvalidAddress| told(problem.to_string()))?);
             }
+            Kind::Port(set) => match text {
+                "off" => set(settings, None),
+                text => match text.parse() {
+                    Ok(address @ ListenAddress::Tcp { .. }) => set(settings, Some(address)),
+                    _ => return Err(told(format!("must be {}", self.values()))),
+                },
+            },
             Kind::File(set) => match text {
                 "none" => set(settings, None),
                 "" => return Err(told("must be a file, or none".to_owned())),
@@ -144,6 +153,7 @@ impl Kind {
     fn words(&self) -> String {
         match self {
             Self::Address(_) => "host:port, or unix:/path/of/socket".to_owned(),
+            Self::Port(_) => "host:port, or off".to_owned(),
             Self::File(_) => "a file, or none".to_owned(),
             Self::Store => "memory, embedded:DIRECTORY, redis://…, rediss://…, redis+unix://…".to_owned(),
             Self::Switch(_) => "true, false".to_owned(),
@@ -168,7 +178,7 @@ mod tests {
     use crate::{
         domain::policy::Policy,
         escrow::EscrowOptions,
-        serve::{Access, Limits},
+        serve::{Access, Limits, ServeOptions},
         store::StoreOptions,
     };
 
@@ -189,6 +199,7 @@ mod tests {
         assert_eq!(serve.escrow, EscrowOptions::default());
         assert_eq!(serve.access, Access::default());
         assert_eq!(serve.store_wait, StoreOptions::default().wait);
+        assert_eq!((&serve.probe, serve.drain_delay), (&None, ServeOptions::default().drain_delay));
         assert_eq!(
             (serve.listen.to_string().as_str(), serve.admin.to_string().as_str()),
             ("127.0.0.1:50051", "127.0.0.1:50052")
@@ -202,6 +213,7 @@ mod tests {
         let values = [
             "h:1",
             "h:2",
+            "h:3",
             "a",
             "b",
             "c",
@@ -212,6 +224,7 @@ mod tests {
             "memory",
             "1s",
             "true",
+            "6s",
             "36h",
             "unlimited",
             "1d",
@@ -240,12 +253,13 @@ mod tests {
         }
         let serve = &all.serve;
         assert_eq!(format!("{} {} {}", serve.listen, serve.admin, serve.store), "h:1 h:2 memory");
+        assert_eq!(serve.probe.as_ref().map(ToString::to_string).as_deref(), Some("h:3"));
         let Access { listen_tls, admin_tls, admin_token_file, .. } = &serve.access;
         let files = [listen_tls, admin_tls].map(|tls| [&tls.certificate, &tls.key, &tls.client_ca]);
         let files = files.iter().flatten().copied().chain([admin_token_file]);
         let files: Vec<_> = files.map(|file| file.as_ref().unwrap().to_str().unwrap()).collect();
         assert_eq!(files, ["a", "b", "c", "d", "e", "f", "g"]);
-        assert_eq!((serve.store_wait.as_secs(), serve.require_aof), (1, true));
+        assert_eq!((serve.store_wait.as_secs(), serve.require_aof, serve.drain_delay.as_secs()), (1, true, 6));
         let policy = &serve.policy;
         assert_eq!((policy.run_max_age_ms, policy.run_completion_credits), (129_600_000, None));
         assert_eq!((policy.rate_card_notice_ms, policy.committed_retention_ms), (86_400_000, 5_400_000));
@@ -266,8 +280,11 @@ mod tests {
     fn a_value_that_is_of_no_use_is_refused_with_what_would_be() {
         for (key, value, says) in [
             ("listen", "50051", "host:port"),
+            ("probe", "unix:/probe", "host:port, or off"),
+            ("probe", "50053", "host:port, or off"),
             ("listen_tls_key", "-----BEGIN PRIVATE KEY-----", "the name of a file"),
             ("store", "postgres://h", "embedded:DIRECTORY"),
+            ("drain_delay", "11m", "0ms to 10m"),
             ("store_wait", "9ms", "10ms to 30s"),
             ("store_wait", "31s", "10ms to 30s"),
             ("store_wait", "250", "250ms"),

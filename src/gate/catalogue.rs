@@ -49,11 +49,15 @@ impl SharedCatalogue {
     /// The same at a time of the store, in Unix milliseconds.
     pub(crate) async fn fresh_at(&self, now_ms: i64, store: &Store) -> Result<Arc<VersionedCatalogue>, GateError> {
         let copy = Arc::clone(&self.copy.borrow());
-        // A copy from far ahead was read before the store's clock was set back.
-        if (now_ms - copy.read_at_ms).abs() <= MAX_AGE_MS {
+        if is_fresh_at(now_ms, &copy) {
             return Ok(copy);
         }
         self.refresh(store).await
+    }
+
+    /// Whether the copy at hand is fresh enough to price with.
+    pub(crate) fn is_fresh(&self) -> bool {
+        is_fresh_at(self.store_time.now_ms(), &self.copy.borrow())
     }
 
     /// Fetches the catalogue.
@@ -68,6 +72,11 @@ impl SharedCatalogue {
         self.copy.send_replace(Arc::clone(&catalogue));
         Ok(catalogue)
     }
+}
+
+/// A copy from far ahead was read before the store's clock was set back.
+fn is_fresh_at(now_ms: i64, copy: &VersionedCatalogue) -> bool {
+    (now_ms - copy.read_at_ms).abs() <= MAX_AGE_MS
 }
 
 /// Reads the catalogue, and writes that of the seed if there is none; whether it did so.

@@ -19,7 +19,10 @@ const TEAMS_AT_ONCE: usize = 32;
 impl Gate {
     /// Announces the cards and makes the teams that are not there. The catalogue of the seed was written before, if there was
     /// none.
-    pub(super) async fn plant(&self, seed: Seed) -> Result<(), GateError> {
+    ///
+    /// # Errors
+    /// The store's; what was planted until then stays, and all of it can be planted again.
+    pub async fn plant(&self, seed: Seed) -> Result<(), GateError> {
         let Seed { included_credits, rate_cards, teams } = seed;
         let catalogue = self.catalogue.fresh(&self.store).await?;
         if included_credits.is_some_and(|wanted| wanted != catalogue.catalogue.included_credits) {

@@ -17,7 +17,7 @@ use http::{HeaderMap, Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep, timeout};
-use tonic::{Status, body::Body, service::Routes};
+use tonic::{Code, Status, body::Body, service::Routes};
 use tower::ServiceExt as _;
 
 use super::{
@@ -33,6 +33,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    metrics::{CallMetrics, InFlight},
     service::{Caller, QuotaApi, QuotaMethod, Refusal},
 };
 
@@ -76,6 +77,7 @@ pub(super) struct Calls {
     /// What a call has to bring, where it has to bring something.
     guard: Option<Guard>,
     limits: Limits,
+    metrics: Arc<CallMetrics>,
     work: Arc<Room>,
     checks: Arc<Room>,
     streams: Arc<Room>,
@@ -88,7 +90,7 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    pub(super) fn new(services: Services, limits: Limits) -> Self {
+    pub(super) fn new(services: Services, limits: Limits, metrics: Arc<CallMetrics>) -> Self {
         Self {
             routes: services.routes.prepare(),
             quota: services.quota,
@@ -98,6 +100,7 @@ impl Calls {
             streams: Room::of(limits.max_streams),
             refused: Room::of(limits.max_calls),
             limits,
+            metrics,
             overloaded: Status::from(Refusal::Overloaded).into_http::<Body>().map(|_| ()),
             clock: Clock::default(),
             shed: Seldom::default(),
@@ -219,10 +222,15 @@ impl Visitor {
         let path = request.uri().path();
         let kind = Kind::of(path);
         let direct = self.quota.as_ref().and_then(|quota| Some((quota, QuotaMethod::of(path)?)));
+        // What lasts for as long as its client likes says nothing of how fast this sidecar is.
+        let counted = (kind == Kind::Work).then(|| self.calls.metrics.begin(path));
         if let Err(refusal) = self.calls.admit(path, request.headers(), &self.caller) {
-            return Ok(self.calls.refuse(request, Status::from(refusal).into_http()));
+            let refusal = Status::from(refusal);
+            count(counted, refusal.code());
+            return Ok(self.calls.refuse(request, refusal.into_http()));
         }
         let Some(place) = self.calls.enter(kind) else {
+            count(counted, Code::ResourceExhausted);
             return Ok(self.calls.refuse(request, self.calls.overloaded()));
         };
         let ticket = match kind {
@@ -232,7 +240,7 @@ impl Visitor {
         let mut patience = Patience::of(time_for(request.headers(), self.calls.limits.max_call_time));
         let Some((quota, method)) = direct else {
             let request = request.map(Body::new);
-            return Ok(Box::pin(self.answer_by_tonic(request, patience, ticket)).await);
+            return Ok(Box::pin(self.answer_by_tonic(request, patience, ticket, counted)).await);
         };
 
         let (head, body) = request.into_parts();
@@ -249,11 +257,12 @@ impl Visitor {
             }
             Some(Ok(Question::InPieces(pieces))) => {
                 let request = Request::from_parts(head, Body::new(pieces));
-                return Ok(Box::pin(self.answer_by_tonic(request, patience, ticket)).await);
+                return Ok(Box::pin(self.answer_by_tonic(request, patience, ticket, counted)).await);
             }
             Some(Err(broken)) => Err(Status::from_error(Box::new(broken))),
             None => Err(Refusal::Incomplete.into()),
         };
+        count(counted, answered.as_ref().map_or_else(Status::code, |_| Code::Ok));
         Ok(match answered {
             Ok(message) => Answer::message(message, ticket),
             Err(status) => Answer::of(status.into_http(), Some(ticket)),
@@ -265,9 +274,19 @@ impl Visitor {
         mut request: Request<Body>,
         mut patience: Patience,
         ticket: Ticket,
+        counted: Option<InFlight<'_>>,
     ) -> Response<Answer> {
         request.extensions_mut().insert(self.caller.clone());
-        Answer::of(self.calls.answer(request, &mut patience).await, Some(ticket))
+        let response = self.calls.answer(request, &mut patience).await;
+        count(counted, Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code()));
+        Answer::of(response, Some(ticket))
+    }
+}
+
+/// Tells how a call was answered, if it is one that is counted.
+fn count(counted: Option<InFlight<'_>>, code: Code) {
+    if let Some(call) = counted {
+        call.answered(code);
     }
 }
 

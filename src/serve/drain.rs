@@ -1,17 +1,27 @@
-//! The orderly end of a sidecar, each step of it bounded: in all it takes less than ten seconds, whoever holds on to it.
+//! The orderly end of a sidecar, each step of it bounded: once new reservations are refused it takes less than ten seconds, whoever
+//! holds on to it.
+//!
+//! First it only says that it is not ready, and serves everything, also to whoever connects: for `drain_delay`, so that those who choose
+//! among sidecars learn of it. Then new reservations and runs are refused, and what settles them is served. Then the listeners close.
 
 use std::time::Duration;
 
-use tokio::{task::JoinSet, time::timeout};
-use tonic_health::ServingStatus;
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use super::Sidecar;
+
+/// How long those who are connected can still settle what they reserved here, while they look for another sidecar for the rest: as long
+/// as they are told to wait before they come again.
+const LAST_CALLS: Duration = Duration::from_secs(1);
 
 /// How long calls in flight have to be answered.
 const CALLS: Duration = Duration::from_secs(4);
 
 /// How long the connections that are left have to end once they are cut.
-const CUT: Duration = Duration::from_secs(1);
+const CUT: Duration = Duration::from_millis(500);
 
 /// How long commits have to be carried out whose clients went away.
 const COMMITS: Duration = Duration::from_secs(2);
@@ -23,19 +33,35 @@ const LEASES: Duration = Duration::from_secs(1);
 const CLOSE: Duration = Duration::from_secs(1);
 
 impl Sidecar {
-    /// From now on new reservations and runs are refused and both listeners tell that they are not serving; everything else
-    /// is answered as before.
+    /// Says that it is not ready, and serves everything for `drain_delay`, unless it breaks meanwhile.
+    pub async fn withdraw(&mut self) {
+        if self.drain_delay.is_zero() {
+            return;
+        }
+        self.health.end().await;
+        let delay = sleep(self.drain_delay);
+        tokio::select! {
+            () = delay => {}
+            () = self.broken() => {}
+        }
+    }
+
+    /// From now on new reservations and runs are refused and all listeners tell that they are not ready; everything else is
+    /// answered as before.
     pub async fn begin_drain(&self) {
         self.gate.begin_drain();
-        self.report_health(ServingStatus::NotServing).await;
+        self.health.end().await;
     }
 
     /// Drains, lets calls in flight finish, and closes the store: in less than ten seconds, even if clients hold streams open
     /// or the store does not answer.
     pub async fn shutdown(mut self) {
         self.begin_drain().await;
+        self.connections.close();
+        // Where nobody is connected nobody is waited for.
+        let _ = timeout(LAST_CALLS, self.connections.wait()).await;
         self.accepting.cancel();
-        self.end_watches().await;
+        self.health.end_watches().await;
         self.background.cancel();
         if timeout(CALLS, ended(&mut self.servers)).await.is_err() {
             tracing::warn!("some calls are still not answered; their connections are cut");
@@ -52,15 +78,6 @@ impl Sidecar {
         }
         if timeout(CLOSE, self.store.close()).await.is_err() {
             tracing::warn!("the store did not close in time");
-        }
-    }
-
-    /// A client that watches the health gets its last news, and the end: it would hold its connection open for ever.
-    async fn end_watches(&mut self) {
-        for (reporter, services) in &mut self.health {
-            for service in std::iter::once(&"").chain(*services) {
-                reporter.clear_service_status(service).await;
-            }
         }
     }
 }

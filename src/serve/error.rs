@@ -25,6 +25,9 @@ pub enum StartError {
     /// The compiled contract cannot be described to clients.
     #[error("the description of the services is damaged: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// The metrics contradict each other.
+    #[error("the metrics are damaged: {0}")]
+    Metrics(#[from] prometheus::Error),
 }
 
 /// Why an address cannot be listened on.

@@ -18,6 +18,7 @@ use super::{
     services::Services,
     vitals::Vitals,
 };
+use crate::metrics::CallMetrics;
 
 /// What a call may have sent that nobody has read yet: what HTTP/2 has if nothing is said. Requests are small, and read as
 /// they come.
@@ -43,6 +44,10 @@ pub(super) struct Listening {
     pub(super) everything: CancellationToken,
     /// What it lets in.
     pub(super) limits: Limits,
+    /// The connections that are open.
+    pub(super) connections: TaskTracker,
+    /// How calls are counted.
+    pub(super) metrics: Arc<CallMetrics>,
 }
 
 impl Listening {
@@ -54,27 +59,26 @@ impl Listening {
     ) -> impl Future<Output = ()> + Send + 'static {
         let (listening, services) = (self.clone(), services.into());
         async move {
-            let calls = Arc::new(Calls::new(services, listening.limits.clone()));
+            let calls = Arc::new(Calls::new(services, listening.limits.clone(), Arc::clone(&listening.metrics)));
             let crowd = Crowd::new(listening.limits.max_connections);
-            let connections = TaskTracker::new();
             tokio::select! {
-                () = listening.accept(listener, &calls, &crowd, &connections) => {}
+                () = listening.accept(listener, &calls, &crowd) => {}
                 () = Arc::clone(&crowd).keep_moving(listening.limits.clone()) => {}
                 () = listening.accepting.cancelled() => {}
             }
-            connections.close();
+            listening.connections.close();
             tokio::select! {
-                () = connections.wait() => {}
+                () = listening.connections.wait() => {}
                 () = crowd.keep_moving(listening.limits.clone()) => {}
             }
         }
     }
 
-    async fn accept(&self, listener: Listener, calls: &Arc<Calls>, crowd: &Arc<Crowd>, connections: &TaskTracker) {
+    async fn accept(&self, listener: Listener, calls: &Arc<Calls>, crowd: &Arc<Crowd>) {
         loop {
             let accepted = listener.accept().await;
             if let Some(place) = crowd.admit(&self.everything).await {
-                connections.spawn(self.clone().attend(accepted, place, Arc::clone(calls)));
+                self.connections.spawn(self.clone().attend(accepted, place, Arc::clone(calls)));
             }
         }
     }

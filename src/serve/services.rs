@@ -27,10 +27,13 @@ use crate::{
     service::{self, AccountApi, QuotaApi, UsageApi},
 };
 
-/// The services of the data listener whose health is told.
-pub(super) const ON_DATA: &[&str] = &[<QuotaServiceServer<QuotaApi> as NamedService>::NAME];
+/// The service that executors ask.
+pub(super) const QUOTA: &str = <QuotaServiceServer<QuotaApi> as NamedService>::NAME;
 
-/// The services of the admin listener whose health is told.
+/// The services of the data listener that reflection tells of.
+const ON_DATA: &[&str] = &[QUOTA];
+
+/// The services of the admin listener.
 pub(super) const ON_ADMIN: &[&str] =
     &[<AccountServiceServer<AccountApi> as NamedService>::NAME, <UsageServiceServer<UsageApi> as NamedService>::NAME];
 
@@ -154,7 +157,11 @@ mod tests {
         let limits = Limits::default();
         let (_, health) = health_reporter();
         let routes = everywhere(ON_DATA, health, largest_message(&limits)).unwrap().routes();
-        let listening = Listening { accepting: accepting.clone(), everything: everything.clone(), limits };
+        let metrics = Arc::clone(crate::metrics::Metrics::new(&crate::store::StoreLocation::Memory).unwrap().calls());
+        let connections = tokio_util::task::TaskTracker::new();
+        let (kept_accepting, kept_everything) = (accepting.clone(), everything.clone());
+        let listening =
+            Listening { accepting: kept_accepting, everything: kept_everything, limits, connections, metrics };
         let serving = tokio::spawn(listening.serve(routes, listener));
         Server { accepting, everything, serving, address }
     }

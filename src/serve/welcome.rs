@@ -16,6 +16,7 @@ use crate::store::{Store, StoreLocation};
 pub struct Welcome {
     listen: Door,
     admin: Door,
+    pub(super) probe: Option<ListenAddress>,
     store: String,
     durability: String,
     teams: Teams,
@@ -33,6 +34,7 @@ impl Welcome {
         Self {
             listen: Door::of(listen, &access.listen_tls, None),
             admin: Door::of(admin, &access.admin_tls, access.admin_token_file.as_deref()),
+            probe: None,
             store: location.to_string(),
             durability: store.durability().to_string(),
             teams,
@@ -56,6 +58,9 @@ impl fmt::Display for Welcome {
         writeln!(formatter, "Tollgate is ready.")?;
         writeln!(formatter, "  executors: {} (QuotaService{})", self.listen.address, self.listen.asks())?;
         writeln!(formatter, "  admin:     {} (AccountService, UsageService{})", self.admin.address, self.admin.asks())?;
+        if let Some(probe) = &self.probe {
+            writeln!(formatter, "  probe:     {probe} (health, /metrics)")?;
+        }
         writeln!(formatter, "  store:     {} ({})", self.store, self.durability)?;
         writeln!(formatter)?;
         match &self.teams {
@@ -139,6 +144,7 @@ mod tests {
         Welcome {
             listen: Door::of(&"127.0.0.1:50051".parse().unwrap(), &TlsFiles::default(), None),
             admin: Door::of(&"unix:/run/admin.sock".parse().unwrap(), &TlsFiles::default(), None),
+            probe: None,
             store: "memory".to_owned(),
             durability: "nothing survives this process".to_owned(),
             teams,

@@ -17,6 +17,7 @@ const OF_A_RULE: RangeInclusive<i64> = SECOND_MS..=3_650 * DAY_MS;
 const MAX_CREDITS: i64 = 1_000_000_000_000;
 
 const WHERE: &str = "Where";
+const END: &str = "The end";
 const ACCESS: &str = "Who is let in";
 const RULES: &str = "Rules";
 const ESCROW: &str = "Escrow";
@@ -40,6 +41,14 @@ pub static SETTINGS: &[Setting] = &[
         help: "Where billing and operators reach AccountService and UsageService.",
         heading: WHERE,
         kind: Kind::Address(|settings, address| settings.serve.admin = address),
+    },
+    Setting {
+        key: "probe",
+        value_name: "ADDRESS",
+        default: "off",
+        help: "Where kubelets and Prometheus reach health and /metrics, in plaintext, and nothing else.",
+        heading: WHERE,
+        kind: Kind::Port(|settings, address| settings.serve.probe = address),
     },
     Setting {
         key: "listen_tls_certificate",
@@ -120,6 +129,16 @@ pub static SETTINGS: &[Setting] = &[
         help: "Refuse a Redis server that does not log its changes to disk (appendonly).",
         heading: WHERE,
         kind: Kind::Switch(|settings, on| settings.serve.require_aof = on),
+    },
+    Setting {
+        key: "drain_delay",
+        value_name: "DURATION",
+        default: "5s",
+        help: "How long everything is still served after a signal to stop: so long others take to learn that it is not ready.",
+        heading: END,
+        kind: Kind::Milliseconds(0..=10 * MINUTE_MS, |settings, delay_ms| {
+            settings.serve.drain_delay = lasting(delay_ms)
+        }),
     },
     Setting {
         key: "run_max_age",

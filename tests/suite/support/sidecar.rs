@@ -43,6 +43,10 @@ impl Sidecar {
         if !arguments.iter().any(|argument| argument.starts_with("--store-wait")) {
             arguments.push(format!("--store-wait={}s", STORE_WAIT.as_secs()));
         }
+        // Nobody else has to learn that it ends.
+        if !arguments.iter().any(|argument| argument.starts_with("--drain-delay")) {
+            arguments.push("--drain-delay=0s".to_owned());
+        }
         // Whether a team is asked often enough for leases depends on the machine: tests of leases say so themselves.
         if !arguments.iter().any(|argument| argument.starts_with("--escrow")) {
             arguments.push("--escrow=off".to_owned());
@@ -106,6 +110,11 @@ impl Sidecar {
         &self.admin
     }
 
+    /// Where it answers probes, if it was told to; `host:port`.
+    pub(crate) fn probe(&self) -> String {
+        address(&self.stdout(), "probe:")
+    }
+
     /// What it printed on standard output since it was last started.
     pub(crate) fn stdout(&self) -> String {
         read(&self.directory.path().join("stdout"))
@@ -120,11 +129,7 @@ impl Sidecar {
         wait_until("the sidecar is ready", || self.is_ready() || self.ended().is_some());
         assert!(self.is_ready(), "the sidecar ended: {}", self.stderr());
         let lines = self.stdout();
-        let address = |name: &str| {
-            let line = lines.lines().find_map(|line| line.trim_start().strip_prefix(name)).unwrap();
-            line.trim_start().split(' ').next().unwrap().to_owned()
-        };
-        (self.data, self.admin) = (address("executors:"), address("admin:"));
+        (self.data, self.admin) = (address(&lines, "executors:"), address(&lines, "admin:"));
     }
 
     /// The start-up lines end with a call of the admin listener.
@@ -198,6 +203,12 @@ fn spawn(directory: &Path, arguments: &Vec<String>) -> Child {
     }
     command.args(arguments).current_dir(directory).stdin(Stdio::null());
     command.stdout(stdout).stderr(stderr).spawn().unwrap()
+}
+
+/// What stands behind this name in the start-up lines.
+fn address(lines: &str, name: &str) -> String {
+    let line = lines.lines().find_map(|line| line.trim_start().strip_prefix(name)).unwrap();
+    line.trim_start().split(' ').next().unwrap().to_owned()
 }
 
 fn read(path: &Path) -> String {

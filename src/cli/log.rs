@@ -1,0 +1,42 @@
+//! The log on standard error, whose level can be changed while it runs.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+
+use super::{EXIT_CONFIG, Failure};
+use crate::config::{Log, LogFormat};
+
+/// Changes what is logged.
+pub(super) struct LogFilter(Box<dyn Fn(EnvFilter) -> Result<(), tracing_subscriber::reload::Error> + Send + Sync>);
+
+impl LogFilter {
+    /// From now on this is logged. A filter of the configuration is one that was accepted.
+    pub(super) fn set(&self, filter: &str) {
+        if let Err(error) =
+            EnvFilter::try_new(filter).map_err(anyhow::Error::from).and_then(|filter| Ok((self.0)(filter)?))
+        {
+            tracing::error!(%error, "what is logged could not be changed");
+        }
+    }
+}
+
+/// Logs from now on.
+pub(super) fn start(log: &Log) -> Result<LogFilter, Failure> {
+    let filter = EnvFilter::try_new(&log.filter).map_err(|error| Failure::new(EXIT_CONFIG, error))?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    Ok(match log.format {
+        LogFormat::Text => {
+            let lines = lines.with_ansi(std::io::stderr().is_terminal()).with_filter_reloading();
+            let handle = lines.reload_handle();
+            lines.init();
+            LogFilter(Box::new(move |filter| handle.reload(filter)))
+        }
+        LogFormat::Json => {
+            let lines = lines.json().with_filter_reloading();
+            let handle = lines.reload_handle();
+            lines.init();
+            LogFilter(Box::new(move |filter| handle.reload(filter)))
+        }
+    })
+}

@@ -1,0 +1,261 @@
+//! Whoever looks after a sidecar: a kubelet that asks for its health, and a Prometheus that reads its numbers.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    process::{Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use tollgate::{
+    escrow::{EscrowMode, EscrowOptions},
+    serve::{ServeOptions, Sidecar as InProcess},
+    store::StoreLocation,
+};
+use tonic::Code;
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+
+use crate::suite::support::{
+    client::{Client, block, channel, prompt_test, team_without_seat},
+    servers::{Engine, Server},
+    sidecar::{Sidecar, run, tollgate},
+    tool, wait_for, wait_until,
+};
+
+const TEAM: &str = "team";
+
+const ANY_PORT: &str = "--probe=127.0.0.1:0";
+
+/// All names of the health that the probe listener tells.
+const NAMES: [&str; 4] = ["", "liveness", "readiness", "tollgate.v1.QuotaService"];
+
+/// What a listener says of a service; the code if it does not know it, or does not answer.
+async fn health(address: &str, service: &str) -> Result<ServingStatus, Code> {
+    let request = HealthCheckRequest { service: service.to_owned() };
+    let answer = HealthClient::new(channel(address)).check(request).await.map_err(|status| status.code())?;
+    Ok(answer.into_inner().status())
+}
+
+/// What all names say that mean whether it can decide.
+async fn is_ready(address: &str) -> bool {
+    let mut told = Vec::new();
+    for name in ["", "readiness", "tollgate.v1.QuotaService"] {
+        told.push(health(address, name).await.unwrap() == ServingStatus::Serving);
+    }
+    // They are told one after the other, so that one may be ahead.
+    told.iter().all(|ready| *ready)
+}
+
+/// An HTTP/1.1 request as it is typed, and the answer's head and body.
+fn http(address: &str, request: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "{request} HTTP/1.1\r\nHost: tollgate\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), body.to_owned())
+}
+
+fn scrape(address: &str) -> String {
+    let (head, body) = http(address, "GET /metrics");
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert!(head.to_lowercase().contains("content-type: text/plain; version=0.0.4"), "{head}");
+    body
+}
+
+/// The value of a line of a scrape.
+#[track_caller]
+fn value(scraped: &str, name: &str) -> f64 {
+    let line = scraped.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name} in {scraped}")).parse().unwrap()
+}
+
+#[tokio::test]
+async fn the_probe_listener_has_health_and_metrics_and_nothing_else() {
+    let sidecar = Sidecar::start_with(&StoreLocation::Memory, &[ANY_PORT]);
+    let probe = sidecar.probe();
+    for name in NAMES {
+        assert_eq!(health(&probe, name).await, Ok(ServingStatus::Serving), "{name}");
+        assert_eq!(health(sidecar.data(), name).await, Ok(ServingStatus::Serving), "{name}");
+    }
+    for name in ["", "liveness", "readiness", "tollgate.v1.AccountService", "tollgate.v1.UsageService"] {
+        assert_eq!(health(sidecar.admin(), name).await, Ok(ServingStatus::Serving), "{name}");
+    }
+    assert_eq!(health(&probe, "nothing").await, Err(Code::NotFound));
+    let elsewhere = Client::of(&probe, &probe);
+    let refused = elsewhere.reserve(prompt_test("demo-free", "r1", "gpt-4o")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented);
+    let listed = run(Command::new(tool("grpcurl")).args(["-plaintext", &probe, "list"]));
+    let said = String::from_utf8(listed.stderr).unwrap();
+    assert!(said.contains("does not support the reflection API"), "{said}");
+    for (request, status) in
+        [("GET /", 404), ("GET /metrics/", 404), ("POST /metrics", 404), ("HEAD /metrics", 200), ("GET /metrics", 200)]
+    {
+        let (head, _) = http(&probe, request);
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{request}: {head}");
+    }
+}
+
+#[test]
+fn grpcurl_and_tollgate_probe_are_told_by_the_probe_listener() {
+    let sidecar = Sidecar::start_with(&StoreLocation::Memory, &[ANY_PORT]);
+    let directory = tempfile::tempdir().unwrap();
+    let protocol = directory.path().join("health.bin");
+    std::fs::write(&protocol, tonic_health::pb::FILE_DESCRIPTOR_SET).unwrap();
+    let protocol = protocol.to_str().unwrap();
+    for name in NAMES {
+        let asked = format!("{{\"service\":\"{name}\"}}");
+        let arguments = ["-plaintext", "-protoset", protocol, "-d", &asked, &sidecar.probe()];
+        let told = run(Command::new(tool("grpcurl")).args(arguments).arg("grpc.health.v1.Health/Check"));
+        assert_eq!(String::from_utf8(told.stdout).unwrap(), "{\n  \"status\": \"SERVING\"\n}\n", "{name}");
+        let told = tollgate(&["probe", "--data", &sidecar.probe(), name]);
+        assert_eq!((told.status.code(), &told.stdout[..]), (Some(0), &b"SERVING\n"[..]), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_scrape_tells_how_calls_were_answered_as_promtool_wants_it() {
+    let sidecar = Sidecar::start_with(&StoreLocation::Memory, &[ANY_PORT]);
+    let client = sidecar.client();
+    client.put_team(team_without_seat(TEAM, 10)).await;
+    for id in ["r1", "r2"] {
+        client.proceed(block(TEAM, id, "gpt-4o")).await;
+    }
+    client.commit(TEAM, "r1", &[]).await.unwrap();
+    client.commit(TEAM, "nothing", &[]).await.unwrap_err();
+    let scraped = scrape(&sidecar.probe());
+    let calls =
+        |rpc, code| value(&scraped, &format!("tollgate_call_duration_seconds_count{{code=\"{code}\",rpc=\"{rpc}\"}}"));
+    assert_eq!((calls("CheckAndReserve", "OK"), calls("Commit", "OK")), (2.0, 1.0));
+    assert_eq!((calls("Commit", "NOT_FOUND"), calls("PutTeam", "OK")), (1.0, 1.0));
+    assert_eq!((value(&scraped, "tollgate_ready"), value(&scraped, "tollgate_store_up")), (1.0, 1.0));
+    let build = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
+    let built = scraped.lines().find(|line| line.starts_with("tollgate_build_info{")).unwrap();
+    assert!(built.contains(&build) && built.contains("store=\"memory\"") && built.contains("revision=\""), "{built}");
+    assert!(!scraped.contains(TEAM) || !scraped.contains("\"team\""), "{scraped}");
+
+    let mut promtool = Command::new(tool("promtool"))
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    promtool.stdin.take().unwrap().write_all(scraped.as_bytes()).unwrap();
+    let checked = promtool.wait_with_output().unwrap();
+    let said = String::from_utf8([checked.stdout, checked.stderr].concat()).unwrap();
+    assert!(checked.status.success() && said.is_empty(), "{said}");
+}
+
+#[tokio::test]
+async fn probes_are_answered_though_every_place_of_the_other_listeners_is_taken_and_many_hold_on_to_the_probes() {
+    let server = Server::start(Engine::Redis);
+    let few = ["--max-connections=1", "--max-calls=1", "--max-streams=1", ANY_PORT];
+    let sidecar = Sidecar::start_with(&server.location(), &few);
+    let client = sidecar.client();
+    client.put_team(team_without_seat(TEAM, 100)).await;
+    client.proceed(block(TEAM, "first", "gpt-4o")).await;
+    redis::cmd("CLIENT").arg(&["PAUSE", "60000", "WRITE"]).exec(&mut server.connect()).unwrap();
+    let mut waits = Box::pin(client.reserve(block(TEAM, "second", "gpt-4o")));
+    assert!(futures::poll!(&mut waits).is_pending());
+    let silent: Vec<_> = (0..200).map(|_| TcpStream::connect(sidecar.probe()).unwrap()).collect();
+    let watched = HealthCheckRequest::default();
+    let mut watch = HealthClient::new(channel(&sidecar.probe())).watch(watched).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    assert_eq!(health(&sidecar.probe(), "liveness").await, Ok(ServingStatus::Serving));
+    scrape(&sidecar.probe());
+    drop(silent);
+}
+
+#[tokio::test]
+async fn readiness_follows_the_store_on_every_listener_and_liveness_does_not() {
+    let mut server = Server::start_durable(Engine::Redis);
+    let sidecar = Sidecar::start_with(&server.location(), &[ANY_PORT]);
+    let probe = sidecar.probe();
+    let watched = HealthCheckRequest { service: "readiness".to_owned() };
+    let mut watch = HealthClient::new(channel(&probe)).watch(watched).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+
+    for (up, status) in [(false, ServingStatus::NotServing), (true, ServingStatus::Serving)] {
+        if up {
+            server.restart()
+        } else {
+            server.kill()
+        }
+        let news = tokio::time::timeout(Duration::from_secs(20), watch.message()).await.unwrap();
+        assert_eq!(news.unwrap().unwrap().status(), status);
+        for address in [&probe, sidecar.data()] {
+            wait_for("all names to say so", || async { (is_ready(address).await == up).then_some(()) }).await;
+            assert_eq!(health(address, "liveness").await, Ok(ServingStatus::Serving));
+        }
+        assert_eq!(health(sidecar.admin(), "").await, Ok(status));
+        assert_eq!(health(sidecar.admin(), "tollgate.v1.AccountService").await, Ok(ServingStatus::Serving));
+        let scraped = scrape(&probe);
+        let told = [value(&scraped, "tollgate_ready"), value(&scraped, "tollgate_store_up")];
+        assert_eq!(told, [f64::from(u8::from(up)); 2]);
+    }
+}
+
+// The sidecar is in this process, and a scrape waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_in_hand_keep_it_ready_for_as_long_as_they_can_be_drawn_from() {
+    let mut server = Server::start_durable(Engine::Redis);
+    let mut escrow = EscrowOptions { mode: EscrowMode::Eager, ..EscrowOptions::default() };
+    escrow.terms.term_ms = 4_000;
+    let probe = Some("127.0.0.1:0".parse().unwrap());
+    let options = ServeOptions { store: server.location(), escrow, probe, ..ServeOptions::default() };
+    let sidecar = InProcess::start(options).await.unwrap();
+    let client = Client::of(&sidecar.listen_address().to_string(), &sidecar.admin_address().to_string());
+    client.put_team(team_without_seat(TEAM, 1_000)).await;
+    let probe = sidecar.probe_address().unwrap().to_string();
+    // Enough of them for a lease of more than one call.
+    for call in 0..50 {
+        client.proceed(block(TEAM, &format!("call-{call}"), "gpt-4o")).await;
+    }
+    server.kill();
+    let is_lost = || async { (value(&scrape(&probe), "tollgate_store_up") == 0.0).then_some(()) };
+    wait_for("the loss to be noticed", is_lost).await;
+    assert!(is_ready(&probe).await);
+    client.proceed(block(TEAM, "second", "gpt-4o")).await;
+    wait_for("the lease to run out", || async { (!is_ready(&probe).await).then_some(()) }).await;
+    assert_eq!(health(&probe, "liveness").await, Ok(ServingStatus::Serving));
+    sidecar.shutdown().await;
+}
+
+#[tokio::test]
+async fn before_the_store_was_reached_it_lives_and_is_not_ready() {
+    // Whoever connects is kept waiting.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let store = format!("redis://{}", silent.local_addr().unwrap());
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    command.args(["--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--probe", &free, "--store", &store]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for("the probe listener", || async { health(&free, "liveness").await.ok() }).await;
+    assert_eq!(health(&free, "liveness").await, Ok(ServingStatus::Serving));
+    for name in ["", "readiness", "tollgate.v1.QuotaService"] {
+        assert_eq!(health(&free, name).await, Ok(ServingStatus::NotServing), "{name}");
+    }
+    assert_eq!(value(&scrape(&free), "tollgate_ready"), 0.0);
+    let mut ended = None;
+    wait_until("it gives up", || {
+        ended = child.try_wait().unwrap();
+        ended.is_some()
+    });
+    assert_eq!(ended.unwrap().code(), Some(69));
+}
+
+#[test]
+fn the_probe_listener_is_where_no_other_is() {
+    let taken = ["--listen=127.0.0.1:50061", "--probe=0.0.0.0:50061", "--store=memory"];
+    let refused = tollgate(&taken);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(78), "{said}");
+    assert!(said.contains("probe (--probe): must not be where listen is"), "{said}");
+    let nowhere = Sidecar::start_in(
+        &Arc::new(tempfile::tempdir().unwrap()),
+        &["--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--store=memory"],
+    );
+    assert!(!nowhere.stdout().contains("probe:"), "{}", nowhere.stdout());
+}

@@ -1,0 +1,174 @@
+//! Sidecars that are stopped and started again while executors work: nothing that is retried by the rule fails, and nothing is
+//! charged twice.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tollgate::{
+    proto::v1::{Proceed, check_and_reserve_response::Decision},
+    store::StoreLocation,
+};
+use tonic::Status;
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+
+use crate::suite::support::{
+    client::{Client, block, channel, is_of_unknown_outcome, team_without_seat},
+    kept::Kept,
+    servers::{Engine, Server},
+    sidecar::Sidecar,
+    wait_until,
+};
+
+const TEAM: &str = "team";
+
+/// How many executors work at once.
+const EXECUTORS: usize = 8;
+
+/// What executors did, and whether they are to go on.
+#[derive(Default)]
+struct Work {
+    is_over: AtomicBool,
+    committed: AtomicUsize,
+    /// Commits that were told to come again.
+    repeated: AtomicUsize,
+}
+
+/// Repeats a call by the retry rule, each time at the next sidecar, until it is answered. How often it was repeated.
+async fn by_the_rule<T, Attempt>(
+    clients: &[Client],
+    first: usize,
+    mut call: impl FnMut(Client) -> Attempt,
+) -> (T, usize)
+where
+    Attempt: Future<Output = Result<T, Status>>,
+{
+    for attempt in 0..10_000 {
+        match call(clients[(first + attempt) % clients.len()].clone()).await {
+            Ok(answer) => return (answer, attempt),
+            Err(status) if is_of_unknown_outcome(&status) => tokio::time::sleep(Duration::from_millis(5)).await,
+            Err(status) => panic!("what is retried by the rule failed: {status:?}"),
+        }
+    }
+    panic!("nobody answers");
+}
+
+/// Every second executor calls models that take long, so that its sidecar may be gone when they have answered.
+fn calling_the_model(executor: usize, call: usize) -> Duration {
+    let takes_ms = if executor.is_multiple_of(2) { 10 } else { call * 377 % 2_000 };
+    Duration::from_millis(takes_ms as u64)
+}
+
+/// An executor: it reserves, holds for a moment, and commits, wherever it is answered.
+async fn execute(clients: Vec<Client>, executor: usize, work: Arc<Work>) {
+    for call in 0.. {
+        if work.is_over.load(Ordering::Relaxed) {
+            return;
+        }
+        let id = format!("executor-{executor}-{call}");
+        let request = block(TEAM, &id, "gpt-4o");
+        let reserve = |client: Client| {
+            let request = request.clone();
+            async move { client.reserve(request).await }
+        };
+        let (Decision::Proceed(Proceed { grant, .. }), _) = by_the_rule(&clients, executor + call, reserve).await
+        else {
+            panic!("the team has credits for all of them");
+        };
+        tokio::time::sleep(calling_the_model(executor, call)).await;
+        let commit = |client: Client| {
+            let (id, grant) = (id.clone(), grant.clone());
+            async move { client.commit(TEAM, &id, &grant).await }
+        };
+        let (answer, repeats) = by_the_rule(&clients, executor + call, commit).await;
+        assert_eq!(answer.credits, 2);
+        work.committed.fetch_add(1, Ordering::Relaxed);
+        work.repeated.fetch_add(repeats.min(1), Ordering::Relaxed);
+    }
+}
+
+/// Restarts each of these sidecars so often, all at once, under load, and looks around before; every commit is charged, once.
+async fn survives(sidecars: Vec<Sidecar>, restarts: usize, look: Arc<dyn Fn() + Send + Sync>) {
+    let clients: Vec<_> = sidecars.iter().map(Sidecar::client).collect();
+    clients[0].put_team(team_without_seat(TEAM, 100_000_000)).await;
+    let work = Arc::new(Work::default());
+    let executors: Vec<_> =
+        (0..EXECUTORS).map(|executor| tokio::spawn(execute(clients.clone(), executor, Arc::clone(&work)))).collect();
+    let sidecars: Arc<Vec<_>> = Arc::new(sidecars.into_iter().map(Mutex::new).collect());
+    let restarting = (0..sidecars.len()).map(|place| {
+        let (sidecars, work, look) = (Arc::clone(&sidecars), Arc::clone(&work), Arc::clone(&look));
+        tokio::task::spawn_blocking(move || {
+            let mut sidecar = sidecars[place].lock().unwrap();
+            for _ in 0..restarts {
+                let committed = work.committed.load(Ordering::Relaxed);
+                wait_until("calls are answered", || work.committed.load(Ordering::Relaxed) > committed + 2 * EXECUTORS);
+                look();
+                sidecar.signal("TERM");
+                wait_until("the sidecar ends", || sidecar.ended().is_some());
+                assert_eq!(sidecar.ended().unwrap().code(), Some(0), "{}", sidecar.stderr());
+                sidecar.restart();
+            }
+        })
+    });
+    for restarting in restarting.collect::<Vec<_>>() {
+        restarting.await.unwrap();
+    }
+    work.is_over.store(true, Ordering::Relaxed);
+    for executor in executors {
+        executor.await.unwrap();
+    }
+    let committed = i64::try_from(work.committed.load(Ordering::Relaxed)).unwrap();
+    assert!(work.repeated.load(Ordering::Relaxed) > 0, "no commit met a restart");
+    let books = clients[0].books(TEAM).await;
+    assert_eq!((books.balance.used, books.calls, books.credits), (2 * committed, committed, 2 * committed));
+}
+
+#[tokio::test]
+async fn eighty_restarts_of_sidecars_with_leases_on_one_redis_fail_no_commit() {
+    let server = Server::start_durable(Engine::Redis);
+    let arguments = ["--escrow=auto", "--drain-delay=100ms"];
+    let sidecars = (0..5).map(|_| Sidecar::start_with(&server.location(), &arguments)).collect();
+    let leased = Arc::new(AtomicUsize::new(0));
+    let (found, watched) = (Arc::clone(&leased), Mutex::new(server.connect()));
+    let look = move || {
+        let keys: Vec<String> =
+            redis::cmd("KEYS").arg("tollgate:{team}:lease:*").query(&mut watched.lock().unwrap()).unwrap();
+        found.fetch_add(usize::from(!keys.is_empty()), Ordering::Relaxed);
+    };
+    survives(sidecars, 16, Arc::new(look)).await;
+    let leased = leased.load(Ordering::Relaxed);
+    assert!(leased > 40, "of 80 sidecars that were stopped, {leased} were so amid leases");
+}
+
+#[tokio::test]
+async fn twenty_restarts_of_a_sidecar_on_its_file_fail_no_commit() {
+    let kept = Kept::embedded();
+    survives(vec![Sidecar::start_with(&kept.location(), &["--drain-delay=100ms"])], 20, Arc::new(|| {})).await;
+}
+
+#[tokio::test]
+async fn for_the_delay_everything_is_served_and_whoever_connects_is_let_in() {
+    let mut sidecar = Sidecar::start_with(&StoreLocation::Memory, &["--probe=127.0.0.1:0", "--drain-delay=5s"]);
+    let client = sidecar.client();
+    client.put_team(team_without_seat(TEAM, 100)).await;
+    let watched = HealthCheckRequest { service: "readiness".to_owned() };
+    let mut watch = HealthClient::new(channel(&sidecar.probe())).watch(watched).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    sidecar.signal("TERM");
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    for (id, client) in [("of an old connection", &client), ("of a new one", &sidecar.client())] {
+        let id = id.replace(' ', "-");
+        let decision = client.reserve(block(TEAM, &id, "gpt-4o")).await.unwrap();
+        let Decision::Proceed(Proceed { grant, .. }) = decision else { panic!("{decision:?}") };
+        assert_eq!(client.commit(TEAM, &id, &grant).await.unwrap().credits, 2);
+    }
+    let alive = HealthCheckRequest { service: "liveness".to_owned() };
+    let alive = HealthClient::new(channel(&sidecar.probe())).check(alive).await.unwrap().into_inner();
+    assert_eq!(alive.status(), ServingStatus::Serving);
+    wait_until("the sidecar ends", || sidecar.ended().is_some());
+    assert_eq!(sidecar.ended().unwrap().code(), Some(0));
+}
