@@ -1,6 +1,7 @@
 //! Whoever looks after a sidecar: a kubelet that asks for its health, and a Prometheus that reads its numbers.
 
 use std::{
+    cell::Cell,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
     process::{Command, Stdio},
@@ -9,6 +10,10 @@ use std::{
 };
 
 use tollgate::{
+    domain::{
+        id::Id,
+        reservation::{Backing, read_grant},
+    },
     escrow::{EscrowMode, EscrowOptions},
     serve::{ServeOptions, Sidecar as InProcess},
     store::StoreLocation,
@@ -202,17 +207,26 @@ async fn readiness_follows_the_store_on_every_listener_and_liveness_does_not() {
 async fn leases_in_hand_keep_it_ready_for_as_long_as_they_can_be_drawn_from() {
     let mut server = Server::start_durable(Engine::Redis);
     let mut escrow = EscrowOptions { mode: EscrowMode::Eager, ..EscrowOptions::default() };
-    escrow.terms.term_ms = 4_000;
+    escrow.terms.term_ms = 10_000;
     let probe = Some("127.0.0.1:0".parse().unwrap());
     let options = ServeOptions { store: server.location(), escrow, probe, ..ServeOptions::default() };
     let sidecar = InProcess::start(options).await.unwrap();
     let client = Client::of(&sidecar.listen_address().to_string(), &sidecar.admin_address().to_string());
     client.put_team(team_without_seat(TEAM, 1_000)).await;
     let probe = sidecar.probe_address().unwrap().to_string();
-    // Enough of them for a lease of more than one call.
-    for call in 0..50 {
-        client.proceed(block(TEAM, &format!("call-{call}"), "gpt-4o")).await;
-    }
+    // A lease covers one more call at least than the one that it was taken for.
+    let calls = Cell::new(0);
+    let of_which_lease = || async {
+        calls.set(calls.get() + 1);
+        let id = format!("call-{}", calls.get());
+        let grant = client.proceed(block(TEAM, &id, "gpt-4o")).await.grant;
+        match read_grant(&grant, &Id::parse(&id).unwrap()).unwrap().backing {
+            Backing::Lease { id, .. } => Some(id),
+            Backing::Record => None,
+        }
+    };
+    let first = of_which_lease().await;
+    wait_for("a new lease", || async { (of_which_lease().await != first).then_some(()) }).await;
     server.kill();
     let is_lost = || async { (value(&scrape(&probe), "tollgate_store_up") == 0.0).then_some(()) };
     wait_for("the loss to be noticed", is_lost).await;

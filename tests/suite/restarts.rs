@@ -34,6 +34,8 @@ const EXECUTORS: usize = 8;
 struct Work {
     is_over: AtomicBool,
     committed: AtomicUsize,
+    /// Sidecars that ended.
+    ended: AtomicUsize,
     /// Commits that were told to come again.
     repeated: AtomicUsize,
 }
@@ -57,10 +59,15 @@ where
     panic!("nobody answers");
 }
 
-/// Every second executor calls models that take long, so that its sidecar may be gone when they have answered.
-fn calling_the_model(executor: usize, call: usize) -> Duration {
+/// Every second executor calls models that take long, and some of them for as long as it takes until a sidecar is gone.
+async fn call_the_model(executor: usize, call: usize, work: &Work) {
     let takes_ms = if executor.is_multiple_of(2) { 10 } else { call * 377 % 2_000 };
-    Duration::from_millis(takes_ms as u64)
+    tokio::time::sleep(Duration::from_millis(takes_ms as u64)).await;
+    let ended = work.ended.load(Ordering::Relaxed);
+    let outlasts = !executor.is_multiple_of(2) && call.is_multiple_of(4);
+    while outlasts && work.ended.load(Ordering::Relaxed) == ended && !work.is_over.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// An executor: it reserves, holds for a moment, and commits, wherever it is answered.
@@ -79,7 +86,7 @@ async fn execute(clients: Vec<Client>, executor: usize, work: Arc<Work>) {
         else {
             panic!("the team has credits for all of them");
         };
-        tokio::time::sleep(calling_the_model(executor, call)).await;
+        call_the_model(executor, call, &work).await;
         let commit = |client: Client| {
             let (id, grant) = (id.clone(), grant.clone());
             async move { client.commit(TEAM, &id, &grant).await }
@@ -110,6 +117,7 @@ async fn survives(sidecars: Vec<Sidecar>, restarts: usize, look: Arc<dyn Fn() + 
                 sidecar.signal("TERM");
                 wait_until("the sidecar ends", || sidecar.ended().is_some());
                 assert_eq!(sidecar.ended().unwrap().code(), Some(0), "{}", sidecar.stderr());
+                work.ended.fetch_add(1, Ordering::Relaxed);
                 sidecar.restart();
             }
         })
