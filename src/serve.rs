@@ -76,6 +76,8 @@ pub struct ServeOptions {
     pub access: Access,
     /// Where the credits are kept.
     pub store: StoreLocation,
+    /// So many teams have metrics of their own at most.
+    pub metrics_teams: u32,
     /// What each listener lets in.
     pub limits: Limits,
     /// How long a call waits for the store.
@@ -105,6 +107,7 @@ impl Default for ServeOptions {
             admin: any_port,
             probe: None,
             access: Access::default(),
+            metrics_teams: 0,
             store: StoreLocation::Memory,
             limits: Limits::default(),
             store_wait: StoreOptions::default().wait,
@@ -194,9 +197,16 @@ impl Sidecar {
     async fn serve(door: Door, store: Store, options: ServeOptions) -> Result<Self, StartError> {
         let Door { data, admin, guards, probe, health, metrics } = door;
         let demo_teams = options.demo_teams && options.seed.teams.is_empty() && demo::suits(&options.store);
-        let gate_options =
-            GateOptions { policy: options.policy, clock: options.clock, seed: options.seed, escrow: options.escrow };
+        let gate_options = GateOptions {
+            policy: options.policy,
+            clock: options.clock,
+            seed: options.seed,
+            escrow: options.escrow,
+            metrics: Arc::clone(metrics.gate()),
+        };
         let gate = patiently(|| Gate::open(store.clone(), gate_options.clone())).await?;
+        let looked_at = Arc::downgrade(&gate);
+        metrics.gate().look_by(move || looked_at.upgrade().map(|gate| gate.holdings()).unwrap_or_default());
         let teams = if demo_teams { demo::make_teams_if_none(&gate).await? } else { demo::look(&gate).await? };
         let everything = CancellationToken::new();
         let accepting = everything.child_token();
@@ -281,7 +291,7 @@ impl Door {
         let data = Listener::bind(&options.listen, Reach::Anywhere).await?.speaking(guards.data_tls.clone());
         data.warn_of_strangers();
         let admin = Listener::bind(&options.admin, reach).await?.speaking(guards.admin_tls.clone());
-        let metrics = Arc::new(Metrics::new(&options.store)?);
+        let metrics = Arc::new(Metrics::new(&options.store, options.metrics_teams)?);
         let health = Arc::new(Health::begin(Arc::clone(&metrics)).await);
         let probe = match &options.probe {
             Some(address) => {

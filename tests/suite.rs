@@ -15,6 +15,7 @@ mod suite {
     mod lease_model;
     mod leases_at_gates;
     mod logs;
+    mod metrics;
     mod one_call;
     mod operator;
     mod probes;

@@ -214,6 +214,7 @@ mod tests {
             "h:1",
             "h:2",
             "h:3",
+            "11",
             "a",
             "b",
             "c",
@@ -254,6 +255,7 @@ mod tests {
         let serve = &all.serve;
         assert_eq!(format!("{} {} {}", serve.listen, serve.admin, serve.store), "h:1 h:2 memory");
         assert_eq!(serve.probe.as_ref().map(ToString::to_string).as_deref(), Some("h:3"));
+        assert_eq!(serve.metrics_teams, 11);
         let Access { listen_tls, admin_tls, admin_token_file, .. } = &serve.access;
         let files = [listen_tls, admin_tls].map(|tls| [&tls.certificate, &tls.key, &tls.client_ca]);
         let files = files.iter().flatten().copied().chain([admin_token_file]);

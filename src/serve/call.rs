@@ -162,15 +162,20 @@ impl Calls {
         match patience.wait_for(pin!(answer)).await {
             Some(Ok(response)) => self.in_the_contracts_words(response),
             Some(Err(never)) => match never {},
-            None if arrived.load(Ordering::Relaxed) => Status::from(Refusal::Unanswered).into_http(),
-            None => Status::from(Refusal::Incomplete).into_http(),
+            None if arrived.load(Ordering::Relaxed) => self.refusal(Refusal::Unanswered),
+            None => self.refusal(Refusal::Incomplete),
         }
+    }
+
+    fn refusal(&self, refusal: Refusal) -> Response<Body> {
+        self.metrics.refused(&refusal);
+        Status::from(refusal).into_http()
     }
 
     fn in_the_contracts_words(&self, response: Response<Body>) -> Response<Body> {
         let bare = Status::from_header_map(response.headers());
         match bare.and_then(|status| Refusal::from_bare(&status, self.limits.max_message_bytes)) {
-            Some(refusal) => Status::from(refusal).into_http(),
+            Some(refusal) => self.refusal(refusal),
             None => response,
         }
     }
@@ -230,6 +235,7 @@ impl Visitor {
             return Ok(self.calls.refuse(request, refusal.into_http()));
         }
         let Some(place) = self.calls.enter(kind) else {
+            self.calls.metrics.refused(&Refusal::Overloaded);
             count(counted, Code::ResourceExhausted);
             return Ok(self.calls.refuse(request, self.calls.overloaded()));
         };
@@ -262,6 +268,9 @@ impl Visitor {
             Some(Err(broken)) => Err(Status::from_error(Box::new(broken))),
             None => Err(Refusal::Incomplete.into()),
         };
+        if let Some(refusal) = answered.as_ref().err().and_then(Refusal::of) {
+            self.calls.metrics.refused(refusal);
+        }
         count(counted, answered.as_ref().map_or_else(Status::code, |_| Code::Ok));
         Ok(match answered {
             Ok(message) => Answer::message(message, ticket),

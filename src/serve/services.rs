@@ -157,7 +157,8 @@ mod tests {
         let limits = Limits::default();
         let (_, health) = health_reporter();
         let routes = everywhere(ON_DATA, health, largest_message(&limits)).unwrap().routes();
-        let metrics = Arc::clone(crate::metrics::Metrics::new(&crate::store::StoreLocation::Memory).unwrap().calls());
+        let metrics =
+            Arc::clone(crate::metrics::Metrics::new(&crate::store::StoreLocation::Memory, 0).unwrap().calls());
         let connections = tokio_util::task::TaskTracker::new();
         let (kept_accepting, kept_everything) = (accepting.clone(), everything.clone());
         let listening =

@@ -51,6 +51,14 @@ pub static SETTINGS: &[Setting] = &[
         kind: Kind::Port(|settings, address| settings.serve.probe = address),
     },
     Setting {
+        key: "metrics_teams",
+        value_name: "TEAMS",
+        default: "0",
+        help: "How many teams have decisions and credits of their own in /metrics, those that come first; the rest is `other`.",
+        heading: WHERE,
+        kind: Kind::Number(0..=1_000, |settings, teams| settings.serve.metrics_teams = teams),
+    },
+    Setting {
         key: "listen_tls_certificate",
         value_name: "FILE",
         default: "none",
