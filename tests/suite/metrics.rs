@@ -212,10 +212,10 @@ async fn no_team_is_named_unless_that_is_asked_for_and_then_no_more_than_were_sa
     }
 }
 
-/// A sidecar on a server, in this process, that takes a lease for every team.
-async fn with_leases(server: &Server) -> (InProcess, Client, String) {
+/// A sidecar on a server, in this process, that takes a lease for every team, for so many seconds, and holds drawn from it as long.
+async fn with_leases(server: &Server, seconds: i64) -> (InProcess, Client, String) {
     let mut escrow = EscrowOptions { mode: EscrowMode::Eager, ..EscrowOptions::default() };
-    (escrow.terms.term_ms, escrow.terms.hold_ms) = (3_000, 1_000);
+    (escrow.terms.term_ms, escrow.terms.hold_ms) = (seconds * 1_000, seconds * 1_000);
     let probe = Some("127.0.0.1:0".parse().unwrap());
     let options = ServeOptions { store: server.location(), escrow, probe, ..ServeOptions::default() };
     let sidecar = InProcess::start(options).await.unwrap();
@@ -224,48 +224,75 @@ async fn with_leases(server: &Server) -> (InProcess, Client, String) {
     (sidecar, client, probe)
 }
 
-/// A call that leases cover, for it is held no longer than they may be.
-fn short(id: &str) -> CheckAndReserveRequest {
-    let hold_for = Some(prost_types::Duration { seconds: 1, nanos: 0 });
+/// A call that is held for so many seconds.
+fn held(id: &str, seconds: i64) -> CheckAndReserveRequest {
+    let hold_for = Some(prost_types::Duration { seconds, nanos: 0 });
     CheckAndReserveRequest { hold_for, ..prompt_test("team", id, "gpt-4o") }
 }
 
-#[tokio::test]
-async fn leases_are_told_from_their_grant_to_their_end_and_one_whose_sidecar_is_gone_is_reclaimed() {
+fn leases(event: &str) -> String {
+    format!("tollgate_leases_total{{event=\"{event}\"}}")
+}
+
+// A scrape waits for its answer, which comes from this process.
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_are_told_from_their_grant_to_their_return() {
     let server = Server::start(Engine::Redis);
-    let (sidecar, client, probe) = with_leases(&server).await;
-    client.put_team(team_without_seat("team", 1_000)).await;
-    client.proceed(short("r1")).await;
-    let scraped = scrape(&probe);
+    let (sidecar, client, probe) = with_leases(&server, 60).await;
+    client.put_team(team_without_seat("team", 10_000)).await;
+    let mut calls = 0;
+    let scraped = loop {
+        calls += 1;
+        client.proceed(held(&format!("r{calls}"), 60)).await;
+        let scraped = scrape(&probe);
+        // The first leases are of one call.
+        if value(&scraped, "tollgate_leased_credits") > 0.0 {
+            break scraped;
+        }
+        assert!(calls < 1_000, "{scraped}");
+    };
+    let (last, calls) = (calls, f64::from(calls));
     let credits = |kind| format!("tollgate_credits_total{{kind=\"{kind}\"}}");
-    let leases = |event| format!("tollgate_leases_total{{event=\"{event}\"}}");
-    assert_eq!((value(&scraped, &credits("reserved")), value(&scraped, &leases("granted"))), (2.0, 1.0));
-    assert_eq!(value(&scraped, "tollgate_leases{state=\"in_hand\"}"), 1.0);
-    assert_eq!(value(&scraped, "tollgate_open_reservations"), 1.0);
-    // A test's lease is of two calls.
-    assert_eq!(value(&scraped, "tollgate_leased_credits"), 2.0);
+    assert_eq!(value(&scraped, &credits("reserved")), 2.0 * calls);
+    assert!(value(&scraped, "tollgate_leases{state=\"in_hand\"}") >= 1.0, "{scraped}");
+    assert!(value(&scraped, &leases("granted")) >= 1.0, "{scraped}");
+    let open = value(&scraped, "tollgate_open_reservations");
+    assert!(open >= 1.0 && open <= calls, "{scraped}");
     assert!(value(&scraped, "tollgate_store_duration_seconds_count{call=\"write\"}") > 0.0);
     assert!(value(&scraped, "tollgate_cache_lookups_total{result=\"hit\"}") > 0.0);
-    client.commit("team", "r1", &[]).await.unwrap();
+    for call in 1..=last {
+        client.commit("team", &format!("r{call}"), &[]).await.unwrap();
+    }
     let scraped = scrape(&probe);
-    assert_eq!((value(&scraped, &credits("committed")), value(&scraped, "tollgate_open_reservations")), (2.0, 0.0));
+    assert_eq!(value(&scraped, &credits("committed")), 2.0 * calls);
+    assert_eq!(value(&scraped, "tollgate_open_reservations"), 0.0);
 
-    client.put_team(team_without_seat("team", 2_000)).await;
-    let is_back = || async { (value(&scrape(&probe), &leases("given_back")) == 1.0).then_some(()) };
-    wait_for("the lease of the terms before", is_back).await;
-    assert_eq!(value(&scrape(&probe), "tollgate_leases{state=\"in_hand\"}"), 0.0);
+    client.put_team(team_without_seat("team", 20_000)).await;
+    let all_are_back = || async {
+        let scraped = scrape(&probe);
+        let held = value(&scraped, "tollgate_leases{state=\"in_hand\"}");
+        let came_and_went = value(&scraped, &leases("granted")) == value(&scraped, &leases("given_back"));
+        (held == 0.0 && came_and_went).then_some(())
+    };
+    wait_for("the leases of the terms before", all_are_back).await;
+    sidecar.shutdown().await;
+}
 
-    let (other, client, probe) = with_leases(&server).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_whose_sidecar_is_gone_is_counted_as_reclaimed_by_who_finds_it() {
+    let server = Server::start(Engine::Redis);
+    let (gone, client, probe) = with_leases(&server, 2).await;
+    client.put_team(team_without_seat("team", 10_000)).await;
     let granted = || async {
-        let id = uuid::Uuid::new_v4().to_string();
-        client.proceed(short(&id)).await;
+        client.proceed(held(&uuid::Uuid::new_v4().to_string(), 2)).await;
         (value(&scrape(&probe), &leases("granted")) >= 1.0).then_some(())
     };
-    wait_for("a lease of another sidecar", granted).await;
-    drop(other);
+    wait_for("a lease", granted).await;
+    drop(gone);
+    let (sidecar, _, probe) = with_leases(&server, 2).await;
+    assert_eq!(value(&scrape(&probe), &leases("reclaimed")), 0.0);
     let reclaimed = || async {
         sidecar.gate().sweep().await.unwrap();
-        let probe = sidecar.probe_address().unwrap().to_string();
         (value(&scrape(&probe), &leases("reclaimed")) >= 1.0).then_some(())
     };
     wait_for("its end", reclaimed).await;
