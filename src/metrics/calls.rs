@@ -137,6 +137,9 @@ fn reason_of(refusal: &Refusal) -> Option<&'static str> {
         Refusal::TooLarge(_) => Some("too_large"),
         Refusal::Undecodable { .. } => Some("undecodable"),
         Refusal::Incomplete => Some("incomplete"),
+        Refusal::NoToken => Some("token_missing"),
+        Refusal::WrongToken => Some("token_wrong"),
+        Refusal::TeamNotAllowed => Some("team_not_allowed"),
         Refusal::Unanswered => None,
     }
 }

@@ -230,6 +230,7 @@ impl Visitor {
         // What lasts for as long as its client likes says nothing of how fast this sidecar is.
         let counted = (kind == Kind::Work).then(|| self.calls.metrics.begin(path));
         if let Err(refusal) = self.calls.admit(path, request.headers(), &self.caller) {
+            self.calls.metrics.refused(&refusal);
             let refusal = Status::from(refusal);
             count(counted, refusal.code());
             return Ok(self.calls.refuse(request, refusal.into_http()));
