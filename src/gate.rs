@@ -43,6 +43,7 @@ use crate::{
     escrow::{Escrow, EscrowMode, EscrowOptions},
     metrics::{GateMetrics, Holdings},
     store::{Store, StoreError},
+    traces::Traces,
     transaction::{Outcome, Reply, Transaction},
 };
 use calls::Balance;
@@ -74,12 +75,15 @@ pub struct GateOptions {
     pub escrow: EscrowOptions,
     /// Where is counted what it does.
     pub metrics: Arc<GateMetrics>,
+    /// What makes spans of it, if anybody wants them.
+    pub traces: Option<Arc<Traces>>,
 }
 
 /// Decides, writes through, and answers.
 pub struct Gate {
     store: StoreCalls,
     metrics: Arc<GateMetrics>,
+    traces: Option<Arc<Traces>>,
     policy: Policy,
     clock: Clock,
     cache: Cache,
@@ -121,17 +125,19 @@ impl Gate {
     /// # Errors
     /// The store's, if the catalogue cannot be fetched or something cannot be seeded.
     pub async fn open(store: Store, options: GateOptions) -> Result<Arc<Self>, GateError> {
-        let GateOptions { policy, clock, seed, mut escrow, metrics } = options;
+        let GateOptions { policy, clock, seed, mut escrow, metrics, traces } = options;
         // A store in memory answers as fast as a lease would; and a file promises that what was answered is on disk.
         if !matches!(store, Store::Redis(_)) && escrow.mode == EscrowMode::Auto {
             escrow.mode = EscrowMode::Off;
         }
         let store_time = Arc::new(StoreTime::new(clock.clone()));
-        let store = StoreCalls::new(store, Arc::clone(&store_time), clock.clone(), Arc::clone(&metrics));
+        let store =
+            StoreCalls::new(store, Arc::clone(&store_time), clock.clone(), Arc::clone(&metrics), traces.clone());
         let catalogue = SharedCatalogue::open(&store, &store_time, &seed).await?;
         let gate = Arc::new(Self {
             store,
             metrics,
+            traces,
             policy,
             clock,
             cache: Cache::new(CACHED_TEAMS),
@@ -180,6 +186,13 @@ impl Gate {
         self.settling.wait().await;
         self.errands.close();
         self.errands.wait().await;
+    }
+
+    /// Says in the call's span what was decided, if it has one.
+    fn trace_decision(&self, outcome: &'static str, reason: Option<&'static str>, basis: Option<&'static str>) {
+        if let Some(traces) = &self.traces {
+            traces.decided(outcome, reason, basis);
+        }
     }
 
     /// What a call believed was not so: one more round, or the end of its patience.

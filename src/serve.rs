@@ -61,6 +61,7 @@ use crate::{
     gate::{Gate, GateOptions},
     metrics::Metrics,
     store::{Store, StoreLocation, StoreOptions},
+    traces::Traces,
 };
 
 /// How a sidecar is started.
@@ -78,6 +79,8 @@ pub struct ServeOptions {
     pub store: StoreLocation,
     /// So many teams have metrics of their own at most.
     pub metrics_teams: u32,
+    /// The URL of a collector that spans are sent to; nowhere if it is not said.
+    pub otlp_endpoint: Option<String>,
     /// What each listener lets in.
     pub limits: Limits,
     /// How long a call waits for the store.
@@ -108,6 +111,7 @@ impl Default for ServeOptions {
             probe: None,
             access: Access::default(),
             metrics_teams: 0,
+            otlp_endpoint: None,
             store: StoreLocation::Memory,
             limits: Limits::default(),
             store_wait: StoreOptions::default().wait,
@@ -129,6 +133,7 @@ pub struct Sidecar {
     welcome: Welcome,
     gate: Arc<Gate>,
     store: Store,
+    traces: Option<Arc<Traces>>,
     health: Arc<Health>,
     probe: Option<Probe>,
     drain_delay: Duration,
@@ -195,7 +200,7 @@ impl Sidecar {
     }
 
     async fn serve(door: Door, store: Store, options: ServeOptions) -> Result<Self, StartError> {
-        let Door { data, admin, guards, probe, health, metrics } = door;
+        let Door { data, admin, guards, probe, health, metrics, traces } = door;
         let demo_teams = options.demo_teams && options.seed.teams.is_empty() && demo::suits(&options.store);
         let gate_options = GateOptions {
             policy: options.policy,
@@ -203,6 +208,7 @@ impl Sidecar {
             seed: options.seed,
             escrow: options.escrow,
             metrics: Arc::clone(metrics.gate()),
+            traces: traces.clone(),
         };
         let gate = patiently(|| Gate::open(store.clone(), gate_options.clone())).await?;
         let looked_at = Arc::downgrade(&gate);
@@ -226,6 +232,7 @@ impl Sidecar {
             limits,
             connections: connections.clone(),
             metrics: Arc::clone(metrics.calls()),
+            traces: traces.clone(),
         };
         servers.spawn(listening.serve(data_services, data));
         servers.spawn(listening.serve(admin_services, admin));
@@ -253,6 +260,7 @@ impl Sidecar {
             welcome,
             gate,
             store,
+            traces,
             health,
             probe,
             drain_delay: options.drain_delay,
@@ -280,6 +288,7 @@ struct Door {
     probe: Option<Probe>,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
+    traces: Option<Arc<Traces>>,
 }
 
 impl Door {
@@ -300,7 +309,8 @@ impl Door {
             }
             None => None,
         };
-        Ok(Self { data, admin, guards, probe, health, metrics })
+        let traces = options.otlp_endpoint.as_deref().map(Traces::begin).transpose()?.map(Arc::new);
+        Ok(Self { data, admin, guards, probe, health, metrics, traces })
     }
 }
 

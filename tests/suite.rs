@@ -28,6 +28,7 @@ mod suite {
     mod stores;
     mod stories;
     mod support;
+    mod traces;
     mod trouble;
     mod wire;
 }

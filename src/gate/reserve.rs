@@ -66,13 +66,19 @@ impl Gate {
         match &answer.decision {
             ReserveDecision::Proceed(Proceed { reservation, replayed, .. }) => {
                 let terms = &reservation.terms;
+                let outcome = if *replayed { "replay" } else { "proceed" };
+                self.trace_decision(outcome, None, Some(terms.basis.name()));
                 if *replayed {
                     self.metrics.replays(&call.team, terms.basis);
                 } else {
                     self.metrics.proceeds(&call.team, terms.basis, terms.credits);
                 }
             }
-            ReserveDecision::Suspend(suspend) => self.metrics.suspends(&call.team, suspend.suspension.reason),
+            ReserveDecision::Suspend(suspend) => {
+                let reason = suspend.suspension.reason;
+                self.trace_decision("suspend", Some(reason.name()), None);
+                self.metrics.suspends(&call.team, reason);
+            }
         }
     }
 

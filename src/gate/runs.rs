@@ -71,8 +71,15 @@ impl Gate {
             };
             let balance = self.current_balance(&catalogue, &terms, account, &reply);
             match &decision {
-                RunDecision::Admitted { replayed, .. } => self.metrics.run_proceeds(team, *replayed),
-                RunDecision::Suspend(suspend) => self.metrics.run_suspends(team, suspend.suspension.reason),
+                RunDecision::Admitted { replayed, .. } => {
+                    self.trace_decision(if *replayed { "replay" } else { "proceed" }, None, None);
+                    self.metrics.run_proceeds(team, *replayed);
+                }
+                RunDecision::Suspend(suspend) => {
+                    let reason = suspend.suspension.reason;
+                    self.trace_decision("suspend", Some(reason.name()), None);
+                    self.metrics.run_suspends(team, reason);
+                }
             }
             return Ok(BeginRunAnswer { decision, balance });
         }

@@ -24,6 +24,7 @@ use crate::{
         settlement::{Settlement, SettlementVerdict, look},
     },
     metrics::Committed,
+    traces,
     transaction::{Outcome, Reply},
 };
 
@@ -325,7 +326,12 @@ impl Gate {
         &self,
         work: impl Future<Output = Result<T, GateError>> + Send + 'static,
     ) -> Result<T, GateError> {
-        match self.settling.spawn(work.in_current_span()).await {
+        let work = work.in_current_span();
+        let carried_out = match &self.traces {
+            Some(_) => self.settling.spawn(traces::in_current_span(work)),
+            None => self.settling.spawn(work),
+        };
+        match carried_out.await {
             Ok(result) => result,
             Err(error) => {
                 tracing::error!(%error, "a commit or release was cut off");

@@ -9,6 +9,7 @@ use crate::{
     clock::Clock,
     metrics::{GateMetrics, StoreCall},
     store::{Store, StoreError, StoreHealth},
+    traces::{StoreSpan, Traces},
     transaction::{Reply, Transaction},
 };
 
@@ -18,18 +19,27 @@ pub(crate) struct StoreCalls {
     time: Arc<StoreTime>,
     clock: Clock,
     metrics: Arc<GateMetrics>,
+    traces: Option<Arc<Traces>>,
 }
 
 impl StoreCalls {
-    pub(crate) fn new(store: Store, time: Arc<StoreTime>, clock: Clock, metrics: Arc<GateMetrics>) -> Self {
-        Self { store, time, clock, metrics }
+    pub(crate) fn new(
+        store: Store,
+        time: Arc<StoreTime>,
+        clock: Clock,
+        metrics: Arc<GateMetrics>,
+        traces: Option<Arc<Traces>>,
+    ) -> Self {
+        Self { store, time, clock, metrics, traces }
     }
 
     /// Carries out a transaction.
     pub(crate) async fn transact(&self, transaction: Transaction) -> Result<Reply, StoreError> {
         let (call, asked_ns) = (StoreCall::of(&transaction), self.clock.monotonic_ns());
+        let span = self.span(call);
         let reply = self.store.transact(transaction).await;
         self.answered(call, asked_ns, reply.as_ref());
+        end(span, reply.as_ref().err());
         reply
     }
 
@@ -39,7 +49,9 @@ impl StoreCalls {
         transactions: Vec<Transaction>,
     ) -> Result<Vec<Result<Reply, StoreError>>, StoreError> {
         let asked_ns = self.clock.monotonic_ns();
+        let span = self.span(StoreCall::Several);
         let replies = self.store.transact_all(transactions).await;
+        end(span, replies.as_ref().err());
         match &replies {
             Ok(replies) => {
                 let Some((first, others)) = replies.split_first() else { return Ok(Vec::new()) };
@@ -64,6 +76,10 @@ impl StoreCalls {
         self.store.is_cursor(text)
     }
 
+    fn span(&self, call: StoreCall) -> Option<StoreSpan> {
+        self.traces.as_ref()?.store_call(call.name())
+    }
+
     fn answered(&self, call: StoreCall, asked_ns: i64, reply: Result<&Reply, &StoreError>) {
         let answered_ns = self.clock.monotonic_ns();
         self.metrics.store_asked(call, answered_ns - asked_ns);
@@ -75,5 +91,11 @@ impl StoreCalls {
             }
             Err(error) => self.metrics.store_failed(error),
         }
+    }
+}
+
+fn end(span: Option<StoreSpan>, error: Option<&StoreError>) {
+    if let (Some(mut span), Some(error)) = (span, error) {
+        span.failed(error);
     }
 }

@@ -276,6 +276,11 @@ impl StoreMetrics {
 }
 
 impl StoreCall {
+    /// Its name in metrics and traces.
+    pub fn name(self) -> &'static str {
+        CALLS[self as usize]
+    }
+
     /// What kind of call a transaction makes.
     pub fn of(transaction: &Transaction) -> Self {
         if transaction.options.is_empty() { Self::Read } else { Self::Write }

@@ -35,6 +35,7 @@ use crate::{
     clock::Clock,
     metrics::{CallMetrics, InFlight},
     service::{Caller, QuotaApi, QuotaMethod, Refusal},
+    traces::{CallSpan, Traces},
 };
 
 /// A client learns more from an answer than from its own deadline, so it gets one so much earlier, or a tenth of the time.
@@ -78,6 +79,7 @@ pub(super) struct Calls {
     guard: Option<Guard>,
     limits: Limits,
     metrics: Arc<CallMetrics>,
+    traces: Option<Arc<Traces>>,
     work: Arc<Room>,
     checks: Arc<Room>,
     streams: Arc<Room>,
@@ -90,7 +92,12 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    pub(super) fn new(services: Services, limits: Limits, metrics: Arc<CallMetrics>) -> Self {
+    pub(super) fn new(
+        services: Services,
+        limits: Limits,
+        metrics: Arc<CallMetrics>,
+        traces: Option<Arc<Traces>>,
+    ) -> Self {
         Self {
             routes: services.routes.prepare(),
             quota: services.quota,
@@ -101,11 +108,17 @@ impl Calls {
             refused: Room::of(limits.max_calls),
             limits,
             metrics,
+            traces,
             overloaded: Status::from(Refusal::Overloaded).into_http::<Body>().map(|_| ()),
             clock: Clock::default(),
             shed: Seldom::default(),
             unsigned: Seldom::default(),
         }
+    }
+
+    fn follow(&self, path: &str, headers: &HeaderMap) -> Followed<'_> {
+        let span = self.traces.as_ref().and_then(|traces| traces.call(path, headers));
+        Followed { counted: self.metrics.begin(path), span }
     }
 
     fn enter(&self, kind: Kind) -> Option<Place> {
@@ -228,16 +241,16 @@ impl Visitor {
         let kind = Kind::of(path);
         let direct = self.quota.as_ref().and_then(|quota| Some((quota, QuotaMethod::of(path)?)));
         // What lasts for as long as its client likes says nothing of how fast this sidecar is.
-        let counted = (kind == Kind::Work).then(|| self.calls.metrics.begin(path));
+        let followed = (kind == Kind::Work).then(|| self.calls.follow(path, request.headers()));
         if let Err(refusal) = self.calls.admit(path, request.headers(), &self.caller) {
             self.calls.metrics.refused(&refusal);
             let refusal = Status::from(refusal);
-            count(counted, refusal.code());
+            answered(followed, refusal.code());
             return Ok(self.calls.refuse(request, refusal.into_http()));
         }
         let Some(place) = self.calls.enter(kind) else {
             self.calls.metrics.refused(&Refusal::Overloaded);
-            count(counted, Code::ResourceExhausted);
+            answered(followed, Code::ResourceExhausted);
             return Ok(self.calls.refuse(request, self.calls.overloaded()));
         };
         let ticket = match kind {
@@ -247,15 +260,19 @@ impl Visitor {
         let mut patience = Patience::of(time_for(request.headers(), self.calls.limits.max_call_time));
         let Some((quota, method)) = direct else {
             let request = request.map(Body::new);
-            return Ok(Box::pin(self.answer_by_tonic(request, patience, ticket, counted)).await);
+            return Ok(Box::pin(self.answer_by_tonic(request, patience, ticket, followed)).await);
         };
 
         let (head, body) = request.into_parts();
         let max_message_bytes = self.calls.limits.max_message_bytes;
         let question = patience.wait_for(pin!(Question::read(body, &head.headers, max_message_bytes))).await;
-        let answered = match question {
+        let outcome = match question {
             Some(Ok(Question::Whole(message))) => {
-                let mut work = self.workplace.with(quota.clone().answer(method, message));
+                let answer = quota.clone().answer(method, message);
+                let mut work = match followed.as_ref().and_then(|followed| followed.span.as_ref()) {
+                    Some(span) => self.workplace.with(span.carry(answer)),
+                    None => self.workplace.with(answer),
+                };
                 let answer = patience.wait_for(work.future()).await;
                 if answer.is_some() {
                     self.workplace.take_back(work);
@@ -264,16 +281,16 @@ impl Visitor {
             }
             Some(Ok(Question::InPieces(pieces))) => {
                 let request = Request::from_parts(head, Body::new(pieces));
-                return Ok(Box::pin(self.answer_by_tonic(request, patience, ticket, counted)).await);
+                return Ok(Box::pin(self.answer_by_tonic(request, patience, ticket, followed)).await);
             }
             Some(Err(broken)) => Err(Status::from_error(Box::new(broken))),
             None => Err(Refusal::Incomplete.into()),
         };
-        if let Some(refusal) = answered.as_ref().err().and_then(Refusal::of) {
+        if let Some(refusal) = outcome.as_ref().err().and_then(Refusal::of) {
             self.calls.metrics.refused(refusal);
         }
-        count(counted, answered.as_ref().map_or_else(Status::code, |_| Code::Ok));
-        Ok(match answered {
+        answered(followed, outcome.as_ref().map_or_else(Status::code, |_| Code::Ok));
+        Ok(match outcome {
             Ok(message) => Answer::message(message, ticket),
             Err(status) => Answer::of(status.into_http(), Some(ticket)),
         })
@@ -284,19 +301,32 @@ impl Visitor {
         mut request: Request<Body>,
         mut patience: Patience,
         ticket: Ticket,
-        counted: Option<InFlight<'_>>,
+        followed: Option<Followed<'_>>,
     ) -> Response<Answer> {
         request.extensions_mut().insert(self.caller.clone());
-        let response = self.calls.answer(request, &mut patience).await;
-        count(counted, Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code()));
+        let answer = self.calls.answer(request, &mut patience);
+        let response = match followed.as_ref().and_then(|followed| followed.span.as_ref()) {
+            Some(span) => span.carry(answer).await,
+            None => answer.await,
+        };
+        answered(followed, Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code()));
         Answer::of(response, Some(ticket))
     }
 }
 
-/// Tells how a call was answered, if it is one that is counted.
-fn count(counted: Option<InFlight<'_>>, code: Code) {
-    if let Some(call) = counted {
-        call.answered(code);
+/// A call of the contract, for as long as it is not answered.
+struct Followed<'a> {
+    counted: InFlight<'a>,
+    /// Where its caller traces it.
+    span: Option<CallSpan>,
+}
+
+/// Tells how a call was answered, if it is one that is followed.
+fn answered(followed: Option<Followed<'_>>, code: Code) {
+    let Some(Followed { counted, span }) = followed else { return };
+    counted.answered(code);
+    if let Some(span) = span {
+        span.answered(code);
     }
 }
 

@@ -161,8 +161,14 @@ mod tests {
             Arc::clone(crate::metrics::Metrics::new(&crate::store::StoreLocation::Memory, 0).unwrap().calls());
         let connections = tokio_util::task::TaskTracker::new();
         let (kept_accepting, kept_everything) = (accepting.clone(), everything.clone());
-        let listening =
-            Listening { accepting: kept_accepting, everything: kept_everything, limits, connections, metrics };
+        let listening = Listening {
+            accepting: kept_accepting,
+            everything: kept_everything,
+            limits,
+            connections,
+            metrics,
+            traces: None,
+        };
         let serving = tokio::spawn(listening.serve(routes, listener));
         Server { accepting, everything, serving, address }
     }

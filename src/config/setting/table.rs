@@ -59,6 +59,14 @@ pub static SETTINGS: &[Setting] = &[
         kind: Kind::Number(0..=1_000, |settings, teams| settings.serve.metrics_teams = teams),
     },
     Setting {
+        key: "otlp_endpoint",
+        value_name: "URL",
+        default: "off",
+        help: "The OTLP collector (gRPC) that is sent a span of each call whose caller traces it.",
+        heading: WHERE,
+        kind: Kind::Collector(|settings, url| settings.serve.otlp_endpoint = url),
+    },
+    Setting {
         key: "listen_tls_certificate",
         value_name: "FILE",
         default: "none",
