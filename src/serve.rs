@@ -14,6 +14,7 @@ mod demo;
 mod descriptors;
 mod drain;
 mod error;
+mod followed;
 mod greeting;
 mod health;
 mod limits;

@@ -24,6 +24,7 @@ use super::{
     Limits,
     access::Guard,
     answer::Answer,
+    followed::{Followed, answered},
     question::{Question, next_frame},
     room::{Place, Room},
     seldom::Seldom,
@@ -33,9 +34,9 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    metrics::{CallMetrics, InFlight},
+    metrics::CallMetrics,
     service::{Caller, QuotaApi, QuotaMethod, Refusal},
-    traces::{CallSpan, Traces},
+    traces::Traces,
 };
 
 /// A client learns more from an answer than from its own deadline, so it gets one so much earlier, or a tenth of the time.
@@ -311,22 +312,6 @@ impl Visitor {
         };
         answered(followed, Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code()));
         Answer::of(response, Some(ticket))
-    }
-}
-
-/// A call of the contract, for as long as it is not answered.
-struct Followed<'a> {
-    counted: InFlight<'a>,
-    /// Where its caller traces it.
-    span: Option<CallSpan>,
-}
-
-/// Tells how a call was answered, if it is one that is followed.
-fn answered(followed: Option<Followed<'_>>, code: Code) {
-    let Some(Followed { counted, span }) = followed else { return };
-    counted.answered(code);
-    if let Some(span) = span {
-        span.answered(code);
     }
 }
 
