@@ -234,6 +234,14 @@ impl Escrow {
         self.teams.iter().any(|team| team.has_leases())
     }
 
+    /// How many leases are in hand, and how many credits of them are left to draw.
+    pub fn in_hand(&self) -> (usize, i64) {
+        self.teams
+            .iter()
+            .map(|team| team.in_hand())
+            .fold((0, 0), |(leases, credits), (more, of_them)| (leases + more, credits + of_them))
+    }
+
     /// Takes out of hand what is of no more use at a time of the sidecar's clock: leases that are over, used up, or of teams that
     /// nobody asks for; of so many teams at most. Teams that have nothing here are forgotten.
     pub fn take_useless(&self, at_ms: i64, limit: usize) -> Vec<(Id, Vec<LeaseRest>)> {

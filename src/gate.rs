@@ -17,6 +17,7 @@ mod run_records;
 mod runs;
 mod seed;
 mod settle;
+mod store_calls;
 mod store_time;
 mod suspended;
 mod sweep;
@@ -40,7 +41,9 @@ use crate::{
         terms::Terms, terms_change::TermsChange,
     },
     escrow::{Escrow, EscrowMode, EscrowOptions},
+    metrics::{GateMetrics, Holdings},
     store::{Store, StoreError},
+    traces::Traces,
     transaction::{Outcome, Reply, Transaction},
 };
 use calls::Balance;
@@ -49,6 +52,7 @@ use leases::OutOfHand;
 use recall::Recalls;
 use recent::RecentReservations;
 use run_records::RunRecords;
+use store_calls::StoreCalls;
 use store_time::StoreTime;
 use suspended::SuspendedTeams;
 
@@ -69,11 +73,17 @@ pub struct GateOptions {
     pub seed: Seed,
     /// Whether, and how, calls are answered from memory.
     pub escrow: EscrowOptions,
+    /// Where is counted what it does.
+    pub metrics: Arc<GateMetrics>,
+    /// What makes spans of it, if anybody wants them.
+    pub traces: Option<Arc<Traces>>,
 }
 
 /// Decides, writes through, and answers.
 pub struct Gate {
-    store: Store,
+    store: StoreCalls,
+    metrics: Arc<GateMetrics>,
+    traces: Option<Arc<Traces>>,
     policy: Policy,
     clock: Clock,
     cache: Cache,
@@ -115,15 +125,19 @@ impl Gate {
     /// # Errors
     /// The store's, if the catalogue cannot be fetched or something cannot be seeded.
     pub async fn open(store: Store, options: GateOptions) -> Result<Arc<Self>, GateError> {
-        let GateOptions { policy, clock, seed, mut escrow } = options;
+        let GateOptions { policy, clock, seed, mut escrow, metrics, traces } = options;
         // A store in memory answers as fast as a lease would; and a file promises that what was answered is on disk.
         if !matches!(store, Store::Redis(_)) && escrow.mode == EscrowMode::Auto {
             escrow.mode = EscrowMode::Off;
         }
         let store_time = Arc::new(StoreTime::new(clock.clone()));
+        let store =
+            StoreCalls::new(store, Arc::clone(&store_time), clock.clone(), Arc::clone(&metrics), traces.clone());
         let catalogue = SharedCatalogue::open(&store, &store_time, &seed).await?;
         let gate = Arc::new(Self {
             store,
+            metrics,
+            traces,
             policy,
             clock,
             cache: Cache::new(CACHED_TEAMS),
@@ -154,6 +168,18 @@ impl Gate {
         self.store.health().borrow().is_up() || has_leases()
     }
 
+    /// What it has in hand now.
+    pub fn holdings(&self) -> Holdings {
+        let (leases, leased_credits) = self.escrow.in_hand();
+        let number = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        Holdings {
+            leases: number(leases),
+            returning: number(self.out_of_hand.leases()),
+            leased_credits: u64::try_from(leased_credits).unwrap_or_default(),
+            open_reservations: number(self.escrow.open_reservations()),
+        }
+    }
+
     /// Waits until the commits and releases under way have been carried out.
     pub async fn settled(&self) {
         self.settling.close();
@@ -162,25 +188,30 @@ impl Gate {
         self.errands.wait().await;
     }
 
+    /// Says in the call's span what was decided, if it has one.
+    fn trace_decision(&self, outcome: &'static str, reason: Option<&'static str>, basis: Option<&'static str>) {
+        if let Some(traces) = &self.traces {
+            traces.decided(outcome, reason, basis);
+        }
+    }
+
+    /// What a call believed was not so: one more round, or the end of its patience.
+    fn stale(&self, rounds: &mut Rounds) -> Result<(), GateError> {
+        self.metrics.stale_round();
+        rounds.stale()
+    }
+
     fn refuse_if_draining(&self) -> Result<(), GateError> {
         if self.draining.load(Ordering::SeqCst) { Err(GateError::Draining) } else { Ok(()) }
     }
 
     async fn transact(&self, transaction: Transaction) -> Result<Reply, GateError> {
-        let asked_ms = self.store_time.asked_ms();
-        let reply = self.store.transact(transaction).await?;
-        self.store_time.learn(asked_ms, reply.now_ms);
-        Ok(reply)
+        Ok(self.store.transact(transaction).await?)
     }
 
     /// The same for several transactions of one team, in one call.
     async fn transact_all(&self, transactions: Vec<Transaction>) -> Result<Vec<Result<Reply, StoreError>>, GateError> {
-        let asked_ms = self.store_time.asked_ms();
-        let replies = self.store.transact_all(transactions).await?;
-        if let Some(Ok(reply)) = replies.first() {
-            self.store_time.learn(asked_ms, reply.now_ms);
-        }
-        Ok(replies)
+        Ok(self.store.transact_all(transactions).await?)
     }
 
     /// What is believed of a team: from memory, or read from the store.
@@ -190,7 +221,9 @@ impl Gate {
 
     /// The same at a time of our clock, in milliseconds.
     async fn believed_at(&self, team: &Id, at_ms: i64) -> Result<Believed, GateError> {
-        if let Some(believed) = self.cache.believed(team, at_ms) {
+        let believed = self.cache.believed(team, at_ms);
+        self.metrics.looked_up(believed.is_some());
+        if let Some(believed) = believed {
             return Ok(believed);
         }
         let terms = self.read_terms(team).await?;
@@ -201,6 +234,7 @@ impl Gate {
     async fn read_terms(&self, team: &Id) -> Result<Terms, GateError> {
         let mut look = TermsChange::look(team);
         let reply = self.transact(look.transaction.take()).await?;
+        self.metrics.refreshed();
         let terms = self.team_exists(team, look.terms(&reply)?)?;
         let account = self.cache.believed(team, self.clock.monotonic_ms()).and_then(|believed| believed.account);
         self.learn(team, &terms, account, reply.outcome);

@@ -15,5 +15,6 @@ pub mod replay;
 pub mod serve;
 pub mod service;
 pub mod store;
+pub mod traces;
 pub mod transaction;
 pub mod watched_file;

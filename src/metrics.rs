@@ -4,12 +4,20 @@
 //! know no rule of the product. No label has values that users can multiply, such as a team.
 
 mod calls;
+mod count;
+mod family;
+mod gate;
+mod teams;
 
 use std::sync::Arc;
 
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector};
 
-pub use self::calls::{CallMetrics, InFlight};
+use self::gate::GateCollector;
+pub use self::{
+    calls::{CallMetrics, InFlight},
+    gate::{Committed, GateMetrics, Holdings, LeaseEvent, StoreCall},
+};
 use crate::store::StoreLocation;
 
 /// The format of [`Metrics::text`], as its header names it.
@@ -23,16 +31,17 @@ const REVISION: Option<&str> = option_env!("TOLLGATE_REVISION");
 pub struct Metrics {
     registry: Registry,
     calls: Arc<CallMetrics>,
+    gate: Arc<GateMetrics>,
     ready: IntGauge,
     store_up: IntGauge,
 }
 
 impl Metrics {
-    /// The metrics of a sidecar that keeps its credits there.
+    /// The metrics of a sidecar that keeps its credits there. At most so many teams are told apart.
     ///
     /// # Errors
     /// If two metrics have one name, which no setting can lead to.
-    pub fn new(store: &StoreLocation) -> Result<Self, prometheus::Error> {
+    pub fn new(store: &StoreLocation, teams_apart: u32) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let build_info = IntGaugeVec::new(
             Opts::new("tollgate_build_info", "Always 1; its labels say what was built, and where credits are kept."),
@@ -44,11 +53,14 @@ impl Metrics {
         let store_up =
             IntGauge::new("tollgate_store_up", "Whether the store serves all that it is there for: 1 or 0.")?;
         let calls = Arc::new(CallMetrics::new()?);
-        let metrics = Self { registry, calls, ready, store_up };
+        let gate = Arc::new(GateMetrics::new(teams_apart));
+        let metrics = Self { registry, calls, gate, ready, store_up };
         metrics.register(build_info)?;
         metrics.register(metrics.ready.clone())?;
         metrics.register(metrics.store_up.clone())?;
-        metrics.register(metrics.calls.collector())?;
+        metrics.register(metrics.calls.durations())?;
+        metrics.register(metrics.calls.refusals())?;
+        metrics.register(GateCollector(Arc::clone(&metrics.gate)))?;
         Ok(metrics)
     }
 
@@ -63,6 +75,11 @@ impl Metrics {
     /// How calls were answered, and how long that took.
     pub fn calls(&self) -> &Arc<CallMetrics> {
         &self.calls
+    }
+
+    /// What its gate counts.
+    pub fn gate(&self) -> &Arc<GateMetrics> {
+        &self.gate
     }
 
     /// Whether the sidecar can decide.

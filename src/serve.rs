@@ -14,6 +14,7 @@ mod demo;
 mod descriptors;
 mod drain;
 mod error;
+mod followed;
 mod greeting;
 mod health;
 mod limits;
@@ -61,6 +62,7 @@ use crate::{
     gate::{Gate, GateOptions},
     metrics::Metrics,
     store::{Store, StoreLocation, StoreOptions},
+    traces::Traces,
 };
 
 /// How a sidecar is started.
@@ -76,6 +78,10 @@ pub struct ServeOptions {
     pub access: Access,
     /// Where the credits are kept.
     pub store: StoreLocation,
+    /// So many teams have metrics of their own at most.
+    pub metrics_teams: u32,
+    /// The URL of a collector that spans are sent to; nowhere if it is not said.
+    pub otlp_endpoint: Option<String>,
     /// What each listener lets in.
     pub limits: Limits,
     /// How long a call waits for the store.
@@ -105,6 +111,8 @@ impl Default for ServeOptions {
             admin: any_port,
             probe: None,
             access: Access::default(),
+            metrics_teams: 0,
+            otlp_endpoint: None,
             store: StoreLocation::Memory,
             limits: Limits::default(),
             store_wait: StoreOptions::default().wait,
@@ -126,6 +134,7 @@ pub struct Sidecar {
     welcome: Welcome,
     gate: Arc<Gate>,
     store: Store,
+    traces: Option<Arc<Traces>>,
     health: Arc<Health>,
     probe: Option<Probe>,
     drain_delay: Duration,
@@ -192,11 +201,19 @@ impl Sidecar {
     }
 
     async fn serve(door: Door, store: Store, options: ServeOptions) -> Result<Self, StartError> {
-        let Door { data, admin, guards, probe, health, metrics } = door;
+        let Door { data, admin, guards, probe, health, metrics, traces } = door;
         let demo_teams = options.demo_teams && options.seed.teams.is_empty() && demo::suits(&options.store);
-        let gate_options =
-            GateOptions { policy: options.policy, clock: options.clock, seed: options.seed, escrow: options.escrow };
+        let gate_options = GateOptions {
+            policy: options.policy,
+            clock: options.clock,
+            seed: options.seed,
+            escrow: options.escrow,
+            metrics: Arc::clone(metrics.gate()),
+            traces: traces.clone(),
+        };
         let gate = patiently(|| Gate::open(store.clone(), gate_options.clone())).await?;
+        let looked_at = Arc::downgrade(&gate);
+        metrics.gate().look_by(move || looked_at.upgrade().map(|gate| gate.holdings()).unwrap_or_default());
         let teams = if demo_teams { demo::make_teams_if_none(&gate).await? } else { demo::look(&gate).await? };
         let everything = CancellationToken::new();
         let accepting = everything.child_token();
@@ -216,6 +233,7 @@ impl Sidecar {
             limits,
             connections: connections.clone(),
             metrics: Arc::clone(metrics.calls()),
+            traces: traces.clone(),
         };
         servers.spawn(listening.serve(data_services, data));
         servers.spawn(listening.serve(admin_services, admin));
@@ -243,6 +261,7 @@ impl Sidecar {
             welcome,
             gate,
             store,
+            traces,
             health,
             probe,
             drain_delay: options.drain_delay,
@@ -270,6 +289,7 @@ struct Door {
     probe: Option<Probe>,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
+    traces: Option<Arc<Traces>>,
 }
 
 impl Door {
@@ -281,7 +301,7 @@ impl Door {
         let data = Listener::bind(&options.listen, Reach::Anywhere).await?.speaking(guards.data_tls.clone());
         data.warn_of_strangers();
         let admin = Listener::bind(&options.admin, reach).await?.speaking(guards.admin_tls.clone());
-        let metrics = Arc::new(Metrics::new(&options.store)?);
+        let metrics = Arc::new(Metrics::new(&options.store, options.metrics_teams)?);
         let health = Arc::new(Health::begin(Arc::clone(&metrics)).await);
         let probe = match &options.probe {
             Some(address) => {
@@ -290,7 +310,8 @@ impl Door {
             }
             None => None,
         };
-        Ok(Self { data, admin, guards, probe, health, metrics })
+        let traces = options.otlp_endpoint.as_deref().map(Traces::begin).transpose()?.map(Arc::new);
+        Ok(Self { data, admin, guards, probe, health, metrics, traces })
     }
 }
 

@@ -15,6 +15,7 @@ mod suite {
     mod lease_model;
     mod leases_at_gates;
     mod logs;
+    mod metrics;
     mod one_call;
     mod operator;
     mod probes;
@@ -27,6 +28,7 @@ mod suite {
     mod stores;
     mod stories;
     mod support;
+    mod traces;
     mod trouble;
     mod wire;
 }

@@ -55,7 +55,7 @@ pub(super) async fn run(reload: Reload) -> Result<(), Failure> {
 fn not_started(error: &StartError) -> Failure {
     let code = match error {
         StartError::Access(AccessError::Unreadable { .. }) => EXIT_NO_INPUT,
-        StartError::Listen(_) | StartError::Access(_) => EXIT_CONFIG,
+        StartError::Listen(_) | StartError::Access(_) | StartError::Traces(_) => EXIT_CONFIG,
         StartError::Store(error) if error.is_unfit() => EXIT_CONFIG,
         StartError::Store(_) | StartError::Gate(_) => EXIT_UNAVAILABLE,
         StartError::Reflection(_) | StartError::Metrics(_) => EXIT_SOFTWARE,

@@ -33,6 +33,8 @@ pub(super) enum Kind {
     Address(fn(&mut Settings, ListenAddress)),
     /// `off` is none; it is reached by TCP only.
     Port(fn(&mut Settings, Option<ListenAddress>)),
+    /// `off` is none; it is reached in plaintext, and without a password.
+    Collector(fn(&mut Settings, Option<String>)),
     File(fn(&mut Settings, Option<PathBuf>)),
     Store,
     Switch(fn(&mut Settings, bool)),
@@ -89,6 +91,8 @@ impl Setting {
             Kind::Store => {
                 text.parse().map_or_else(|_| "(hidden)".to_owned(), |store: StoreLocation| store.to_string())
             }
+            // Whatever it was instead of a collector's URL, it may hold a password.
+            Kind::Collector(_) if text != "off" && !is_collector(text) => "(hidden)".to_owned(),
             _ => text.to_owned(),
         }
     }
@@ -107,6 +111,11 @@ impl Setting {
                     Ok(address @ ListenAddress::Tcp { .. }) => set(settings, Some(address)),
                     _ => return Err(told(format!("must be {}", self.values()))),
                 },
+            },
+            Kind::Collector(set) => match text {
+                "off" => set(settings, None),
+                url if is_collector(url) => set(settings, Some(url.to_owned())),
+                _ => return Err(format!("must be {}", self.values())),
             },
             Kind::File(set) => match text {
                 "none" => set(settings, None),
@@ -154,6 +163,7 @@ impl Kind {
         match self {
             Self::Address(_) => "host:port, or unix:/path/of/socket".to_owned(),
             Self::Port(_) => "host:port, or off".to_owned(),
+            Self::Collector(_) => "http://host:port, or off".to_owned(),
             Self::File(_) => "a file, or none".to_owned(),
             Self::Store => "memory, embedded:DIRECTORY, redis://…, rediss://…, redis+unix://…".to_owned(),
             Self::Switch(_) => "true, false".to_owned(),
@@ -166,6 +176,12 @@ impl Kind {
             Self::LogFormat => "text, json".to_owned(),
         }
     }
+}
+
+/// Whether a text is a URL of nothing but a host and a port.
+fn is_collector(text: &str) -> bool {
+    let is_whole = |uri: &http::Uri| uri.scheme_str() == Some("http") && uri.port_u16().is_some() && uri.path() == "/";
+    text.parse().is_ok_and(|uri| is_whole(&uri) && uri.query().is_none()) && !text.contains('@')
 }
 
 fn within<Number: FromStr + PartialOrd>(text: &str, range: &RangeInclusive<Number>) -> Option<Number> {
@@ -214,6 +230,8 @@ mod tests {
             "h:1",
             "h:2",
             "h:3",
+            "11",
+            "http://h:4",
             "a",
             "b",
             "c",
@@ -254,6 +272,7 @@ mod tests {
         let serve = &all.serve;
         assert_eq!(format!("{} {} {}", serve.listen, serve.admin, serve.store), "h:1 h:2 memory");
         assert_eq!(serve.probe.as_ref().map(ToString::to_string).as_deref(), Some("h:3"));
+        assert_eq!((serve.metrics_teams, serve.otlp_endpoint.as_deref()), (11, Some("http://h:4")));
         let Access { listen_tls, admin_tls, admin_token_file, .. } = &serve.access;
         let files = [listen_tls, admin_tls].map(|tls| [&tls.certificate, &tls.key, &tls.client_ca]);
         let files = files.iter().flatten().copied().chain([admin_token_file]);
@@ -282,6 +301,9 @@ mod tests {
             ("listen", "50051", "host:port"),
             ("probe", "unix:/probe", "host:port, or off"),
             ("probe", "50053", "host:port, or off"),
+            ("otlp_endpoint", "https://h:4317", "http://host:port"),
+            ("otlp_endpoint", "http://h", "http://host:port"),
+            ("otlp_endpoint", "http://user:secret@h:4317", "http://host:port"),
             ("listen_tls_key", "-----BEGIN PRIVATE KEY-----", "the name of a file"),
             ("store", "postgres://h", "embedded:DIRECTORY"),
             ("drain_delay", "11m", "0ms to 10m"),

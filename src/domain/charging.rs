@@ -44,14 +44,32 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// How many overage blocks an option of a charge buys.
-    pub(crate) fn blocks_bought_by(&self, option: &Choice) -> i64 {
-        let bought = option.writes.iter().find_map(|write| match write {
-            Write::Add(record, "blocks", blocks) if *record == self.account => Some(*blocks),
-            _ => None,
-        });
-        bought.unwrap_or_default()
+    /// What an option of a charge enters into the account apart from *used*.
+    pub(crate) fn entered_by(&self, option: &Choice) -> Entered {
+        let mut entered = Entered::default();
+        for write in &option.writes {
+            match write {
+                Write::Add(record, "blocks", blocks) if *record == self.account => entered.blocks += blocks,
+                Write::Add(record, "run_completion", credits) if *record == self.account => {
+                    entered.run_completion += credits;
+                }
+                Write::Add(record, "above_hold", credits) if *record == self.account => entered.above_hold += credits,
+                _ => {}
+            }
+        }
+        entered
     }
+}
+
+/// What a commit enters into its account apart from *used*.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Entered {
+    /// Overage blocks that it buys.
+    pub blocks: i64,
+    /// Credits that a current run used past the limit.
+    pub run_completion: i64,
+    /// Credits above the hold that nothing covered.
+    pub above_hold: i64,
 }
 
 /// What a set of options does to the account.

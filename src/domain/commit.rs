@@ -63,7 +63,7 @@ pub fn commit(
     let open_leases = (charge.excess > 0 && belief.waits_for_leases).then(|| step.declare_open_leases());
     let ledger = Ledger { account: step.account, charges, holds: step.holds, open_leases };
     for mut choice in charge.options(ledger, belief.account) {
-        step.blocks.push(ledger.blocks_bought_by(&choice));
+        step.entered.push(ledger.entered_by(&choice));
         choice.writes.extend_from_slice(&writes);
         step.transaction.options.push(choice);
     }

@@ -4,6 +4,7 @@
 use super::{
     Damaged,
     account::{Account, before},
+    charging::Entered,
     hold::{self, Hold},
     id::Id,
     keys,
@@ -28,8 +29,8 @@ pub struct Settlement {
     open_leases: Option<RecordRef>,
     /// The record of the lease that the reservation was opened from, unless it has a record of its own.
     pub(crate) lease: Option<RecordRef>,
-    /// How many overage blocks each option buys, in their order; an option beyond them buys none.
-    pub(crate) blocks: Vec<i64>,
+    /// What each option of a commit enters into the account, in their order.
+    pub(crate) entered: Vec<Entered>,
     terms: RecordRef,
     believed: Held,
     member: String,
@@ -93,7 +94,7 @@ impl Settlement {
             holds,
             open_leases: None,
             lease,
-            blocks: Vec::new(),
+            entered: Vec::new(),
             terms,
             believed: believed.clone(),
             member,
@@ -217,11 +218,11 @@ impl Settlement {
         reply.packed(self.reservation).map(Reservation::unpack).transpose()
     }
 
-    /// How many overage blocks the change has bought.
-    pub fn blocks_bought(&self, reply: &Reply) -> i64 {
+    /// What a commit has entered into the account apart from *used*.
+    pub fn entered(&self, reply: &Reply) -> Entered {
         match reply.outcome {
-            Outcome::Applied { option } => self.blocks.get(option).copied().unwrap_or_default(),
-            Outcome::Stale { .. } | Outcome::Refused => 0,
+            Outcome::Applied { option } => self.entered.get(option).copied().unwrap_or_default(),
+            Outcome::Stale { .. } | Outcome::Refused => Entered::default(),
         }
     }
 

@@ -108,6 +108,11 @@ impl TeamEscrow {
         !self.leases.is_empty()
     }
 
+    /// How many leases are in hand, and what is left of them.
+    pub(super) fn in_hand(&self) -> (usize, i64) {
+        (self.leases.len(), self.leases.iter().map(|lease| lease.undrawn).sum())
+    }
+
     pub(super) fn take_all(&mut self) -> Vec<LeaseRest> {
         self.leases.drain(..).map(Lease::into_rest).collect()
     }

@@ -4,14 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-use super::{GateError, store_time::StoreTime};
+use super::{GateError, store_calls::StoreCalls, store_time::StoreTime};
 use crate::{
     domain::{
         Damaged,
         catalogue::{self, VersionedCatalogue},
         seed::Seed,
     },
-    store::Store,
     transaction::{Outcome, Record, Reply},
 };
 
@@ -33,21 +32,21 @@ pub(crate) struct SharedCatalogue {
 
 impl SharedCatalogue {
     /// Seeds the catalogue if there is none, and fetches it.
-    pub(crate) async fn open(store: &Store, store_time: &Arc<StoreTime>, seed: &Seed) -> Result<Self, GateError> {
+    pub(crate) async fn open(store: &StoreCalls, store_time: &Arc<StoreTime>, seed: &Seed) -> Result<Self, GateError> {
         let store_time = Arc::clone(store_time);
         let seed = Seed { teams: Vec::new(), ..seed.clone() };
-        let (catalogue, _) = fetch(store, &store_time, &seed).await?;
+        let (catalogue, _) = fetch(store, &seed).await?;
         let (copy, _) = watch::channel(Arc::new(catalogue));
         Ok(Self { copy, store_time, seed })
     }
 
     /// A copy that is fresh enough to price with; fetched now if the one at hand is too old.
-    pub(crate) async fn fresh(&self, store: &Store) -> Result<Arc<VersionedCatalogue>, GateError> {
+    pub(crate) async fn fresh(&self, store: &StoreCalls) -> Result<Arc<VersionedCatalogue>, GateError> {
         self.fresh_at(self.store_time.now_ms(), store).await
     }
 
     /// The same at a time of the store, in Unix milliseconds.
-    pub(crate) async fn fresh_at(&self, now_ms: i64, store: &Store) -> Result<Arc<VersionedCatalogue>, GateError> {
+    pub(crate) async fn fresh_at(&self, now_ms: i64, store: &StoreCalls) -> Result<Arc<VersionedCatalogue>, GateError> {
         let copy = Arc::clone(&self.copy.borrow());
         if is_fresh_at(now_ms, &copy) {
             return Ok(copy);
@@ -61,8 +60,8 @@ impl SharedCatalogue {
     }
 
     /// Fetches the catalogue.
-    pub(crate) async fn refresh(&self, store: &Store) -> Result<Arc<VersionedCatalogue>, GateError> {
-        let (catalogue, was_missing) = fetch(store, &self.store_time, &self.seed).await?;
+    pub(crate) async fn refresh(&self, store: &StoreCalls) -> Result<Arc<VersionedCatalogue>, GateError> {
+        let (catalogue, was_missing) = fetch(store, &self.seed).await?;
         if was_missing {
             tracing::warn!(
                 "the store's plans and rate cards were gone, as if somebody had emptied it; they are seeded anew"
@@ -80,10 +79,8 @@ fn is_fresh_at(now_ms: i64, copy: &VersionedCatalogue) -> bool {
 }
 
 /// Reads the catalogue, and writes that of the seed if there is none; whether it did so.
-async fn fetch(store: &Store, store_time: &StoreTime, seed: &Seed) -> Result<(VersionedCatalogue, bool), GateError> {
-    let asked_ms = store_time.asked_ms();
+async fn fetch(store: &StoreCalls, seed: &Seed) -> Result<(VersionedCatalogue, bool), GateError> {
     let reply = store.transact(catalogue::read()).await?;
-    store_time.learn(asked_ms, reply.now_ms);
     if let Some(catalogue) = read(&reply)? {
         return Ok((catalogue, false));
     }

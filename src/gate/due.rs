@@ -10,6 +10,7 @@ use crate::{
         reservation::{Backing, Held, Reservation},
         settlement::{Settlement, SettlementVerdict},
     },
+    metrics::LeaseEvent,
     transaction::Reply,
 };
 
@@ -82,6 +83,7 @@ impl Gate {
         let replies = self.transact_all(transactions).await?;
         for ((step, reply), (id, held)) in steps.iter().zip(replies).zip(due) {
             let reply = reply?;
+            self.count_settled(team, held, step, &reply)?;
             if held.backing != Backing::Record {
                 let ended = self.expired_from_lease(team, id, held, step, &reply)?;
                 of_ended_leases.extend(ended.map(|held| (id.clone(), held)));
@@ -114,6 +116,9 @@ impl Gate {
         let mut orphans = Vec::new();
         for ((step, reply), (id, hold)) in steps.iter().zip(self.transact_all(transactions).await?).zip(due) {
             let reply = reply?;
+            if step.has_come_back(&reply) {
+                self.metrics.leases(LeaseEvent::Reclaimed, 1);
+            }
             if step.verdict(&reply)? == ReclaimVerdict::NoLease {
                 orphans.push(Reclaim::remove_orphan(team, id, hold));
             }

@@ -20,7 +20,8 @@ use crate::{
         terms::Terms,
     },
     escrow::{EscrowMode, Wanted},
-    transaction::Transaction,
+    metrics::LeaseEvent,
+    transaction::{Outcome, Transaction},
 };
 
 /// Between two looks at what is to be done about leases: so long it takes a sidecar to hear that one is called back.
@@ -66,6 +67,12 @@ struct OnTheWay {
 }
 
 impl OutOfHand {
+    /// How many leases there are.
+    pub(crate) fn leases(&self) -> usize {
+        let all = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().map(|returning| returning.rests.len()).sum()
+    }
+
     fn take(&self, now_ms: i64) -> Vec<OnTheWay> {
         let mut all = std::mem::take(&mut *self.leases.lock().unwrap_or_else(PoisonError::into_inner));
         all.retain(|returning| now_ms < returning.until_ms);
@@ -96,6 +103,7 @@ impl Gate {
     pub(super) async fn take_lease(&self, team: &Id, wanted: Wanted) {
         match self.ask_for_lease(team, wanted).await {
             Ok(Some((lease, open_leases))) => {
+                self.metrics.leases(LeaseEvent::Granted, 1);
                 // If it is not settled by then, whoever sweeps the team ends it.
                 let reclaim_at_ms = lease.granted_at_ms + self.escrow.options().terms.reclaim_after_ms();
                 self.cache.note_due(team, reclaim_at_ms);
@@ -192,6 +200,9 @@ impl Gate {
         let transactions: Vec<Transaction> = steps.iter_mut().map(|step| step.transaction.take()).collect();
         for (step, reply) in steps.iter().zip(self.transact_all(transactions).await?) {
             let reply = reply?;
+            if matches!(reply.outcome, Outcome::Applied { .. }) {
+                self.metrics.leases(LeaseEvent::GivenBack, 1);
+            }
             if let Some(terms) = step.terms(&reply)? {
                 self.learn(team, &terms, step.account(&reply)?, reply.outcome);
             }
@@ -205,6 +216,9 @@ impl Gate {
         let is_recalled = terms.strict_until_ms > self.store_time.now_ms();
         let recalled_at_ms = is_recalled.then(|| terms.strict_until_ms - STRICT_MS);
         let rests = self.escrow.take_outdated(team, terms.version, recalled_at_ms);
+        if is_recalled {
+            self.metrics.leases(LeaseEvent::Recalled, rests.len());
+        }
         if !rests.is_empty() {
             drop(self.on_the_way(team.clone(), rests));
             self.out_of_hand.added.notify_one();
@@ -280,6 +294,7 @@ impl Gate {
         let (recalled, old) = query.teams(&reply, since_ms)?;
         for team in recalled {
             let rests = self.escrow.take_back(&team, reply.now_ms);
+            self.metrics.leases(LeaseEvent::Recalled, rests.len());
             self.give_back(&team, rests).await;
         }
         if !old.is_empty() {

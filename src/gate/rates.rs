@@ -34,7 +34,7 @@ impl Gate {
                 self.catalogue.refresh(&self.store).await?;
                 return Ok(card);
             }
-            rounds.stale()?;
+            self.stale(&mut rounds)?;
         }
     }
 

@@ -9,9 +9,12 @@ use dashmap::DashMap;
 use tokio::time::{sleep, timeout};
 
 use super::{Gate, GateError};
-use crate::domain::{
-    id::Id,
-    lease::{OpenLeases, Recall, announce},
+use crate::{
+    domain::{
+        id::Id,
+        lease::{OpenLeases, Recall, announce},
+    },
+    metrics::LeaseEvent,
 };
 
 /// How long sidecars have to give leases back. One that lives looks each 100 ms; one that does not keeps nobody waiting for longer.
@@ -85,6 +88,7 @@ impl Gate {
 
     async fn give_back_own(&self, team: &Id, recalled_at_ms: i64) {
         let rests = self.escrow.take_back(team, recalled_at_ms);
+        self.metrics.leases(LeaseEvent::Recalled, rests.len());
         self.give_back(team, rests).await;
     }
 }

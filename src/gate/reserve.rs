@@ -52,10 +52,34 @@ impl Gate {
         let id = call.reservation.clone().map_or_else(new_id, Ok)?;
         let untold = call.reservation.is_some().then(|| self.recent.begin(&call.team, &id));
         let answer = self.reserve(&call, &id).await?;
+        self.count(&call, &answer);
         if let Some(untold) = untold {
             untold.told();
         }
         Ok(answer)
+    }
+
+    fn count(&self, call: &ReserveCall, answer: &ReserveAnswer) {
+        if call.dry_run {
+            return;
+        }
+        match &answer.decision {
+            ReserveDecision::Proceed(Proceed { reservation, replayed, .. }) => {
+                let terms = &reservation.terms;
+                let outcome = if *replayed { "replay" } else { "proceed" };
+                self.trace_decision(outcome, None, Some(terms.basis.name()));
+                if *replayed {
+                    self.metrics.replays(&call.team, terms.basis);
+                } else {
+                    self.metrics.proceeds(&call.team, terms.basis, terms.credits);
+                }
+            }
+            ReserveDecision::Suspend(suspend) => {
+                let reason = suspend.suspension.reason;
+                self.trace_decision("suspend", Some(reason.name()), None);
+                self.metrics.suspends(&call.team, reason);
+            }
+        }
     }
 
     async fn reserve(self: &Arc<Self>, call: &ReserveCall, id: &Id) -> Result<ReserveAnswer, GateError> {
@@ -114,11 +138,11 @@ impl Gate {
         self.learn_run(call, &step, &reply)?;
 
         match step.verdict(&reply, &self.policy)? {
-            Verdict::Stale => attempts.rounds.stale()?,
+            Verdict::Stale => self.stale(&mut attempts.rounds)?,
             Verdict::RunEnded => return Err(GateError::RunEnded),
             Verdict::RunOfAnotherFlow => return Err(GateError::IdReused { what: "run_id" }),
             Verdict::Exists(existing) if existing.is_forgotten(reply.now_ms, &self.policy) => {
-                attempts.rounds.stale()?;
+                self.stale(&mut attempts.rounds)?;
                 self.expire(&call.team, &[(id.clone(), existing.into())]).await?;
             }
             Verdict::Exists(existing) => {

@@ -37,7 +37,7 @@ impl Gate {
             };
             let decision = match step.verdict(&reply, &self.policy)? {
                 BeginVerdict::Stale => {
-                    rounds.stale()?;
+                    self.stale(&mut rounds)?;
                     continue;
                 }
                 BeginVerdict::RunEnded => return Err(GateError::RunEnded),
@@ -70,6 +70,17 @@ impl Gate {
                 }
             };
             let balance = self.current_balance(&catalogue, &terms, account, &reply);
+            match &decision {
+                RunDecision::Admitted { replayed, .. } => {
+                    self.trace_decision(if *replayed { "replay" } else { "proceed" }, None, None);
+                    self.metrics.run_proceeds(team, *replayed);
+                }
+                RunDecision::Suspend(suspend) => {
+                    let reason = suspend.suspension.reason;
+                    self.trace_decision("suspend", Some(reason.name()), None);
+                    self.metrics.run_suspends(team, reason);
+                }
+            }
             return Ok(BeginRunAnswer { decision, balance });
         }
     }

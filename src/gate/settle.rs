@@ -14,6 +14,7 @@ use crate::{
         account::Account,
         billing_cycle::day_name,
         catalogue::VersionedCatalogue,
+        charging::Entered,
         commit::{CommitBelief, commit},
         expire::expire,
         extend::extend,
@@ -22,7 +23,9 @@ use crate::{
         reservation::{Backing, Charged, Held, Reservation, State, read_grant},
         settlement::{Settlement, SettlementVerdict, look},
     },
-    transaction::Outcome,
+    metrics::Committed,
+    traces,
+    transaction::{Outcome, Reply},
 };
 
 /// A reservation and its account as they are now, after what was to be done is done.
@@ -89,7 +92,7 @@ impl Gate {
             return match extended.state {
                 // It only seemed due: the store's time, which we know now, is behind our guess.
                 State::Open if !open => {
-                    subject.rounds.stale()?;
+                    self.stale(&mut subject.rounds)?;
                     continue;
                 }
                 State::Open => {
@@ -233,6 +236,7 @@ impl Gate {
         let reply = self.transact(step.transaction.take()).await?;
         let account = step.account(&reply)?;
         let terms = step.terms(&reply)?;
+        self.count_settled(subject.team, &subject.held, &step, &reply)?;
         if let Some(terms) = &terms {
             self.learn(subject.team, terms, account.clone(), reply.outcome);
         }
@@ -263,7 +267,7 @@ impl Gate {
         if let (true, Some(terms), Some(account)) = (done, terms, account.clone()) {
             let balance = self.balance(catalogue, &terms, account);
             let applied = matches!(reply.outcome, Outcome::Applied { .. });
-            let blocks = step.blocks_bought(&reply);
+            let blocks = step.entered(&reply).blocks;
             if blocks > 0 {
                 let (account, cycle) = (&balance.account, day_name(reservation.terms.cycle.start_ms));
                 let first_block = account.blocks - blocks + 1;
@@ -279,11 +283,37 @@ impl Gate {
             subject.waits_for_leases = false;
             self.call_back(subject.team).await?;
         } else {
-            subject.rounds.stale()?;
+            self.stale(&mut subject.rounds)?;
         }
         subject.account = account;
         subject.held = Held { reservation, backing };
         Ok(None)
+    }
+
+    /// Counts what a step did, if it did it.
+    pub(super) fn count_settled(
+        &self,
+        team: &Id,
+        believed: &Held,
+        step: &Settlement,
+        reply: &Reply,
+    ) -> Result<(), GateError> {
+        if !matches!(reply.outcome, Outcome::Applied { .. }) {
+            return Ok(());
+        }
+        let credits = believed.reservation.terms.credits;
+        match step.reservation(reply)?.map(|settled| settled.state) {
+            Some(State::Committed(charged)) => {
+                let Entered { blocks, run_completion, above_hold } = step.entered(reply);
+                let committed = Committed { credits: charged.credits, run_completion, above_hold, blocks };
+                self.metrics.committed(team, committed);
+            }
+            Some(State::Released) => self.metrics.released(team, credits),
+            // What had expired so long ago that it was forgotten at once leaves no record.
+            Some(State::Expired) | None => self.metrics.expired(team, credits),
+            Some(State::Open) => {}
+        }
+        Ok(())
     }
 
     fn not_found(&self, subject: &Subject<'_>) -> GateError {
@@ -296,7 +326,12 @@ impl Gate {
         &self,
         work: impl Future<Output = Result<T, GateError>> + Send + 'static,
     ) -> Result<T, GateError> {
-        match self.settling.spawn(work.in_current_span()).await {
+        let work = work.in_current_span();
+        let carried_out = match &self.traces {
+            Some(_) => self.settling.spawn(traces::in_current_span(work)),
+            None => self.settling.spawn(work),
+        };
+        match carried_out.await {
             Ok(result) => result,
             Err(error) => {
                 tracing::error!(%error, "a commit or release was cut off");

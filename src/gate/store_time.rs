@@ -43,15 +43,9 @@ impl StoreTime {
         Self { clock, ahead_ms, bounds, jumped_ms: AtomicI64::new(NEVER) }
     }
 
-    /// Our clock, in milliseconds, for whoever is about to ask the store.
-    pub(crate) fn asked_ms(&self) -> i64 {
-        self.clock.monotonic_ms()
-    }
-
-    /// A reply to what was asked at a time of our clock showed this time, in Unix milliseconds. Whether the two clocks have jumped
-    /// apart since the last one.
-    pub(crate) fn learn(&self, asked_ms: i64, now_ms: i64) -> bool {
-        let at_ms = self.clock.monotonic_ms();
+    /// A reply to what was asked at a time of our clock, and answered at another, showed this time, in Unix milliseconds. Whether the
+    /// two clocks have jumped apart since the last one.
+    pub(crate) fn learn(&self, asked_ms: i64, at_ms: i64, now_ms: i64) -> bool {
         let (least_ms, most_ms) = (now_ms - at_ms, now_ms - asked_ms);
         let mut bounds = self.bounds.lock().unwrap_or_else(PoisonError::into_inner);
         let drift_ms = (at_ms - bounds.at_ms) / DRIFT_PART + 1;
@@ -94,17 +88,18 @@ mod tests {
     fn a_late_reply_is_no_jump_and_a_clock_that_was_set_is_one() {
         let clock = ManualClock::at(1_000);
         let time = StoreTime::new(Clock::Manual(clock.clone()));
-        assert!(!time.learn(1_000, 500_000), "the first reply contradicts nothing");
+        let learn = |asked_ms, now_ms| time.learn(asked_ms, clock.now_ms(), now_ms);
+        assert!(!learn(1_000, 500_000), "the first reply contradicts nothing");
         clock.advance_ms(10_000);
         // Asked at 1,005, and answered then; it was read ten seconds later.
-        assert!(!time.learn(1_005, 500_005));
+        assert!(!learn(1_005, 500_005));
         assert_eq!(time.now_ms(), 509_994, "and the guess is not set back by it, but for what clocks may drift");
-        assert!(!time.learn(11_000, 510_500), "half a second is within the margin");
+        assert!(!learn(11_000, 510_500), "half a second is within the margin");
         assert!(!time.jumped_within_ms(1_000_000));
-        assert!(time.learn(11_000, 512_000), "a second and a half is not");
+        assert!(learn(11_000, 512_000), "a second and a half is not");
         assert_eq!(time.now_ms(), 512_000);
         clock.advance_ms(500);
         assert!(time.jumped_within_ms(501) && !time.jumped_within_ms(500));
-        assert!(time.learn(11_500, 400_000), "nor is a clock that was set back");
+        assert!(learn(11_500, 400_000), "nor is a clock that was set back");
     }
 }

@@ -119,7 +119,7 @@ impl Gate {
                     return Ok(done);
                 }
                 TermsVerdict::Stale(fresh) => {
-                    rounds.stale()?;
+                    self.stale(&mut rounds)?;
                     terms = self.team_exists(team, fresh)?;
                 }
             }

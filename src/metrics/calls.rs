@@ -2,10 +2,10 @@
 
 use std::sync::OnceLock;
 
-use prometheus::{Histogram, HistogramOpts, HistogramVec, core::Collector};
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, core::Collector};
 use tonic::Code;
 
-use crate::clock::Clock;
+use crate::{clock::Clock, service::Refusal};
 
 /// The calls of the contract, those first that are asked most.
 const PATHS: [&str; 17] = [
@@ -56,6 +56,9 @@ const CODES: [&str; 17] = [
 const BUCKETS: [f64; 14] =
     [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 10.0];
 
+/// Why calls never come to what decides.
+const REFUSED: [&str; 4] = ["overloaded", "too_large", "undecodable", "incomplete"];
+
 /// How calls were answered, and how long that took.
 #[derive(Debug)]
 pub struct CallMetrics {
@@ -63,6 +66,8 @@ pub struct CallMetrics {
     /// For each call and each code, once there was such an answer.
     children: Vec<[OnceLock<Option<Histogram>>; CODES.len()]>,
     clock: Clock,
+    refused: IntCounterVec,
+    reasons: Vec<(&'static str, IntCounter)>,
 }
 
 /// A call that is being answered. One that is dropped before it was answered was given up by its client.
@@ -81,11 +86,26 @@ impl CallMetrics {
         let options = HistogramOpts::new("tollgate_call_duration_seconds", help).buckets(BUCKETS.to_vec());
         let family = HistogramVec::new(options, &["rpc", "code"])?;
         let children = (0..=PATHS.len()).map(|_| std::array::from_fn(|_| OnceLock::new())).collect();
-        Ok(Self { family, children, clock: Clock::default() })
+        let help = "Calls that were refused before they came to what decides.";
+        let refused = IntCounterVec::new(Opts::new("tollgate_calls_refused_total", help), &["reason"])?;
+        let reasons = REFUSED.iter().map(|reason| Ok((*reason, refused.get_metric_with_label_values(&[*reason])?)));
+        let reasons = reasons.collect::<Result<_, prometheus::Error>>()?;
+        Ok(Self { family, children, clock: Clock::default(), refused, reasons })
     }
 
-    pub(super) fn collector(&self) -> impl Collector + 'static {
+    pub(super) fn durations(&self) -> impl Collector + 'static {
         self.family.clone()
+    }
+
+    pub(super) fn refusals(&self) -> impl Collector + 'static {
+        self.refused.clone()
+    }
+
+    /// A call was refused before it came to what decides.
+    pub fn refused(&self, refusal: &Refusal) {
+        if let Some((_, count)) = self.reasons.iter().find(|(reason, _)| Some(*reason) == reason_of(refusal)) {
+            count.inc();
+        }
     }
 
     /// A call of this path begins.
@@ -107,6 +127,20 @@ impl CallMetrics {
     fn find(&self, rpc: usize, code: usize) -> Option<Histogram> {
         let name = PATHS.get(rpc).and_then(|path| path.rsplit('/').next()).unwrap_or(OTHER);
         self.family.get_metric_with_label_values(&[name, CODES.get(code)?]).ok()
+    }
+}
+
+/// `None` of a call that was given up: it came to what decides.
+fn reason_of(refusal: &Refusal) -> Option<&'static str> {
+    match refusal {
+        Refusal::Overloaded => Some("overloaded"),
+        Refusal::TooLarge(_) => Some("too_large"),
+        Refusal::Undecodable { .. } => Some("undecodable"),
+        Refusal::Incomplete => Some("incomplete"),
+        Refusal::NoToken => Some("token_missing"),
+        Refusal::WrongToken => Some("token_wrong"),
+        Refusal::TeamNotAllowed => Some("team_not_allowed"),
+        Refusal::Unanswered => None,
     }
 }
 
@@ -154,7 +188,7 @@ mod tests {
 
     #[test]
     fn every_code_has_its_name_and_a_call_that_was_given_up_is_cancelled() {
-        let metrics = Metrics::new(&StoreLocation::Memory).unwrap();
+        let metrics = Metrics::new(&StoreLocation::Memory, 0).unwrap();
         for number in 0..17 {
             metrics.calls().begin(PATHS[1]).answered(Code::from_i32(number));
         }

@@ -24,6 +24,7 @@ use super::{
     Limits,
     access::Guard,
     answer::Answer,
+    followed::{Followed, answered},
     question::{Question, next_frame},
     room::{Place, Room},
     seldom::Seldom,
@@ -33,8 +34,9 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    metrics::{CallMetrics, InFlight},
+    metrics::CallMetrics,
     service::{Caller, QuotaApi, QuotaMethod, Refusal},
+    traces::Traces,
 };
 
 /// A client learns more from an answer than from its own deadline, so it gets one so much earlier, or a tenth of the time.
@@ -78,6 +80,7 @@ pub(super) struct Calls {
     guard: Option<Guard>,
     limits: Limits,
     metrics: Arc<CallMetrics>,
+    traces: Option<Arc<Traces>>,
     work: Arc<Room>,
     checks: Arc<Room>,
     streams: Arc<Room>,
@@ -90,7 +93,12 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    pub(super) fn new(services: Services, limits: Limits, metrics: Arc<CallMetrics>) -> Self {
+    pub(super) fn new(
+        services: Services,
+        limits: Limits,
+        metrics: Arc<CallMetrics>,
+        traces: Option<Arc<Traces>>,
+    ) -> Self {
         Self {
             routes: services.routes.prepare(),
             quota: services.quota,
@@ -101,11 +109,17 @@ impl Calls {
             refused: Room::of(limits.max_calls),
             limits,
             metrics,
+            traces,
             overloaded: Status::from(Refusal::Overloaded).into_http::<Body>().map(|_| ()),
             clock: Clock::default(),
             shed: Seldom::default(),
             unsigned: Seldom::default(),
         }
+    }
+
+    fn follow(&self, path: &str, headers: &HeaderMap) -> Followed<'_> {
+        let span = self.traces.as_ref().and_then(|traces| traces.call(path, headers));
+        Followed { counted: self.metrics.begin(path), span }
     }
 
     fn enter(&self, kind: Kind) -> Option<Place> {
@@ -162,15 +176,20 @@ impl Calls {
         match patience.wait_for(pin!(answer)).await {
             Some(Ok(response)) => self.in_the_contracts_words(response),
             Some(Err(never)) => match never {},
-            None if arrived.load(Ordering::Relaxed) => Status::from(Refusal::Unanswered).into_http(),
-            None => Status::from(Refusal::Incomplete).into_http(),
+            None if arrived.load(Ordering::Relaxed) => self.refusal(Refusal::Unanswered),
+            None => self.refusal(Refusal::Incomplete),
         }
+    }
+
+    fn refusal(&self, refusal: Refusal) -> Response<Body> {
+        self.metrics.refused(&refusal);
+        Status::from(refusal).into_http()
     }
 
     fn in_the_contracts_words(&self, response: Response<Body>) -> Response<Body> {
         let bare = Status::from_header_map(response.headers());
         match bare.and_then(|status| Refusal::from_bare(&status, self.limits.max_message_bytes)) {
-            Some(refusal) => Status::from(refusal).into_http(),
+            Some(refusal) => self.refusal(refusal),
             None => response,
         }
     }
@@ -223,14 +242,16 @@ impl Visitor {
         let kind = Kind::of(path);
         let direct = self.quota.as_ref().and_then(|quota| Some((quota, QuotaMethod::of(path)?)));
         // What lasts for as long as its client likes says nothing of how fast this sidecar is.
-        let counted = (kind == Kind::Work).then(|| self.calls.metrics.begin(path));
+        let followed = (kind == Kind::Work).then(|| self.calls.follow(path, request.headers()));
         if let Err(refusal) = self.calls.admit(path, request.headers(), &self.caller) {
+            self.calls.metrics.refused(&refusal);
             let refusal = Status::from(refusal);
-            count(counted, refusal.code());
+            answered(followed, refusal.code());
             return Ok(self.calls.refuse(request, refusal.into_http()));
         }
         let Some(place) = self.calls.enter(kind) else {
-            count(counted, Code::ResourceExhausted);
+            self.calls.metrics.refused(&Refusal::Overloaded);
+            answered(followed, Code::ResourceExhausted);
             return Ok(self.calls.refuse(request, self.calls.overloaded()));
         };
         let ticket = match kind {
@@ -240,15 +261,19 @@ impl Visitor {
         let mut patience = Patience::of(time_for(request.headers(), self.calls.limits.max_call_time));
         let Some((quota, method)) = direct else {
             let request = request.map(Body::new);
-            return Ok(Box::pin(self.answer_by_tonic(request, patience, ticket, counted)).await);
+            return Ok(Box::pin(self.answer_by_tonic(request, patience, ticket, followed)).await);
         };
 
         let (head, body) = request.into_parts();
         let max_message_bytes = self.calls.limits.max_message_bytes;
         let question = patience.wait_for(pin!(Question::read(body, &head.headers, max_message_bytes))).await;
-        let answered = match question {
+        let outcome = match question {
             Some(Ok(Question::Whole(message))) => {
-                let mut work = self.workplace.with(quota.clone().answer(method, message));
+                let answer = quota.clone().answer(method, message);
+                let mut work = match followed.as_ref().and_then(|followed| followed.span.as_ref()) {
+                    Some(span) => self.workplace.with(span.carry(answer)),
+                    None => self.workplace.with(answer),
+                };
                 let answer = patience.wait_for(work.future()).await;
                 if answer.is_some() {
                     self.workplace.take_back(work);
@@ -257,13 +282,16 @@ impl Visitor {
             }
             Some(Ok(Question::InPieces(pieces))) => {
                 let request = Request::from_parts(head, Body::new(pieces));
-                return Ok(Box::pin(self.answer_by_tonic(request, patience, ticket, counted)).await);
+                return Ok(Box::pin(self.answer_by_tonic(request, patience, ticket, followed)).await);
             }
             Some(Err(broken)) => Err(Status::from_error(Box::new(broken))),
             None => Err(Refusal::Incomplete.into()),
         };
-        count(counted, answered.as_ref().map_or_else(Status::code, |_| Code::Ok));
-        Ok(match answered {
+        if let Some(refusal) = outcome.as_ref().err().and_then(Refusal::of) {
+            self.calls.metrics.refused(refusal);
+        }
+        answered(followed, outcome.as_ref().map_or_else(Status::code, |_| Code::Ok));
+        Ok(match outcome {
             Ok(message) => Answer::message(message, ticket),
             Err(status) => Answer::of(status.into_http(), Some(ticket)),
         })
@@ -274,19 +302,16 @@ impl Visitor {
         mut request: Request<Body>,
         mut patience: Patience,
         ticket: Ticket,
-        counted: Option<InFlight<'_>>,
+        followed: Option<Followed<'_>>,
     ) -> Response<Answer> {
         request.extensions_mut().insert(self.caller.clone());
-        let response = self.calls.answer(request, &mut patience).await;
-        count(counted, Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code()));
+        let answer = self.calls.answer(request, &mut patience);
+        let response = match followed.as_ref().and_then(|followed| followed.span.as_ref()) {
+            Some(span) => span.carry(answer).await,
+            None => answer.await,
+        };
+        answered(followed, Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code()));
         Answer::of(response, Some(ticket))
-    }
-}
-
-/// Tells how a call was answered, if it is one that is counted.
-fn count(counted: Option<InFlight<'_>>, code: Code) {
-    if let Some(call) = counted {
-        call.answered(code);
     }
 }
 

@@ -29,7 +29,7 @@ const COMMITS: Duration = Duration::from_secs(2);
 /// How long the leases in hand have to be given back.
 const LEASES: Duration = Duration::from_secs(1);
 
-/// How long the store has to close.
+/// How long the store has to close, and a collector to take the last spans.
 const CLOSE: Duration = Duration::from_secs(1);
 
 impl Sidecar {
@@ -76,7 +76,14 @@ impl Sidecar {
         if timeout(LEASES, self.gate.give_everything_back()).await.is_err() {
             tracing::warn!("not all leases were given back in time; their credits come back by themselves");
         }
-        if timeout(CLOSE, self.store.close()).await.is_err() {
+        let last_spans = async {
+            if let Some(traces) = &self.traces {
+                // What the collector does not take in time is lost.
+                let _ = timeout(CLOSE, traces.end()).await;
+            }
+        };
+        let (closed, ()) = tokio::join!(timeout(CLOSE, self.store.close()), last_spans);
+        if closed.is_err() {
             tracing::warn!("the store did not close in time");
         }
     }

@@ -28,6 +28,9 @@ pub enum StartError {
     /// The metrics contradict each other.
     #[error("the metrics are damaged: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// No spans can be sent there.
+    #[error("otlp_endpoint is of no use: {0}")]
+    Traces(#[from] opentelemetry_otlp::ExporterBuildError),
 }
 
 /// Why an address cannot be listened on.

@@ -18,7 +18,7 @@ use super::{
     services::Services,
     vitals::Vitals,
 };
-use crate::metrics::CallMetrics;
+use crate::{metrics::CallMetrics, traces::Traces};
 
 /// What a call may have sent that nobody has read yet: what HTTP/2 has if nothing is said. Requests are small, and read as
 /// they come.
@@ -48,6 +48,8 @@ pub(super) struct Listening {
     pub(super) connections: TaskTracker,
     /// How calls are counted.
     pub(super) metrics: Arc<CallMetrics>,
+    /// What makes their spans, if anybody wants them.
+    pub(super) traces: Option<Arc<Traces>>,
 }
 
 impl Listening {
@@ -59,7 +61,7 @@ impl Listening {
     ) -> impl Future<Output = ()> + Send + 'static {
         let (listening, services) = (self.clone(), services.into());
         async move {
-            let calls = Arc::new(Calls::new(services, listening.limits.clone(), Arc::clone(&listening.metrics)));
+            let calls = Arc::new(listening.calls(services));
             let crowd = Crowd::new(listening.limits.max_connections);
             tokio::select! {
                 () = listening.accept(listener, &calls, &crowd) => {}
@@ -131,6 +133,10 @@ impl Listening {
             () = vitals.cut.cancelled() => None,
             () = self.accepting.cancelled() => None,
         }
+    }
+
+    fn calls(&self, services: Services) -> Calls {
+        Calls::new(services, self.limits.clone(), Arc::clone(&self.metrics), self.traces.clone())
     }
 
     fn http2(&self) -> http2::Builder<AtOnce> {

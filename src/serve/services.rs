@@ -157,11 +157,18 @@ mod tests {
         let limits = Limits::default();
         let (_, health) = health_reporter();
         let routes = everywhere(ON_DATA, health, largest_message(&limits)).unwrap().routes();
-        let metrics = Arc::clone(crate::metrics::Metrics::new(&crate::store::StoreLocation::Memory).unwrap().calls());
+        let metrics =
+            Arc::clone(crate::metrics::Metrics::new(&crate::store::StoreLocation::Memory, 0).unwrap().calls());
         let connections = tokio_util::task::TaskTracker::new();
         let (kept_accepting, kept_everything) = (accepting.clone(), everything.clone());
-        let listening =
-            Listening { accepting: kept_accepting, everything: kept_everything, limits, connections, metrics };
+        let listening = Listening {
+            accepting: kept_accepting,
+            everything: kept_everything,
+            limits,
+            connections,
+            metrics,
+            traces: None,
+        };
         let serving = tokio::spawn(listening.serve(routes, listener));
         Server { accepting, everything, serving, address }
     }

@@ -1,6 +1,6 @@
 //! What keeps a call from the gate, to a status with details: the same words and codes as the gate's own errors.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, error::Error, fmt, sync::Arc, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -50,6 +50,11 @@ impl Refusal {
         }
     }
 
+    /// The refusal that a status was made of, if it was one.
+    pub fn of(status: &Status) -> Option<&Self> {
+        status.source()?.downcast_ref()
+    }
+
     /// Names the field, where prost did, from the inside out: `Team.plan: PutTeamRequest.team: invalid string value` is
     /// about `team.plan`.
     pub(super) fn undecodable(message: &str) -> Self {
@@ -71,6 +76,14 @@ impl Refusal {
     }
 }
 
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{self:?}")
+    }
+}
+
+impl Error for Refusal {}
+
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         let with = |reason: &str| ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
@@ -86,7 +99,8 @@ impl From<Refusal> for Status {
             Self::with_error_details(code, message, details)
         };
         let not_allowed = |code, reason: &str, message: &str| Self::with_error_details(code, message, with(reason));
-        match refusal {
+        let source = Arc::new(refusal.clone());
+        let mut status = match refusal {
             Refusal::TooLarge(limit) => invalid(
                 "request",
                 format!("has more than {limit} bytes; send less at once, or raise max_message_bytes"),
@@ -123,7 +137,10 @@ impl From<Refusal> for Status {
                 "TEAM_NOT_ALLOWED",
                 "the certificate of this client does not let it ask for this team; see [clients] in the sidecar's file",
             ),
-        }
+        };
+        // For whoever counts them.
+        status.set_source(source);
+        status
     }
 }
 

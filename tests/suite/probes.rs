@@ -30,7 +30,7 @@ use crate::suite::support::{
 
 const TEAM: &str = "team";
 
-const ANY_PORT: &str = "--probe=127.0.0.1:0";
+pub(crate) const ANY_PORT: &str = "--probe=127.0.0.1:0";
 
 /// All names of the health that the probe listener tells.
 const NAMES: [&str; 4] = ["", "liveness", "readiness", "tollgate.v1.QuotaService"];
@@ -62,7 +62,8 @@ fn http(address: &str, request: &str) -> (String, String) {
     (head.to_owned(), body.to_owned())
 }
 
-fn scrape(address: &str) -> String {
+/// What Prometheus reads there.
+pub(crate) fn scrape(address: &str) -> String {
     let (head, body) = http(address, "GET /metrics");
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     assert!(head.to_lowercase().contains("content-type: text/plain; version=0.0.4"), "{head}");
@@ -71,9 +72,25 @@ fn scrape(address: &str) -> String {
 
 /// The value of a line of a scrape.
 #[track_caller]
-fn value(scraped: &str, name: &str) -> f64 {
+pub(crate) fn value(scraped: &str, name: &str) -> f64 {
     let line = scraped.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {name} in {scraped}")).parse().unwrap()
+}
+
+/// Nothing is wrong with a scrape, nor with any name in it.
+#[track_caller]
+pub(crate) fn is_as_promtool_wants_it(scraped: &str) {
+    let mut promtool = Command::new(tool("promtool"))
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    promtool.stdin.take().unwrap().write_all(scraped.as_bytes()).unwrap();
+    let checked = promtool.wait_with_output().unwrap();
+    let said = String::from_utf8([checked.stdout, checked.stderr].concat()).unwrap();
+    assert!(checked.status.success() && said.is_empty(), "{said}");
 }
 
 #[tokio::test]
@@ -140,17 +157,7 @@ async fn a_scrape_tells_how_calls_were_answered_as_promtool_wants_it() {
     assert!(built.contains(&build) && built.contains("store=\"memory\"") && built.contains("revision=\""), "{built}");
     assert!(!scraped.contains(TEAM) || !scraped.contains("\"team\""), "{scraped}");
 
-    let mut promtool = Command::new(tool("promtool"))
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    promtool.stdin.take().unwrap().write_all(scraped.as_bytes()).unwrap();
-    let checked = promtool.wait_with_output().unwrap();
-    let said = String::from_utf8([checked.stdout, checked.stderr].concat()).unwrap();
-    assert!(checked.status.success() && said.is_empty(), "{said}");
+    is_as_promtool_wants_it(&scraped);
 }
 
 #[tokio::test]

@@ -51,6 +51,22 @@ pub static SETTINGS: &[Setting] = &[
         kind: Kind::Port(|settings, address| settings.serve.probe = address),
     },
     Setting {
+        key: "metrics_teams",
+        value_name: "TEAMS",
+        default: "0",
+        help: "How many teams have decisions and credits of their own in /metrics, those that come first; the rest is `other`.",
+        heading: WHERE,
+        kind: Kind::Number(0..=1_000, |settings, teams| settings.serve.metrics_teams = teams),
+    },
+    Setting {
+        key: "otlp_endpoint",
+        value_name: "URL",
+        default: "off",
+        help: "The OTLP collector (gRPC) that is sent a span of each call whose caller traces it.",
+        heading: WHERE,
+        kind: Kind::Collector(|settings, url| settings.serve.otlp_endpoint = url),
+    },
+    Setting {
         key: "listen_tls_certificate",
         value_name: "FILE",
         default: "none",

@@ -20,6 +20,8 @@ pub struct Reclaim {
     /// What to send.
     pub transaction: Transaction,
     present_guard: usize,
+    /// The option by which what is left comes back, if that is among them.
+    ends_with_rest: Option<usize>,
     hold: Hold,
     terms: RecordRef,
     account: RecordRef,
@@ -65,7 +67,8 @@ impl Reclaim {
             Write::Set(lease, PURGE_AT, Value::now_plus(policy.unsettled_retention_ms)),
         ];
         ended.extend(closed);
-        transaction.option(Vec::new(), ended);
+        step.ends_with_rest = Some(step.transaction.options.len());
+        step.transaction.option(Vec::new(), ended);
         step
     }
 
@@ -93,6 +96,11 @@ impl Reclaim {
         transaction.require(Guard::Absent(lease));
         transaction.option(Vec::new(), vec![Write::IndexRemove(holds, hold.member())]);
         transaction
+    }
+
+    /// Whether something was left of the lease that came back by this step: its sidecar never settled it.
+    pub fn has_come_back(&self, reply: &Reply) -> bool {
+        self.ends_with_rest.is_some_and(|option| reply.outcome == Outcome::Applied { option })
     }
 
     /// Reads the verdict of a reply.
@@ -123,7 +131,7 @@ impl Reclaim {
         let account = transaction.record(keys::account(hold.cycle_start_ms), Read::Whole);
         // Who was faster took the hold away with the lease; a hold that is left is damage.
         let holds = hold::declare(&mut transaction);
-        Self { transaction, present_guard: 0, hold: hold.clone(), terms, account, holds }
+        Self { transaction, present_guard: 0, ends_with_rest: None, hold: hold.clone(), terms, account, holds }
     }
 
     fn declare(&mut self, lease_id: &Id) -> (RecordRef, RecordRef) {

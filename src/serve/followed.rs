@@ -1,0 +1,21 @@
+//! A call of the contract from its headers to its answer: it is counted, and has a span where its caller traces it.
+
+use tonic::Code;
+
+use crate::{metrics::InFlight, traces::CallSpan};
+
+/// A call of the contract, for as long as it is not answered.
+pub(super) struct Followed<'a> {
+    pub(super) counted: InFlight<'a>,
+    /// Where its caller traces it.
+    pub(super) span: Option<CallSpan>,
+}
+
+/// Tells how a call was answered, if it is one that is followed.
+pub(super) fn answered(followed: Option<Followed<'_>>, code: Code) {
+    let Some(Followed { counted, span }) = followed else { return };
+    counted.answered(code);
+    if let Some(span) = span {
+        span.answered(code);
+    }
+}

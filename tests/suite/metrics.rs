@@ -1,0 +1,313 @@
+//! What Prometheus is told of decisions, credits, the store and leases: each of it moves when it happens, and only then.
+
+use std::collections::BTreeMap;
+
+use tollgate::{
+    escrow::{EscrowMode, EscrowOptions},
+    proto::v1::{BeginRunRequest, CheckAndReserveRequest, CommitRequest, CommitResponse, ListTeamsRequest},
+    serve::{ServeOptions, Sidecar as InProcess},
+    store::StoreLocation,
+};
+use tonic::{Code, Request, client::Grpc};
+use tonic_prost::ProstCodec;
+
+use crate::suite::{
+    probes::{ANY_PORT, is_as_promtool_wants_it, scrape, value},
+    support::{
+        client::{Client, block, professional_team, prompt_test, team_without_seat},
+        servers::{Engine, Server},
+        sidecar::Sidecar,
+        wait_for,
+    },
+};
+
+/// What a call moves: each line without `tollgate_`, and by how much.
+type Moves<'a> = &'a [(&'a str, f64)];
+
+const COMMITTED: &str = "credits_total{kind=\"committed\"}";
+const RESERVED: &str = "credits_total{kind=\"reserved\"}";
+const RELEASED: &str = "credits_total{kind=\"released\"}";
+const EXPIRED: &str = "credits_total{kind=\"expired\"}";
+const RUN_COMPLETION: &str = "credits_total{kind=\"run_completion\"}";
+const ABOVE_HOLD: &str = "credits_total{kind=\"above_hold\"}";
+const BLOCKS: &str = "overage_blocks_charged_total";
+const BY_ALLOTMENT: &str =
+    "decisions_total{basis=\"allotment\",outcome=\"proceed\",reason=\"\",rpc=\"CheckAndReserve\"}";
+const BY_OVERAGE: &str = "decisions_total{basis=\"overage\",outcome=\"proceed\",reason=\"\",rpc=\"CheckAndReserve\"}";
+const BY_RUN: &str =
+    "decisions_total{basis=\"run_completion\",outcome=\"proceed\",reason=\"\",rpc=\"CheckAndReserve\"}";
+const REPLAY: &str = "decisions_total{basis=\"allotment\",outcome=\"replay\",reason=\"\",rpc=\"CheckAndReserve\"}";
+const STOPPED: &str =
+    "decisions_total{basis=\"\",outcome=\"suspend\",reason=\"blocks_stopped\",rpc=\"CheckAndReserve\"}";
+const RUN_BEGUN: &str = "decisions_total{basis=\"\",outcome=\"proceed\",reason=\"\",rpc=\"BeginRun\"}";
+const RUN_REPLAY: &str = "decisions_total{basis=\"\",outcome=\"replay\",reason=\"\",rpc=\"BeginRun\"}";
+const RUN_STOPPED: &str = "decisions_total{basis=\"\",outcome=\"suspend\",reason=\"blocks_stopped\",rpc=\"BeginRun\"}";
+
+/// What a sidecar has counted so far of what calls do.
+struct Counted {
+    probe: String,
+    lines: BTreeMap<String, f64>,
+}
+
+impl Counted {
+    fn so_far(probe: &str) -> Self {
+        Self { probe: probe.to_owned(), lines: counted(&scrape(probe)) }
+    }
+
+    /// What was done since the last look moved exactly these lines.
+    #[track_caller]
+    fn moved(&mut self, what: &str, by: Moves<'_>) {
+        let lines = counted(&scrape(&self.probe));
+        let changes = lines.iter().map(|(line, now)| (line.as_str(), now - self.lines.get(line).unwrap_or(&0.0)));
+        let changes: BTreeMap<_, _> = changes.filter(|(_, by)| *by != 0.0).collect();
+        assert_eq!(changes, by.iter().copied().collect(), "{what}");
+        self.lines = lines;
+    }
+}
+
+/// The counters of decisions, credits, blocks and refusals.
+fn counted(scraped: &str) -> BTreeMap<String, f64> {
+    let lines = scraped.lines().filter_map(|line| line.strip_prefix("tollgate_")?.rsplit_once(' '));
+    let families = ["decisions_total", "credits_total", "overage_blocks_charged_total", "calls_refused_total"];
+    let ours = lines.filter(|(line, _)| families.iter().any(|family| line.starts_with(family)));
+    ours.map(|(line, value)| (line.to_owned(), value.parse().unwrap())).collect()
+}
+
+fn run(team: &str, run: &str) -> BeginRunRequest {
+    BeginRunRequest { team_id: team.to_owned(), flow_id: "flow".to_owned(), run_id: run.to_owned() }
+}
+
+#[tokio::test]
+async fn each_call_moves_what_it_did_and_a_repeat_moves_nothing_but_replays() {
+    let sidecar = Sidecar::start_with(&StoreLocation::Memory, &[ANY_PORT]);
+    let client = sidecar.client();
+    client.put_team(team_without_seat("free", 60)).await;
+    let mut counted = Counted::so_far(&sidecar.probe());
+
+    client.proceed(block("free", "r1", "gpt-4")).await;
+    counted.moved("a reserve", &[(BY_ALLOTMENT, 1.0), (RESERVED, 25.0)]);
+    client.proceed(block("free", "r1", "gpt-4")).await;
+    counted.moved("its repeat", &[(REPLAY, 1.0)]);
+    client.proceed(block("free", "r2", "gpt-4")).await;
+    counted.moved("another one", &[(BY_ALLOTMENT, 1.0), (RESERVED, 25.0)]);
+    for id in ["r3", "r4"] {
+        client.suspend(block("free", id, "gpt-4")).await;
+        counted.moved("one that has to wait, from the store and from memory", &[(STOPPED, 1.0)]);
+    }
+    client.proceed(CheckAndReserveRequest { dry_run: true, ..block("free", "r5", "gpt-4o") }).await;
+    counted.moved("a dry run", &[]);
+    client.commit("free", "r1", &[]).await.unwrap();
+    counted.moved("a commit", &[(COMMITTED, 25.0)]);
+    client.commit("free", "r1", &[]).await.unwrap();
+    counted.moved("its repeat", &[]);
+    client.release("free", "r2", &[]).await.unwrap();
+    counted.moved("a release", &[(RELEASED, 25.0)]);
+    client.release("free", "r2", &[]).await.unwrap();
+    counted.moved("its repeat", &[]);
+    assert_eq!(client.commit("free", "r2", &[]).await.unwrap_err().code(), Code::FailedPrecondition);
+    counted.moved("a commit that is refused", &[]);
+
+    client.quota.clone().begin_run(run("free", "own")).await.unwrap();
+    counted.moved("a run", &[(RUN_BEGUN, 1.0)]);
+    client.quota.clone().begin_run(run("free", "own")).await.unwrap();
+    counted.moved("its repeat", &[(RUN_REPLAY, 1.0)]);
+
+    // 35 are left; of 50 used, what is above the hold of 25 does not fit into the 10 beside it.
+    client.proceed(block("free", "r6", "gpt-4")).await;
+    counted.moved("a reserve", &[(BY_ALLOTMENT, 1.0), (RESERVED, 25.0)]);
+    let (team_id, reservation_id) = ("free".to_owned(), "r6".to_owned());
+    let dearer = CommitRequest { team_id, reservation_id, units: Some(2), ..CommitRequest::default() };
+    client.quota.clone().commit(dearer).await.unwrap();
+    counted.moved("a commit above its hold", &[(COMMITTED, 50.0), (ABOVE_HOLD, 25.0)]);
+    client.proceed(block("free", "r7", "gpt-4o")).await;
+    counted.moved("a reserve", &[(BY_ALLOTMENT, 1.0), (RESERVED, 2.0)]);
+    client.put_team(team_without_seat("free", 52)).await;
+    client.quota.clone().begin_run(run("free", "late")).await.unwrap();
+    counted.moved("a run that has to wait", &[(RUN_STOPPED, 1.0)]);
+}
+
+#[tokio::test]
+async fn blocks_and_completed_runs_are_counted_by_the_commit_that_takes_them() {
+    let sidecar = Sidecar::start_with(&StoreLocation::Memory, &[ANY_PORT]);
+    let client = sidecar.client();
+    client.put_team(professional_team("overages", 30)).await;
+    client.set_overages("overages", true, None).await;
+    client.put_team(professional_team("seat", 10)).await;
+    let mut counted = Counted::so_far(&sidecar.probe());
+    client.proceed(block("overages", "o1", "gpt-4")).await;
+    client.commit("overages", "o1", &[]).await.unwrap();
+    counted.moved("within the allotment", &[(BY_ALLOTMENT, 1.0), (RESERVED, 25.0), (COMMITTED, 25.0)]);
+    client.proceed(block("overages", "o2", "gpt-4")).await;
+    counted.moved("past it", &[(BY_OVERAGE, 1.0), (RESERVED, 25.0)]);
+    for _ in 0..2 {
+        client.commit("overages", "o2", &[]).await.unwrap();
+    }
+    counted.moved("its commit, twice", &[(COMMITTED, 25.0), (BLOCKS, 1.0)]);
+
+    client.proceed(block("seat", "s0", "gpt-4o")).await;
+    counted.moved("what makes a run current", &[(BY_ALLOTMENT, 1.0), (RESERVED, 2.0)]);
+    client.proceed(block("seat", "s1", "gpt-4")).await;
+    counted.moved("a block of that run past the limit", &[(BY_RUN, 1.0), (RESERVED, 25.0)]);
+    client.commit("seat", "s1", &[]).await.unwrap();
+    counted.moved("its commit", &[(COMMITTED, 25.0), (RUN_COMPLETION, 25.0)]);
+}
+
+#[tokio::test]
+async fn what_runs_out_is_counted_once_whoever_notices_and_a_late_commit_as_committed() {
+    let sidecar = Sidecar::start_with(&StoreLocation::Memory, &[ANY_PORT]);
+    let client = sidecar.client();
+    client.put_team(team_without_seat("team", 60)).await;
+    let hold_for = Some(prost_types::Duration { seconds: 1, nanos: 0 });
+    client.proceed(CheckAndReserveRequest { hold_for, ..block("team", "r1", "gpt-4o") }).await;
+    let mut counted = Counted::so_far(&sidecar.probe());
+    let line = format!("tollgate_{EXPIRED}");
+    wait_for("the hold to run out", || async { (value(&scrape(&sidecar.probe()), &line) > 0.0).then_some(()) }).await;
+    counted.moved("the end of a hold", &[(EXPIRED, 2.0)]);
+    assert!(client.commit("team", "r1", &[]).await.unwrap().late);
+    counted.moved("a late commit", &[(COMMITTED, 2.0)]);
+}
+
+#[tokio::test]
+async fn what_never_comes_to_the_gate_is_counted_by_its_reason() {
+    let sidecar = Sidecar::start_with(&StoreLocation::Memory, &[ANY_PORT]);
+    let client = sidecar.client();
+    let mut counted = Counted::so_far(&sidecar.probe());
+    let too_large = CheckAndReserveRequest { flow_id: "f".repeat(70_000), ..block("team", "r1", "gpt-4o") };
+    assert_eq!(client.reserve(too_large).await.unwrap_err().code(), Code::InvalidArgument);
+    counted.moved("a request that is too large", &[("calls_refused_total{reason=\"too_large\"}", 1.0)]);
+    let mut grpc = Grpc::new(client.data.clone());
+    grpc.ready().await.unwrap();
+    let path = http::uri::PathAndQuery::from_static("/tollgate.v1.QuotaService/Commit");
+    let codec = ProstCodec::<ListTeamsRequest, CommitResponse>::default();
+    let number = ListTeamsRequest { page_size: 7, ..ListTeamsRequest::default() };
+    assert_eq!(grpc.unary(Request::new(number), path, codec).await.unwrap_err().code(), Code::InvalidArgument);
+    counted.moved("a request that is no message", &[("calls_refused_total{reason=\"undecodable\"}", 1.0)]);
+    client.reserve(block("nobody", "r1", "gpt-4o")).await.unwrap_err();
+    counted.moved("a call that the gate refuses", &[]);
+}
+
+#[tokio::test]
+async fn no_team_is_named_unless_that_is_asked_for_and_then_no_more_than_were_said() {
+    for (option, named) in [("0", &[][..]), ("2", &["one", "two"][..])] {
+        let sidecar = Sidecar::start_with(&StoreLocation::Memory, &[ANY_PORT, "--metrics-teams", option]);
+        let client = sidecar.client();
+        for team in ["one", "two", "three", "four"] {
+            client.put_team(team_without_seat(&format!("needle-{team}"), 60)).await;
+            let request = prompt_test(&format!("needle-{team}"), "needle-id", "gpt-4o");
+            client.proceed(CheckAndReserveRequest { flow_id: "needle-flow".to_owned(), ..request }).await;
+        }
+        let scraped = scrape(&sidecar.probe());
+        is_as_promtool_wants_it(&scraped);
+        let reserved = |labels: &str| value(&scraped, &format!("tollgate_credits_total{{kind=\"reserved\"{labels}}}"));
+        if named.is_empty() {
+            assert!(!scraped.contains("needle"), "{scraped}");
+            assert_eq!(reserved(""), 8.0);
+            continue;
+        }
+        for team in named {
+            assert_eq!(reserved(&format!(",team=\"needle-{team}\"")), 2.0);
+        }
+        assert_eq!(reserved(",team=\"other\""), 4.0);
+        assert!(!scraped.contains("needle-three") && !scraped.contains("needle-flow"), "{scraped}");
+    }
+}
+
+/// A sidecar on a server, in this process, that takes a lease for every team, for so many seconds, and holds drawn from it as long.
+async fn with_leases(server: &Server, seconds: i64) -> (InProcess, Client, String) {
+    let mut escrow = EscrowOptions { mode: EscrowMode::Eager, ..EscrowOptions::default() };
+    (escrow.terms.term_ms, escrow.terms.hold_ms) = (seconds * 1_000, seconds * 1_000);
+    let probe = Some("127.0.0.1:0".parse().unwrap());
+    let options = ServeOptions { store: server.location(), escrow, probe, ..ServeOptions::default() };
+    let sidecar = InProcess::start(options).await.unwrap();
+    let client = Client::of(&sidecar.listen_address().to_string(), &sidecar.admin_address().to_string());
+    let probe = sidecar.probe_address().unwrap().to_string();
+    (sidecar, client, probe)
+}
+
+/// A call that is held for so many seconds.
+fn held(id: &str, seconds: i64) -> CheckAndReserveRequest {
+    let hold_for = Some(prost_types::Duration { seconds, nanos: 0 });
+    CheckAndReserveRequest { hold_for, ..prompt_test("team", id, "gpt-4o") }
+}
+
+fn leases(event: &str) -> String {
+    format!("tollgate_leases_total{{event=\"{event}\"}}")
+}
+
+// A scrape waits for its answer, which comes from this process.
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_are_told_from_their_grant_to_their_return() {
+    let server = Server::start(Engine::Redis);
+    let (sidecar, client, probe) = with_leases(&server, 60).await;
+    client.put_team(team_without_seat("team", 10_000)).await;
+    let mut calls = 0;
+    let scraped = loop {
+        calls += 1;
+        client.proceed(held(&format!("r{calls}"), 60)).await;
+        let scraped = scrape(&probe);
+        // The first leases are of one call.
+        if value(&scraped, "tollgate_leased_credits") > 0.0 {
+            break scraped;
+        }
+        assert!(calls < 1_000, "{scraped}");
+    };
+    let (last, calls) = (calls, f64::from(calls));
+    let credits = |kind| format!("tollgate_credits_total{{kind=\"{kind}\"}}");
+    assert_eq!(value(&scraped, &credits("reserved")), 2.0 * calls);
+    assert!(value(&scraped, "tollgate_leases{state=\"in_hand\"}") >= 1.0, "{scraped}");
+    assert!(value(&scraped, &leases("granted")) >= 1.0, "{scraped}");
+    let open = value(&scraped, "tollgate_open_reservations");
+    assert!(open >= 1.0 && open <= calls, "{scraped}");
+    assert!(value(&scraped, "tollgate_store_duration_seconds_count{call=\"write\"}") > 0.0);
+    assert!(value(&scraped, "tollgate_cache_lookups_total{result=\"hit\"}") > 0.0);
+    for call in 1..=last {
+        client.commit("team", &format!("r{call}"), &[]).await.unwrap();
+    }
+    let scraped = scrape(&probe);
+    assert_eq!(value(&scraped, &credits("committed")), 2.0 * calls);
+    assert_eq!(value(&scraped, "tollgate_open_reservations"), 0.0);
+
+    client.put_team(team_without_seat("team", 20_000)).await;
+    let all_are_back = || async {
+        let scraped = scrape(&probe);
+        let held = value(&scraped, "tollgate_leases{state=\"in_hand\"}");
+        let came_and_went = value(&scraped, &leases("granted")) == value(&scraped, &leases("given_back"));
+        (held == 0.0 && came_and_went).then_some(())
+    };
+    wait_for("the leases of the terms before", all_are_back).await;
+    sidecar.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_whose_sidecar_is_gone_is_counted_as_reclaimed_by_who_finds_it() {
+    let server = Server::start(Engine::Redis);
+    let (gone, client, probe) = with_leases(&server, 2).await;
+    client.put_team(team_without_seat("team", 10_000)).await;
+    let granted = || async {
+        client.proceed(held(&uuid::Uuid::new_v4().to_string(), 2)).await;
+        (value(&scrape(&probe), &leases("granted")) >= 1.0).then_some(())
+    };
+    wait_for("a lease", granted).await;
+    drop(gone);
+    let (sidecar, _, probe) = with_leases(&server, 2).await;
+    assert_eq!(value(&scrape(&probe), &leases("reclaimed")), 0.0);
+    let reclaimed = || async {
+        sidecar.gate().sweep().await.unwrap();
+        (value(&scrape(&probe), &leases("reclaimed")) >= 1.0).then_some(())
+    };
+    wait_for("its end", reclaimed).await;
+    sidecar.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_the_store_does_not_answer_is_counted() {
+    let mut server = Server::start(Engine::Redis);
+    let sidecar = Sidecar::start_with(&server.location(), &[ANY_PORT]);
+    let client = sidecar.client();
+    client.put_team(team_without_seat("team", 60)).await;
+    let failed = |scraped: &str| value(scraped, "tollgate_store_errors_total{kind=\"unavailable\"}");
+    assert_eq!(failed(&scrape(&sidecar.probe())), 0.0);
+    server.kill();
+    client.reserve(block("team", "r1", "gpt-4o")).await.unwrap_err();
+    assert!(failed(&scrape(&sidecar.probe())) >= 1.0);
+}
