@@ -6,6 +6,7 @@
 mod access;
 mod address;
 mod answer;
+mod arrival;
 mod at_once;
 mod call;
 mod connection;

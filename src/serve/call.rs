@@ -4,17 +4,12 @@
 use std::{
     convert::Infallible,
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll},
+    sync::{Arc, atomic::Ordering},
+    task::Poll,
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
-use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep, timeout};
 use tonic::{Code, Status, body::Body, service::Routes};
@@ -24,6 +19,7 @@ use super::{
     Limits,
     access::Guard,
     answer::Answer,
+    arrival::watched,
     followed::{Followed, answered},
     question::{Question, next_frame},
     room::{Place, Room},
@@ -340,40 +336,6 @@ fn client_deadline(text: &str) -> Option<Duration> {
         "u" => Some(Duration::from_micros(count)),
         "n" => Some(Duration::from_nanos(count)),
         _ => None,
-    }
-}
-
-/// The request, and whether all of it has arrived.
-fn watched(request: Request<Body>) -> (Request<Body>, Arc<AtomicBool>) {
-    let arrived = Arc::new(AtomicBool::new(request.body().is_end_stream()));
-    let noted = Arc::clone(&arrived);
-    (request.map(|body| Body::new(Watched { body, arrived: noted })), arrived)
-}
-
-/// The body of a request that says when all of it has arrived.
-struct Watched {
-    body: Body,
-    arrived: Arc<AtomicBool>,
-}
-
-impl http_body::Body for Watched {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(context);
-        if matches!(frame, Poll::Ready(None)) || self.body.is_end_stream() {
-            self.arrived.store(true, Ordering::Relaxed);
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
