@@ -69,7 +69,7 @@ async fn team(gate: &Gate, team: &str, plan: Plan, paid_seat: bool, included: i6
 }
 
 /// A call that costs 25 credits for each unit.
-fn call(team: &Id, reservation: &str, units: u32) -> ReserveCall {
+pub(super) fn call(team: &Id, reservation: &str, units: u32) -> ReserveCall {
     ReserveCall {
         team: team.clone(),
         flow: id("flow"),
@@ -84,7 +84,7 @@ fn call(team: &Id, reservation: &str, units: u32) -> ReserveCall {
     }
 }
 
-fn settle(team: &Id, reservation: &str, grant: &[u8]) -> SettleCall {
+pub(super) fn settle(team: &Id, reservation: &str, grant: &[u8]) -> SettleCall {
     SettleCall { team: team.clone(), reservation: id(reservation), grant: Bytes::copy_from_slice(grant) }
 }
 

@@ -11,7 +11,7 @@ use tollgate::{
         id::Id,
         plan::Plan,
         policy::Policy,
-        reservation::{Backing, Held, Trigger, read_grant},
+        reservation::{Backing, Held, read_grant},
         terms_change::TeamSettings,
     },
     escrow::EscrowMode,
@@ -22,10 +22,13 @@ use tollgate::{
     store::{Store, StoreLocation, StoreOptions},
 };
 
-use crate::suite::support::{
-    STORE_WAIT, escrow,
-    monitor::Monitor,
-    servers::{Engine, Server},
+use crate::suite::{
+    gates,
+    support::{
+        STORE_WAIT, escrow,
+        monitor::Monitor,
+        servers::{Engine, Server},
+    },
 };
 
 /// 2026-01-10T00:00:00Z.
@@ -118,22 +121,11 @@ pub(super) async fn team(gate: &Gate, paid_seat: bool, included: i64) -> Id {
 
 /// A call that costs 25 credits for each unit.
 pub(super) fn call(reservation: &str, units: u32) -> ReserveCall {
-    ReserveCall {
-        team: id("team"),
-        flow: id("flow"),
-        run: Some(id("run")),
-        block: Some(id("block")),
-        reservation: Some(id(reservation)),
-        model: id("gpt-4"),
-        units,
-        trigger: Trigger::Run,
-        hold_ms: 60_000,
-        dry_run: false,
-    }
+    gates::call(&id("team"), reservation, units)
 }
 
 pub(super) fn settle(reservation: &str, grant: &[u8]) -> SettleCall {
-    SettleCall { team: id("team"), reservation: id(reservation), grant: Bytes::copy_from_slice(grant) }
+    gates::settle(&id("team"), reservation, grant)
 }
 
 pub(super) fn granted(answer: ReserveAnswer) -> Proceed {
