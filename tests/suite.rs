@@ -21,6 +21,7 @@ mod suite {
     mod probes;
     mod process;
     mod properties;
+    mod python;
     mod reloads;
     mod replay;
     mod replay_for_real;

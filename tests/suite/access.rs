@@ -2,7 +2,7 @@
 
 mod certificates;
 mod commands;
-mod grpcurl;
+pub(crate) mod grpcurl;
 mod refusals;
 mod rotation;
 mod teams;
@@ -32,7 +32,7 @@ use crate::suite::support::client::prompt_test;
 
 const TEAM: &str = "team";
 
-const TOKEN: &str = "a-token-of-tests";
+pub(crate) const TOKEN: &str = "a-token-of-tests";
 
 /// A sidecar in this process whose listeners both want certificates of clients, and the admin listener a token too.
 struct Scene {

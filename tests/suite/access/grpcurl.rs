@@ -9,7 +9,7 @@ use crate::suite::support::{
 };
 
 /// A sidecar in a process, whose listeners both want certificates, and the admin listener a token; its files are in a directory.
-pub(super) fn guarded() -> (sidecar::Sidecar, Arc<TempDir>) {
+pub(crate) fn guarded() -> (sidecar::Sidecar, Arc<TempDir>) {
     let directory = Arc::new(tempfile::tempdir().unwrap());
     write(directory.path());
     let arguments = [
@@ -27,9 +27,10 @@ pub(super) fn guarded() -> (sidecar::Sidecar, Arc<TempDir>) {
     (sidecar::Sidecar::start_in(&directory, &arguments), directory)
 }
 
-/// A server's and a client's certificate, another authority, and a token.
+/// A server's and a client's certificate, another authority and a client of it, and a token.
 pub(super) fn write(directory: &Path) {
-    let authority = Authority::new();
+    let (authority, foreign) = (Authority::new(), Authority::new());
+    let stranger = foreign.client("operator.example");
     let (server, client) = (authority.server(), authority.client("operator.example"));
     for (name, contents) in [
         ("ca.pem", &authority.pem),
@@ -37,7 +38,9 @@ pub(super) fn write(directory: &Path) {
         ("server.key", &server.key),
         ("client.pem", &client.certificate),
         ("client.key", &client.key),
-        ("foreign.pem", &Authority::new().pem),
+        ("foreign.pem", &foreign.pem),
+        ("stranger.pem", &stranger.certificate),
+        ("stranger.key", &stranger.key),
         ("token", &TOKEN.to_owned()),
     ] {
         std::fs::write(directory.join(name), contents).unwrap();
