@@ -226,7 +226,7 @@ impl Gate {
         if let Some(believed) = believed {
             return Ok(believed);
         }
-        let terms = self.read_terms(team).await?;
+        let terms = Box::pin(self.read_terms(team)).await?;
         Ok(Believed { terms, account: None, changes: 0 })
     }
 

@@ -51,7 +51,8 @@ impl SharedCatalogue {
         if is_fresh_at(now_ms, &copy) {
             return Ok(copy);
         }
-        self.refresh(store).await
+        // What is seldom needed does not make room for every call larger; so it is with all that is boxed on a call's way.
+        Box::pin(self.refresh(store)).await
     }
 
     /// Whether the copy at hand is fresh enough to price with.

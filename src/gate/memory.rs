@@ -59,17 +59,17 @@ impl Gate {
         if call.reservation.is_some() && self.recent.must_be_asked_for(&call.team, id) {
             // What is open here has no record that the store could tell of.
             self.escrow.find(&call.team, id)?;
-            return self.replay_opened(call, id, beliefs).await;
+            return Box::pin(self.replay_opened(call, id, beliefs)).await;
         }
         let (answer, wanted) = match self.ask_escrow(call, id, beliefs) {
-            (FromEscrow::Exists, _) => return self.replay_opened(call, id, beliefs).await,
+            (FromEscrow::Exists, _) => return Box::pin(self.replay_opened(call, id, beliefs)).await,
             (FromEscrow::No, wanted) => (None, wanted),
             (FromEscrow::Answer(answer), wanted) => (Some(answer), wanted),
         };
         let Some(wanted) = wanted else { return answer };
         if self.escrow.options().mode == EscrowMode::Eager {
             if answer.is_none() {
-                return self.answer_from_new_lease(call, id, beliefs, wanted).await;
+                return Box::pin(self.answer_from_new_lease(call, id, beliefs, wanted)).await;
             }
             // The next call that no lease covers takes one, and waits for it.
             self.escrow.not_granted(&call.team, self.clock.monotonic_ms());

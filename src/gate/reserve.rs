@@ -92,7 +92,7 @@ impl Gate {
             let believed = self.believed_at(&call.team, at_ms).await?;
             let priced = match price(call, &believed.terms, &catalogue, now_ms) {
                 Ok(priced) => priced,
-                Err(unpriced) => return self.replay_unpriced(call, id, &catalogue, unpriced).await,
+                Err(unpriced) => return Box::pin(self.replay_unpriced(call, id, &catalogue, unpriced)).await,
             };
             let beliefs = Beliefs { priced: &priced, believed: &believed, catalogue: &catalogue, at_ms, now_ms };
             if let Some(answer) = self.answer_from_memory(call, id, &beliefs).await {
@@ -101,7 +101,7 @@ impl Gate {
             if let Some(answer) = self.refusal_from_memory(call, id, &beliefs) {
                 return Ok(answer);
             }
-            if let Some(answer) = self.write_through(call, id, &beliefs, &mut attempts).await? {
+            if let Some(answer) = Box::pin(self.write_through(call, id, &beliefs, &mut attempts)).await? {
                 return Ok(answer);
             }
         }

@@ -2,6 +2,7 @@
 
 use std::{future::Future, sync::Arc};
 
+use futures::FutureExt as _;
 use tracing::{Instrument as _, Span, field::display};
 
 use super::{
@@ -322,22 +323,23 @@ impl Gate {
         GateError::ReservationNotFound
     }
 
-    async fn carried_out<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T, GateError>> + Send + 'static,
-    ) -> Result<T, GateError> {
+    /// Has a task carry it out, whoever waits for it: it begins before this returns.
+    fn carried_out<T, Work>(&self, work: Work) -> impl Future<Output = Work::Output> + use<T, Work>
+    where
+        T: Send + 'static,
+        Work: Future<Output = Result<T, GateError>> + Send + 'static,
+    {
         let work = work.in_current_span();
         let carried_out = match &self.traces {
             Some(_) => self.settling.spawn(traces::in_current_span(work)),
             None => self.settling.spawn(work),
         };
-        match carried_out.await {
-            Ok(result) => result,
-            Err(error) => {
+        carried_out.map(|carried_out| {
+            carried_out.unwrap_or_else(|error| {
                 tracing::error!(%error, "a commit or release was cut off");
                 Err(GateError::Unverified)
-            }
-        }
+            })
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! AccountService: what billing and operators set.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use tonic::{Request, Response, Status};
 
@@ -36,21 +36,21 @@ impl AccountService for AccountApi {
         let caller = Caller::of(&request);
         let (team, settings) = decode::put_team(request.into_inner())?;
         let span = span("PutTeam", &Subject::team(&team));
-        let terms = answered(span, self.gate.put_team(&team, &settings, caller.as_str()), done).await?;
+        let terms = answered(span, pin!(self.gate.put_team(&team, &settings, caller.as_str())), done).await?;
         Ok(Response::new(PutTeamResponse { team: Some(encode::team(&team, &terms)) }))
     }
 
     async fn get_team(&self, request: Request<GetTeamRequest>) -> Result<Response<GetTeamResponse>, Status> {
         let team = decode::get_team(&request.into_inner())?;
         let span = span("GetTeam", &Subject::team(&team));
-        let terms = answered(span, self.gate.team(&team), done).await?;
+        let terms = answered(span, pin!(self.gate.team(&team)), done).await?;
         Ok(Response::new(GetTeamResponse { team: Some(encode::team(&team, &terms)) }))
     }
 
     async fn list_teams(&self, request: Request<ListTeamsRequest>) -> Result<Response<ListTeamsResponse>, Status> {
         let request = request.into_inner();
         let page = decode::page(request.page_size, request.page_token);
-        let teams = answered(span("ListTeams", &Subject::default()), self.gate.teams(&page), done).await?;
+        let teams = answered(span("ListTeams", &Subject::default()), pin!(self.gate.teams(&page)), done).await?;
         Ok(Response::new(encode::teams(teams)))
     }
 
@@ -62,7 +62,7 @@ impl AccountService for AccountApi {
         let request = request.into_inner();
         let team = decode::set_overages(&request)?;
         let change = self.gate.set_overages(&team, request.enabled, request.cap_blocks, caller.as_str());
-        let terms = answered(span("SetOverages", &Subject::team(&team)), change, done).await?;
+        let terms = answered(span("SetOverages", &Subject::team(&team)), pin!(change), done).await?;
         Ok(Response::new(SetOveragesResponse { team: Some(encode::team(&team, &terms)) }))
     }
 
@@ -73,7 +73,7 @@ impl AccountService for AccountApi {
         let caller = Caller::of(&request);
         let card = decode::put_rate_card(request.into_inner())?;
         let span = span("PutRateCard", &Subject::default());
-        let card = answered(span, self.gate.put_rate_card(card, caller.as_str()), done).await?;
+        let card = answered(span, pin!(self.gate.put_rate_card(card, caller.as_str())), done).await?;
         Ok(Response::new(PutRateCardResponse { rate_card: Some(encode::rate_card(card)) }))
     }
 
@@ -82,7 +82,7 @@ impl AccountService for AccountApi {
         request: Request<GetRateCardRequest>,
     ) -> Result<Response<GetRateCardResponse>, Status> {
         let at_ms = decode::get_rate_card(request.into_inner())?;
-        let card = answered(span("GetRateCard", &Subject::default()), self.gate.rate_card(at_ms), done).await?;
+        let card = answered(span("GetRateCard", &Subject::default()), pin!(self.gate.rate_card(at_ms)), done).await?;
         Ok(Response::new(GetRateCardResponse { rate_card: Some(encode::rate_card(card)) }))
     }
 
@@ -92,7 +92,8 @@ impl AccountService for AccountApi {
     ) -> Result<Response<ListRateCardsResponse>, Status> {
         let request = request.into_inner();
         let page = decode::page(request.page_size, request.page_token);
-        let cards = answered(span("ListRateCards", &Subject::default()), self.gate.rate_cards(&page), done).await?;
+        let cards =
+            answered(span("ListRateCards", &Subject::default()), pin!(self.gate.rate_cards(&page)), done).await?;
         Ok(Response::new(encode::rate_cards(cards)))
     }
 
@@ -102,7 +103,7 @@ impl AccountService for AccountApi {
     ) -> Result<Response<ListAuditEntriesResponse>, Status> {
         let (team, page) = decode::list_audit_entries(request.into_inner())?;
         let span = span("ListAuditEntries", &Subject { team: team.as_ref(), ..Subject::default() });
-        let changes = answered(span, self.gate.audit(team.as_ref(), &page), done).await?;
+        let changes = answered(span, pin!(self.gate.audit(team.as_ref(), &page)), done).await?;
         Ok(Response::new(encode::audit_entries(changes)))
     }
 }

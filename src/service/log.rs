@@ -3,6 +3,8 @@
 //! Both are of level debug: a sidecar that does not show them formats nothing. What changes for a team is told by the gate,
 //! at info, and a call that failed by `status`.
 
+use std::pin::Pin;
+
 use tonic::Status;
 use tracing::{Instrument as _, Span};
 
@@ -45,10 +47,11 @@ pub(super) fn span(rpc: &'static str, subject: &Subject<'_>) -> Span {
     )
 }
 
-/// Carries a call out in its span, and tells there how it was answered.
+/// Carries a call out in its span, and tells there how it was answered. The call stays where it is, as it is large, and each hand
+/// that it went through would keep room for it.
 pub(super) async fn answered<T>(
     span: Span,
-    call: impl Future<Output = Result<T, GateError>>,
+    call: Pin<&mut impl Future<Output = Result<T, GateError>>>,
     line: fn(&T),
 ) -> Result<T, Status> {
     async {

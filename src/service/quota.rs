@@ -1,6 +1,6 @@
 //! QuotaService: what flow executors ask.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use tonic::{Request, Response, Status};
 use tracing::Span;
@@ -50,7 +50,7 @@ impl QuotaApi {
             ..Subject::team(&call.team)
         };
         let span = span("CheckAndReserve", &subject);
-        let answer = answered(span, self.gate.check_and_reserve(call), log::reserve).await?;
+        let answer = answered(span, pin!(self.gate.check_and_reserve(call)), log::reserve).await?;
         Ok(encode::reserve(answer))
     }
 
@@ -58,7 +58,7 @@ impl QuotaApi {
         let (call, actual) = decode::commit(request)?;
         self.teams.check(&call.team)?;
         let span = of_settlement("Commit", &call);
-        let answer = answered(span, self.gate.commit(call, actual), log::commit).await?;
+        let answer = answered(span, pin!(self.gate.commit(call, actual)), log::commit).await?;
         Ok(encode::commit(&answer))
     }
 
@@ -66,7 +66,7 @@ impl QuotaApi {
         let call = decode::release(request)?;
         self.teams.check(&call.team)?;
         let span = of_settlement("Release", &call);
-        let answer = answered(span, self.gate.release(call), log::release).await?;
+        let answer = answered(span, pin!(self.gate.release(call)), log::release).await?;
         Ok(encode::release(&answer))
     }
 
@@ -74,7 +74,7 @@ impl QuotaApi {
         let (call, hold_ms) = decode::extend(request)?;
         self.teams.check(&call.team)?;
         let span = of_settlement("Extend", &call);
-        let expires_at_ms = answered(span, self.gate.extend(call, hold_ms), log::extend).await?;
+        let expires_at_ms = answered(span, pin!(self.gate.extend(call, hold_ms)), log::extend).await?;
         Ok(encode::extend(expires_at_ms))
     }
 
@@ -85,7 +85,7 @@ impl QuotaApi {
         let (team, id) = decode::get_reservation(&request)?;
         self.teams.check(&team)?;
         let span = span("GetReservation", &Subject { reservation: Some(&id), ..Subject::team(&team) });
-        let reservation = answered(span, self.gate.reservation(&team, &id), log::done).await?;
+        let reservation = answered(span, pin!(self.gate.reservation(&team, &id)), log::done).await?;
         Ok(encode::get_reservation(&team, &id, &reservation))
     }
 
@@ -94,7 +94,7 @@ impl QuotaApi {
         self.teams.check(&team)?;
         let subject = Subject { flow: Some(&flow), run: Some(&run), ..Subject::team(&team) };
         let span = span("BeginRun", &subject);
-        let answer = answered(span, self.gate.begin_run(&team, &flow, &run), log::begin_run).await?;
+        let answer = answered(span, pin!(self.gate.begin_run(&team, &flow, &run)), log::begin_run).await?;
         Ok(encode::begin_run(&answer))
     }
 
@@ -102,7 +102,7 @@ impl QuotaApi {
         let (team, run) = decode::end_run(&request)?;
         self.teams.check(&team)?;
         let span = span("EndRun", &Subject { run: Some(&run), ..Subject::team(&team) });
-        let answer = answered(span, self.gate.end_run(&team, &run), log::end_run).await?;
+        let answer = answered(span, pin!(self.gate.end_run(&team, &run)), log::end_run).await?;
         Ok(encode::end_run(answer))
     }
 }

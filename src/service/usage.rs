@@ -1,6 +1,6 @@
 //! UsageService: what billing and operators read.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use tonic::{Request, Response, Status};
 
@@ -32,7 +32,7 @@ impl UsageService for UsageApi {
     async fn get_usage(&self, request: Request<GetUsageRequest>) -> Result<Response<GetUsageResponse>, Status> {
         let (team, at_ms, page) = decode::get_usage(request.into_inner())?;
         let span = span("GetUsage", &Subject::team(&team));
-        let answer = answered(span, self.gate.usage(&team, at_ms, &page), done).await?;
+        let answer = answered(span, pin!(self.gate.usage(&team, at_ms, &page)), done).await?;
         Ok(Response::new(encode::usage(answer)))
     }
 
@@ -42,7 +42,7 @@ impl UsageService for UsageApi {
     ) -> Result<Response<ListChargesResponse>, Status> {
         let (team, at_ms, page) = decode::list_charges(request.into_inner())?;
         let span = span("ListCharges", &Subject { team: team.as_ref(), ..Subject::default() });
-        let charges = answered(span, self.gate.charges(team.as_ref(), at_ms, &page), done).await?;
+        let charges = answered(span, pin!(self.gate.charges(team.as_ref(), at_ms, &page)), done).await?;
         Ok(Response::new(encode::charges(charges)))
     }
 }
