@@ -4,6 +4,7 @@
 //! resumed only once a while has passed without a refusal.
 
 use dashmap::DashMap;
+use foldhash::fast::RandomState;
 
 use crate::domain::id::Id;
 
@@ -19,7 +20,7 @@ const REMEMBERED: usize = 100_000;
 /// The suspended teams.
 #[derive(Debug, Default)]
 pub(crate) struct SuspendedTeams {
-    teams: DashMap<Id, Suspended>,
+    teams: DashMap<Id, Suspended, RandomState>,
 }
 
 #[derive(Debug)]
