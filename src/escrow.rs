@@ -12,12 +12,13 @@ use std::sync::{
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
 use uuid::Uuid;
 
 pub use self::runs::{KnownRun, RunStanding};
-use self::{runs::KnownRuns, team::TeamEscrow};
+use self::{open::OpenKey, runs::KnownRuns, team::TeamEscrow};
 use crate::domain::{
     id::Id,
     lease::{Draw, Lease, LeaseRest, LeaseTerms, MAX_LEASE_HOLD_MS},
@@ -141,12 +142,13 @@ pub struct Wanted {
 impl Escrow {
     /// Nothing in hand.
     pub fn new(options: EscrowOptions) -> Self {
-        let sidecar = Uuid::new_v4().simple().to_string();
+        // The half of it that is nothing but random, 62 bits. Every grant has it, so it is written short.
+        let (_, random) = Uuid::new_v4().as_u64_pair();
         Self {
             options,
             teams: DashMap::default(),
             runs: KnownRuns::default(),
-            sidecar: sidecar.get(..16).unwrap_or(&sidecar).to_owned(),
+            sidecar: BASE64_URL_SAFE_NO_PAD.encode(random.to_be_bytes()),
             leases: AtomicU64::new(0),
             open: AtomicUsize::new(0),
         }
@@ -172,7 +174,8 @@ impl Escrow {
     /// is told so has to say what became of that, with [`Escrow::keep`] or [`Escrow::not_granted`].
     pub fn answer(&self, asked: &Asked<'_>, policy: &Policy) -> (Answered, Option<Wanted>) {
         let Some(mut team) = self.teams.get_mut(asked.team) else { return (Answered::No, self.want(asked)) };
-        if asked.is_named && team.open.find(asked.reservation).is_some() {
+        let key = team.open.key(asked.reservation);
+        if asked.is_named && team.open.contains(key, asked.reservation) {
             return (Answered::Exists, None);
         }
         team.demand.note(asked.draw.credits, asked.at_ms);
@@ -183,7 +186,7 @@ impl Escrow {
             RunStanding::TooOld => Answered::No,
             RunStanding::Unknown if !asked.may_begin_run => Answered::No,
             RunStanding::Current | RunStanding::Unknown | RunStanding::None => {
-                self.open_from(&mut team, asked, standing == RunStanding::Unknown)
+                self.open_from(&mut team, asked, key, standing == RunStanding::Unknown)
             }
         };
         let wanted = team.wanted(&self.options, asked.draw.terms_version, asked.draw.credits, asked.at_ms);
@@ -342,7 +345,7 @@ impl Escrow {
         team.wanted(&self.options, asked.draw.terms_version, asked.draw.credits, asked.at_ms)
     }
 
-    fn open_from(&self, team: &mut TeamEscrow, asked: &Asked<'_>, new_run: bool) -> Answered {
+    fn open_from(&self, team: &mut TeamEscrow, asked: &Asked<'_>, key: OpenKey, new_run: bool) -> Answered {
         if asked.hold_ms > self.options.terms.hold_ms || self.open.load(Ordering::Relaxed) >= MAX_OPEN {
             return Answered::No;
         }
@@ -361,7 +364,7 @@ impl Escrow {
             return Answered::Opened { reservation, grant: Arc::default(), new_run: false };
         }
         let lease_id = lease.id.clone();
-        let grant = team.open.insert(asked.reservation, &lease_id, &reservation);
+        let grant = team.open.insert(key, asked.reservation, &lease_id, &reservation);
         self.open.fetch_add(1, Ordering::Relaxed);
         Answered::Opened { reservation, grant, new_run }
     }

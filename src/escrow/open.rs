@@ -15,36 +15,47 @@ use crate::domain::{
 pub(super) struct OpenReservations {
     grants: HashTable<Arc<[u8]>>,
     hasher: RandomState,
-    /// The hashes of the ids that may be due, by the second of the store's time in which they are. Those that were settled meanwhile
+    /// The keys of the ids that may be due, by the second of the store's time in which they are. Those that were settled meanwhile
     /// are found out when it has come.
-    due: BTreeMap<i64, Vec<u64>>,
+    due: BTreeMap<i64, Vec<OpenKey>>,
 }
 
+/// What an id is looked for by. Ids may share one, though few do: half a hash is enough to tell millions apart, and is kept of each.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OpenKey(u32);
+
 impl OpenReservations {
-    /// Takes one in; its grant.
-    pub(super) fn insert(&mut self, id: &Id, lease: &Id, reservation: &Reservation) -> Arc<[u8]> {
+    /// What an id is looked for by.
+    pub(super) fn key(&self, id: &Id) -> OpenKey {
+        key(&self.hasher, id.as_str())
+    }
+
+    /// Takes one in that is not there yet; its grant.
+    pub(super) fn insert(&mut self, key: OpenKey, id: &Id, lease: &Id, reservation: &Reservation) -> Arc<[u8]> {
         let mut bytes = [0; MAX_GRANT_BYTES];
         let length = write_leased(id, lease, reservation, &mut bytes);
         let grant: Arc<[u8]> = bytes.get(..length.unwrap_or_default()).unwrap_or_default().into();
-        let hash = self.hasher.hash_one(id.as_str());
         let hasher = &self.hasher;
-        self.grants
-            .insert_unique(hash, Arc::clone(&grant), |other| hasher.hash_one(leased_id(other).unwrap_or_default()));
-        self.due.entry(second(reservation.expires_at_ms)).or_default().push(hash);
+        let hash_of = |other: &Arc<[u8]>| self::key(hasher, leased_id(other).unwrap_or_default()).hash();
+        self.grants.insert_unique(key.hash(), Arc::clone(&grant), hash_of);
+        self.due.entry(second(reservation.expires_at_ms)).or_default().push(key);
         grant
+    }
+
+    /// Whether it is there.
+    pub(super) fn contains(&self, key: OpenKey, id: &Id) -> bool {
+        self.grants.find(key.hash(), |grant| leased_id(grant) == Some(id.as_str())).is_some()
     }
 
     /// One of them, and its grant.
     pub(super) fn find(&self, id: &Id) -> Option<(Held, Arc<[u8]>)> {
-        let hash = self.hasher.hash_one(id.as_str());
-        let grant = self.grants.find(hash, |grant| leased_id(grant) == Some(id.as_str()))?;
+        let grant = self.grants.find(self.key(id).hash(), |grant| leased_id(grant) == Some(id.as_str()))?;
         read_leased(grant).map(|(_, held)| (held, Arc::clone(grant)))
     }
 
     /// Whether it was there.
     pub(super) fn remove(&mut self, id: &Id) -> bool {
-        let hash = self.hasher.hash_one(id.as_str());
-        match self.grants.find_entry(hash, |grant| leased_id(grant) == Some(id.as_str())) {
+        match self.grants.find_entry(self.key(id).hash(), |grant| leased_id(grant) == Some(id.as_str())) {
             Ok(entry) => {
                 entry.remove();
                 true
@@ -66,31 +77,43 @@ impl OpenReservations {
         let mut found = Vec::new();
         let mut not_due = Vec::new();
         while let Some(mut entry) = self.due.first_entry().filter(|entry| *entry.key() <= second(now_ms)) {
-            let Some(hash) = entry.get_mut().pop() else {
+            let Some(key) = entry.get_mut().pop() else {
                 entry.remove();
                 continue;
             };
-            for (id, held) in self.grants.iter_hash(hash).filter_map(|grant| read_leased(grant)) {
+            for (id, held) in self.grants.iter_hash(key.hash()).filter_map(|grant| read_leased(grant)) {
                 if held.reservation.expires_at_ms <= now_ms {
                     found.push((id, held));
                 } else {
-                    not_due.push((held.reservation.expires_at_ms, hash));
+                    not_due.push((held.reservation.expires_at_ms, key));
                 }
             }
             if found.len() >= limit {
                 break;
             }
         }
-        for (due_ms, hash) in not_due {
-            self.due.entry(second(due_ms)).or_default().push(hash);
+        for (due_ms, key) in not_due {
+            self.due.entry(second(due_ms)).or_default().push(key);
         }
         found
     }
 
     pub(super) fn note_due(&mut self, id: &Id, due_ms: i64) {
-        let hash = self.hasher.hash_one(id.as_str());
-        self.due.entry(second(due_ms)).or_default().push(hash);
+        let key = self.key(id);
+        self.due.entry(second(due_ms)).or_default().push(key);
     }
+}
+
+impl OpenKey {
+    /// A table takes the low bits for the place and the highest for a tag.
+    fn hash(self) -> u64 {
+        u64::from(self.0) << 32 | u64::from(self.0)
+    }
+}
+
+fn key(hasher: &RandomState, id: &str) -> OpenKey {
+    let [.., a, b, c, d] = hasher.hash_one(id).to_be_bytes();
+    OpenKey(u32::from_be_bytes([a, b, c, d]))
 }
 
 fn second(at_ms: i64) -> i64 {

@@ -53,11 +53,11 @@ pub fn write_leased(id: &Id, lease: &Id, reservation: &Reservation, bytes: &mut 
     for number in [
         terms.credits,
         terms.cycle.start_ms / DAY_MS,
-        terms.cycle.end_ms / DAY_MS,
+        (terms.cycle.end_ms - terms.cycle.start_ms) / DAY_MS,
         place_in(&Plan::ALL, terms.plan)?,
         i64::from(content.units),
         place_in(&TRIGGERS, content.trigger)?,
-        *created_at_ms,
+        created_at_ms - terms.cycle.start_ms,
         expires_at_ms - created_at_ms,
     ] {
         write_sint(&mut rest, number).ok()?;
@@ -81,11 +81,13 @@ pub fn read_leased(grant: &[u8]) -> Option<(Id, Held)> {
     let (id, lease, rate_card, flow) = (rest.id()?, rest.id()?, rest.id()?, rest.id()?);
     let (run, block, model) = (rest.optional_id()?, rest.optional_id()?, rest.id()?);
     let credits = rest.number().filter(|credits| *credits >= 0)?;
-    let cycle = Cycle { start_ms: rest.number()?.checked_mul(DAY_MS)?, end_ms: rest.number()?.checked_mul(DAY_MS)? };
+    let start_ms = rest.number()?.checked_mul(DAY_MS)?;
+    let end_ms = rest.number()?.checked_mul(DAY_MS)?.checked_add(start_ms)?;
+    let cycle = Cycle { start_ms, end_ms };
     let plan = rest.one_of(&Plan::ALL)?;
     let units = u32::try_from(rest.number()?).ok()?;
     let trigger = rest.one_of(&TRIGGERS)?;
-    let created_at_ms = rest.number()?;
+    let created_at_ms = rest.number()?.checked_add(start_ms)?;
     let expires_at_ms = created_at_ms.checked_add(rest.number()?)?;
     if !(0..=MAX_LEASE_HOLD_MS).contains(&(expires_at_ms - created_at_ms)) {
         return None;
