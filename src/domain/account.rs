@@ -103,19 +103,19 @@ impl Account {
         })
     }
 
-    /// The record's fields.
+    /// The record's fields, those first that most calls count with: a store may have to look for them one by one.
     pub fn fields(&self) -> Vec<(&'static str, Value)> {
         vec![
-            ("start", self.cycle.start_ms.into()),
-            ("end", self.cycle.end_ms.into()),
+            ("used", self.used.into()),
+            ("held", self.held.into()),
+            ("leased", self.leased.into()),
             ("included", self.included.into()),
             ("waived", self.waived.into()),
             ("blocks", self.blocks.into()),
-            ("used", self.used.into()),
+            ("start", self.cycle.start_ms.into()),
+            ("end", self.cycle.end_ms.into()),
             ("run_completion", self.run_completion.into()),
             ("above_hold", self.above_hold.into()),
-            ("held", self.held.into()),
-            ("leased", self.leased.into()),
             ("overages_enabled", i64::from(self.overages_enabled).into()),
             ("cap_blocks", self.cap_blocks.into()),
         ]

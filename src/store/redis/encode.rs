@@ -62,12 +62,11 @@ struct Hole(usize);
 
 impl Encoder {
     fn transaction(&mut self, transaction: &Transaction) {
-        let length = self.count_of_items();
-        let begin = self.items;
-        self.each(&transaction.records, Self::record);
-        self.each(&transaction.require, Self::guard);
-        self.each(&transaction.options, Self::choice);
-        self.fill(length, self.items - begin);
+        self.measured(|encoder| {
+            encoder.each(&transaction.records, Self::record);
+            encoder.each(&transaction.require, Self::guard);
+            encoder.each(&transaction.options, Self::choice);
+        });
     }
 
     fn record(&mut self, used: &RecordUse) {
@@ -80,9 +79,11 @@ impl Encoder {
         match &used.read {
             Read::Nothing | Read::Whole => {
                 self.number(if used.read == Read::Whole { 1 } else { 0 });
-                self.pairs(&used.start);
-                // A hash ends with the fields that it starts with.
-                if used.key.kind != Kind::Hash {
+                if used.key.kind == Kind::Hash {
+                    // Most exist already, and what they would start with is passed over.
+                    self.measured(|encoder| used.start.iter().for_each(|pair| encoder.pair(pair)));
+                } else {
+                    self.number(0);
                     self.no();
                 }
             }
@@ -103,11 +104,10 @@ impl Encoder {
     }
 
     fn choice(&mut self, choice: &Choice) {
-        let length = self.count_of_items();
-        let begin = self.items;
-        self.each(&choice.guards, Self::guard);
-        self.each(&choice.writes, Self::write);
-        self.fill(length, self.items - begin);
+        self.measured(|encoder| {
+            encoder.each(&choice.guards, Self::guard);
+            encoder.each(&choice.writes, Self::write);
+        });
     }
 
     fn guard(&mut self, guard: &Guard) {
@@ -234,7 +234,14 @@ impl Encoder {
                 Some(number) => self.number(number),
                 None => {
                     self.truth(true);
-                    self.each(linears, Self::linear);
+                    match linears.as_slice() {
+                        // Most are times, for which there is a short form.
+                        [Linear { terms, now: 1, constant }] if terms.is_empty() => {
+                            self.number(0);
+                            self.number(*constant);
+                        }
+                        linears => self.each(linears, Self::linear),
+                    }
                 }
             },
         }
@@ -252,10 +259,20 @@ impl Encoder {
     }
 
     fn pairs(&mut self, fields: &[(&'static str, Value)]) {
-        self.each(fields, |encoder, (field, value)| {
-            encoder.text(field);
-            encoder.value(value);
-        });
+        self.each(fields, Self::pair);
+    }
+
+    fn pair(&mut self, (field, value): &(&'static str, Value)) {
+        self.text(field);
+        self.value(value);
+    }
+
+    /// What is written, after how many values that is.
+    fn measured(&mut self, write: impl FnOnce(&mut Self)) {
+        let length = self.count_of_items();
+        let begin = self.items;
+        write(self);
+        self.fill(length, self.items - begin);
     }
 
     fn each<T>(&mut self, items: &[T], write: impl Fn(&mut Self, &T)) {

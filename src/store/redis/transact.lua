@@ -4,10 +4,10 @@
 -- list, because building a table for each part takes longer than carrying out what it says:
 --   { now or false for the server's time, transaction ... }       records are named by place, from 1
 --   transaction = length of what follows, number of records, record ..., of guards, guard ..., of options, option ...
---   record = 1 (hash), read, number of fields it starts with, { field, value } ... | kind, read, limit, after or unless_applied
+--   record = 1 (hash), read, length of what follows, { field it starts with, value } ... | kind, read, limit, after or unless_applied
 --   guard = code, record, ... | 5, linear | 8, n (now + n is not above 0) | 9, n (n - now is not)   write = code, record, ...
 --   option = length of what follows, guards, guard ..., writes, write ...
---   value = text | number | true, how many, linear ...      linear = terms, constant, coefficient of now, { coefficient, record, field } ...
+--   value = text | number | true, 0, n (now + n) | true, how many, linear ...      linear = terms, constant, coefficient of now, { coefficient, record, field } ...
 -- Answer, as redis/decode.rs reads it, one text of MessagePack values: now, then for each transaction { 0, option } | { 1, guard
 -- or -1 } | { 2, 0 }, each followed by the records, or { 3, fault }. A hash that an earlier transaction of the call was told is
 -- told as true and a list of the fields that are new since.
@@ -31,7 +31,8 @@ end
 local MISSING = {}
 
 -- Hashes that were loaded, by key: `kept` says whether the key is there; `flat` are the fields, as HGETALL gives them, if the record
--- exists; `told` whether the answer has them, and `news` what of them was new since.
+-- exists, and those that were counted with as numbers; `told` whether the answer has them, and `news` what of them was new since.
+-- `unwritten` fields are written once, when all that the call carries out is known, and with them how long the key is kept.
 local hashes = {}
 -- Indexes and logs that are what they should be, by key.
 local checked = {}
@@ -55,7 +56,7 @@ local function kept_number(n)
 end
 
 local function parse(text)
-  if not find(text, '^%-?%d+$') then fault('a field that counts is no integer') end
+  if not find(text, '^%-?[1-9]%d*$') and text ~= '0' then fault('a field that counts is no integer') end
   return kept_number(tonumber(text))
 end
 
@@ -75,21 +76,30 @@ local function field_of(i, field)
   local fields = flat[i]
   local place = fields and place_in(fields, field)
   if not place then error(MISSING) end
-  return fields[place]
+  return fields[place], fields, place
+end
+
+local function number_of(i, field)
+  local n, fields, place = field_of(i, field)
+  if type(n) ~= 'number' then
+    n = parse(n)
+    fields[place] = n
+  end
+  return n
 end
 
 local function linear()
-  local terms, sum, coefficient = input[p], input[p + 1], input[p + 2]
-  p = p + 3
+  local first, sum, coefficient = p + 3, input[p + 1], input[p + 2]
+  p = first + 3 * input[p]
   if coefficient ~= 0 then
     sum = in_range(sum + in_range(coefficient * now))
   end
-  for q = p, p + 3 * terms - 1, 3 do
-    local n = field_of(input[q + 1], input[q + 2])
-    if type(n) ~= 'number' then n = parse(n) end
-    sum = in_range(sum + in_range(input[q] * n))
+  for q = first, p - 1, 3 do
+    local product = input[q] * number_of(input[q + 1], input[q + 2])
+    sum = sum + product
+    -- As in_range does it, without two calls for each of the many.
+    if product >= EXACT or product <= -EXACT or sum >= EXACT or sum <= -EXACT then in_range(EXACT) end
   end
-  p = p + 3 * terms
   return sum
 end
 
@@ -97,17 +107,21 @@ end
 local function value()
   local v = input[p]
   p = p + 1
+  if type(v) == 'string' then return v end
   if v == true then
     local last = input[p]
-    p = p + 1
-    v = linear()
-    for _ = 2, last do
-      local other = linear()
-      if other > v then v = other end
+    if last == 0 then
+      v, p = now + input[p + 1], p + 2
+    else
+      p = p + 1
+      v = linear()
+      for _ = 2, last do
+        local other = linear()
+        if other > v then v = other end
+      end
     end
   end
-  if type(v) == 'number' then kept_number(v) end
-  return v
+  return kept_number(v)
 end
 
 local function load_hash(i, key)
@@ -121,23 +135,20 @@ local function load_hash(i, key)
     end
     hashes[key] = hash
   end
-  local starts = input[p + 2]
-  p = p + 3
+  local beyond = p + 3 + input[p + 2]
   flat[i], present[i] = hash.flat, hash.flat and true
-  if hash.flat then
-    for _ = 1, starts do
-      p = p + 1
-      value()
-    end
-  elseif starts > 0 then
+  if not hash.flat and p + 3 < beyond then
     local fields = {}
-    for j = 1, 2 * starts, 2 do
-      fields[j] = input[p]
+    p = p + 3
+    while p < beyond do
+      local place = #fields + 1
+      fields[place] = input[p]
       p = p + 1
-      fields[j + 1] = value()
+      fields[place + 1] = value()
     end
     flat[i] = fields
   end
+  p = beyond
 end
 
 local function load_packed(i, key)
@@ -225,11 +236,11 @@ local function add(i, field, n)
   local place, found = fields and place_in(fields, field), nil
   if place then
     found = fields[place]
+    if type(found) ~= 'number' then found = parse(found) end
   else
     if wiped[i] or not present[i] then error(MISSING) end
-    found = field_of(i, field)
+    found = number_of(i, field)
   end
-  if type(found) ~= 'number' then found = parse(found) end
   new_field(i, field, found + n)
 end
 
@@ -312,35 +323,42 @@ local function plan()
   end
 end
 
--- With an injected clock the server's own says nothing about when a key should go, so it keeps it.
+-- Sets these fields among all of them.
+local function merge(all, fields)
+  for j = 1, #fields, 2 do
+    local place = place_in(all, fields[j])
+    if not place then
+      place = #all + 2
+      all[place - 1] = fields[j]
+    end
+    all[place] = fields[j + 1]
+  end
+end
+
 local function apply_hash(i, key)
   local hash, fields = hashes[key], new[i]
   if wiped[i] or fields and not present[i] and hash.kept then
     call('DEL', key)
-    hash.kept, hash.flat = false, nil
+    hash.kept, hash.flat, hash.unwritten = false, nil, nil
   end
-  local all = hash.flat
-  hash.told = hash.told and all and not hash.news
+  hash.told = hash.told and hash.flat and not hash.news
   if not fields then return end
-  call('HSET', key, unpack(fields))
   hash.kept, hash.news = true, fields
-  if all then
-    for j = 1, #fields, 2 do
-      local place = place_in(all, fields[j])
-      if not place then
-        place = #all + 2
-        all[place - 1] = fields[j]
-      end
-      all[place] = fields[j + 1]
-    end
-  else
-    hash.flat = fields
-  end
+  if hash.flat then merge(hash.flat, fields) else hash.flat = fields end
+  if hash.unwritten then merge(hash.unwritten, fields) else hash.unwritten = { unpack(fields) } end
   local place = place_in(fields, 'purge_at')
-  if place then
-    local purge_at = tonumber(fields[place])
-    if server_time then call('PEXPIRE', key, purge_at - now) end
-    if purge_at <= now then hash.flat, hash.told = nil, false end
+  if place and tonumber(fields[place]) <= now then hash.flat, hash.told = nil, false end
+end
+
+-- Writes what is unwritten. With an injected clock the server's own says nothing about when a key should go, so it keeps it.
+local function write_hashes()
+  for key, hash in pairs(hashes) do
+    local fields = hash.unwritten
+    if fields then
+      call('HSET', key, unpack(fields))
+      local place = server_time and place_in(fields, 'purge_at')
+      if place then call('PEXPIRE', key, tonumber(fields[place]) - now) end
+    end
   end
 end
 
@@ -395,7 +413,9 @@ end
 
 local function read(i, applied)
   local d, key = described[i], keys[offset + i]
-  local kind, how, limit, from = input[d], input[d + 1], input[d + 2], input[d + 3]
+  local kind, how = input[d], input[d + 1]
+  if how == 0 then return NOT_READ end
+  local limit, from = input[d + 2], input[d + 3]
   if how == 1 then
     if kind == PACKED then return pack(value_of[i] or false) end
     return read_hash(hashes[key])
@@ -469,8 +489,10 @@ while input[p] do
     for j = told + 1, #answer do answer[j] = nil end
     answer[told + 1] = pack(3, type(reason) == 'table' and reason.err or tostring(reason))
     -- What was loaded need not be what is there.
+    write_hashes()
     hashes = {}
   end
   offset, p = offset + records, beyond
 end
+write_hashes()
 return concat(answer)
