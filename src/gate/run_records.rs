@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use futures::{StreamExt as _, stream};
 use tokio::{sync::mpsc, time::sleep};
 
 use super::{Gate, GateError, sweep::is_known};
@@ -28,6 +29,9 @@ const WAITING: usize = 65_536;
 
 /// So many runs of one team travel in one call.
 const AT_ONCE: usize = 64;
+
+/// So many teams' runs are recorded side by side.
+const TEAMS_AT_ONCE: usize = 64;
 
 /// After the store did not answer, so long until the next attempt.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -100,11 +104,13 @@ impl Gate {
         for run in gathered.drain(..) {
             by_team.entry(run.team.clone()).or_default().push(run);
         }
-        for (team, runs) in by_team {
+        // What waits together travels together.
+        let recording = |(team, runs): (Id, Vec<NewRun>)| async move {
             for some in runs.chunks(AT_ONCE) {
                 self.record_until_done(&team, some).await;
             }
-        }
+        };
+        stream::iter(by_team).for_each_concurrent(TEAMS_AT_ONCE, recording).await;
     }
 
     async fn record_until_done(&self, team: &Id, runs: &[NewRun]) {

@@ -88,12 +88,13 @@ impl RedisStore {
         let demands = Demands { location: location.clone(), require_aof: options.require_aof };
         let fitness = demands.check(&mut connection).await.map_err(|unfit| unfit.at_start(location))?;
         let durability = fitness.durability(&mut connection, &demands).await;
-        match trial::try_everything(&mut connection).await.map_err(NotYet::from) {
+        let takes_scopes_together = match trial::try_everything(&mut connection).await.map_err(NotYet::from) {
             // It serves reads, and changes once there is room for them.
-            Err(full) if matches!(full.trouble(), Trouble::RefusesChanges(_)) => {}
-            tried => tried.map_err(|failed| demands.refuse_at_start(failed))?,
-        }
+            Err(full) if matches!(full.trouble(), Trouble::RefusesChanges(_)) => false,
+            tried => tried.map_err(|failed| demands.refuse_at_start(failed))?.takes_scopes_together,
+        };
         let link = Arc::new(Link::by(connection, location.to_string()));
+        link.learn(takes_scopes_together);
         let watcher = Watcher { link: Arc::clone(&link), client, demands, wait: options.wait };
         let unwatched = CancellationToken::new();
         let ending = unwatched.clone().drop_guard();

@@ -1,5 +1,8 @@
 //! What the script answers, as the head of `transact.lua` describes it.
 
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
 use redis::Value;
 use rmp::{Marker, decode};
 
@@ -7,7 +10,7 @@ use super::{
     super::error::StoreError,
     trouble::{ServerState, Trouble},
 };
-use crate::transaction::{Fields, Kind, LogEntry, Outcome, Record, RecordUse, Reply, Transaction};
+use crate::transaction::{Fields, Kind, LogEntry, Outcome, Record, RecordUse, Reply, Scope, Transaction};
 
 /// A hash has no more fields than this, more often than not.
 const USUAL_FIELDS: usize = 12;
@@ -21,8 +24,12 @@ pub(super) fn decode<'a, 't: 'a>(
     transactions: impl Iterator<Item = &'t Transaction> + Clone,
 ) -> Result<Vec<Result<Reply, StoreError>>, StoreError> {
     let Value::BulkString(answer) = answer else { return Err(garbled()) };
-    let mut answer =
-        Answer { rest: answer, told: Vec::new(), shared: transactions.clone().nth(1).is_some(), damaged: false };
+    let mut answer = Answer {
+        rest: answer,
+        told: HashMap::default(),
+        shared: transactions.clone().nth(1).is_some(),
+        damaged: false,
+    };
     let read = answer.number().and_then(|now_ms| {
         transactions.map(|transaction| answer.reply(transaction, now_ms)).collect::<Option<Vec<_>>>()
     });
@@ -36,8 +43,8 @@ fn garbled() -> StoreError {
 /// What of an answer was not read yet. Where it does not end as it should, it reads as none.
 struct Answer<'a> {
     rest: &'a [u8],
-    /// The hashes that earlier transactions were told, by name, as they are by now: a later one is told only what is new.
-    told: Vec<(&'a str, Fields)>,
+    /// The hashes that earlier transactions were told, by scope and name, as they are by now: a later one is told only what is new.
+    told: HashMap<(&'a Scope, &'a str), Fields, RandomState>,
     /// Whether there is more than one transaction.
     shared: bool,
     /// Whether something that was read for this transaction is not what it should be, though what comes after it can be read.
@@ -61,12 +68,13 @@ impl<'a> Answer<'a> {
             2 => Outcome::Refused,
             _ => return None,
         };
-        let records = transaction.records.iter().map(|used| self.record(used)).collect::<Option<_>>()?;
+        let records =
+            transaction.records.iter().map(|used| self.record(&transaction.scope, used)).collect::<Option<_>>()?;
         let damaged = std::mem::take(&mut self.damaged);
         Some(if damaged { Err(garbled()) } else { Ok(Reply { now_ms, outcome, records }) })
     }
 
-    fn record(&mut self, used: &'a RecordUse) -> Option<Record> {
+    fn record(&mut self, scope: &'a Scope, used: &'a RecordUse) -> Option<Record> {
         if self.next_is(Marker::FixPos(0))? {
             return Some(Record::NotRead);
         }
@@ -74,7 +82,7 @@ impl<'a> Answer<'a> {
             return Some(Record::Absent);
         }
         Some(match used.key.kind {
-            Kind::Hash => Record::Hash(self.hash(&used.key.name)?),
+            Kind::Hash => Record::Hash(self.hash(scope, &used.key.name)?),
             Kind::Packed => Record::Packed(self.text()?.to_owned()),
             Kind::Index => {
                 let entries = self.length()? / 2;
@@ -101,18 +109,16 @@ impl<'a> Answer<'a> {
         Some(LogEntry { cursor, fields: self.fields()? })
     }
 
-    fn hash(&mut self, name: &'a str) -> Option<Fields> {
-        let place = self.told.iter().position(|(other, _)| *other == name);
-        if self.next_is(Marker::True)? {
-            let (_, mut fields) = self.told.swap_remove(place?);
+    fn hash(&mut self, scope: &'a Scope, name: &'a str) -> Option<Fields> {
+        let fields = if self.next_is(Marker::True)? {
+            let mut fields = self.told.remove(&(scope, name))?;
             self.each_field(|field, value| fields.set(field, value))?;
-            self.told.push((name, fields.clone()));
-            return Some(fields);
-        }
-        let fields = self.fields()?;
+            fields
+        } else {
+            self.fields()?
+        };
         if self.shared {
-            place.map(|place| self.told.swap_remove(place));
-            self.told.push((name, fields.clone()));
+            self.told.insert((scope, name), fields.clone());
         }
         Some(fields)
     }

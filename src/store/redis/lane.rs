@@ -1,6 +1,7 @@
-//! Lanes: transactions of one scope that wait for each other travel in one call.
+//! Lanes: transactions that wait for each other travel in one call.
 //!
-//! A scope has a lane only while calls of it are on their way. Who finds fewer than [`FLIGHTS`] of them goes at once, in a task of
+//! There is one lane for all scopes, unless the server takes keys of one scope only in a call, as one of a cluster does: then each has
+//! its own. A lane is there only while calls of it are on their way. Who finds fewer than [`FLIGHTS`] of them goes at once, in a task of
 //! his own, and pays nothing but his entry. Who comes later waits in the lane, and when a call returns, those who wait go
 //! together, in the order in which they came. Nobody depends on another's patience: who goes away is left behind, and a call whose
 //! caller went away still lets the next one go.
@@ -16,14 +17,17 @@ use crate::{
     transaction::{Scope, Transaction},
 };
 
-/// How many calls of one scope are on their way at once: with one alone the server would stand idle while an answer travels and
+/// How many calls of one lane are on their way at once: with one alone the server would stand idle while an answer travels and
 /// is read; with many, each would carry less.
 const FLIGHTS: usize = 2;
 
 /// How many transactions travel in one call. The server does nothing else meanwhile, and takes some fifty microseconds for each.
 const BATCH_LIMIT: usize = 64;
 
-/// The lanes of all scopes that have calls on their way.
+/// The name of the lane of all scopes, which no scope has.
+const ALL: &str = "*";
+
+/// The lanes that have calls on their way, by the scope that they are for.
 #[derive(Default)]
 pub(super) struct Lanes(DashMap<Scope, Lane>);
 
@@ -47,17 +51,18 @@ pub(super) enum Way {
     Wait(oneshot::Receiver<Replies>),
 }
 
-/// One of the calls of a scope that are on their way. When it ends, however it does, those who wait go on.
+/// One of the calls of a lane that are on their way. When it ends, however it does, those who wait go on.
 pub(super) struct Flight {
     shared: Arc<Shared>,
-    scope: Scope,
+    lane: Scope,
     landed: bool,
 }
 
 /// Enters the lane of a scope.
 pub(super) fn enter(shared: &Arc<Shared>, scope: Scope, transactions: Vec<Transaction>) -> Way {
-    match shared.lanes.enter(&scope, transactions) {
-        Ok(transactions) => Way::Go(Flight { shared: Arc::clone(shared), scope, landed: false }, transactions),
+    let lane = if shared.link.takes_scopes_together() { Scope::new(ALL) } else { scope };
+    match shared.lanes.enter(&lane, transactions) {
+        Ok(transactions) => Way::Go(Flight { shared: Arc::clone(shared), lane, landed: false }, transactions),
         Err(answer) => Way::Wait(answer),
     }
 }
@@ -66,10 +71,10 @@ impl Lanes {
     /// Goes, or waits for the answer.
     fn enter(
         &self,
-        scope: &Scope,
+        lane: &Scope,
         transactions: Vec<Transaction>,
     ) -> Result<Vec<Transaction>, oneshot::Receiver<Replies>> {
-        let mut lane = self.0.entry(scope.clone()).or_default();
+        let mut lane = self.0.entry(lane.clone()).or_default();
         if lane.flights < FLIGHTS {
             lane.flights += 1;
             return Ok(transactions);
@@ -80,8 +85,8 @@ impl Lanes {
     }
 
     /// Those who go in place of a call that has returned. If there are none, it was one of the last.
-    fn next(&self, scope: &Scope) -> Option<Vec<Waiting>> {
-        let Entry::Occupied(mut lane) = self.0.entry(scope.clone()) else { return None };
+    fn next(&self, lane: &Scope) -> Option<Vec<Waiting>> {
+        let Entry::Occupied(mut lane) = self.0.entry(lane.clone()) else { return None };
         let batch = lane.get_mut().next();
         if !batch.is_empty() {
             return Some(batch);
@@ -118,7 +123,7 @@ impl Lane {
 impl Flight {
     /// Those who go in this one's place; if there are none, it has landed.
     fn next(&mut self) -> Option<Vec<Waiting>> {
-        let next = self.shared.lanes.next(&self.scope);
+        let next = self.shared.lanes.next(&self.lane);
         self.landed = next.is_none();
         next
     }
@@ -143,7 +148,7 @@ impl Drop for Flight {
             return;
         }
         if let Some(batch) = self.next() {
-            let next = Self { shared: Arc::clone(&self.shared), scope: self.scope.clone(), landed: false };
+            let next = Self { shared: Arc::clone(&self.shared), lane: self.lane.clone(), landed: false };
             // Without a runtime everything ends, and whoever waits is told so by the loss of his place.
             if let Ok(runtime) = Handle::try_current() {
                 runtime.spawn(next.on(batch));

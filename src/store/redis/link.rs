@@ -6,7 +6,10 @@
 
 use std::{
     error::Error,
-    sync::{PoisonError, RwLock},
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use redis::aio::MultiplexedConnection;
@@ -26,6 +29,8 @@ pub(super) struct Link {
     standing: Standing,
     /// Wakes the watcher.
     trouble: Notify,
+    /// Whether the server takes keys of several scopes in one call.
+    together: AtomicBool,
 }
 
 struct Way {
@@ -38,7 +43,17 @@ impl Link {
     /// By a connection to a server that was found fit. Its name must not have a password.
     pub(super) fn by(connection: MultiplexedConnection, store: String) -> Self {
         let way = RwLock::new(Way { connection: Some(connection), generation: 0 });
-        Self { way, standing: Standing::up(store), trouble: Notify::new() }
+        Self { way, standing: Standing::up(store), trouble: Notify::new(), together: AtomicBool::default() }
+    }
+
+    /// Whether the server takes keys of several scopes in one call, as far as is known.
+    pub(super) fn takes_scopes_together(&self) -> bool {
+        self.together.load(Ordering::Relaxed)
+    }
+
+    /// A trial showed whether it does.
+    pub(super) fn learn(&self, takes_scopes_together: bool) {
+        self.together.store(takes_scopes_together, Ordering::Relaxed);
     }
 
     /// The connection to take, and which one it is; at once an error if there is none.

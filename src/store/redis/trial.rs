@@ -14,6 +14,12 @@ use crate::{
 /// Its records are in no team's scope, and gone with the trial.
 const SCOPE: &str = "!probe";
 
+/// A scope whose keys a server of a cluster may leave to another one.
+const OTHER_SCOPE: &str = "!probe-2";
+
+/// The code of an error that says so.
+const CROSS_SLOT: &str = "CROSSSLOT";
+
 /// Why a server failed the trial.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failed {
@@ -23,15 +29,32 @@ pub(super) enum Failed {
     Transaction(#[from] StoreError),
 }
 
+/// What a trial shows of a server that passes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shown {
+    /// It takes keys of several scopes in one call.
+    pub(super) takes_scopes_together: bool,
+}
+
 /// Writes, reads and removes a record of each kind.
-pub(super) async fn try_everything(connection: &mut MultiplexedConnection) -> Result<(), Failed> {
+pub(super) async fn try_everything(connection: &mut MultiplexedConnection) -> Result<Shown, Failed> {
     // Whether somebody is there is asked all the time, so it has to be permitted too.
     let _: () = redis::cmd("PING").query_async(connection).await?;
-    let replies: Replies = carry_out(connection, [write(), page(), remove()].iter(), None).await?;
-    for reply in replies? {
-        reply?;
+    let of_both_scopes = [write(), page(), remove(), look_at(OTHER_SCOPE)];
+    match carry_out(connection, of_both_scopes.iter(), None).await {
+        Err(error) if error.code() == Some(CROSS_SLOT) => {
+            all_carried_out(carry_out(connection, of_both_scopes[..3].iter(), None).await?)?;
+            Ok(Shown { takes_scopes_together: false })
+        }
+        replies => {
+            all_carried_out(replies?)?;
+            Ok(Shown { takes_scopes_together: true })
+        }
     }
-    Ok(())
+}
+
+fn all_carried_out(replies: Replies) -> Result<(), StoreError> {
+    replies?.into_iter().try_for_each(|reply| reply.map(|_| ()))
 }
 
 fn write() -> Transaction {
@@ -55,6 +78,12 @@ fn write() -> Transaction {
 fn page() -> Transaction {
     let mut step = Transaction::on(Scope::new(SCOPE));
     step.record(Key::index("index"), Read::MembersAfter { member: String::new(), limit: 1 });
+    step
+}
+
+fn look_at(scope: &str) -> Transaction {
+    let mut step = Transaction::on(Scope::new(scope));
+    step.record(Key::hash("hash"), Read::Whole);
     step
 }
 

@@ -13,7 +13,7 @@ use super::{
     super::{error::StoreError, health::StoreHealth},
     link::Link,
     server::{Demands, Unfit},
-    trial::{self, try_everything},
+    trial::{self, Shown, try_everything},
     trouble::{Trouble, of_server},
 };
 use crate::clock::Clock;
@@ -126,7 +126,7 @@ impl Watcher {
             let _: () = redis::cmd("PING").query_async(&mut connection).await?;
             if check {
                 self.demands.check(&mut connection).await?;
-                try_everything(&mut connection).await?;
+                self.learn(try_everything(&mut connection).await?);
             }
             Ok::<_, NotYet>(())
         };
@@ -145,7 +145,10 @@ impl Watcher {
             try_everything(&mut connection).await.map_err(NotYet::from)
         };
         match timeout(self.wait, trying).await.unwrap_or_else(|late| Err(late.into())) {
-            Ok(()) => self.link.takes_changes(),
+            Ok(shown) => {
+                self.learn(shown);
+                self.link.takes_changes();
+            }
             Err(not_yet) => self.link.met(generation, not_yet.trouble(), &not_yet),
         }
     }
@@ -157,11 +160,14 @@ impl Watcher {
         timeout(limit, self.demands.check(&mut connection)).await??;
         // The first may have to send the script; the second is as fast as any call will be.
         let tried = match timeout(limit, try_everything(&mut connection)).await? {
-            Ok(()) => timeout(self.wait, try_everything(&mut connection)).await?,
+            Ok(_) => timeout(self.wait, try_everything(&mut connection)).await?,
             refused => refused,
         };
         match tried {
-            Ok(()) => self.link.lead_by(connection, None),
+            Ok(shown) => {
+                self.learn(shown);
+                self.link.lead_by(connection, None);
+            }
             Err(failed) => {
                 let not_yet = NotYet::from(failed);
                 match not_yet.trouble() {
@@ -171,6 +177,10 @@ impl Watcher {
             }
         }
         Ok(())
+    }
+
+    fn learn(&self, shown: Shown) {
+        self.link.learn(shown.takes_scopes_together);
     }
 
     /// What somebody has to set right is told loudly, once: it will not pass by itself.

@@ -1,12 +1,12 @@
-//! Transactions of one scope that wait for each other travel in one call of the script, and know nothing of each other.
+//! Transactions that wait for each other travel in one call of the script, and know nothing of each other.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, net::TcpListener, time::Duration};
 
 use futures::future::join_all;
 use redis::Commands;
 use tollgate::{
     store::{Store, StoreError, StoreLocation, StoreOptions},
-    transaction::{Guard, Key, Outcome, Read, Reply, Scope, Transaction, Write},
+    transaction::{Guard, Key, Outcome, Read, Record, Reply, Scope, Transaction, Value, Write},
 };
 
 use super::fixture::scope;
@@ -14,7 +14,7 @@ use crate::suite::support::{
     STORE_WAIT,
     proxy::Proxy,
     servers::{Engine, Server},
-    signal,
+    signal, wait_until,
 };
 
 async fn open(server: &Server) -> Store {
@@ -32,7 +32,7 @@ fn count_in(scope: Scope) -> Transaction {
 
 fn counted(reply: Result<Reply, StoreError>) -> i64 {
     match &reply.unwrap().records[0] {
-        tollgate::transaction::Record::Hash(fields) => fields.number("n").unwrap(),
+        Record::Hash(fields) => fields.number("n").unwrap(),
         other => panic!("no count: {other:?}"),
     }
 }
@@ -58,15 +58,58 @@ async fn transactions_that_wait_for_each_other_share_a_call() {
     }
 }
 
+/// Calls of the script for two transactions of each of 25 scopes at once.
+async fn calls_for_scopes(server: &Server) -> i64 {
+    let store = open(server).await;
+    let before = script_calls(server);
+    let transactions = (0..50).map(|number| {
+        let scope = Scope::new(&format!("team-{}", number % 25));
+        let mut step = Transaction::on(scope.clone());
+        let start = vec![("n", 0.into()), ("of", Value::Text(scope.as_str().to_owned()))];
+        let record = step.starting_record(Key::hash("h"), Read::Whole, start);
+        step.option(vec![], vec![Write::Add(record, "n", 1)]);
+        step
+    });
+    let replies = join_all(transactions.map(|step| store.transact(step))).await;
+    let read: BTreeSet<_> = replies
+        .into_iter()
+        .map(|reply| match &reply.unwrap().records[0] {
+            Record::Hash(fields) => (fields.text("of").unwrap().to_owned(), fields.number("n").unwrap()),
+            other => panic!("no count: {other:?}"),
+        })
+        .collect();
+    let each_twice = (0..25).flat_map(|team| [1, 2].map(|count| (format!("team-{team}"), count)));
+    assert_eq!(read, each_twice.collect());
+    script_calls(server) - before
+}
+
 #[tokio::test]
-async fn scopes_wait_for_none_but_their_own() {
-    let server = Server::start(Engine::Redis);
-    let store = open(&server).await;
-    let before = script_calls(&server);
-    let scopes = (0..50).map(|number| Scope::new(&format!("team-{number}")));
-    let counts = join_all(scopes.map(|scope| store.transact(count_in(scope)))).await;
-    assert!(counts.into_iter().all(|reply| counted(reply) == 1));
-    assert_eq!(script_calls(&server) - before, 50);
+async fn transactions_of_all_scopes_share_calls() {
+    for engine in [Engine::Redis, Engine::Valkey] {
+        let calls = calls_for_scopes(&Server::start(engine)).await;
+        assert!((3..=6).contains(&calls), "{calls} calls");
+    }
+}
+
+#[tokio::test]
+async fn on_a_server_of_a_cluster_each_scope_has_calls_of_its_own() {
+    for engine in [Engine::Redis, Engine::Valkey] {
+        let server = server_of_a_cluster(engine);
+        assert_eq!(calls_for_scopes(&server).await, 50);
+    }
+}
+
+/// The only one of its cluster, so that it has every key.
+fn server_of_a_cluster(engine: Engine) -> Server {
+    let bus = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let server = Server::start_on_port(engine, &["--cluster-enabled", "yes", "--cluster-port", &bus]);
+    let mut connection = server.connect();
+    redis::cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(0).arg(16_383).exec(&mut connection).unwrap();
+    wait_until("the cluster has all its keys", || {
+        let info: String = redis::cmd("CLUSTER").arg("INFO").query(&mut connection).unwrap();
+        info.contains("cluster_state:ok")
+    });
+    server
 }
 
 #[tokio::test]
