@@ -2,9 +2,16 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tollgate::{clock::ManualClock, domain::plan::Plan, escrow::EscrowMode, gate::Gate, metrics::Metrics};
+use tollgate::{
+    clock::ManualClock,
+    domain::{keys, plan::Plan},
+    escrow::EscrowMode,
+    gate::Gate,
+    metrics::Metrics,
+    transaction::{Read, Transaction, Write},
+};
 
-use super::stage::{MARGIN_MS, Sidecars, account, call, commit, id, open, reserve, settings, team};
+use super::stage::{HOLD_MS, MARGIN_MS, Sidecars, TERM_MS, account, call, commit, id, open, reserve, settings, team};
 
 /// A gate's numbers.
 struct Counted {
@@ -52,6 +59,7 @@ async fn with_team(sidecars: &Sidecars, included: i64) -> (Arc<Gate>, Counted) {
 
 const GRANTED: &str = "leases_total{event=\"granted\"}";
 const GIVEN_BACK: &str = "leases_total{event=\"given_back\"}";
+const RECLAIMED: &str = "leases_total{event=\"reclaimed\"}";
 const RECALLED: &str = "leases_total{event=\"recalled\"}";
 const IN_HAND: &str = "leases{state=\"in_hand\"}";
 const RETURNING: &str = "leases{state=\"returning\"}";
@@ -99,6 +107,21 @@ async fn a_lease_that_is_called_back_is_counted_as_such_by_whichever_way_that_is
 }
 
 #[tokio::test]
+async fn a_lease_whose_sidecar_is_gone_is_counted_once_by_who_finds_it() {
+    let sidecars = Sidecars::in_memory().await;
+    let (gone, _) = with_team(&sidecars, 10_000).await;
+    open(&gone, "first", 1).await;
+    drop(gone);
+    let (finder, metrics) = sidecars.counted(EscrowMode::Off, &sidecars.clock).await;
+    let mut counted = Counted::of(metrics);
+    for (later_ms, found) in [(TERM_MS, &[][..]), (HOLD_MS + MARGIN_MS, &[(RECLAIMED, 1.0)]), (0, &[])] {
+        sidecars.clock.advance_ms(later_ms);
+        finder.sweep().await.unwrap();
+        counted.moved(&["leases_total"], found);
+    }
+}
+
+#[tokio::test]
 async fn a_jump_of_the_stores_clock_is_counted_once_and_a_small_one_not() {
     for (jump_ms, jumps) in [(MARGIN_MS, &[][..]), (MARGIN_MS + 2, &[("store_time_jumps_total", 1.0)])] {
         let sidecars = Sidecars::in_memory().await;
@@ -140,7 +163,27 @@ async fn each_call_to_the_store_is_counted_by_its_kind_and_each_look_into_memory
     sidecars.clock.advance_ms(2_000);
     open(&gate, "from-lease", 1).await;
     counted.moved(&["store_duration_seconds_count"], &[(WRITE, 1.0)]);
+    // The lease, and a record of what is open.
     gate.give_everything_back().await;
-    counted.moved(&["leases_total"], &[(GIVEN_BACK, 1.0)]);
-    assert!(counted.level(SEVERAL) >= 1.0);
+    counted.moved(&["store_duration_seconds_count", "leases_total"], &[(SEVERAL, 2.0), (GIVEN_BACK, 1.0)]);
+}
+
+#[tokio::test]
+async fn each_transaction_that_the_store_cannot_carry_out_is_counted_though_several_travel_together() {
+    let sidecars = Sidecars::in_memory().await;
+    let (gate, metrics) = sidecars.counted(EscrowMode::Off, &sidecars.clock).await;
+    let team = team(&gate, false, 10_000).await;
+    for name in ["first", "second"] {
+        reserve(&gate, call(name, 1)).await;
+    }
+    let cycle = account(&gate).await.cycle;
+    let mut damage = Transaction::on(keys::team(&team));
+    let record = damage.record(keys::account(cycle.start_ms), Read::Nothing);
+    damage.option(vec![], vec![Write::Set(record, "held", "no number".into())]);
+    sidecars.store.transact(damage).await.unwrap();
+    sidecars.clock.advance_ms(HOLD_MS);
+    let mut counted = Counted::of(metrics);
+    // Both have run out.
+    gate.sweep().await.unwrap();
+    counted.moved(&["store_errors"], &[("store_errors_total{kind=\"fault\"}", 2.0)]);
 }
