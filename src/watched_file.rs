@@ -97,4 +97,18 @@ mod tests {
         let touched = tokio::time::timeout(3 * LOOK_EVERY, file.changed()).await;
         assert!(touched.is_err(), "touched, and the same");
     }
+
+    #[tokio::test]
+    async fn what_is_still_being_written_is_not_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, "old").unwrap();
+        let mut file = WatchedFile::now(path.clone());
+        for so_far in ["n", "ne", "new"] {
+            fs::write(&path, so_far).unwrap();
+            // Time for one look, which finds what the one before did not.
+            assert!(tokio::time::timeout(LOOK_EVERY * 3 / 2, file.changed()).await.is_err(), "{so_far}");
+        }
+        assert!(is_told(&mut file).await);
+    }
 }

@@ -57,7 +57,8 @@ const BUCKETS: [f64; 14] =
     [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 10.0];
 
 /// Why calls never come to what decides.
-const REFUSED: [&str; 4] = ["overloaded", "too_large", "undecodable", "incomplete"];
+const REFUSED: [&str; 7] =
+    ["overloaded", "too_large", "undecodable", "incomplete", "token_missing", "token_wrong", "team_not_allowed"];
 
 /// How calls were answered, and how long that took.
 #[derive(Debug)]
@@ -184,6 +185,29 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), PATHS.len());
+    }
+
+    #[test]
+    fn every_refusal_has_a_line_and_what_was_given_up_has_none() {
+        let metrics = Metrics::new(&StoreLocation::Memory, 0).unwrap();
+        let undecodable = Refusal::Undecodable { field: "request".to_owned(), problem: String::new() };
+        let all = [
+            Refusal::Overloaded,
+            Refusal::TooLarge(1),
+            undecodable,
+            Refusal::Incomplete,
+            Refusal::NoToken,
+            Refusal::WrongToken,
+            Refusal::TeamNotAllowed,
+            Refusal::Unanswered,
+        ];
+        all.iter().for_each(|refusal| metrics.calls().refused(refusal));
+        let text = metrics.text().unwrap();
+        for reason in REFUSED {
+            let line = format!("tollgate_calls_refused_total{{reason=\"{reason}\"}} 1\n");
+            assert!(text.contains(&line), "{reason}: {text}");
+        }
+        assert_eq!(all.len(), REFUSED.len() + 1);
     }
 
     #[test]

@@ -307,3 +307,34 @@ impl fmt::Debug for Look {
         formatter.write_str("Look")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{metrics::Metrics, store::StoreLocation};
+
+    #[test]
+    fn each_failure_of_the_store_and_each_event_of_a_lease_has_a_line_of_its_own() {
+        let metrics = Metrics::new(&StoreLocation::Memory, 0).unwrap();
+        let says = |line: &str| metrics.text().unwrap().contains(&format!("tollgate_{line}\n"));
+        for (kind, error) in [
+            ("unavailable", StoreError::Unavailable { reason: "gone", source: None }),
+            ("overloaded", StoreError::Overloaded),
+            ("fault", StoreError::Fault { reason: String::new() }),
+        ] {
+            assert!(says(&format!("store_errors_total{{kind=\"{kind}\"}} 0")));
+            metrics.gate().store_failed(&error);
+            assert!(says(&format!("store_errors_total{{kind=\"{kind}\"}} 1")));
+        }
+        for (name, event) in [
+            ("granted", LeaseEvent::Granted),
+            ("given_back", LeaseEvent::GivenBack),
+            ("reclaimed", LeaseEvent::Reclaimed),
+            ("recalled", LeaseEvent::Recalled),
+        ] {
+            assert!(says(&format!("leases_total{{event=\"{name}\"}} 0")));
+            metrics.gate().leases(event, 2);
+            assert!(says(&format!("leases_total{{event=\"{name}\"}} 2")));
+        }
+    }
+}

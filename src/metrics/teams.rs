@@ -61,7 +61,8 @@ impl Teams {
 
     /// Counts something of a team.
     pub(super) fn count(&self, team: &Id, count: impl FnOnce(&TeamCounts)) {
-        if self.apart == 0 {
+        // A team may be called as the rest is; a name is told once.
+        if self.apart == 0 || team.as_str() == OTHER {
             return count(&self.rest);
         }
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
@@ -96,8 +97,7 @@ impl Teams {
         } else {
             self.rest.tell(&mut decisions, &mut credits, Some(OTHER));
             let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-            // A team may be called so too; a name is told once.
-            for (team, counts) in known.iter().filter(|(team, _)| team.as_str() != OTHER) {
+            for (team, counts) in known.iter() {
                 counts.tell(&mut decisions, &mut credits, Some(team.as_str()));
             }
         }
@@ -146,6 +146,17 @@ mod tests {
     fn each_basis_and_each_reason_has_the_place_that_it_is_counted_in() {
         assert!(BASES.iter().enumerate().all(|(place, basis)| *basis as usize == place));
         assert!(REASONS.iter().enumerate().all(|(place, reason)| *reason as usize == place));
+    }
+
+    #[test]
+    fn a_team_that_is_called_like_all_others_is_counted_among_them_and_takes_no_place() {
+        let teams = Teams::apart(1);
+        for name in [OTHER, "a", "b"] {
+            teams.count(&Id::parse(name).unwrap(), |counts| counts.reserved.one());
+        }
+        let known = teams.known.read().unwrap();
+        assert_eq!(known.keys().map(Id::as_str).collect::<Vec<_>>(), ["a"]);
+        assert_eq!(teams.rest.reserved.now(), 2);
     }
 
     #[test]

@@ -183,8 +183,11 @@ impl Calls {
     }
 
     fn in_the_contracts_words(&self, response: Response<Body>) -> Response<Body> {
-        let bare = Status::from_header_map(response.headers());
-        match bare.and_then(|status| Refusal::from_bare(&status, self.limits.max_message_bytes)) {
+        let told = Status::from_header_map(response.headers());
+        if told.as_ref().is_some_and(Refusal::is_of_team) {
+            self.metrics.refused(&Refusal::TeamNotAllowed);
+        }
+        match told.and_then(|status| Refusal::from_bare(&status, self.limits.max_message_bytes)) {
             Some(refusal) => self.refusal(refusal),
             None => response,
         }

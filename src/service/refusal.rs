@@ -55,6 +55,12 @@ impl Refusal {
         status.source()?.downcast_ref()
     }
 
+    /// Whether it is the refusal of a team that a status tells; what a response holds has lost what it was made of.
+    pub fn is_of_team(status: &Status) -> bool {
+        // Nothing else of the contract has this code.
+        status.code() == Code::PermissionDenied
+    }
+
     /// Names the field, where prost did, from the inside out: `Team.plan: PutTeamRequest.team: invalid string value` is
     /// about `team.plan`.
     pub(super) fn undecodable(message: &str) -> Self {

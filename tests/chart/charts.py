@@ -87,6 +87,11 @@ def check_what_is_refused_is_refused_with_a_reason():
     all_hold(problems())
 
 
+def check_either_way_to_name_a_team_is_enough_for_the_sample_on_redis():
+    for named in ("executor.team=acme", "teams[0].team_id=acme,teams[0].plan=free"):
+        rendered("--set", "executor.enabled=true,store.kind=redis,store.redis.url=redis://h", "--set", named)
+
+
 def leaves(values, path=""):
     """Each value that is no further table, by its path. An empty table is one."""
     for key, value in values.items():

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use tollgate::{
     escrow::{EscrowMode, EscrowOptions},
-    proto::v1::{BeginRunRequest, CheckAndReserveRequest, CommitRequest, CommitResponse, ListTeamsRequest},
+    proto::v1::{
+        BeginRunRequest, CheckAndReserveRequest, CommitRequest, CommitResponse, ListTeamsRequest, PutTeamRequest, Team,
+    },
     serve::{ServeOptions, Sidecar as InProcess},
     store::StoreLocation,
 };
@@ -14,7 +16,7 @@ use tonic_prost::ProstCodec;
 use crate::suite::{
     probes::{ANY_PORT, is_as_promtool_wants_it, scrape, value},
     support::{
-        client::{Client, block, professional_team, prompt_test, team_without_seat},
+        client::{Client, block, channel, professional_team, prompt_test, team_without_seat},
         servers::{Engine, Server},
         sidecar::Sidecar,
         wait_for,
@@ -152,6 +154,43 @@ async fn blocks_and_completed_runs_are_counted_by_the_commit_that_takes_them() {
     counted.moved("its commit", &[(COMMITTED, 25.0), (RUN_COMPLETION, 25.0)]);
 }
 
+/// The line of a decision.
+fn decision(rpc: &str, outcome: &str, reason: &str, basis: &str) -> String {
+    format!("decisions_total{{basis=\"{basis}\",outcome=\"{outcome}\",reason=\"{reason}\",rpc=\"{rpc}\"}}")
+}
+
+#[tokio::test]
+async fn each_reason_to_wait_and_each_basis_of_a_repeat_has_a_line_of_its_own() {
+    let sidecar = Sidecar::start_with(&StoreLocation::Memory, &[ANY_PORT, "--run-completion-credits=30"]);
+    let client = sidecar.client();
+    client.put_team(professional_team("seat", 2)).await;
+    client.put_team(professional_team("overages", 25)).await;
+    client.set_overages("overages", true, Some(1)).await;
+    client.proceed(block("seat", "s1", "gpt-4o")).await;
+    client.proceed(block("seat", "s2", "gpt-4")).await;
+    client.proceed(prompt_test("overages", "o1", "gpt-4")).await;
+    let thousand = CheckAndReserveRequest { units: 40, ..prompt_test("overages", "o2", "gpt-4") };
+    client.proceed(thousand.clone()).await;
+
+    let mut counted = Counted::so_far(&sidecar.probe());
+    for (request, basis) in [(block("seat", "s2", "gpt-4"), "run_completion"), (thousand, "overage")] {
+        client.proceed(request).await;
+        counted.moved("a repeat", &[(&decision("CheckAndReserve", "replay", "", basis), 1.0)]);
+    }
+    for (request, reason) in [
+        (block("seat", "s3", "gpt-4"), "run_ceiling_reached"),
+        (prompt_test("seat", "s4", "gpt-4"), "limit_reached"),
+        (prompt_test("overages", "o3", "gpt-4"), "overage_cap_reached"),
+    ] {
+        client.suspend(request).await;
+        counted.moved("a call that has to wait", &[(&decision("CheckAndReserve", "suspend", reason, ""), 1.0)]);
+    }
+    for (team, reason) in [("seat", "limit_reached"), ("overages", "overage_cap_reached")] {
+        client.quota.clone().begin_run(run(team, "another")).await.unwrap();
+        counted.moved("a run that has to wait", &[(&decision("BeginRun", "suspend", reason, ""), 1.0)]);
+    }
+}
+
 #[tokio::test]
 async fn what_runs_out_is_counted_once_whoever_notices_and_a_late_commit_as_committed() {
     let sidecar = Sidecar::start_with(&StoreLocation::Memory, &[ANY_PORT]);
@@ -184,6 +223,41 @@ async fn what_never_comes_to_the_gate_is_counted_by_its_reason() {
     counted.moved("a request that is no message", &[("calls_refused_total{reason=\"undecodable\"}", 1.0)]);
     client.reserve(block("nobody", "r1", "gpt-4o")).await.unwrap_err();
     counted.moved("a call that the gate refuses", &[]);
+
+    // The same of a service that has no shorter way.
+    let large = Team { plan: "p".repeat(70_000), ..team_without_seat("team", 1) };
+    client.accounts.clone().put_team(PutTeamRequest { team: Some(large) }).await.unwrap_err();
+    counted.moved("a team that is too large", &[("calls_refused_total{reason=\"too_large\"}", 1.0)]);
+}
+
+#[tokio::test]
+async fn what_does_not_arrive_in_time_or_finds_no_room_is_counted_by_its_reason() {
+    let server = Server::start(Engine::Redis);
+    let few = [ANY_PORT, "--max-calls=1", "--max-call-time=300ms"];
+    let sidecar = Sidecar::start_with(&server.location(), &few);
+    let client = sidecar.client();
+    client.put_team(team_without_seat("team", 60)).await;
+    let mut counted = Counted::so_far(&sidecar.probe());
+    for (channel, path) in [
+        (&client.data, "/tollgate.v1.QuotaService/Commit"),
+        (&channel(sidecar.admin()), "/tollgate.v1.UsageService/GetUsage"),
+    ] {
+        let mut grpc = Grpc::new(channel.clone());
+        grpc.ready().await.unwrap();
+        let nothing = Request::new(tokio_stream::pending::<CommitRequest>());
+        let codec = ProstCodec::<CommitRequest, CommitResponse>::default();
+        let refused = grpc.client_streaming(nothing, path.parse().unwrap(), codec).await.unwrap_err();
+        assert_eq!(refused.code(), Code::DeadlineExceeded, "{refused}");
+        counted.moved("a request that does not arrive", &[("calls_refused_total{reason=\"incomplete\"}", 1.0)]);
+    }
+
+    redis::cmd("CLIENT").arg(&["PAUSE", "60000", "WRITE"]).exec(&mut server.connect()).unwrap();
+    // One waits until it is given up; it came to the gate, and is not among those.
+    let waits = |id: &'static str| client.reserve(block("team", id, "gpt-4o"));
+    let (one, other) = tokio::join!(waits("r1"), waits("r2"));
+    let codes = [one, other].map(|refused| refused.unwrap_err().code());
+    assert!(codes.contains(&Code::Unavailable) && codes.contains(&Code::ResourceExhausted), "{codes:?}");
+    counted.moved("one call too many", &[("calls_refused_total{reason=\"overloaded\"}", 1.0)]);
 }
 
 #[tokio::test]

@@ -10,11 +10,13 @@ use std::{
 };
 
 use tollgate::{
+    clock::{Clock, ManualClock},
     domain::{
         id::Id,
         reservation::{Backing, read_grant},
     },
     escrow::{EscrowMode, EscrowOptions},
+    proto::v1::{GetUsageRequest, ListTeamsRequest},
     serve::{ServeOptions, Sidecar as InProcess},
     store::StoreLocation,
 };
@@ -25,7 +27,7 @@ use crate::suite::support::{
     client::{Client, block, channel, prompt_test, team_without_seat},
     servers::{Engine, Server},
     sidecar::{Sidecar, run, tollgate},
-    tool, wait_for, wait_until,
+    tool, wait_for, wait_until, written_through,
 };
 
 const TEAM: &str = "team";
@@ -108,6 +110,10 @@ async fn the_probe_listener_has_health_and_metrics_and_nothing_else() {
     let elsewhere = Client::of(&probe, &probe);
     let refused = elsewhere.reserve(prompt_test("demo-free", "r1", "gpt-4o")).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unimplemented);
+    let refused = elsewhere.accounts.clone().list_teams(ListTeamsRequest::default()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented);
+    let refused = elsewhere.usage.clone().get_usage(GetUsageRequest::default()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented);
     let listed = run(Command::new(tool("grpcurl")).args(["-plaintext", &probe, "list"]));
     let said = String::from_utf8(listed.stderr).unwrap();
     assert!(said.contains("does not support the reflection API"), "{said}");
@@ -171,7 +177,9 @@ async fn probes_are_answered_though_every_place_of_the_other_listeners_is_taken_
     redis::cmd("CLIENT").arg(&["PAUSE", "60000", "WRITE"]).exec(&mut server.connect()).unwrap();
     let mut waits = Box::pin(client.reserve(block(TEAM, "second", "gpt-4o")));
     assert!(futures::poll!(&mut waits).is_pending());
-    let silent: Vec<_> = (0..200).map(|_| TcpStream::connect(sidecar.probe()).unwrap()).collect();
+    let mut silent: Vec<_> = (0..200).map(|_| TcpStream::connect(sidecar.probe()).unwrap()).collect();
+    silent[0].set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert_eq!(silent[0].read(&mut [0]).unwrap(), 0, "the oldest makes way");
     let watched = HealthCheckRequest::default();
     let mut watch = HealthClient::new(channel(&sidecar.probe())).watch(watched).await.unwrap().into_inner();
     assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
@@ -212,9 +220,40 @@ async fn readiness_follows_the_store_on_every_listener_and_liveness_does_not() {
 // The sidecar is in this process, and a scrape waits for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn leases_in_hand_keep_it_ready_for_as_long_as_they_can_be_drawn_from() {
+    let (sidecar, probe) = ready_by_a_lease(10_000).await;
+    wait_for("the lease to run out", || async { (!is_ready(&probe).await).then_some(()) }).await;
+    assert_eq!(health(&probe, "liveness").await, Ok(ServingStatus::Serving));
+    sidecar.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_in_hand_does_not_keep_it_ready_once_the_catalogue_is_too_old_to_price_by() {
+    let (sidecar, probe) = ready_by_a_lease(100_000).await;
+    wait_for("the catalogue to be too old", || async { (!is_ready(&probe).await).then_some(()) }).await;
+    assert!(value(&scrape(&probe), "tollgate_leased_credits") > 0.0);
+    sidecar.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_lease_a_catalogue_that_is_fresh_keeps_nothing_ready() {
+    let mut server = Server::start_durable(Engine::Redis);
+    // A clock that stands still, so that the catalogue is fresh for ever.
+    let clock = Clock::Manual(ManualClock::at(Clock::System.now_ms()));
+    let probe = Some("127.0.0.1:0".parse().unwrap());
+    let options = ServeOptions { store: server.location(), clock, probe, ..written_through() };
+    let sidecar = InProcess::start(options).await.unwrap();
+    let probe = sidecar.probe_address().unwrap().to_string();
+    assert!(is_ready(&probe).await);
+    server.kill();
+    wait_for("it to be not ready", || async { (!is_ready(&probe).await).then_some(()) }).await;
+    sidecar.shutdown().await;
+}
+
+/// A sidecar that has lost its server, and is ready by a lease that is drawn from for so long; and where it is probed.
+async fn ready_by_a_lease(term_ms: i64) -> (InProcess, String) {
     let mut server = Server::start_durable(Engine::Redis);
     let mut escrow = EscrowOptions { mode: EscrowMode::Eager, ..EscrowOptions::default() };
-    escrow.terms.term_ms = 10_000;
+    escrow.terms.term_ms = term_ms;
     let probe = Some("127.0.0.1:0".parse().unwrap());
     let options = ServeOptions { store: server.location(), escrow, probe, ..ServeOptions::default() };
     let sidecar = InProcess::start(options).await.unwrap();
@@ -239,9 +278,7 @@ async fn leases_in_hand_keep_it_ready_for_as_long_as_they_can_be_drawn_from() {
     wait_for("the loss to be noticed", is_lost).await;
     assert!(is_ready(&probe).await);
     client.proceed(block(TEAM, "second", "gpt-4o")).await;
-    wait_for("the lease to run out", || async { (!is_ready(&probe).await).then_some(()) }).await;
-    assert_eq!(health(&probe, "liveness").await, Ok(ServingStatus::Serving));
-    sidecar.shutdown().await;
+    (sidecar, probe)
 }
 
 #[tokio::test]

@@ -17,13 +17,14 @@ use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
     server_reflection_request::MessageRequest,
 };
+use tonic_types::StatusExt as _;
 
 use crate::suite::support::{
     client::{block, is_of_unknown_outcome, team_without_seat, until_answered},
     kept::Kept,
     servers::{Engine, Server},
     sidecar::{Sidecar, argument, run, tollgate},
-    tool, wait_until,
+    tool, wait_for, wait_until,
 };
 
 const TEAM: &str = "team";
@@ -177,6 +178,42 @@ async fn neither_a_client_that_holds_on_nor_a_silent_store_keeps_it_for_ten_seco
     ended_well(&mut sidecar);
     let took_ms = Clock::System.monotonic_ms() - begun_ms;
     assert!(took_ms < 10_000, "it took {took_ms} ms");
+}
+
+#[tokio::test]
+async fn for_a_second_after_reservations_are_refused_what_settles_them_is_served() {
+    let mut sidecar = Sidecar::start(&StoreLocation::Memory);
+    let client = sidecar.client();
+    client.put_team(team_without_seat(TEAM, 100)).await;
+    for id in ["old", "new"] {
+        client.proceed(block(TEAM, id, "gpt-4o")).await;
+    }
+    sidecar.signal("TERM");
+    let is_told = || async { client.reserve(block(TEAM, "another", "gpt-4o")).await.err() };
+    let refused = wait_for("reservations to be refused", is_told).await;
+    assert_eq!(refused.get_details_error_info().map(|info| info.reason).as_deref(), Some("DRAINING"), "{refused:?}");
+    assert_eq!(client.commit(TEAM, "old", &[]).await.unwrap().credits, 2);
+    assert_eq!(sidecar.client().commit(TEAM, "new", &[]).await.unwrap().credits, 2);
+    ended_well(&mut sidecar);
+}
+
+#[tokio::test]
+async fn a_commit_whose_client_went_away_is_waited_for_at_the_end_and_not_for_ever() {
+    let server = Server::start(Engine::Redis);
+    let mut sidecar = Sidecar::start_with(&server.location(), &["--store-wait=10s"]);
+    let client = sidecar.client();
+    client.put_team(team_without_seat(TEAM, 100)).await;
+    client.proceed(block(TEAM, "first", "gpt-4o")).await;
+    pause(&server);
+    let mut commit = Box::pin(client.commit(TEAM, "first", &[]));
+    assert!(futures::poll!(&mut commit).is_pending());
+    // A connection keeps the order of its calls: when this one is answered, the commit has arrived.
+    HealthClient::new(client.data.clone()).check(HealthCheckRequest::default()).await.unwrap();
+    drop(commit);
+    drop(client);
+    sidecar.signal("TERM");
+    ended_well(&mut sidecar);
+    assert!(sidecar.stderr().contains("some commits were not carried out in time"), "{}", sidecar.stderr());
 }
 
 #[tokio::test]

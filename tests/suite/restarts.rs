@@ -10,18 +10,28 @@ use std::{
 };
 
 use tollgate::{
-    proto::v1::{Proceed, check_and_reserve_response::Decision},
+    domain::{
+        id::Id,
+        reservation::{Backing, read_grant},
+    },
+    escrow::EscrowMode,
+    proto::v1::{Proceed, ReservationState, check_and_reserve_response::Decision},
+    serve::{ServeOptions, Sidecar as InProcess},
     store::StoreLocation,
 };
 use tonic::Status;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
-use crate::suite::support::{
-    client::{Client, block, channel, is_of_unknown_outcome, team_without_seat},
-    kept::Kept,
-    servers::{Engine, Server},
-    sidecar::Sidecar,
-    wait_until,
+use crate::suite::{
+    probes::{scrape, value},
+    support::{
+        client::{Client, block, channel, is_of_unknown_outcome, team_without_seat},
+        escrow,
+        kept::Kept,
+        servers::{Engine, Server},
+        sidecar::Sidecar,
+        wait_for, wait_until,
+    },
 };
 
 const TEAM: &str = "team";
@@ -174,9 +184,65 @@ async fn for_the_delay_everything_is_served_and_whoever_connects_is_let_in() {
         let Decision::Proceed(Proceed { grant, .. }) = decision else { panic!("{decision:?}") };
         assert_eq!(client.commit(TEAM, &id, &grant).await.unwrap().credits, 2);
     }
+    for service in ["", "tollgate.v1.AccountService", "tollgate.v1.UsageService"] {
+        let asked = HealthCheckRequest { service: service.to_owned() };
+        let told = HealthClient::new(channel(sidecar.admin())).check(asked).await.unwrap().into_inner();
+        assert_eq!(told.status(), ServingStatus::NotServing, "{service}");
+    }
     let alive = HealthCheckRequest { service: "liveness".to_owned() };
     let alive = HealthClient::new(channel(&sidecar.probe())).check(alive).await.unwrap().into_inner();
     assert_eq!(alive.status(), ServingStatus::Serving);
     wait_until("the sidecar ends", || sidecar.ended().is_some());
     assert_eq!(sidecar.ended().unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn at_its_end_a_sidecar_gives_its_leases_back_and_others_know_what_it_had_opened() {
+    let server = Server::start(Engine::Redis);
+    let options = |mode| ServeOptions { store: server.location(), escrow: escrow(mode), ..ServeOptions::default() };
+    let start = async |mode| {
+        let sidecar = InProcess::start(options(mode)).await.unwrap();
+        let client = Client::of(&sidecar.listen_address().to_string(), &sidecar.admin_address().to_string());
+        (sidecar, client)
+    };
+    let (sidecar, client) = start(EscrowMode::Eager).await;
+    client.put_team(team_without_seat(TEAM, 1_000)).await;
+    let calls = AtomicUsize::new(0);
+    let open = || async {
+        let id = format!("call-{}", calls.fetch_add(1, Ordering::Relaxed));
+        let grant = client.proceed(block(TEAM, &id, "gpt-4o")).await.grant;
+        let held = read_grant(&grant, &Id::parse(&id).unwrap()).unwrap();
+        matches!(held.backing, Backing::Lease { .. }).then_some(id)
+    };
+    let id = wait_for("a reservation from a lease", open).await;
+    sidecar.shutdown().await;
+
+    let (sidecar, client) = start(EscrowMode::Off).await;
+    // What is leased counts as held.
+    let held = i64::try_from(2 * calls.load(Ordering::Relaxed)).unwrap();
+    assert_eq!(client.books(TEAM).await.balance.held, held);
+    assert_eq!(client.reservation(TEAM, &id).await.state(), ReservationState::Open);
+    sidecar.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_store_that_comes_back_during_the_delay_makes_nothing_ready_again() {
+    let mut server = Server::start_durable(Engine::Redis);
+    let sidecar = Sidecar::start_with(&server.location(), &["--probe=127.0.0.1:0", "--drain-delay=60s"]);
+    let client = sidecar.client();
+    client.put_team(team_without_seat(TEAM, 100)).await;
+    let probe = sidecar.probe();
+    let is = |gauge: &str, level: f64| value(&scrape(&probe), gauge) == level;
+    sidecar.signal("TERM");
+    wait_until("it is not ready", || is("tollgate_ready", 0.0));
+    server.kill();
+    wait_until("the loss is noticed", || is("tollgate_store_up", 0.0));
+    server.restart();
+    wait_until("the store is found again", || is("tollgate_store_up", 1.0));
+    client.proceed(block(TEAM, "served", "gpt-4o")).await;
+    assert!(is("tollgate_ready", 0.0));
+    for address in [probe.as_str(), sidecar.data(), sidecar.admin()] {
+        let health = HealthClient::new(channel(address)).check(HealthCheckRequest::default()).await.unwrap();
+        assert_eq!(health.into_inner().status(), ServingStatus::NotServing, "{address}");
+    }
 }

@@ -112,3 +112,40 @@ fn read(NamedFile { setting, path }: NamedFile) -> Result<Vec<u8>, AccessError> 
     };
     Err(AccessError::Unreadable { setting, file: path, cause })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_new_content_is_tried_once_and_one_that_is_of_no_use_changes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, "1").unwrap();
+        let tried = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&tried);
+        let make: Make<u32> = Box::new(move |files, contents| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let text = String::from_utf8_lossy(&contents[0]).into_owned();
+            let NamedFile { setting, path } = files[0].clone();
+            text.parse().map_err(|_| AccessError::Unusable { setting, file: path, cause: text })
+        });
+        let file = NamedFile { setting: "setting", path: path.clone() };
+        let fresh = Fresh::read("a number", vec![file], make).await.unwrap();
+        for (contents, current, tries) in
+            [(Some("1"), 1, 1), (Some("x"), 1, 2), (None, 1, 2), (Some("x"), 1, 3), (Some("2"), 2, 4)]
+        {
+            match contents {
+                Some(contents) => std::fs::write(&path, contents).unwrap(),
+                None => std::fs::remove_file(&path).unwrap(),
+            }
+            for _ in 0..2 {
+                fresh.look().await;
+                let found = (*fresh.current(), tried.load(Ordering::Relaxed));
+                assert_eq!(found, (current, tries), "{contents:?}");
+            }
+        }
+    }
+}

@@ -6,7 +6,7 @@ use rustls::{
     RootCertStore, ServerConfig,
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _},
-    server::{NoClientAuth, WebPkiClientVerifier, danger::ClientCertVerifier},
+    server::{NoClientAuth, NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
     time_provider::TimeProvider,
 };
 use tokio::{
@@ -184,8 +184,10 @@ fn configure(files: &[NamedFile], contents: &[Vec<u8>], time: Arc<Time>) -> Resu
     let mut config =
         builder.map_err(broken)?.with_client_cert_verifier(clients).with_single_cert(chain, key).map_err(broken)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
-    // Nothing is resumed: each connection shows its certificate, and one that is no longer valid is seen at the next one.
+    // Nothing is resumed: each connection shows its certificate, and one that is no longer valid is seen at the next one. TLS 1.3
+    // resumes by tickets, TLS 1.2 by sessions that the server remembers.
     config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(Arc::new(config))
 }
 

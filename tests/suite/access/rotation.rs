@@ -28,6 +28,12 @@ async fn new_files_count_for_new_connections_and_broken_ones_for_none() {
             &key,
             "--listen-tls-client-ca",
             &authority,
+            "--admin-tls-certificate",
+            &certificate,
+            "--admin-tls-key",
+            &key,
+            "--admin-tls-client-ca",
+            &authority,
         ],
     );
     let of_first = |trusted: &Authority| channel(sidecar.data(), &trusted.pem, Some(&first.client("a.example")));
@@ -57,6 +63,13 @@ async fn new_files_count_for_new_connections_and_broken_ones_for_none() {
         async move { reserve_for(client, "demo-pro").await.ok() }
     })
     .await;
+    let admin = |of: &Authority| channel(sidecar.admin(), &second.pem, Some(&of.client("a.example")));
+    wait_for("the admin listener to show the new certificate", || {
+        let client = admin(&second);
+        async move { list_teams(client, None).await.ok() }
+    })
+    .await;
+    is_cut(list_teams(admin(&first), None).await, "a client of the first authority, at the admin listener");
     is_cut(reserve_for(of_second(&first), "demo-pro").await, "a client that trusts the first authority");
     is_cut(reserve_for(of_first(&second), "demo-pro").await, "a client of the first authority, too late");
     reserve_for(open, "demo-pro").await.unwrap();

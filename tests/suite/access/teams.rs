@@ -58,11 +58,7 @@ async fn a_refusal_does_not_tell_whether_there_is_such_a_team() {
 async fn every_call_is_refused_for_another_team_whichever_way_it_takes() {
     let scene = scene().await;
     let channel = scene.data(Some(&scene.authority.client("one.example")));
-    // What comes with this header goes by way of tonic.
-    let by_tonic = channel.clone().map_request(|mut request: http::Request<tonic::body::Body>| {
-        request.headers_mut().insert("grpc-encoding", http::HeaderValue::from_static("identity"));
-        request
-    });
+    let by_tonic = channel.clone().map_request(by_way_of_tonic);
     macro_rules! refused {
         ($client:expr) => {{
             let mut client = $client;

@@ -1,8 +1,18 @@
 //! The handshake: who comes through it, who does not, and for how long it may take.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use tokio::{io::AsyncReadExt as _, net::TcpStream};
+use rustls::{
+    ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    version::{TLS12, TLS13},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tokio_rustls::TlsConnector;
 use tollgate::{clock::ManualClock, proto::v1::ListAuditEntriesRequest};
 use tonic::transport::Endpoint;
 
@@ -71,6 +81,37 @@ async fn a_certificate_that_expires_ends_no_connection_and_opens_none() {
     })
     .await;
     is_cut(reserve_for(scene.data(Some(&client)), TEAM).await, "a certificate that expired");
+}
+
+#[tokio::test]
+async fn each_connection_shows_its_certificate_anew_whichever_version_of_tls_it_speaks() {
+    let scene = Scene::open().await;
+    let address = scene.sidecar.listen_address().to_string();
+    for version in [&TLS12, &TLS13] {
+        // It would resume its session if it was offered to.
+        let connector = TlsConnector::from(Arc::new(speaking(version, &scene.authority.pem, &scene.right())));
+        for _ in 0..3 {
+            let stream = TcpStream::connect(&address).await.unwrap();
+            let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+            assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full), "{version:?}");
+            // Whatever a session is resumed by comes before the first byte of HTTP/2.
+            stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+            stream.read_exact(&mut [0; 9]).await.unwrap();
+        }
+    }
+}
+
+/// A client of this version of TLS that trusts this authority and shows this certificate.
+fn speaking(version: &'static SupportedProtocolVersion, authority: &str, client: &Pair) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
+    let chain = vec![CertificateDer::from_pem_slice(client.certificate.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(client.key.as_bytes()).unwrap();
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let builder = builder.with_protocol_versions(&[version]).unwrap().with_root_certificates(roots);
+    let mut config = builder.with_client_auth_cert(chain, key).unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config
 }
 
 #[tokio::test]

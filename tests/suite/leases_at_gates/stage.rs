@@ -19,6 +19,7 @@ use tollgate::{
         Gate, GateError, GateOptions,
         calls::{ActualUse, CommitAnswer, Page, Proceed, ReserveAnswer, ReserveCall, ReserveDecision, SettleCall},
     },
+    metrics::Metrics,
     store::{Store, StoreLocation, StoreOptions},
 };
 
@@ -88,6 +89,17 @@ impl Sidecars {
     pub(super) async fn with_retention(&self, committed_retention_ms: i64) -> Arc<Gate> {
         let policy = Policy { committed_retention_ms, ..Policy::default() };
         self.with_policy(EscrowMode::Eager, &self.clock, policy).await
+    }
+
+    /// One whose numbers can be read.
+    pub(super) async fn counted(&self, mode: EscrowMode, clock: &ManualClock) -> (Arc<Gate>, Metrics) {
+        let metrics = Metrics::new(&StoreLocation::Memory, 0).unwrap();
+        let (clock, escrow) = (Clock::Manual(clock.clone()), escrow(mode));
+        let options = GateOptions { clock, escrow, metrics: Arc::clone(metrics.gate()), ..GateOptions::default() };
+        let gate = Gate::open(self.store.clone(), options).await.unwrap();
+        let looked_at = Arc::downgrade(&gate);
+        metrics.gate().look_by(move || looked_at.upgrade().map(|gate| gate.holdings()).unwrap_or_default());
+        (gate, metrics)
     }
 
     async fn with_policy(&self, mode: EscrowMode, clock: &ManualClock, policy: Policy) -> Arc<Gate> {

@@ -1,0 +1,189 @@
+//! What gates count of their leases, of their store and of their memory: each of it once, when it happens.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tollgate::{
+    clock::ManualClock,
+    domain::{keys, plan::Plan},
+    escrow::EscrowMode,
+    gate::Gate,
+    metrics::Metrics,
+    transaction::{Read, Transaction, Write},
+};
+
+use super::stage::{HOLD_MS, MARGIN_MS, Sidecars, TERM_MS, account, call, commit, id, open, reserve, settings, team};
+
+/// A gate's numbers.
+struct Counted {
+    metrics: Metrics,
+    lines: BTreeMap<String, f64>,
+}
+
+impl Counted {
+    fn of(metrics: Metrics) -> Self {
+        let mut counted = Self { metrics, lines: BTreeMap::new() };
+        counted.lines = counted.now();
+        counted
+    }
+
+    /// All lines but those of durations, which say how many there were.
+    fn now(&self) -> BTreeMap<String, f64> {
+        let text = self.metrics.text().unwrap();
+        let lines = text.lines().filter_map(|line| line.strip_prefix("tollgate_")?.rsplit_once(' '));
+        let lines = lines.filter(|(line, _)| !line.contains("_seconds_sum") && !line.contains("_seconds_bucket"));
+        lines.map(|(line, value)| (line.to_owned(), value.parse().unwrap())).collect()
+    }
+
+    fn level(&self, line: &str) -> f64 {
+        *self.now().get(line).unwrap_or_else(|| panic!("no {line}"))
+    }
+
+    /// What was done since the last look moved these lines of the families, by so much, and no other line of them.
+    #[track_caller]
+    fn moved(&mut self, families: &[&str], by: &[(&str, f64)]) {
+        let lines = self.now();
+        let changes = lines.iter().map(|(line, now)| (line.as_str(), now - self.lines.get(line).unwrap_or(&0.0)));
+        let asked_for = |line: &str| families.iter().any(|family| line.starts_with(family));
+        let changes: BTreeMap<_, _> = changes.filter(|(line, by)| asked_for(line) && *by != 0.0).collect();
+        assert_eq!(changes, by.iter().copied().collect());
+        self.lines = lines;
+    }
+}
+
+/// A gate that takes leases at once, of whose team nothing is in hand yet.
+async fn with_team(sidecars: &Sidecars, included: i64) -> (Arc<Gate>, Counted) {
+    let (gate, metrics) = sidecars.counted(EscrowMode::Eager, &sidecars.clock).await;
+    team(&gate, false, included).await;
+    (gate, Counted::of(metrics))
+}
+
+const GRANTED: &str = "leases_total{event=\"granted\"}";
+const GIVEN_BACK: &str = "leases_total{event=\"given_back\"}";
+const RECLAIMED: &str = "leases_total{event=\"reclaimed\"}";
+const RECALLED: &str = "leases_total{event=\"recalled\"}";
+const IN_HAND: &str = "leases{state=\"in_hand\"}";
+const RETURNING: &str = "leases{state=\"returning\"}";
+
+#[tokio::test]
+async fn a_lease_is_told_from_its_grant_until_it_was_called_back_and_has_come_back() {
+    let sidecars = Sidecars::in_memory().await;
+    let other = sidecars.with(EscrowMode::Off, &sidecars.clock).await;
+    let (gate, mut counted) = with_team(&sidecars, 10_000).await;
+    let grant = open(&gate, "first", 1).await;
+    counted.moved(&["leases", "open"], &[(GRANTED, 1.0), (IN_HAND, 1.0), ("open_reservations", 1.0)]);
+    let leased = account(&other).await.leased;
+    assert_eq!(counted.level("leased_credits"), (leased - 25) as f64);
+
+    // The change is heard of by a reply.
+    other.put_team(&id("team"), &settings(Plan::Basic, false, 20_000), "test").await.unwrap();
+    account(&gate).await;
+    counted.moved(&["leases"], &[(RECALLED, 1.0), (IN_HAND, -1.0), (RETURNING, 1.0)]);
+    gate.catch_up(0).await;
+    counted.moved(&["leases", "open"], &[(GIVEN_BACK, 1.0), (RETURNING, -1.0)]);
+    assert_eq!(counted.level("leased_credits"), 0.0);
+    commit(&gate, "first", &grant).await.unwrap();
+    counted.moved(&["leases", "open"], &[("open_reservations", -1.0)]);
+}
+
+#[tokio::test]
+async fn a_lease_that_is_called_back_is_counted_as_such_by_whichever_way_that_is_heard_of() {
+    // By the list of recalls.
+    let sidecars = Sidecars::in_memory().await;
+    let other = sidecars.with(EscrowMode::Off, &sidecars.clock).await;
+    let (gate, mut counted) = with_team(&sidecars, 10_000).await;
+    open(&gate, "first", 1).await;
+    other.put_team(&id("team"), &settings(Plan::Basic, false, 20_000), "test").await.unwrap();
+    counted.moved(&["leases_total"], &[(GRANTED, 1.0)]);
+    gate.catch_up(0).await;
+    counted.moved(&["leases_total"], &[(RECALLED, 1.0), (GIVEN_BACK, 1.0)]);
+
+    // By whoever calls back: it needs what it has in a lease for a call that no lease covers.
+    let sidecars = Sidecars::in_memory().await;
+    let (gate, mut counted) = with_team(&sidecars, 100).await;
+    open(&gate, "first", 1).await;
+    counted.moved(&["leases_total"], &[(GRANTED, 1.0)]);
+    reserve(&gate, call("large", 3)).await;
+    counted.moved(&["leases_total"], &[(RECALLED, 1.0), (GIVEN_BACK, 1.0)]);
+}
+
+#[tokio::test]
+async fn a_lease_whose_sidecar_is_gone_is_counted_once_by_who_finds_it() {
+    let sidecars = Sidecars::in_memory().await;
+    let (gone, _) = with_team(&sidecars, 10_000).await;
+    open(&gone, "first", 1).await;
+    drop(gone);
+    let (finder, metrics) = sidecars.counted(EscrowMode::Off, &sidecars.clock).await;
+    let mut counted = Counted::of(metrics);
+    for (later_ms, found) in [(TERM_MS, &[][..]), (HOLD_MS + MARGIN_MS, &[(RECLAIMED, 1.0)]), (0, &[])] {
+        sidecars.clock.advance_ms(later_ms);
+        finder.sweep().await.unwrap();
+        counted.moved(&["leases_total"], found);
+    }
+}
+
+#[tokio::test]
+async fn a_jump_of_the_stores_clock_is_counted_once_and_a_small_one_not() {
+    for (jump_ms, jumps) in [(MARGIN_MS, &[][..]), (MARGIN_MS + 2, &[("store_time_jumps_total", 1.0)])] {
+        let sidecars = Sidecars::in_memory().await;
+        let (gate, metrics) = sidecars.counted(EscrowMode::Off, &ManualClock::at(5_000)).await;
+        team(&gate, false, 10_000).await;
+        let mut counted = Counted::of(metrics);
+        sidecars.clock.advance_ms(jump_ms);
+        for _ in 0..2 {
+            account(&gate).await;
+        }
+        counted.moved(&["store_time_jumps_total"], jumps);
+    }
+}
+
+const WRITE: &str = "store_duration_seconds_count{call=\"write\"}";
+const READ: &str = "store_duration_seconds_count{call=\"read\"}";
+const SEVERAL: &str = "store_duration_seconds_count{call=\"several\"}";
+const HIT: &str = "cache_lookups_total{result=\"hit\"}";
+const MISS: &str = "cache_lookups_total{result=\"miss\"}";
+
+#[tokio::test]
+async fn each_call_to_the_store_is_counted_by_its_kind_and_each_look_into_memory_by_what_it_found() {
+    let families = ["store_", "cache_", "stale_"];
+    let sidecars = Sidecars::in_memory().await;
+    let other = sidecars.with(EscrowMode::Off, &sidecars.clock).await;
+    team(&other, false, 10_000).await;
+    let (gate, metrics) = sidecars.counted(EscrowMode::Off, &sidecars.clock).await;
+    let mut counted = Counted::of(metrics);
+    reserve(&gate, call("first", 1)).await;
+    counted.moved(&families, &[(MISS, 1.0), ("cache_refreshes_total", 1.0), (READ, 1.0), (WRITE, 1.0)]);
+    reserve(&gate, call("second", 1)).await;
+    counted.moved(&families, &[(HIT, 1.0), (WRITE, 1.0)]);
+    // What is believed of the team is no longer so.
+    other.put_team(&id("team"), &settings(Plan::Basic, false, 20_000), "test").await.unwrap();
+    reserve(&gate, call("third", 1)).await;
+    counted.moved(&families, &[(HIT, 2.0), ("stale_rounds_total", 1.0), (WRITE, 2.0)]);
+
+    let (gate, mut counted) = with_team(&sidecars, 10_000).await;
+    sidecars.clock.advance_ms(2_000);
+    open(&gate, "from-lease", 1).await;
+    counted.moved(&["store_duration_seconds_count"], &[(WRITE, 1.0)]);
+    // The lease, and a record of what is open.
+    gate.give_everything_back().await;
+    counted.moved(&["store_duration_seconds_count", "leases_total"], &[(SEVERAL, 2.0), (GIVEN_BACK, 1.0)]);
+}
+
+#[tokio::test]
+async fn each_transaction_that_the_store_cannot_carry_out_is_counted_though_several_travel_together() {
+    let sidecars = Sidecars::in_memory().await;
+    let (gate, metrics) = sidecars.counted(EscrowMode::Off, &sidecars.clock).await;
+    let team = team(&gate, false, 10_000).await;
+    for name in ["first", "second"] {
+        reserve(&gate, call(name, 1)).await;
+    }
+    let cycle = account(&gate).await.cycle;
+    let mut damage = Transaction::on(keys::team(&team));
+    let record = damage.record(keys::account(cycle.start_ms), Read::Nothing);
+    damage.option(vec![], vec![Write::Set(record, "held", "no number".into())]);
+    sidecars.store.transact(damage).await.unwrap();
+    sidecars.clock.advance_ms(HOLD_MS);
+    let mut counted = Counted::of(metrics);
+    // Both have run out.
+    gate.sweep().await.unwrap();
+    counted.moved(&["store_errors"], &[("store_errors_total{kind=\"fault\"}", 2.0)]);
+}
