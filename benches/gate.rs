@@ -15,6 +15,7 @@ mod gate {
     pub(super) mod load;
     mod load_client;
     mod matrix;
+    mod metrics;
     mod operation;
     mod order;
     mod process;

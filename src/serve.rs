@@ -233,7 +233,8 @@ impl Sidecar {
             everything: everything.clone(),
             limits,
             connections: connections.clone(),
-            metrics: Arc::clone(metrics.calls()),
+            // Without a listener that tells of them, calls are not timed.
+            metrics: probe.is_some().then(|| Arc::clone(metrics.calls())),
             traces: traces.clone(),
         };
         servers.spawn(listening.serve(data_services, data));

@@ -9,7 +9,7 @@ use anyhow::ensure;
 use tollgate::clock::Clock;
 
 use super::{
-    arguments::Settings, effort::Effort, growth, last_credits, matrix, process, redis_calls, report::Report,
+    arguments::Settings, effort::Effort, growth, last_credits, matrix, metrics, process, redis_calls, report::Report,
     stage::Stage, stopped_redis, strict_path,
 };
 
@@ -41,6 +41,7 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
         redis_calls: redis_calls::measure(&mut stage, settings)?,
         last_credits: last_credits::measure(&mut stage, settings)?,
         stopped_redis: stopped_redis::measure(&mut stage, settings)?,
+        metrics: metrics::measure(&mut stage, settings)?,
         growth: growth::measure(&mut stage, settings)?,
         seconds: (clock.monotonic_ms() - began_ms) / 1_000,
     };
@@ -54,6 +55,6 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
 fn names(effort: &Effort) -> Vec<String> {
     let cells = matrix::places(effort).into_iter().flatten().map(|place| place.name());
     let series = growth::series().into_iter().map(|(name, ..)| name);
-    let single = [strict_path::NAME, redis_calls::NAME, last_credits::NAME, stopped_redis::NAME].map(str::to_owned);
-    cells.chain(single).chain(series).collect()
+    let single = [strict_path::NAME, redis_calls::NAME, last_credits::NAME, stopped_redis::NAME, metrics::NAME];
+    cells.chain(single.map(str::to_owned)).chain(series).collect()
 }

@@ -23,6 +23,8 @@ pub(crate) struct Effort {
     pub(crate) counted_operations: u32,
     /// Reserves with their commits whose Redis commands are counted, one at a time and many at once.
     pub(crate) counted_pairs: [u32; 2],
+    /// Calls of one executor in a round that tells what metrics cost; more executors make more.
+    pub(crate) timed_operations: u32,
     /// What a team has that is drained.
     pub(crate) drained_credits: i64,
     /// How often Redis is stopped.
@@ -32,7 +34,7 @@ pub(crate) struct Effort {
 }
 
 impl Effort {
-    /// Some twenty-five minutes.
+    /// Some twenty-seven minutes.
     pub(crate) const FULL: Self = Self {
         rounds: 5,
         warm_up_ms: 100,
@@ -44,6 +46,7 @@ impl Effort {
         open_counts: &[1_000, 100_000, 1_000_000],
         counted_operations: 10_000,
         counted_pairs: [100_000, 100_000],
+        timed_operations: 1_000,
         drained_credits: 200_000,
         stops: 5,
         all_by_unix: true,
@@ -61,6 +64,7 @@ impl Effort {
         open_counts: &[1_000, 20_000],
         counted_operations: 1_000,
         counted_pairs: [2_000, 10_000],
+        timed_operations: 250,
         drained_credits: 20_000,
         stops: 1,
         all_by_unix: false,

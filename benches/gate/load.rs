@@ -30,6 +30,7 @@ use super::{
     drain,
     operation::{Executed, Executor},
     order::{Answer, Load, Measured, Order, SUSPENDED_TEAM, Until, team_name},
+    process::processor_seconds,
     shared_runs::SharedRuns,
 };
 
@@ -125,7 +126,7 @@ async fn make_calls(load: Load) -> anyhow::Result<Measured> {
     let clock = Clock::default();
     let window = Arc::new(Window::new(load.until, &clock));
     let runs = SharedRuns::of(&load.address, load.teams.count());
-    let (began_ns, took_before) = (clock.monotonic_ns(), processor_seconds()?);
+    let (began_ns, took_before) = (clock.monotonic_ns(), processor_seconds("self")?);
     let mut tasks = JoinSet::new();
     for (number, channel) in (0..load.at_once).zip(channels.iter().cycle()) {
         let executor = Executor::new(channel.clone(), load.work, load.teams, number, load.at_once, Arc::clone(&runs))?;
@@ -136,19 +137,8 @@ async fn make_calls(load: Load) -> anyhow::Result<Measured> {
         all.add(&tally??)?;
     }
     let ended_ns = clock.monotonic_ns();
-    let client_cores = (processor_seconds()? - took_before) * 1e9 / (ended_ns - began_ns) as f64;
+    let client_cores = (processor_seconds("self")? - took_before) * 1e9 / (ended_ns - began_ns) as f64;
     Ok(Measured { client_cores, ..all.measured(window.end_ns.unwrap_or(ended_ns) - window.begin_ns) })
-}
-
-/// The time of processors that this process has taken, in seconds.
-fn processor_seconds() -> anyhow::Result<f64> {
-    /// Linux counts for programs in hundredths of a second, whatever it does inside.
-    const TICKS_PER_SECOND: f64 = 100.0;
-    let stat = std::fs::read_to_string("/proc/self/stat").context("what a process takes is known on Linux only")?;
-    // The name of the program, in brackets, may have blanks in it.
-    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
-    let ticks: Vec<f64> = fields.skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
-    Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
 }
 
 async fn work(mut executor: Executor, window: Arc<Window>, clock: Clock) -> anyhow::Result<Tally> {

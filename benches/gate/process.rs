@@ -64,6 +64,11 @@ impl Running {
         let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kilobytes * 1024)
     }
+
+    /// The time of processors that it has taken, in seconds.
+    pub(crate) fn processor_seconds(&self) -> anyhow::Result<f64> {
+        processor_seconds(&self.child.id().to_string())
+    }
 }
 
 impl Drop for Running {
@@ -73,6 +78,18 @@ impl Drop for Running {
         let _ = self.child.wait();
         started().remove(&self.child.id());
     }
+}
+
+/// The time of processors that a process has taken, in seconds; the process is named by its number, or `self`.
+pub(crate) fn processor_seconds(process: &str) -> anyhow::Result<f64> {
+    /// Linux counts for programs in hundredths of a second, whatever it does inside.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat =
+        fs::read_to_string(format!("/proc/{process}/stat")).context("what a process takes is known on Linux only")?;
+    // The name of the program, in brackets, may have blanks in it.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+    let ticks: Vec<f64> = fields.skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+    Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
 }
 
 /// From now on SIGINT and SIGTERM end what was started, and then this process: whoever loses patience with a long run leaves

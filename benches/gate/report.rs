@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::{
-    growth::Point, last_credits::LastCredits, matrix::Cell, redis_calls::Counted, stopped_redis::StoppedRedis,
-    strict_path::StrictPath,
+    growth::Point, last_credits::LastCredits, matrix::Cell, metrics::WithMetrics, redis_calls::Counted,
+    stopped_redis::StoppedRedis, strict_path::StrictPath,
 };
 
 /// All that was measured. As JSON it is for programs, shown it is for people (`table`).
@@ -22,5 +22,6 @@ pub(crate) struct Report {
     pub(crate) redis_calls: Vec<Counted>,
     pub(crate) last_credits: Option<LastCredits>,
     pub(crate) stopped_redis: Option<StoppedRedis>,
+    pub(crate) metrics: Vec<WithMetrics>,
     pub(crate) growth: Vec<Point>,
 }

@@ -61,6 +61,16 @@ impl Server {
         &self.admin
     }
 
+    /// Where a sidecar tells its metrics, if it was started with a listener for probes.
+    pub(crate) fn probe(&mut self) -> anyhow::Result<String> {
+        line(&mut self.process, "probe:").context("the sidecar does not say where it is probed")
+    }
+
+    /// The time of processors that it has taken, in seconds.
+    pub(crate) fn processor_seconds(&self) -> anyhow::Result<f64> {
+        self.process.processor_seconds()
+    }
+
     /// What it takes of the machine's memory now, in bytes.
     pub(crate) fn resident_bytes(&self) -> anyhow::Result<u64> {
         self.process.resident_bytes()

@@ -49,6 +49,17 @@ impl Stage {
 
     /// A sidecar with a new store, which has the teams of these numbers.
     pub(crate) fn gate(&mut self, store: StoreKind, transport: Transport, teams: Range<u32>) -> anyhow::Result<Gate> {
+        self.gate_with(&[], store, transport, teams)
+    }
+
+    /// The same with more settings.
+    pub(crate) fn gate_with(
+        &mut self,
+        settings: &[&str],
+        store: StoreKind,
+        transport: Transport,
+        teams: Range<u32>,
+    ) -> anyhow::Result<Gate> {
         let (mut redis, mut directory) = (None, None);
         let location = match store {
             StoreKind::Memory => "memory".to_owned(),
@@ -58,7 +69,7 @@ impl Stage {
             }
             StoreKind::Redis | StoreKind::Escrow => redis.insert(self.redis()?).url().to_owned(),
         };
-        let sidecar = Server::sidecar(transport, &location, store.settings())?;
+        let sidecar = Server::sidecar(transport, &location, &[store.settings(), settings].concat())?;
         let gate = Gate { sidecar, redis, transport, _directory: directory };
         self.client.make_teams(gate.sidecar.admin(), teams)?;
         Ok(gate)
@@ -88,7 +99,7 @@ impl Stage {
         Rounds::alternate(&mut self.client, rounds, &floor, &load)
     }
 
-    fn load(&self, server: &Server, work: Work, teams: Teams, at_once: u32) -> Load {
+    pub(crate) fn load(&self, server: &Server, work: Work, teams: Teams, at_once: u32) -> Load {
         let Effort { warm_up_ms, measure_ms, .. } = self.effort;
         let until = Until::Elapsed { warm_up_ms, measure_ms };
         Load { address: server.data().to_owned(), at_once, work, teams, until }

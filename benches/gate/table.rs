@@ -8,6 +8,7 @@ use super::{
     growth::Point,
     lease_tables,
     matrix::{Cell, Place},
+    metrics::WithMetrics,
     order::Work,
     report::Report,
     rounds::{Figures, Outcome, Spread},
@@ -42,6 +43,9 @@ impl fmt::Display for Report {
         }
         if let Some(stopped) = &self.stopped_redis {
             writeln!(formatter, "{}\n", lease_tables::stopped_redis(stopped))?;
+        }
+        if !self.metrics.is_empty() {
+            writeln!(formatter, "{}\n", with_metrics(&self.metrics))?;
         }
         if !self.growth.is_empty() {
             writeln!(formatter, "{}\n", growth(&self.growth))?;
@@ -158,6 +162,25 @@ fn strict_path(path: &StrictPath) -> Table {
     let Spread { median, least, most } = path.rest_us;
     let rest = [median, least, most].map(one_digit);
     table.add_row([vec!["above the floor and its script".to_owned()], rest.to_vec(), vec![String::new()]].concat());
+    align_numbers(&mut table, 1);
+    table
+}
+
+fn with_metrics(measured: &[WithMetrics]) -> Table {
+    let mut table =
+        table(&["with metrics / without", "at\nonce", "per s\n×", "p50\n×", "p99\n×", "µs of the\nprocessor", "×"]);
+    for WithMetrics { store, suspended, at_once, outcome, processor_us: [without, with] } in measured {
+        let ratio = &outcome.ratio;
+        table.add_row(vec![
+            format!("{store} {}", if *suspended { "suspend" } else { "hot" }),
+            at_once.to_string(),
+            times(ratio.per_second),
+            times(ratio.p50_us),
+            times(ratio.p99_us),
+            one_digit(*with),
+            format!("{:.3}", with / without),
+        ]);
+    }
     align_numbers(&mut table, 1);
     table
 }

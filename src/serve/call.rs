@@ -75,7 +75,8 @@ pub(super) struct Calls {
     /// What a call has to bring, where it has to bring something.
     guard: Option<Guard>,
     limits: Limits,
-    metrics: Arc<CallMetrics>,
+    /// Where they are counted and timed, if anybody can be told.
+    metrics: Option<Arc<CallMetrics>>,
     traces: Option<Arc<Traces>>,
     work: Arc<Room>,
     checks: Arc<Room>,
@@ -92,7 +93,7 @@ impl Calls {
     pub(super) fn new(
         services: Services,
         limits: Limits,
-        metrics: Arc<CallMetrics>,
+        metrics: Option<Arc<CallMetrics>>,
         traces: Option<Arc<Traces>>,
     ) -> Self {
         Self {
@@ -115,7 +116,13 @@ impl Calls {
 
     fn follow(&self, path: &str, headers: &HeaderMap) -> Followed<'_> {
         let span = self.traces.as_ref().and_then(|traces| traces.call(path, headers));
-        Followed { counted: self.metrics.begin(path), span }
+        Followed { counted: self.metrics.as_ref().map(|metrics| metrics.begin(path)), span }
+    }
+
+    fn count_refused(&self, refusal: &Refusal) {
+        if let Some(metrics) = &self.metrics {
+            metrics.refused(refusal);
+        }
     }
 
     fn enter(&self, kind: Kind) -> Option<Place> {
@@ -178,14 +185,14 @@ impl Calls {
     }
 
     fn refusal(&self, refusal: Refusal) -> Response<Body> {
-        self.metrics.refused(&refusal);
+        self.count_refused(&refusal);
         Status::from(refusal).into_http()
     }
 
     fn in_the_contracts_words(&self, response: Response<Body>) -> Response<Body> {
         let told = Status::from_header_map(response.headers());
         if told.as_ref().is_some_and(Refusal::is_of_team) {
-            self.metrics.refused(&Refusal::TeamNotAllowed);
+            self.count_refused(&Refusal::TeamNotAllowed);
         }
         match told.and_then(|status| Refusal::from_bare(&status, self.limits.max_message_bytes)) {
             Some(refusal) => self.refusal(refusal),
@@ -243,13 +250,13 @@ impl Visitor {
         // What lasts for as long as its client likes says nothing of how fast this sidecar is.
         let followed = (kind == Kind::Work).then(|| self.calls.follow(path, request.headers()));
         if let Err(refusal) = self.calls.admit(path, request.headers(), &self.caller) {
-            self.calls.metrics.refused(&refusal);
+            self.calls.count_refused(&refusal);
             let refusal = Status::from(refusal);
             answered(followed, refusal.code());
             return Ok(self.calls.refuse(request, refusal.into_http()));
         }
         let Some(place) = self.calls.enter(kind) else {
-            self.calls.metrics.refused(&Refusal::Overloaded);
+            self.calls.count_refused(&Refusal::Overloaded);
             answered(followed, Code::ResourceExhausted);
             return Ok(self.calls.refuse(request, self.calls.overloaded()));
         };
@@ -287,7 +294,7 @@ impl Visitor {
             None => Err(Refusal::Incomplete.into()),
         };
         if let Some(refusal) = outcome.as_ref().err().and_then(Refusal::of) {
-            self.calls.metrics.refused(refusal);
+            self.calls.count_refused(refusal);
         }
         answered(followed, outcome.as_ref().map_or_else(Status::code, |_| Code::Ok));
         Ok(match outcome {

@@ -6,7 +6,8 @@ use crate::{metrics::InFlight, traces::CallSpan};
 
 /// A call of the contract, for as long as it is not answered.
 pub(super) struct Followed<'a> {
-    pub(super) counted: InFlight<'a>,
+    /// Where anybody can be told.
+    pub(super) counted: Option<InFlight<'a>>,
     /// Where its caller traces it.
     pub(super) span: Option<CallSpan>,
 }
@@ -14,7 +15,9 @@ pub(super) struct Followed<'a> {
 /// Tells how a call was answered, if it is one that is followed.
 pub(super) fn answered(followed: Option<Followed<'_>>, code: Code) {
     let Some(Followed { counted, span }) = followed else { return };
-    counted.answered(code);
+    if let Some(counted) = counted {
+        counted.answered(code);
+    }
     if let Some(span) = span {
         span.answered(code);
     }

@@ -47,7 +47,8 @@ pub(super) struct Listening {
     /// The connections that are open.
     pub(super) connections: TaskTracker,
     /// How calls are counted.
-    pub(super) metrics: Arc<CallMetrics>,
+    /// Where calls are counted and timed, if anybody can be told.
+    pub(super) metrics: Option<Arc<CallMetrics>>,
     /// What makes their spans, if anybody wants them.
     pub(super) traces: Option<Arc<Traces>>,
 }
@@ -136,7 +137,7 @@ impl Listening {
     }
 
     fn calls(&self, services: Services) -> Calls {
-        Calls::new(services, self.limits.clone(), Arc::clone(&self.metrics), self.traces.clone())
+        Calls::new(services, self.limits.clone(), self.metrics.clone(), self.traces.clone())
     }
 
     fn http2(&self) -> http2::Builder<AtOnce> {

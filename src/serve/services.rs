@@ -166,7 +166,7 @@ mod tests {
             everything: kept_everything,
             limits,
             connections,
-            metrics,
+            metrics: Some(metrics),
             traces: None,
         };
         let serving = tokio::spawn(listening.serve(routes, listener));
