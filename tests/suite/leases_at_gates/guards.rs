@@ -11,7 +11,8 @@ use tollgate::{
         id::Id,
         keys,
         lease::{
-            GiveBack, LeaseGrant, LeaseRest, LeaseTerms, LeaseVerdict, Recall, Reclaim, ReclaimVerdict, STRICT_MS,
+            GiveBack, LONGEST_LEASE_MS, LeaseGrant, LeaseRest, LeaseTerms, LeaseVerdict, Recall, Reclaim,
+            ReclaimVerdict, STRICT_MS,
         },
         plan::Plan,
         policy::Policy,
@@ -19,11 +20,11 @@ use tollgate::{
         terms_change::{Change, TermsChange, TermsVerdict},
     },
     escrow::EscrowMode,
-    gate::Gate,
+    gate::{Gate, calls::ReserveDecision},
     transaction::{Read, Transaction},
 };
 
-use super::stage::{HOLD_MS, MARGIN_MS, NOW_MS, Sidecars, TERM_MS, account, id, settings, team};
+use super::stage::{HOLD_MS, MARGIN_MS, NOW_MS, Sidecars, TERM_MS, account, call, id, settings, team};
 
 const INCLUDED: i64 = 100;
 
@@ -216,4 +217,29 @@ async fn a_lease_is_ended_when_it_is_due_by_a_clock_that_agrees_and_once() {
         let reply = believed.sidecars.store.transact(look).await.unwrap();
         assert_eq!(reply.hash(record).and_then(|fields| fields.number("leased")), Some(0));
     }
+}
+
+#[tokio::test]
+async fn the_end_of_a_lease_is_put_off_only_while_it_is_due_and_has_not_come() {
+    let believed = Believed::stage().await;
+    assert_eq!(believed.take("a.1").await, granted(SLICE));
+    let hold = believed.hold_of("a.1");
+    let put_off = async || {
+        let mut step = Reclaim::put_off(&believed.team, &id("a.1"), &hold, LONGEST_LEASE_MS);
+        let reply = believed.sidecars.store.transact(step.transaction.take()).await.unwrap();
+        step.verdict(&reply).unwrap()
+    };
+    assert_eq!(put_off().await, ReclaimVerdict::Stale, "it is not due");
+    believed.sidecars.clock.advance_to(hold.expires_at_ms);
+    // Another sidecar has seen the same, and was faster.
+    for verdict in [ReclaimVerdict::Done, ReclaimVerdict::Stale] {
+        assert_eq!(put_off().await, verdict);
+    }
+    let due_ms = hold.expires_at_ms + LONGEST_LEASE_MS;
+    believed.sidecars.clock.advance_to(due_ms);
+    assert_eq!(believed.reclaim("a.1", due_ms).await, ReclaimVerdict::Done);
+    assert_eq!(put_off().await, ReclaimVerdict::Stale, "it has come");
+    believed.sidecars.clock.advance_ms(LONGEST_LEASE_MS);
+    let answer = believed.gate.check_and_reserve(call("too-much", 5)).await.unwrap();
+    assert!(matches!(answer.decision, ReserveDecision::Suspend(_)), "what stayed due would be in the way: {answer:?}");
 }
