@@ -31,6 +31,9 @@ const START_MS: i64 = 1_768_003_200_000 - TICK_MS;
 /// comes back at the one after that.
 const TICK_MS: i64 = 3_000;
 
+/// The store's clock jumps by so much.
+const JUMP_MS: i64 = 3 * TICK_MS;
+
 /// What there is, and how often what may happen.
 #[derive(Clone, Debug)]
 struct World {
@@ -52,6 +55,8 @@ struct World {
     cap_blocks: u32,
     /// What is opened takes the place of what was opened by the same name and has expired. Of which, anybody may be wrong.
     takes_places: bool,
+    /// Whoever ends leases was started after the store's clock jumped.
+    has_newcomers: bool,
     /// A part of the protocol that is left out.
     without: Option<Without>,
 }
@@ -162,6 +167,26 @@ fn what_is_used_above_its_hold_buys_each_block_once_and_leaves_what_leases_promi
 #[test]
 fn of_two_openings_of_one_reservation_one_is_charged_though_the_other_has_expired() {
     World::taking_places().holds();
+}
+
+#[test]
+fn a_lease_in_use_keeps_its_credits_though_the_stores_clock_jumps() {
+    World::jumping().holds();
+}
+
+#[test]
+fn whoever_knows_of_no_jump_leaves_every_credit_in_the_books() {
+    World::joining().holds();
+}
+
+#[test]
+fn with_clocks_that_need_not_agree_the_credits_of_a_lease_in_use_are_gone() {
+    World::jumping().without(Without::AgreeingClocks).fails("in use are gone");
+}
+
+#[test]
+fn with_the_end_of_a_lease_put_off_after_it_has_come_its_hold_stays() {
+    World::joining().without(Without::PutOffBefore).fails("I5");
 }
 
 #[test]

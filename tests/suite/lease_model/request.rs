@@ -11,7 +11,10 @@ use tollgate::{
         extend::{extend, record},
         hold::{Hold, Holder},
         id::Id,
-        lease::{GiveBack, LeaseGrant, LeaseRest, LeaseTerms, LeaseVerdict, Recall, Reclaim, ReclaimVerdict},
+        lease::{
+            GiveBack, LONGEST_LEASE_MS, LeaseGrant, LeaseRest, LeaseTerms, LeaseVerdict, Recall, Reclaim,
+            ReclaimVerdict,
+        },
         plan::{IncludedCredits, Plan},
         policy::Policy,
         release::release,
@@ -39,7 +42,15 @@ pub(super) enum Request {
         cycle: u8,
     },
     GiveBack(Rest),
+    /// By somebody who believes that the store's clock shows this.
     Reclaim {
+        lease: u8,
+        cycle: u8,
+        credits: i64,
+        believed_ms: i64,
+    },
+    /// By somebody who knows that it jumped.
+    PutOff {
         lease: u8,
         cycle: u8,
         credits: i64,
@@ -234,14 +245,17 @@ impl Making {
                 self.leave_out(|without| without.out_of_give_back(&mut step));
                 done(carry_out(step))
             }
-            Request::Reclaim { lease, cycle, credits } => {
-                let holder = Holder::Lease(lease_id(lease));
-                let cycle_start_ms = self.cycle(cycle).start_ms;
-                let hold = Hold { holder, cycle_start_ms, credits, expires_at_ms: now_ms };
-                let mut step = Reclaim::new(&team, &lease_id(lease), &hold, now_ms, &self.policy);
+            Request::Reclaim { lease, cycle, credits, believed_ms } => {
+                let hold = self.hold(lease, cycle, credits);
+                let mut step = Reclaim::new(&team, &lease_id(lease), &hold, believed_ms, &self.policy);
                 self.leave_out(|without| without.out_of_reclaim(&mut step.transaction));
-                let reply = carry_out(step.transaction.take());
-                if step.verdict(&reply).unwrap() == ReclaimVerdict::Done { Answer::Done } else { Answer::Not }
+                ended(step, carry_out)
+            }
+            Request::PutOff { lease, cycle, credits } => {
+                let hold = self.hold(lease, cycle, credits);
+                let mut step = Reclaim::put_off(&team, &lease_id(lease), &hold, LONGEST_LEASE_MS);
+                self.leave_out(|without| without.out_of_put_off(&mut step.transaction));
+                ended(step, carry_out)
             }
             Request::Recall => done(carry_out(Recall::new(&team).transaction)),
             Request::Reserve { reservation } => self.reserve(reservation, now_ms, carry_out),
@@ -252,6 +266,12 @@ impl Making {
 
     pub(super) fn cycle(&self, number: u8) -> Cycle {
         cycle(&self.team, number)
+    }
+
+    /// The hold of a lease, as somebody saw it once.
+    fn hold(&self, lease: u8, cycle: u8, credits: i64) -> Hold {
+        let (holder, cycle_start_ms) = (Holder::Lease(lease_id(lease)), self.cycle(cycle).start_ms);
+        Hold { holder, cycle_start_ms, credits, expires_at_ms: START_MS }
     }
 
     fn leave_out(&self, out_of: impl FnOnce(Without)) {
@@ -349,6 +369,11 @@ fn belief<'a>(terms: &'a Terms, catalogue: &'a Catalogue, now_ms: i64) -> Belief
     // Where there are overages, a call is offered them too.
     let remaining = terms.included_override.filter(|_| !terms.overages_enabled);
     Belief { terms, catalogue, account_exists: false, remaining, waits_for_leases: false, now_ms }
+}
+
+fn ended(mut step: Reclaim, carry_out: impl FnOnce(Transaction) -> Reply) -> Answer {
+    let reply = carry_out(step.transaction.take());
+    if step.verdict(&reply).unwrap() == ReclaimVerdict::Done { Answer::Done } else { Answer::Not }
 }
 
 fn done(reply: Reply) -> Answer {

@@ -14,8 +14,10 @@ use super::{
 /// All that what happens next depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Moment {
-    /// The time that the store and every sidecar have.
+    /// The time that the store has.
     pub(super) now_ms: i64,
+    /// So far its clock has jumped ahead of the sidecars'.
+    pub(super) jumped_ms: i64,
     /// The number of the store's state.
     pub(super) store: usize,
     /// In no order: they are alike.
@@ -47,6 +49,7 @@ pub(super) struct Left {
     pub(super) recalls: u8,
     pub(super) reserves: u8,
     pub(super) refills: u8,
+    pub(super) jumps: u8,
 }
 
 /// What one sidecar has in its memory.
@@ -155,12 +158,18 @@ impl Rest {
 }
 
 impl Moment {
+    /// The time that every sidecar has.
+    pub(super) fn own_ms(&self) -> i64 {
+        self.now_ms - self.jumped_ms
+    }
+
     /// The one of several states that stands for all of them, as the same can follow.
     pub(super) fn in_order(mut self, making: &Making) -> Self {
-        let Self { now_ms, ref mut sidecars, ref mut rests, .. } = self;
+        let own_ms = self.own_ms();
+        let Self { ref mut sidecars, ref mut rests, .. } = self;
         for sidecar in sidecars {
             // From a lease that is used up or over nothing is drawn: at most it is given back.
-            let at_ms = sidecar.read_ms.unwrap_or(now_ms);
+            let at_ms = sidecar.read_ms.unwrap_or(own_ms);
             let is_of_use = |lease: &InHand| lease.refilled || (lease.undrawn > 0 && at_ms < lease.drawn_until_ms);
             rests.extend(sidecar.in_hand.extract_if(.., |lease| !is_of_use(lease)).map(Rest::of));
             // Of one that was asked for so long ago, too; it makes no difference how long.

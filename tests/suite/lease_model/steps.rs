@@ -8,7 +8,7 @@ use tollgate::domain::{
 };
 
 use super::{
-    START_MS, TICK_MS, World,
+    JUMP_MS, START_MS, TICK_MS, World,
     books::{Books, LeaseRecord, MOST},
     request::{Answer, Believed, Deed, Opened, Recorded, Request},
     shelf::Shelf,
@@ -20,6 +20,8 @@ use super::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Tick,
+    /// The store's clock is set forward.
+    Jump,
     /// A sidecar begins to ask for a lease of a cycle, and forgets what it asked for before.
     Ask(usize, u8, u8),
     /// All leases in hand are taken out of hand.
@@ -57,6 +59,7 @@ impl World {
         let all = (0..self.leases).flat_map(|lease| (0..self.cycles()).map(move |cycle| (lease, cycle)));
         Moment {
             now_ms: START_MS,
+            jumped_ms: 0,
             store: 0,
             sidecars: vec![Sidecar::default(); self.sidecars],
             asked: Vec::new(),
@@ -75,8 +78,15 @@ impl World {
         let mut next = Vec::new();
         let ticks = (0..=self.ticks).map(|tick| tick * TICK_MS);
         let mut times = ticks.chain(self.much_later_ms.iter().copied()).map(|after_ms| START_MS + after_ms);
-        if let Some(now_ms) = times.find(|at_ms| moment.now_ms < *at_ms) {
-            next.push((Step::Tick, Ok(Moment { now_ms, ..moment.clone() })));
+        if let Some(own_ms) = times.find(|at_ms| moment.own_ms() < *at_ms) {
+            next.push((Step::Tick, Ok(Moment { now_ms: own_ms + moment.jumped_ms, ..moment.clone() })));
+        }
+        if moment.left.jumps > 0 {
+            let mut after = moment.clone();
+            after.left.jumps -= 1;
+            after.jumped_ms += JUMP_MS;
+            after.now_ms += JUMP_MS;
+            next.push((Step::Jump, Ok(after)));
         }
         for (place, sidecar) in moment.sidecars.iter().enumerate() {
             // Those that are in the same state do the same.
@@ -109,7 +119,7 @@ impl World {
             // A sidecar guesses the store's time, so that it may be wrong about the cycle.
             for cycle in 0..self.cycles() {
                 happens(Step::Ask(place, lease, cycle), &|after, sidecar| {
-                    sidecar.asking = Some(Asking { lease, asked_ms: moment.now_ms });
+                    sidecar.asking = Some(Asking { lease, asked_ms: moment.own_ms() });
                     after.asked.truncate(usize::from(lease));
                     after.asked.push(cycle);
                 });
@@ -122,7 +132,7 @@ impl World {
             if moment.left.pauses > 0 && sidecar.read_ms.is_none() {
                 happens(Step::Pause(place), &|after, sidecar| {
                     after.left.pauses -= 1;
-                    sidecar.read_ms = Some(after.now_ms);
+                    sidecar.read_ms = Some(after.own_ms());
                 });
             }
         }
@@ -148,9 +158,9 @@ impl World {
         if sidecar.open & 1 << reservation != 0 {
             return None;
         }
-        let read_ms = sidecar.read_ms.take().unwrap_or(moment.now_ms);
+        let read_ms = sidecar.read_ms.take().unwrap_or(moment.own_ms());
         let mut leases = sidecar.in_hand.iter_mut();
-        let opened = leases.find_map(|lease| lease.draw(reservation, read_ms, moment.now_ms, shelf.making()))?;
+        let opened = leases.find_map(|lease| lease.draw(reservation, read_ms, moment.own_ms(), shelf.making()))?;
         sidecar.open |= 1 << reservation;
         after.left.draws -= 1;
         after.opened.push(opened);
@@ -164,8 +174,13 @@ impl World {
         let mut requests: Vec<Request> = asked.map(|(lease, cycle)| Request::Lease { lease, cycle: *cycle }).collect();
         requests.extend(moment.rests.iter().copied().map(Request::GiveBack));
         for (lease, record) in (0..).zip(&books.leases) {
-            let reclaim = |LeaseRecord { cycle, credits, .. }| Request::Reclaim { lease, cycle, credits };
-            requests.extend(record.map(reclaim));
+            let Some(LeaseRecord { cycle, credits, .. }) = *record else { continue };
+            // Who has not heard of a jump goes by the time of before, and who was started since knows of none.
+            let believed_ms = if self.has_newcomers { moment.now_ms } else { moment.own_ms() };
+            requests.push(Request::Reclaim { lease, cycle, credits, believed_ms });
+            if moment.jumped_ms != 0 {
+                requests.push(Request::PutOff { lease, cycle, credits });
+            }
         }
         let deeds = |believed| self.deeds.iter().map(move |deed| Request::Settle { believed, deed: *deed });
         for opened in &moment.opened {
@@ -286,6 +301,11 @@ impl World {
             after.charged[usize::from(recorded.cycle)] += recorded.credits + deed.excess();
             if is_promised && above_hold != 0 {
                 return Err("a commit in time is above its hold".to_owned());
+            }
+            let lasts = moment.own_ms() < START_MS + shelf.making().terms.reclaim_after_ms();
+            let is_of_lease = matches!(believed, Believed::Leased { .. }) && !self.forged && !self.has_newcomers;
+            if deed == Deed::CommitLate && is_of_lease && lasts && above_hold != 0 {
+                return Err("the credits of a lease that is in use are gone".to_owned());
             }
         }
         Ok(())

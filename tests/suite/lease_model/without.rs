@@ -60,6 +60,10 @@ pub(super) enum Without {
     ExpiredCheck,
     /// What takes the place of an expired record does so while its own hold lasts.
     HoldLasts,
+    /// Whoever ends a lease has a clock that agrees with the store's.
+    AgreeingClocks,
+    /// The end of a lease that has come back is not put off.
+    PutOffBefore,
 }
 
 impl Without {
@@ -111,9 +115,17 @@ impl Without {
         }
     }
 
+    /// Takes it out of what puts off the end of a lease.
+    pub(super) fn out_of_put_off(self, step: &mut Transaction) {
+        if self == Self::PutOffBefore {
+            without(step, |guard| reads(guard, "reclaimed"));
+        }
+    }
+
     /// Takes it out of what ends a lease.
     pub(super) fn out_of_reclaim(self, step: &mut Transaction) {
         match self {
+            Self::AgreeingClocks => without(step, reads_the_clock_only),
             Self::Quarantine => without(step, |guard| reads(guard, "reclaim_at")),
             Self::ReclaimedOnce => without(step, |guard| reads(guard, "reclaimed")),
             _ => {}

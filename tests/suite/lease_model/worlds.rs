@@ -21,6 +21,7 @@ impl World {
             turns: false,
             cap_blocks: 0,
             takes_places: false,
+            has_newcomers: false,
             without: None,
         }
     }
@@ -95,6 +96,17 @@ impl World {
     pub(super) fn taking_places() -> Self {
         let may = Left { draws: 2, records: 1, ..Left::default() };
         let deeds = &[Deed::Commit, Deed::CommitLate, Deed::Release, Deed::Expire, Deed::Extend];
-        Self { takes_places: true, reservations: 1, may, deeds, ..Self::settling() }
+        Self { takes_places: true, reservations: 1, ticks: 2, may, deeds, ..Self::settling() }
+    }
+    /// The store's clock is set forward, by more than the quarantine.
+    pub(super) fn jumping() -> Self {
+        let may = Left { draws: 2, jumps: 1, ..Left::default() };
+        Self { ticks: 2, may, deeds: &[Deed::Commit, Deed::CommitLate], ..Self::settling() }
+    }
+
+    /// And some sidecars know of no jump.
+    pub(super) fn joining() -> Self {
+        let may = Left { draws: 1, jumps: 1, ..Left::default() };
+        Self { ticks: 1, may, has_newcomers: true, ..Self::jumping() }
     }
 }
