@@ -246,3 +246,55 @@ impl Basis {
         [Self::Allotment, Self::Overage, Self::RunCompletion].into_iter().find(|basis| basis.name() == name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened(created_at_ms: i64, expires_at_ms: i64) -> Reservation {
+        let id = |text| Id::parse(text).unwrap();
+        Reservation {
+            content: Content {
+                flow: id("flow"),
+                run: None,
+                block: None,
+                model: id("gpt-4"),
+                units: 1,
+                trigger: Trigger::Test,
+            },
+            terms: Terms {
+                credits: 25,
+                basis: Basis::Allotment,
+                cycle: Cycle { start_ms: 0, end_ms: 86_400_000 },
+                rate_card: id("card"),
+                plan: Plan::Basic,
+            },
+            created_at_ms,
+            expires_at_ms,
+            state: State::Open,
+            settled_at_ms: None,
+        }
+    }
+
+    fn expired(created_at_ms: i64, expires_at_ms: i64) -> Reservation {
+        opened(created_at_ms, expires_at_ms).at(i64::MAX)
+    }
+
+    #[test]
+    fn an_opening_outlives_the_expired_record_of_another_one_and_nothing_else() {
+        let backing = Backing::Lease { id: Id::parse("lease").unwrap(), reclaimed: false, instead_of: None };
+        let held = Held { reservation: opened(2_000, 9_000), backing };
+        let released = Reservation { state: State::Released, settled_at_ms: Some(5_000), ..opened(1_000, 8_000) };
+        let table = [
+            ("of another one that has expired", true, held.clone(), expired(1_000, 8_000), 8_999),
+            ("when its own hold is over", false, held.clone(), expired(1_000, 8_000), 9_000),
+            ("of another one that was released", false, held.clone(), released, 8_000),
+            ("of another one that is due", false, held.clone(), opened(1_000, 8_000), 8_000),
+            ("its own, though the clock was set back", false, held.clone(), expired(2_000, 9_000), 8_000),
+            ("with a record of its own", false, opened(2_000, 9_000).into(), expired(1_000, 8_000), 8_000),
+        ];
+        for (case, outlives, held, record, now_ms) in table {
+            assert_eq!(held.outlives(&record, now_ms), outlives, "{case}");
+        }
+    }
+}

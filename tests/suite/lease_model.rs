@@ -3,9 +3,9 @@
 //!
 //! A message may be lost, late, repeated or overtaken, for whatever was ever asked may reach the store at any time, any number of
 //! times, with or without its answer being heard. A sidecar may end, or stand still between any two steps. In every state what is
-//! used, held and leased fits the allotment (I1), no reservation is settled twice (I2), and whoever was told Proceed can commit
-//! within the hold that was told, within the allotment. And each of the protocol's guards is needed: without it, the search ends at
-//! something that must not be.
+//! used, held and leased fits the allotment (I1), no reservation is settled twice (I2), each block is bought once and as it is
+//! needed (I4), and whoever was told Proceed can commit within the hold that was told, within the allotment. And each of the
+//! protocol's guards is needed: without it, the search ends at something that must not be.
 
 mod books;
 mod request;
@@ -14,24 +14,25 @@ mod shelf;
 mod state;
 mod steps;
 mod without;
+mod worlds;
 
-use tollgate::domain::{
-    lease::{LeaseTerms, MAX_TERM_MS},
-    policy::Policy,
-};
+use tollgate::domain::{lease::LeaseTerms, policy::Policy};
 
 use self::{
-    request::{Deed, Making},
+    request::{Deed, Making, team_terms},
     state::Left,
     without::Without,
 };
 
-/// 2026-01-10T00:00:00Z: far from the ends of a cycle.
-const START_MS: i64 = 1_768_003_200_000;
+/// A tick before 2026-01-10T00:00:00Z, when a cycle from the tenth of a month turns, and that from the first does not.
+const START_MS: i64 = 1_768_003_200_000 - TICK_MS;
 
 /// Time moves by so much. A lease is drawn from at two of these times, what is drawn is held until the next one, and what is left
 /// comes back at the one after that.
 const TICK_MS: i64 = 3_000;
+
+/// The store's clock jumps by so much.
+const JUMP_MS: i64 = 3 * TICK_MS;
 
 /// What there is, and how often what may happen.
 #[derive(Clone, Debug)]
@@ -48,6 +49,14 @@ struct World {
     deeds: &'static [Deed],
     /// Somebody made up a grant of each lease, for the whole allotment, that ends late.
     forged: bool,
+    /// The cycle ends after one tick.
+    turns: bool,
+    /// Overages may buy so many blocks.
+    cap_blocks: u32,
+    /// What is opened takes the place of what was opened by the same name and has expired. Of which, anybody may be wrong.
+    takes_places: bool,
+    /// Whoever ends leases was started after the store's clock jumped.
+    has_newcomers: bool,
     /// A part of the protocol that is left out.
     without: Option<Without>,
 }
@@ -58,7 +67,7 @@ const TERMS: LeaseTerms = LeaseTerms { term_ms: 4_001, hold_ms: TICK_MS };
 impl World {
     fn making(&self) -> Making {
         Making {
-            allotment: self.allotment,
+            team: team_terms(self.allotment, if self.turns { 10 } else { 1 }, self.cap_blocks),
             slice: self.slice,
             terms: TERMS,
             policy: Policy::default(),
@@ -66,68 +75,8 @@ impl World {
         }
     }
 
-    /// Two sidecars, of which one may end, take leases of the whole allotment.
-    fn settling() -> Self {
-        Self {
-            sidecars: 2,
-            allotment: 2,
-            slice: 2,
-            leases: 2,
-            reservations: 2,
-            ticks: 3,
-            much_later_ms: Vec::new(),
-            may: Left { draws: 2, crashes: 1, ..Left::default() },
-            deeds: &[Deed::Commit, Deed::CommitLate, Deed::Release],
-            forged: false,
-            without: None,
-        }
-    }
-
-    /// What is opened from a lease gets a record: it expires, is held longer, or its sidecar drains.
-    fn recording() -> Self {
-        let may = Left { draws: 2, records: 2, ..Left::default() };
-        let deeds = &[Deed::Commit, Deed::CommitLate, Deed::Release, Deed::Expire, Deed::Extend, Deed::Record];
-        Self { leases: 1, may, deeds, ..Self::settling() }
-    }
-
-    /// A sidecar is stopped between a look at its clock and what it does then.
-    fn pausing() -> Self {
-        Self {
-            may: Left { draws: 2, pauses: 1, ..Left::default() },
-            deeds: &[Deed::Commit],
-            ticks: 4,
-            ..Self::settling()
-        }
-    }
-
-    /// Somebody makes grants up.
-    fn forging() -> Self {
-        let may = Left { draws: 1, records: 1, ..Left::default() };
-        Self { sidecars: 1, forged: true, may, ..Self::recording() }
-    }
-
-    /// Three sidecars, and too little for all.
-    fn sharing() -> Self {
-        let may = Left { draws: 3, ..Left::default() };
-        Self { sidecars: 3, slice: 4, leases: 3, ticks: 2, may, deeds: &[Deed::Commit], ..Self::settling() }
-    }
-
-    /// Leases are called back, and calls are written through beside them.
-    fn calling_back() -> Self {
-        let may = Left { draws: 2, recalls: 1, reserves: 1, ..Left::default() };
-        Self { may, ticks: 2, deeds: &[Deed::Commit], ..Self::settling() }
-    }
-
-    /// Time moves on until the record of a commit is gone, and that of the lease is not.
-    fn forgetting() -> Self {
-        let kept_ms = Policy::default().commit_kept_ms();
-        let much_later_ms = vec![kept_ms - MAX_TERM_MS - 1, kept_ms + 4 * TICK_MS, 2 * kept_ms];
-        Self { leases: 1, much_later_ms, may: Left { draws: 2, ..Left::default() }, ..Self::settling() }
-    }
-
-    /// Whatever is promised twice is found soonest where there is one credit.
-    fn one_credit() -> Self {
-        Self { allotment: 1, slice: 1, may: Left { draws: 3, pauses: 1, ..Left::default() }, ..Self::pausing() }
+    fn cycles(&self) -> u8 {
+        if self.turns { 2 } else { 1 }
     }
 
     fn without(self, without: Without) -> Self {
@@ -198,6 +147,86 @@ fn leases_that_are_called_back_leave_no_credit_behind() {
 #[test]
 fn what_is_committed_is_charged_once_though_its_record_is_gone() {
     World::forgetting().holds();
+}
+
+#[test]
+fn what_is_leased_in_one_cycle_is_never_spent_in_another() {
+    World::turning().holds();
+}
+
+#[test]
+fn made_up_grants_are_worth_nothing_in_a_cycle_that_their_lease_is_not_of() {
+    World::forging_across().holds();
+}
+
+#[test]
+fn what_is_used_above_its_hold_buys_each_block_once_and_leaves_what_leases_promised() {
+    World::exceeding().holds();
+}
+
+#[test]
+fn of_two_openings_of_one_reservation_one_is_charged_though_the_other_has_expired() {
+    World::taking_places().holds();
+}
+
+#[test]
+fn a_lease_in_use_keeps_its_credits_though_the_stores_clock_jumps() {
+    World::jumping().holds();
+}
+
+#[test]
+fn whoever_knows_of_no_jump_leaves_every_credit_in_the_books() {
+    World::joining().holds();
+}
+
+#[test]
+fn with_clocks_that_need_not_agree_the_credits_of_a_lease_in_use_are_gone() {
+    World::jumping().without(Without::AgreeingClocks).fails("in use are gone");
+}
+
+#[test]
+fn with_the_end_of_a_lease_put_off_after_it_has_come_its_hold_stays() {
+    World::joining().without(Without::PutOffBefore).fails("I5");
+}
+
+#[test]
+fn without_the_leases_cycle_credits_come_back_where_they_never_were() {
+    World::forging_across().without(Without::LeaseCycle).fails("negative");
+}
+
+#[test]
+fn without_the_end_of_its_cycle_a_lease_is_drawn_from_in_the_next() {
+    World::turning().without(Without::CycleEnd).fails("rule 6");
+}
+
+#[test]
+fn without_the_time_of_its_grant_a_lease_is_drawn_from_before_its_cycle() {
+    World::turning().without(Without::CycleOfGrant).fails("rule 6");
+}
+
+#[test]
+fn with_an_excess_that_leaves_no_room_the_cap_is_exceeded() {
+    World::exceeding().without(Without::OverageRoom).fails("I1");
+}
+
+#[test]
+fn with_too_few_blocks_the_allotment_is_exceeded() {
+    World::exceeding().without(Without::BlocksNeeded).fails("I1");
+}
+
+#[test]
+fn without_waiting_for_leases_an_excess_buys_beside_them() {
+    World::exceeding().without(Without::CallBack).fails("I6");
+}
+
+#[test]
+fn without_the_expired_record_check_a_commit_counts_twice() {
+    World::taking_places().without(Without::ExpiredCheck).fails("I2");
+}
+
+#[test]
+fn with_openings_that_take_a_place_after_their_hold_one_expires_twice() {
+    World::taking_places().without(Without::HoldLasts).fails("I2");
 }
 
 #[test]

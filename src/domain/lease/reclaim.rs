@@ -50,8 +50,6 @@ impl Reclaim {
         let (lease, open_leases) = step.declare(lease_id);
         let holds = step.holds;
         let transaction = &mut step.transaction;
-        transaction.require(Guard::FieldEquals(lease, field::RECLAIMED, "0".to_owned()));
-        transaction.require(Guard::AtMostZero(Linear::default().plus(1, lease, field::RECLAIM_AT).plus_now(-1)));
         transaction.require(not_before(believed_now_ms - CLOCK_MARGIN_MS));
         transaction.require(not_after(believed_now_ms + CLOCK_MARGIN_MS));
         let rest = Linear::default().plus(1, lease, field::REST);
@@ -138,6 +136,11 @@ impl Reclaim {
         let lease = self.transaction.record(keys::lease(lease_id), Read::Nothing);
         let open_leases = self.transaction.record(keys::open_leases(), Read::Nothing);
         self.present_guard = self.transaction.require(Guard::Present(lease));
+        // Whoever was faster ended it, or put that off. A hold of what has ended would stay due, in the way of every call that has to
+        // wait for what is.
+        self.transaction.require(Guard::FieldEquals(lease, field::RECLAIMED, "0".to_owned()));
+        let reclaim_at = Linear::default().plus(1, lease, field::RECLAIM_AT);
+        self.transaction.require(Guard::AtMostZero(reclaim_at.plus_now(-1)));
         (lease, open_leases)
     }
 }

@@ -2,15 +2,19 @@
 
 use tollgate::{
     domain::{
+        OVERAGE_BLOCK_CREDITS,
         belief::Belief,
-        billing_cycle::Anchor,
+        billing_cycle::{Anchor, Cycle},
         catalogue::Catalogue,
         commit::{CommitBelief, commit},
         expire::expire,
         extend::{extend, record},
         hold::{Hold, Holder},
         id::Id,
-        lease::{GiveBack, LeaseGrant, LeaseRest, LeaseTerms, LeaseVerdict, Recall, Reclaim, ReclaimVerdict},
+        lease::{
+            GiveBack, LONGEST_LEASE_MS, LeaseGrant, LeaseRest, LeaseTerms, LeaseVerdict, Recall, Reclaim,
+            ReclaimVerdict,
+        },
         plan::{IncludedCredits, Plan},
         policy::Policy,
         release::release,
@@ -24,6 +28,7 @@ use tollgate::{
 
 use super::{
     START_MS,
+    state::Rest,
     without::{Without, refill},
 };
 
@@ -31,16 +36,23 @@ use super::{
 /// out of order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Request {
+    /// Of the cycle that the sidecar believed in when it asked.
     Lease {
         lease: u8,
+        cycle: u8,
     },
-    GiveBack {
-        lease: u8,
-        credits: i64,
-        undrawn: i64,
-    },
+    GiveBack(Rest),
+    /// By somebody who believes that the store's clock shows this.
     Reclaim {
         lease: u8,
+        cycle: u8,
+        credits: i64,
+        believed_ms: i64,
+    },
+    /// By somebody who knows that it jumped.
+    PutOff {
+        lease: u8,
+        cycle: u8,
         credits: i64,
     },
     Recall,
@@ -60,10 +72,13 @@ pub(super) enum Request {
 /// What a reservation is believed to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Believed {
-    /// Opened from a lease, whose credits have come back by themselves or not.
-    Leased { opened: Opened, reclaimed: bool },
+    /// Opened from a lease, whose credits have come back by themselves or not. If its id has the record of another opening, which has
+    /// expired, that is what the record says.
+    Leased { opened: Opened, reclaimed: bool, instead_of: Option<Recorded> },
     /// Open, with a record of its own.
     Recorded(Recorded),
+    /// Expired, as its record says.
+    Expired(Recorded),
 }
 
 /// A reservation that was opened from a lease: what its grant says.
@@ -73,11 +88,13 @@ pub(super) struct Opened {
     pub(super) recorded: Recorded,
 }
 
-/// What the record of an open reservation says.
+/// What the record of an open reservation says, or said when it expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Recorded {
     pub(super) reservation: u8,
     pub(super) credits: i64,
+    pub(super) cycle: u8,
+    pub(super) basis: Basis,
     pub(super) created_ms: i64,
     pub(super) expires_ms: i64,
 }
@@ -87,6 +104,11 @@ pub(super) struct Recorded {
 pub(super) enum Deed {
     Commit,
     CommitLate,
+    /// More was used than is held, by a block's credits. Leases are called back before it draws on anything but the allotment, or that
+    /// was tried.
+    Exceed {
+        waits: bool,
+    },
     Release,
     Expire,
     Extend,
@@ -103,6 +125,8 @@ pub(super) enum Answer {
     Done,
     /// It is not done: the reservation has a record.
     HasRecord,
+    /// It is not done: there is the record of another opening, which has expired, and this one's hold lasts.
+    Outlives,
     /// It is not done, for another reason.
     Not,
 }
@@ -110,7 +134,8 @@ pub(super) enum Answer {
 /// What every request of a world is built from.
 #[derive(Clone, Debug)]
 pub(super) struct Making {
-    pub(super) allotment: i64,
+    /// The team's terms, which never change here.
+    pub(super) team: Terms,
     pub(super) slice: i64,
     pub(super) terms: LeaseTerms,
     pub(super) policy: Policy,
@@ -129,23 +154,58 @@ pub(super) fn team() -> Id {
     Id::parse("team").unwrap()
 }
 
-/// The team's terms, which never change here.
-pub(super) fn team_terms(allotment: i64) -> Terms {
+/// Terms of so many credits in a cycle that begins on that day of the month, and of at most so many blocks.
+pub(super) fn team_terms(allotment: i64, anchor_day: u8, cap_blocks: u32) -> Terms {
     Terms {
         version: 1,
-        plan: Plan::Basic,
+        plan: Plan::Professional,
         paid_seat: true,
-        anchor: Anchor::new(1),
+        anchor: Anchor::new(anchor_day),
         included_override: Some(allotment),
-        overages_enabled: false,
-        overage_cap_blocks: None,
+        overages_enabled: cap_blocks > 0,
+        overage_cap_blocks: Some(cap_blocks),
         created_at_ms: START_MS,
         updated_at_ms: START_MS,
         strict_until_ms: 0,
     }
 }
 
+/// By its number: the cycle that everything begins in, or the one after it.
+pub(super) fn cycle(terms: &Terms, number: u8) -> Cycle {
+    let first = terms.anchor.cycle_at(START_MS);
+    if number == 0 { first } else { terms.anchor.cycle_at(first.end_ms) }
+}
+
+impl Deed {
+    /// What it charges above what is held.
+    pub(super) fn excess(self) -> i64 {
+        if matches!(self, Self::Exceed { .. }) { OVERAGE_BLOCK_CREDITS } else { 0 }
+    }
+}
+
+impl Believed {
+    pub(super) fn recorded(&self) -> Recorded {
+        match *self {
+            Self::Leased { opened: Opened { recorded, .. }, .. }
+            | Self::Recorded(recorded)
+            | Self::Expired(recorded) => recorded,
+        }
+    }
+}
+
 impl Recorded {
+    pub(super) fn of(number: u8, reservation: &Reservation, terms: &Terms) -> Self {
+        let Reservation { terms: ReservationTerms { credits, basis, cycle, .. }, .. } = reservation;
+        Self {
+            reservation: number,
+            credits: *credits,
+            cycle: u8::from(*cycle != self::cycle(terms, 0)),
+            basis: *basis,
+            created_ms: reservation.created_at_ms,
+            expires_ms: reservation.expires_at_ms,
+        }
+    }
+
     pub(super) fn reservation(&self, terms: &Terms) -> Reservation {
         let id = |text| Id::parse(text).unwrap();
         Reservation {
@@ -159,8 +219,8 @@ impl Recorded {
             },
             terms: ReservationTerms {
                 credits: self.credits,
-                basis: Basis::Allotment,
-                cycle: terms.anchor.cycle_at(START_MS),
+                basis: self.basis,
+                cycle: cycle(terms, self.cycle),
                 rate_card: id("card"),
                 plan: terms.plan,
             },
@@ -175,30 +235,43 @@ impl Recorded {
 impl Making {
     /// Has a request carried out, and reads the reply.
     pub(super) fn ask(&self, request: Request, now_ms: i64, carry_out: impl FnOnce(Transaction) -> Reply) -> Answer {
-        let (team, terms) = (team(), team_terms(self.allotment));
+        let team = team();
         match request {
-            Request::Lease { lease } => self.lease(lease, now_ms, carry_out),
-            Request::GiveBack { lease, credits, undrawn } => {
-                let cycle_start_ms = terms.anchor.cycle_at(START_MS).start_ms;
+            Request::Lease { lease, cycle } => self.lease(lease, cycle, now_ms, carry_out),
+            Request::GiveBack(Rest { lease, cycle, credits, undrawn }) => {
+                let cycle_start_ms = self.cycle(cycle).start_ms;
                 let rest = LeaseRest { id: lease_id(lease), cycle_start_ms, credits, undrawn };
                 let mut step = GiveBack::new(&team, &rest).transaction;
                 self.leave_out(|without| without.out_of_give_back(&mut step));
                 done(carry_out(step))
             }
-            Request::Reclaim { lease, credits } => {
-                let holder = Holder::Lease(lease_id(lease));
-                let cycle_start_ms = terms.anchor.cycle_at(START_MS).start_ms;
-                let hold = Hold { holder, cycle_start_ms, credits, expires_at_ms: now_ms };
-                let mut step = Reclaim::new(&team, &lease_id(lease), &hold, now_ms, &self.policy);
+            Request::Reclaim { lease, cycle, credits, believed_ms } => {
+                let hold = self.hold(lease, cycle, credits);
+                let mut step = Reclaim::new(&team, &lease_id(lease), &hold, believed_ms, &self.policy);
                 self.leave_out(|without| without.out_of_reclaim(&mut step.transaction));
-                let reply = carry_out(step.transaction.take());
-                if step.verdict(&reply).unwrap() == ReclaimVerdict::Done { Answer::Done } else { Answer::Not }
+                ended(step, carry_out)
+            }
+            Request::PutOff { lease, cycle, credits } => {
+                let hold = self.hold(lease, cycle, credits);
+                let mut step = Reclaim::put_off(&team, &lease_id(lease), &hold, LONGEST_LEASE_MS);
+                self.leave_out(|without| without.out_of_put_off(&mut step.transaction));
+                ended(step, carry_out)
             }
             Request::Recall => done(carry_out(Recall::new(&team).transaction)),
             Request::Reserve { reservation } => self.reserve(reservation, now_ms, carry_out),
             Request::Settle { believed, deed } => self.settle(believed, deed, carry_out),
-            Request::Refill { lease } => done(carry_out(refill(lease, self.slice))),
+            Request::Refill { lease } => done(carry_out(refill(&self.team, lease, self.slice))),
         }
+    }
+
+    pub(super) fn cycle(&self, number: u8) -> Cycle {
+        cycle(&self.team, number)
+    }
+
+    /// The hold of a lease, as somebody saw it once.
+    fn hold(&self, lease: u8, cycle: u8, credits: i64) -> Hold {
+        let (holder, cycle_start_ms) = (Holder::Lease(lease_id(lease)), self.cycle(cycle).start_ms);
+        Hold { holder, cycle_start_ms, credits, expires_at_ms: START_MS }
     }
 
     fn leave_out(&self, out_of: impl FnOnce(Without)) {
@@ -207,9 +280,10 @@ impl Making {
         }
     }
 
-    fn lease(&self, lease: u8, now_ms: i64, carry_out: impl FnOnce(Transaction) -> Reply) -> Answer {
-        let (terms, catalogue) = (team_terms(self.allotment), catalogue());
-        let belief = belief(&terms, &catalogue, now_ms);
+    fn lease(&self, lease: u8, cycle: u8, now_ms: i64, carry_out: impl FnOnce(Transaction) -> Reply) -> Answer {
+        let (terms, catalogue) = (&self.team, catalogue());
+        let Cycle { start_ms, end_ms } = self.cycle(cycle);
+        let belief = belief(terms, &catalogue, now_ms.clamp(start_ms, end_ms - 1));
         let mut step = LeaseGrant::new(&team(), &lease_id(lease), self.slice, &belief, &self.terms);
         self.leave_out(|without| without.out_of_grant(&mut step.transaction));
         let reply = carry_out(step.transaction.take());
@@ -220,9 +294,10 @@ impl Making {
     }
 
     fn reserve(&self, reservation: u8, now_ms: i64, carry_out: impl FnOnce(Transaction) -> Reply) -> Answer {
-        let (team, terms, catalogue) = (team(), team_terms(self.allotment), catalogue());
-        let recorded = Recorded { reservation, credits: 1, created_ms: now_ms, expires_ms: now_ms };
-        let asked = recorded.reservation(&terms);
+        let (team, terms, catalogue) = (team(), &self.team, catalogue());
+        let (cycle, basis) = (0, Basis::Allotment);
+        let recorded = Recorded { reservation, credits: 1, cycle, basis, created_ms: now_ms, expires_ms: now_ms };
+        let asked = recorded.reservation(terms);
         let id = reservation_id(reservation);
         let request = ReserveRequest {
             team: &team,
@@ -233,7 +308,7 @@ impl Making {
         };
         let price =
             Price { credits: 1, rate_card: asked.terms.rate_card.clone(), valid_ms: 0..i64::from(u32::MAX) * 1_000 };
-        let mut step = Step::new(&request, &price, &belief(&terms, &catalogue, now_ms), &self.policy);
+        let mut step = Step::new(&request, &price, &belief(terms, &catalogue, now_ms), &self.policy);
         let reply = carry_out(step.transaction.take());
         match step.verdict(&reply, &self.policy).unwrap() {
             Verdict::Granted(_) => Answer::Done,
@@ -243,22 +318,26 @@ impl Making {
     }
 
     fn settle(&self, believed: Believed, deed: Deed, carry_out: impl FnOnce(Transaction) -> Reply) -> Answer {
-        let terms = team_terms(self.allotment);
-        let (recorded, backing) = match believed {
-            Believed::Leased { opened, reclaimed } => {
-                (opened.recorded, Backing::Lease { id: lease_id(opened.lease), reclaimed, instead_of: None })
+        let terms = &self.team;
+        let expired = |recorded: &Recorded| recorded.reservation(terms).at(i64::MAX);
+        let mut held = Held::from(believed.recorded().reservation(terms));
+        match &believed {
+            Believed::Leased { opened, reclaimed, instead_of } => {
+                let instead_of = instead_of.as_ref().map(expired).map(Box::new);
+                held.backing = Backing::Lease { id: lease_id(opened.lease), reclaimed: *reclaimed, instead_of };
             }
-            Believed::Recorded(recorded) => (recorded, Backing::Record),
-        };
-        let held = Held { reservation: recorded.reservation(&terms), backing };
-        let mut step = self.settlement(&held, &reservation_id(recorded.reservation), deed);
-        if held.backing != Backing::Record {
-            self.leave_out(|without| without.out_of_settlement(&mut step.transaction));
+            Believed::Recorded(_) => {}
+            Believed::Expired(recorded) => held.reservation = expired(recorded),
         }
+        let mut step = self.settlement(&held, &reservation_id(believed.recorded().reservation), deed);
+        self.leave_out(|without| without.out_of_settlement(&mut step.transaction, &held, deed));
         let reply = carry_out(step.transaction.take());
         match step.verdict(&reply).unwrap() {
             SettlementVerdict::Done(_) => Answer::Done,
-            SettlementVerdict::Stale(held) if held.backing == Backing::Record => Answer::HasRecord,
+            SettlementVerdict::Stale(Held { backing: Backing::Record, .. }) => Answer::HasRecord,
+            SettlementVerdict::Stale(Held { backing: Backing::Lease { instead_of: Some(_), .. }, .. }) => {
+                Answer::Outlives
+            }
             _ => Answer::Not,
         }
     }
@@ -267,11 +346,12 @@ impl Making {
         let (team, policy) = (team(), &self.policy);
         let hold_ms = self.terms.hold_ms;
         match deed {
-            Deed::Commit | Deed::CommitLate => {
-                let credits = held.reservation.terms.credits;
+            Deed::Commit | Deed::CommitLate | Deed::Exceed { .. } => {
+                let credits = held.reservation.terms.credits + deed.excess();
                 let model = held.reservation.content.model.clone();
                 let charged = Charged { credits, units: 1, model, late: deed == Deed::CommitLate };
-                commit(&team, id, held, &charged, CommitBelief::default(), policy)
+                let waits_for_leases = deed == Deed::Exceed { waits: true };
+                commit(&team, id, held, &charged, CommitBelief { account: None, waits_for_leases }, policy)
             }
             Deed::Release => release(&team, id, held, policy),
             Deed::Expire => expire(&team, id, held, policy),
@@ -286,8 +366,14 @@ fn catalogue() -> Catalogue {
 }
 
 fn belief<'a>(terms: &'a Terms, catalogue: &'a Catalogue, now_ms: i64) -> Belief<'a> {
-    let remaining = terms.included_override;
+    // Where there are overages, a call is offered them too.
+    let remaining = terms.included_override.filter(|_| !terms.overages_enabled);
     Belief { terms, catalogue, account_exists: false, remaining, waits_for_leases: false, now_ms }
+}
+
+fn ended(mut step: Reclaim, carry_out: impl FnOnce(Transaction) -> Reply) -> Answer {
+    let reply = carry_out(step.transaction.take());
+    if step.verdict(&reply).unwrap() == ReclaimVerdict::Done { Answer::Done } else { Answer::Not }
 }
 
 fn done(reply: Reply) -> Answer {

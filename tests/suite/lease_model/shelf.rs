@@ -12,7 +12,7 @@ use std::{
 use foldhash::fast::RandomState;
 use tollgate::{
     clock::{Clock, ManualClock},
-    domain::keys,
+    domain::{keys, terms::Terms},
     store::{Store, StoreLocation, StoreOptions},
     transaction::{Outcome, Read, Reply, Transaction, Write},
 };
@@ -20,7 +20,7 @@ use tollgate::{
 use super::{
     START_MS,
     books::{Books, look},
-    request::{Answer, Making, Request, team, team_terms},
+    request::{Answer, Making, Request, team},
 };
 
 /// All states of the store that were reached.
@@ -106,7 +106,7 @@ impl Shelf {
     }
 
     fn keep(&mut self, at: &At, made_by: Option<(usize, i64, Transaction)>) -> usize {
-        let (query, places) = look();
+        let (query, places) = look(&self.making.team);
         let reply = at.transact(query);
         let key = format!("{:?}", reply.records);
         if let Some(number) = self.numbers.get(&key) {
@@ -117,8 +117,8 @@ impl Shelf {
             }
             return *number;
         }
-        let books = Books::read(&reply, &places);
-        let fault = books.fault(self.making.allotment);
+        let books = Books::read(&reply, &places, &self.making.team);
+        let fault = books.fault();
         self.kept.push(Kept { books: Rc::new(books), fault, made_by });
         self.numbers.insert(key, self.kept.len() - 1);
         self.kept.len() - 1
@@ -130,7 +130,7 @@ impl Shelf {
         let options = StoreOptions { clock: Clock::Manual(clock.clone()), ..StoreOptions::default() };
         let store = ready(Store::open(&StoreLocation::Memory, options)).unwrap();
         let at = At { store, clock };
-        at.transact(put_team(self.making.allotment));
+        at.transact(put_team(&self.making.team));
         let before = |number: &usize| self.kept[*number].made_by.as_ref().map(|(before, _, _)| *before);
         let mut way: Vec<usize> = successors(number, before).collect();
         way.reverse();
@@ -149,11 +149,11 @@ impl At {
     }
 }
 
-fn put_team(allotment: i64) -> Transaction {
+fn put_team(terms: &Terms) -> Transaction {
     let mut step = Transaction::on(keys::team(&team()));
     let record = step.record(keys::terms(), Read::Nothing);
     let times = ["created_at", "updated_at", "strict_until"].map(|field| (field, 0.into()));
-    let fields = team_terms(allotment).fields().into_iter().chain(times);
+    let fields = terms.fields().into_iter().chain(times);
     step.option(Vec::new(), fields.map(|(field, value)| Write::Set(record, field, value)).collect());
     step
 }

@@ -1,34 +1,41 @@
 //! A state of the model: what sidecars have in their memory, which messages there are, what clients were told, and the store.
 
-use tollgate::domain::lease::{CLOCK_MARGIN_MS, Draw, Lease};
+use tollgate::domain::{
+    lease::{CLOCK_MARGIN_MS, Draw, Lease},
+    reservation::{Basis, State},
+};
 
 use super::{
     books::{Books, MOST},
-    request::{Making, Opened, Recorded, lease_id, team_terms},
+    request::{Making, Opened, Recorded, lease_id},
     without::Without,
 };
 
 /// All that what happens next depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Moment {
-    /// The time that the store and every sidecar have.
+    /// The time that the store has.
     pub(super) now_ms: i64,
+    /// So far its clock has jumped ahead of the sidecars'.
+    pub(super) jumped_ms: i64,
     /// The number of the store's state.
     pub(super) store: usize,
     /// In no order: they are alike.
     pub(super) sidecars: Vec<Sidecar>,
-    /// So many leases were asked for. Each request may reach the store at any time from then on, also again.
-    pub(super) asked: u8,
+    /// Of which cycle each lease is that was asked for. Each request may reach the store at any time from then on, also again.
+    pub(super) asked: Vec<u8>,
     /// What was taken out of hand. Each may be given back at any time from then on, also again.
     pub(super) rests: Vec<Rest>,
     /// What clients were told is open from a lease.
     pub(super) opened: Vec<Opened>,
     /// Every form that the record of an open reservation has had: what somebody may believe it still is.
     pub(super) recorded: Vec<Recorded>,
+    /// Every form that the record of an expired one has had, where openings take the place of those.
+    pub(super) expired: Vec<Recorded>,
     /// How each reservation ended.
     pub(super) ends: [Option<End>; MOST as usize],
-    /// Credits of all commits.
-    pub(super) charged: i64,
+    /// Credits of all commits, in each cycle.
+    pub(super) charged: [i64; 2],
     pub(super) left: Left,
 }
 
@@ -42,6 +49,7 @@ pub(super) struct Left {
     pub(super) recalls: u8,
     pub(super) reserves: u8,
     pub(super) refills: u8,
+    pub(super) jumps: u8,
 }
 
 /// What one sidecar has in its memory.
@@ -67,6 +75,7 @@ pub(super) struct Asking {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct InHand {
     pub(super) lease: u8,
+    pub(super) cycle: u8,
     pub(super) credits: i64,
     pub(super) undrawn: i64,
     pub(super) granted_at_ms: i64,
@@ -81,6 +90,7 @@ pub(super) struct InHand {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Rest {
     pub(super) lease: u8,
+    pub(super) cycle: u8,
     pub(super) credits: i64,
     pub(super) undrawn: i64,
 }
@@ -95,10 +105,18 @@ pub(super) enum End {
 
 impl InHand {
     /// A lease that was granted to whoever asked for it.
-    pub(super) fn granted(asking: Asking, credits: i64, granted_at_ms: i64, making: &Making) -> Self {
+    pub(super) fn granted(asking: Asking, cycle: u8, credits: i64, granted_at_ms: i64, making: &Making) -> Self {
         let Asking { lease, asked_ms } = asking;
-        let fresh =
-            InHand { lease, credits, undrawn: credits, granted_at_ms, asked_ms, drawn_until_ms: 0, refilled: false };
+        let fresh = InHand {
+            lease,
+            cycle,
+            credits,
+            undrawn: credits,
+            granted_at_ms,
+            asked_ms,
+            drawn_until_ms: 0,
+            refilled: false,
+        };
         let drawn_until_ms = match making.without {
             Some(Without::Deadline) => i64::MAX,
             _ => fresh.lease(making).drawn_until_ms,
@@ -108,15 +126,17 @@ impl InHand {
 
     fn lease(&self, making: &Making) -> Lease {
         let InHand { lease, credits, granted_at_ms, asked_ms, .. } = *self;
-        let team = team_terms(making.allotment);
-        let cycle = team.anchor.cycle_at(granted_at_ms);
-        let between_ms = asked_ms..=asked_ms;
-        Lease::granted(lease_id(lease), cycle, team.version, credits, granted_at_ms, between_ms, &making.terms)
+        let mut cycle = making.cycle(self.cycle);
+        if making.without == Some(Without::CycleEnd) {
+            cycle.end_ms = i64::MAX;
+        }
+        let (version, between_ms) = (making.team.version, asked_ms..=asked_ms);
+        Lease::granted(lease_id(lease), cycle, version, credits, granted_at_ms, between_ms, &making.terms)
     }
 
     /// Draws one credit for a reservation, with a reading of the clock. What its grant says; `None` if nothing may be drawn.
     pub(super) fn draw(&mut self, reservation: u8, read_ms: i64, now_ms: i64, making: &Making) -> Option<Opened> {
-        let InHand { lease, undrawn, drawn_until_ms, .. } = *self;
+        let InHand { lease, cycle, undrawn, drawn_until_ms, .. } = *self;
         let mut of = Lease { undrawn, drawn_until_ms, ..self.lease(making) };
         let draw = Draw { credits: 1, terms_version: of.terms_version, valid_ms: 0..i64::MAX };
         let mut created_ms = of.draw(&draw, read_ms)?;
@@ -124,25 +144,32 @@ impl InHand {
             created_ms += now_ms - read_ms;
         }
         self.undrawn = of.undrawn;
-        let recorded = Recorded { reservation, credits: 1, created_ms, expires_ms: created_ms + making.terms.hold_ms };
+        let (basis, expires_ms) = (Basis::Allotment, created_ms + making.terms.hold_ms);
+        let recorded = Recorded { reservation, credits: 1, cycle, basis, created_ms, expires_ms };
         Some(Opened { lease, recorded })
     }
 }
 
 impl Rest {
     /// What is left of a lease that is out of hand.
-    pub(super) fn of(InHand { lease, credits, undrawn, .. }: InHand) -> Self {
-        Self { lease, credits, undrawn }
+    pub(super) fn of(InHand { lease, cycle, credits, undrawn, .. }: InHand) -> Self {
+        Self { lease, cycle, credits, undrawn }
     }
 }
 
 impl Moment {
+    /// The time that every sidecar has.
+    pub(super) fn own_ms(&self) -> i64 {
+        self.now_ms - self.jumped_ms
+    }
+
     /// The one of several states that stands for all of them, as the same can follow.
     pub(super) fn in_order(mut self, making: &Making) -> Self {
-        let Self { now_ms, ref mut sidecars, ref mut rests, .. } = self;
+        let own_ms = self.own_ms();
+        let Self { ref mut sidecars, ref mut rests, .. } = self;
         for sidecar in sidecars {
             // From a lease that is used up or over nothing is drawn: at most it is given back.
-            let at_ms = sidecar.read_ms.unwrap_or(now_ms);
+            let at_ms = sidecar.read_ms.unwrap_or(own_ms);
             let is_of_use = |lease: &InHand| lease.refilled || (lease.undrawn > 0 && at_ms < lease.drawn_until_ms);
             rests.extend(sidecar.in_hand.extract_if(.., |lease| !is_of_use(lease)).map(Rest::of));
             // Of one that was asked for so long ago, too; it makes no difference how long.
@@ -160,12 +187,17 @@ impl Moment {
         self.rests.dedup();
         self.recorded.sort_unstable();
         self.recorded.dedup();
+        self.expired.sort_unstable();
+        self.expired.dedup();
         self
     }
 
-    /// The store has other books: what they say is open may be believed from now on.
-    pub(super) fn learn(&mut self, books: &Books) {
-        self.recorded.extend((0..MOST).filter_map(|reservation| books.recorded(reservation)));
+    /// The store has other books: what they say is open may be believed from now on, and, where that matters, what has expired.
+    pub(super) fn learn(&mut self, books: &Books, takes_places: bool) {
+        self.recorded.extend((0..MOST).filter_map(|reservation| books.recorded(reservation, &State::Open)));
+        if takes_places {
+            self.expired.extend((0..MOST).filter_map(|reservation| books.recorded(reservation, &State::Expired)));
+        }
     }
 
     /// How many reservations have a name.
@@ -180,19 +212,26 @@ impl Moment {
             .unwrap_or(0)
     }
 
-    /// Until when a client was told that a reservation is held, by the answer that said the least.
-    pub(super) fn held_until_ms(&self, reservation: u8) -> Option<i64> {
-        let of_it = self.opened.iter().filter(|opened| opened.recorded.reservation == reservation);
-        of_it.map(|opened| opened.recorded.expires_ms).min()
-    }
-
-    /// Credits that clients were promised, that may still be committed in time, and that no record of the store has.
-    pub(super) fn promised(&self, books: &Books) -> i64 {
+    /// Credits of a cycle that clients were promised, that may still be committed in time, and that no record of the store has. What was
+    /// opened in two cycles is of neither.
+    pub(super) fn promised(&self, books: &Books, cycle: u8) -> i64 {
         let stands = |reservation: &u8| {
-            let known = books.reservations[usize::from(*reservation)].is_some()
-                || self.ends[usize::from(*reservation)].is_some();
-            !known && self.held_until_ms(*reservation).is_some_and(|until_ms| self.now_ms < until_ms)
+            let mut of_it = self.opened.iter().filter(|opened| opened.recorded.reservation == *reservation);
+            let of_cycle = of_it.clone().all(|opened| opened.recorded.cycle == cycle);
+            of_cycle && of_it.any(|opened| self.now_ms < opened.recorded.expires_ms && self.may_commit(opened, books))
         };
         i64::try_from((0..MOST).filter(stands).count()).unwrap()
+    }
+
+    /// Whether an opening can be committed while its hold lasts: nothing else has its id, or another opening, which has expired.
+    pub(super) fn may_commit(&self, opened: &Opened, books: &Books) -> bool {
+        let number = opened.recorded.reservation;
+        match self.ends[usize::from(number)] {
+            None => books.reservations[usize::from(number)].is_none(),
+            Some(End::Expired) => books
+                .recorded(number, &State::Expired)
+                .is_some_and(|expired| expired.created_ms != opened.recorded.created_ms),
+            Some(End::Committed | End::Released) => false,
+        }
     }
 }

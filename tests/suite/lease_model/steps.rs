@@ -1,8 +1,15 @@
 //! What may happen next, and what has to be so whatever happened.
 
+use tollgate::domain::{
+    OVERAGE_BLOCK_CREDITS,
+    account::Account,
+    billing_cycle::Cycle,
+    reservation::{Basis, State},
+};
+
 use super::{
-    START_MS, TICK_MS, World,
-    books::MOST,
+    JUMP_MS, START_MS, TICK_MS, World,
+    books::{Books, LeaseRecord, MOST},
     request::{Answer, Believed, Deed, Opened, Recorded, Request},
     shelf::Shelf,
     state::{Asking, End, InHand, Left, Moment, Rest, Sidecar},
@@ -13,8 +20,10 @@ use super::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Tick,
-    /// A sidecar begins to ask for a lease, and forgets what it asked for before.
-    Ask(usize, u8),
+    /// The store's clock is set forward.
+    Jump,
+    /// A sidecar begins to ask for a lease of a cycle, and forgets what it asked for before.
+    Ask(usize, u8, u8),
     /// All leases in hand are taken out of hand.
     TakeOut(usize),
     /// A sidecar reads its clock for a call, and is stopped.
@@ -36,25 +45,30 @@ pub(super) type Next = (Step, Result<Moment, String>);
 impl World {
     /// The state that everything begins in.
     pub(super) fn beginning(&self) -> Moment {
-        let forged = |lease| {
+        let forged = |(lease, cycle)| {
             let recorded = Recorded {
                 reservation: MOST - 1,
                 credits: self.allotment,
+                cycle,
+                basis: Basis::Allotment,
                 created_ms: START_MS,
                 expires_ms: START_MS + 4 * TICK_MS,
             };
             Opened { lease, recorded }
         };
+        let all = (0..self.leases).flat_map(|lease| (0..self.cycles()).map(move |cycle| (lease, cycle)));
         Moment {
             now_ms: START_MS,
+            jumped_ms: 0,
             store: 0,
             sidecars: vec![Sidecar::default(); self.sidecars],
-            asked: 0,
+            asked: Vec::new(),
             rests: Vec::new(),
-            opened: if self.forged { (0..self.leases).map(forged).collect() } else { Vec::new() },
+            opened: if self.forged { all.map(forged).collect() } else { Vec::new() },
             recorded: Vec::new(),
+            expired: Vec::new(),
             ends: [None; MOST as usize],
-            charged: 0,
+            charged: [0; 2],
             left: Left { refills: u8::from(self.without == Some(Without::Immutability)), ..self.may },
         }
     }
@@ -64,8 +78,15 @@ impl World {
         let mut next = Vec::new();
         let ticks = (0..=self.ticks).map(|tick| tick * TICK_MS);
         let mut times = ticks.chain(self.much_later_ms.iter().copied()).map(|after_ms| START_MS + after_ms);
-        if let Some(now_ms) = times.find(|at_ms| moment.now_ms < *at_ms) {
-            next.push((Step::Tick, Ok(Moment { now_ms, ..moment.clone() })));
+        if let Some(own_ms) = times.find(|at_ms| moment.own_ms() < *at_ms) {
+            next.push((Step::Tick, Ok(Moment { now_ms: own_ms + moment.jumped_ms, ..moment.clone() })));
+        }
+        if moment.left.jumps > 0 {
+            let mut after = moment.clone();
+            after.left.jumps -= 1;
+            after.jumped_ms += JUMP_MS;
+            after.now_ms += JUMP_MS;
+            next.push((Step::Jump, Ok(after)));
         }
         for (place, sidecar) in moment.sidecars.iter().enumerate() {
             // Those that are in the same state do the same.
@@ -92,12 +113,17 @@ impl World {
             after.sidecars[place] = changed;
             next.push((step, Ok(after)));
         };
-        let first = if self.without == Some(Without::NewIds) { 0 } else { moment.asked };
-        for lease in (first..=moment.asked).filter(|lease| *lease < self.leases) {
-            happens(Step::Ask(place, lease), &|after, sidecar| {
-                sidecar.asking = Some(Asking { lease, asked_ms: moment.now_ms });
-                after.asked = after.asked.max(lease + 1);
-            });
+        let asked = u8::try_from(moment.asked.len()).unwrap();
+        let first = if self.without == Some(Without::NewIds) { 0 } else { asked };
+        for lease in (first..=asked).filter(|lease| *lease < self.leases) {
+            // A sidecar guesses the store's time, so that it may be wrong about the cycle.
+            for cycle in 0..self.cycles() {
+                happens(Step::Ask(place, lease, cycle), &|after, sidecar| {
+                    sidecar.asking = Some(Asking { lease, asked_ms: moment.own_ms() });
+                    after.asked.truncate(usize::from(lease));
+                    after.asked.push(cycle);
+                });
+            }
         }
         if !sidecar.in_hand.is_empty() {
             happens(Step::TakeOut(place), &|after, sidecar| {
@@ -106,7 +132,7 @@ impl World {
             if moment.left.pauses > 0 && sidecar.read_ms.is_none() {
                 happens(Step::Pause(place), &|after, sidecar| {
                     after.left.pauses -= 1;
-                    sidecar.read_ms = Some(after.now_ms);
+                    sidecar.read_ms = Some(after.own_ms());
                 });
             }
         }
@@ -132,9 +158,9 @@ impl World {
         if sidecar.open & 1 << reservation != 0 {
             return None;
         }
-        let read_ms = sidecar.read_ms.take().unwrap_or(moment.now_ms);
+        let read_ms = sidecar.read_ms.take().unwrap_or(moment.own_ms());
         let mut leases = sidecar.in_hand.iter_mut();
-        let opened = leases.find_map(|lease| lease.draw(reservation, read_ms, moment.now_ms, shelf.making()))?;
+        let opened = leases.find_map(|lease| lease.draw(reservation, read_ms, moment.own_ms(), shelf.making()))?;
         sidecar.open |= 1 << reservation;
         after.left.draws -= 1;
         after.opened.push(opened);
@@ -144,24 +170,32 @@ impl World {
     /// The messages that may reach the store.
     fn requests(&self, moment: &Moment, shelf: &Shelf) -> Vec<Request> {
         let books = shelf.books(moment.store);
-        let mut requests: Vec<Request> = (0..moment.asked).map(|lease| Request::Lease { lease }).collect();
-        let give_back = |rest: &Rest| {
-            let Rest { lease, credits, undrawn } = *rest;
-            Request::GiveBack { lease, credits, undrawn }
-        };
-        requests.extend(moment.rests.iter().map(give_back));
+        let asked = (0..).zip(&moment.asked);
+        let mut requests: Vec<Request> = asked.map(|(lease, cycle)| Request::Lease { lease, cycle: *cycle }).collect();
+        requests.extend(moment.rests.iter().copied().map(Request::GiveBack));
         for (lease, record) in (0..).zip(&books.leases) {
-            requests.extend(record.map(|record| Request::Reclaim { lease, credits: record.credits }));
+            let Some(LeaseRecord { cycle, credits, .. }) = *record else { continue };
+            // Who has not heard of a jump goes by the time of before, and who was started since knows of none.
+            let believed_ms = if self.has_newcomers { moment.now_ms } else { moment.own_ms() };
+            requests.push(Request::Reclaim { lease, cycle, credits, believed_ms });
+            if moment.jumped_ms != 0 {
+                requests.push(Request::PutOff { lease, cycle, credits });
+            }
         }
         let deeds = |believed| self.deeds.iter().map(move |deed| Request::Settle { believed, deed: *deed });
         for opened in &moment.opened {
-            for reclaimed in [false, true] {
-                requests.extend(deeds(Believed::Leased { opened: *opened, reclaimed }));
+            let of_others = moment.expired.iter().filter(|expired| expired.reservation == opened.recorded.reservation);
+            for instead_of in of_others.copied().map(Some).chain([None]) {
+                for reclaimed in [false, true] {
+                    requests.extend(deeds(Believed::Leased { opened: *opened, reclaimed, instead_of }));
+                }
             }
         }
         for recorded in &moment.recorded {
             requests.extend(deeds(Believed::Recorded(*recorded)));
         }
+        let late = |expired| Request::Settle { believed: Believed::Expired(expired), deed: Deed::CommitLate };
+        requests.extend(moment.expired.iter().copied().map(late));
         if moment.left.recalls > 0 {
             requests.push(Request::Recall);
         }
@@ -203,7 +237,7 @@ impl World {
         if after == *moment && !matches!(answer, Answer::Granted { .. }) {
             return None;
         }
-        after.learn(&shelf.books(store));
+        after.learn(&shelf.books(store), self.takes_places);
         Some((answer, Ok(after)))
     }
 
@@ -216,48 +250,62 @@ impl World {
         shelf: &Shelf,
     ) -> Result<(), String> {
         let (before, books) = (shelf.books(moment.store), shelf.books(after.store));
-        let (recorded, in_time) = match believed {
-            Believed::Leased { opened: Opened { recorded, .. }, reclaimed } => {
-                let until_ms = moment.held_until_ms(recorded.reservation).unwrap_or(recorded.expires_ms);
-                (recorded, !reclaimed && moment.now_ms < until_ms)
-            }
-            Believed::Recorded(recorded) => {
-                let as_believed = before.recorded(recorded.reservation) == Some(recorded);
-                (recorded, as_believed && moment.now_ms < recorded.expires_ms)
-            }
-        };
+        let recorded = believed.recorded();
+        let number = usize::from(recorded.reservation);
+        let in_time = moment.now_ms < recorded.expires_ms
+            && match believed {
+                Believed::Leased { opened, reclaimed, .. } => !reclaimed && moment.may_commit(&opened, &before),
+                Believed::Recorded(_) => before.recorded(recorded.reservation, &State::Open) == Some(recorded),
+                Believed::Expired(_) => false,
+            };
         let is_promised = deed == Deed::Commit && in_time && !self.forged;
         if answer != Answer::Done {
-            let ended = after.ends[usize::from(recorded.reservation)];
-            let is_known = answer == Answer::HasRecord && ended != Some(End::Expired)
-                || matches!(ended, Some(End::Committed | End::Released));
-            return if is_promised && !is_known {
-                Err("a commit in time finds nothing held for it".to_owned())
-            } else {
-                Ok(())
+            // Whoever believes something else of its record is told so, and asks again.
+            let expired = before.recorded(recorded.reservation, &State::Expired);
+            let is_as_believed = match believed {
+                Believed::Leased { instead_of, .. } => instead_of == expired,
+                Believed::Recorded(_) | Believed::Expired(_) => true,
+            };
+            return match answer {
+                _ if !is_promised => Ok(()),
+                Answer::Outlives if !is_as_believed && expired.is_some() => Ok(()),
+                _ if !is_as_believed && expired.is_none() => Ok(()),
+                _ => Err(format!("a commit in time finds nothing held for it, but {answer:?}")),
             };
         }
+        let grew = |cycle, counter: fn(&Account) -> i64| books.counted(cycle, counter) - before.counted(cycle, counter);
+        let above_hold = grew(recorded.cycle, |account| account.above_hold);
+        let drawn = above_hold + grew(recorded.cycle, |account| account.blocks);
+        if deed == (Deed::Exceed { waits: true }) && drawn != 0 && before.has_open_lease(moment.now_ms) {
+            return Err("I6: an excess draws on more than the allotment beside a lease".to_owned());
+        }
+        let takes_place = matches!(believed, Believed::Leased { instead_of: Some(_), .. });
+        let ended = &mut after.ends[number];
         let end = match deed {
-            Deed::Commit | Deed::CommitLate => End::Committed,
+            Deed::Commit | Deed::CommitLate | Deed::Exceed { .. } => End::Committed,
             Deed::Release => End::Released,
             Deed::Expire => End::Expired,
             Deed::Extend | Deed::Record => {
                 after.left.records = after.left.records.saturating_sub(1);
+                *ended = None;
                 return Ok(());
             }
         };
-        let ended = &mut after.ends[usize::from(recorded.reservation)];
         match *ended {
             None => {}
-            Some(End::Expired) if end == End::Committed => {}
+            Some(End::Expired) if end == End::Committed || (takes_place && end == End::Released) => {}
             Some(before) => return Err(format!("I2: what was {before:?} is {end:?}")),
         }
         *ended = Some(end);
         if end == End::Committed {
-            after.charged += recorded.credits;
-            let above_hold = books.counted(|account| account.above_hold) - before.counted(|account| account.above_hold);
+            after.charged[usize::from(recorded.cycle)] += recorded.credits + deed.excess();
             if is_promised && above_hold != 0 {
                 return Err("a commit in time is above its hold".to_owned());
+            }
+            let lasts = moment.own_ms() < START_MS + shelf.making().terms.reclaim_after_ms();
+            let is_of_lease = matches!(believed, Believed::Leased { .. }) && !self.forged && !self.has_newcomers;
+            if deed == Deed::CommitLate && is_of_lease && lasts && above_hold != 0 {
+                return Err("the credits of a lease that is in use are gone".to_owned());
             }
         }
         Ok(())
@@ -269,19 +317,32 @@ impl World {
             return Some(fault.clone());
         }
         let books = shelf.books(moment.store);
-        let (used, held) = (books.counted(|account| account.used), books.counted(|account| account.held));
-        if used + books.counted(|account| account.above_hold) != moment.charged {
-            return Some(format!("I2: {used} credits are used; commits were of {}", moment.charged));
+        (0..self.cycles()).find_map(|cycle| self.fault_of_cycle(moment, &books, cycle, shelf))
+    }
+
+    fn fault_of_cycle(&self, moment: &Moment, books: &Books, cycle: u8, shelf: &Shelf) -> Option<String> {
+        let counted = |counter| books.counted(cycle, counter);
+        let (used, held) = (counted(|account| account.used), counted(|account| account.held));
+        let charged = moment.charged[usize::from(cycle)];
+        if used + counted(|account| account.above_hold) != charged {
+            return Some(format!("I2: {used} credits are used; commits were of {charged}"));
         }
-        let promised = if self.forged { 0 } else { moment.promised(&books) };
-        (used + held + promised > self.allotment)
+        let Cycle { start_ms, end_ms } = shelf.making().cycle(cycle);
+        let mut of_cycle = moment.opened.iter().map(|opened| opened.recorded).filter(|opened| opened.cycle == cycle);
+        if !self.forged && of_cycle.any(|opened| !(start_ms..end_ms).contains(&opened.created_ms)) {
+            return Some("rule 6: something is opened in one cycle and belongs to another".to_owned());
+        }
+        let promised = if self.forged { 0 } else { moment.promised(books, cycle) };
+        let limit = self.allotment + i64::from(self.cap_blocks) * OVERAGE_BLOCK_CREDITS;
+        (used + held + promised > limit)
             .then(|| format!("{promised} credits are promised beside {used} used and {held} held"))
     }
 }
 
 /// The lease that was asked for is granted, and the answer reaches whoever waits for it.
 fn granted(request: Request, answer: Answer, after: &Result<Moment, String>, shelf: &Shelf, next: &mut Vec<Next>) {
-    let (Request::Lease { lease }, Answer::Granted { credits, granted_at_ms }, Ok(after)) = (request, answer, after)
+    let (Request::Lease { lease, cycle }, Answer::Granted { credits, granted_at_ms }, Ok(after)) =
+        (request, answer, after)
     else {
         return;
     };
@@ -289,7 +350,7 @@ fn granted(request: Request, answer: Answer, after: &Result<Moment, String>, she
         let Some(asking) = sidecar.asking.filter(|asking| asking.lease == lease) else { continue };
         let mut told = after.clone();
         told.sidecars[place].asking = None;
-        told.sidecars[place].in_hand.push(InHand::granted(asking, credits, granted_at_ms, shelf.making()));
+        told.sidecars[place].in_hand.push(InHand::granted(asking, cycle, credits, granted_at_ms, shelf.making()));
         next.push((Step::Answered(place, request, answer), Ok(told)));
     }
 }

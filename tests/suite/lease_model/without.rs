@@ -1,13 +1,18 @@
 //! Parts of the protocol, each of which the search can leave out.
 
 use tollgate::{
-    domain::{account::allotment_covers, billing_cycle::Anchor, keys},
+    domain::{
+        account::allotment_covers,
+        keys,
+        reservation::{Backing, Held},
+        terms::Terms,
+    },
     transaction::{Guard, Linear, Read, Transaction, Write},
 };
 
 use super::{
     START_MS,
-    request::{lease_id, team},
+    request::{Deed, cycle, lease_id, team},
 };
 
 /// A part of the protocol that is left out.
@@ -39,15 +44,55 @@ pub(super) enum Without {
     ReclaimedOnce,
     /// What was opened from a lease is settled only while the record of any commit of it is kept.
     EndOfLateCommits,
+    /// A settlement asks whether the lease is of the reservation's cycle.
+    LeaseCycle,
+    /// Nothing is drawn from a lease after its cycle.
+    CycleEnd,
+    /// A lease is of the cycle that the store's time is in.
+    CycleOfGrant,
+    /// What a commit draws from overages leaves room for all that is held and leased.
+    OverageRoom,
+    /// A commit buys as many blocks as it takes.
+    BlocksNeeded,
+    /// An excess that draws on more than the allotment waits for the leases that may be drawn from.
+    CallBack,
+    /// What takes the place of an expired record finds that very record.
+    ExpiredCheck,
+    /// What takes the place of an expired record does so while its own hold lasts.
+    HoldLasts,
+    /// Whoever ends a lease has a clock that agrees with the store's.
+    AgreeingClocks,
+    /// The end of a lease that has come back is not put off.
+    PutOffBefore,
 }
 
 impl Without {
     /// Takes this part out of a settlement.
-    pub(super) fn out_of_settlement(self, step: &mut Transaction) {
+    pub(super) fn out_of_settlement(self, step: &mut Transaction, held: &Held, deed: Deed) {
+        let always = || Guard::AtMostZero(Linear::constant(0));
+        let out_of_options = |step: &mut Transaction, is_left_out: &dyn Fn(&Guard) -> bool| {
+            let guards = step.options.iter_mut().flat_map(|option| &mut option.guards);
+            guards.filter(|guard| is_left_out(guard)).for_each(|guard| *guard = always());
+        };
         match self {
+            Self::OverageRoom => out_of_options(step, &|guard| reads(guard, "cap_blocks") && reads(guard, "leased")),
+            Self::BlocksNeeded => {
+                out_of_options(step, &|guard| reads(guard, "blocks") && !reads(guard, "leased"));
+            }
+            Self::CallBack => out_of_options(step, &|guard| matches!(guard, Guard::NothingAhead(_))),
+            _ => {}
+        }
+        let Backing::Lease { instead_of, .. } = &held.backing else { return };
+        let (takes_place, until_ms) = (instead_of.is_some(), held.reservation.expires_at_ms);
+        match self {
+            Self::LeaseCycle => without(step, |guard| reads(guard, "cycle")),
+            Self::ExpiredCheck if takes_place => without(step, |guard| matches!(guard, Guard::PackedEquals(..))),
+            Self::HoldLasts if takes_place && matches!(deed, Deed::CommitLate | Deed::Expire) => {
+                without(step, |guard| *guard == Guard::AtMostZero(Linear::now_plus(1 - until_ms)));
+            }
             Self::RestCheck => without(step, |guard| reads(guard, "rest")),
             Self::ReclaimedCheck => without(step, |guard| reads(guard, "reclaimed")),
-            Self::SettledCheck => without(step, |guard| matches!(guard, Guard::Absent(_))),
+            Self::SettledCheck if !takes_place => without(step, |guard| matches!(guard, Guard::Absent(_))),
             Self::EndOfLateCommits if step.require.iter().any(ends_much_later) => without(step, ends_much_later),
             _ => {}
         }
@@ -57,6 +102,7 @@ impl Without {
     pub(super) fn out_of_grant(self, step: &mut Transaction) {
         match self {
             Self::GrantedOnce => without(step, |guard| matches!(guard, Guard::Absent(_))),
+            Self::CycleOfGrant => without(step, reads_the_clock_only),
             Self::Allotment => step.options.iter_mut().for_each(|option| option.guards.clear()),
             _ => {}
         }
@@ -69,9 +115,17 @@ impl Without {
         }
     }
 
+    /// Takes it out of what puts off the end of a lease.
+    pub(super) fn out_of_put_off(self, step: &mut Transaction) {
+        if self == Self::PutOffBefore {
+            without(step, |guard| reads(guard, "reclaimed"));
+        }
+    }
+
     /// Takes it out of what ends a lease.
     pub(super) fn out_of_reclaim(self, step: &mut Transaction) {
         match self {
+            Self::AgreeingClocks => without(step, reads_the_clock_only),
             Self::Quarantine => without(step, |guard| reads(guard, "reclaim_at")),
             Self::ReclaimedOnce => without(step, |guard| reads(guard, "reclaimed")),
             _ => {}
@@ -80,10 +134,9 @@ impl Without {
 }
 
 /// What no code of the rules does: more credits for the same lease.
-pub(super) fn refill(lease: u8, credits: i64) -> Transaction {
+pub(super) fn refill(terms: &Terms, lease: u8, credits: i64) -> Transaction {
     let mut step = Transaction::on(keys::team(&team()));
-    let cycle = Anchor::new(1).cycle_at(START_MS);
-    let account = step.record(keys::account(cycle.start_ms), Read::Nothing);
+    let account = step.record(keys::account(cycle(terms, 0).start_ms), Read::Nothing);
     let lease = step.record(keys::lease(&lease_id(lease)), Read::Nothing);
     step.require(Guard::FieldEquals(lease, "returned", "0".to_owned()));
     step.option(
@@ -106,6 +159,10 @@ fn ends_much_later(guard: &Guard) -> bool {
         Guard::AtMostZero(Linear { now: 1, constant, terms }) => terms.is_empty() && -constant > START_MS + 3_600_000,
         _ => false,
     }
+}
+
+fn reads_the_clock_only(guard: &Guard) -> bool {
+    matches!(guard, Guard::AtMostZero(Linear { now, terms, .. }) if *now != 0 && terms.is_empty())
 }
 
 fn reads(guard: &Guard, field: &str) -> bool {

@@ -11,7 +11,8 @@ use tollgate::{
         id::Id,
         keys,
         lease::{
-            GiveBack, LeaseGrant, LeaseRest, LeaseTerms, LeaseVerdict, Recall, Reclaim, ReclaimVerdict, STRICT_MS,
+            GiveBack, LONGEST_LEASE_MS, LeaseGrant, LeaseRest, LeaseTerms, LeaseVerdict, Recall, Reclaim,
+            ReclaimVerdict, STRICT_MS,
         },
         plan::Plan,
         policy::Policy,
@@ -19,11 +20,11 @@ use tollgate::{
         terms_change::{Change, TermsChange, TermsVerdict},
     },
     escrow::EscrowMode,
-    gate::Gate,
+    gate::{Gate, calls::ReserveDecision},
     transaction::{Read, Transaction},
 };
 
-use super::stage::{HOLD_MS, MARGIN_MS, NOW_MS, Sidecars, TERM_MS, account, id, settings, team};
+use super::stage::{HOLD_MS, MARGIN_MS, NOW_MS, Sidecars, TERM_MS, account, call, id, settings, team};
 
 const INCLUDED: i64 = 100;
 
@@ -69,6 +70,17 @@ impl Believed {
 
     async fn leased(&self) -> i64 {
         account(&self.gate).await.leased
+    }
+
+    /// Changes the terms that are believed to be in force.
+    async fn change(&self, paid_seat: bool) -> TermsVerdict {
+        let changed = settings(Plan::Basic, paid_seat, INCLUDED);
+        let terms = changed.first_terms();
+        let catalogue = Catalogue::shipped();
+        let belief = self.belief(&catalogue);
+        let mut step = TermsChange::replace(&self.team, &belief, &Change::Settings(changed), &terms, "test");
+        let reply = self.sidecars.store.transact(step.transaction.take()).await.unwrap();
+        step.verdict(&reply).unwrap()
     }
 
     /// Ends the lease, as somebody does whose clock shows this.
@@ -127,7 +139,18 @@ async fn a_lease_whose_grant_was_not_answered_is_asked_for_again_and_granted_onc
 }
 
 #[tokio::test]
-async fn no_lease_is_granted_by_terms_or_in_a_cycle_that_are_over() {
+async fn a_lease_that_has_come_back_by_itself_is_granted_to_nobody_though_it_is_whole() {
+    let mut believed = Believed::stage().await;
+    assert_eq!(believed.take("a.1").await, granted(SLICE));
+    believed.now_ms += TERM_MS + HOLD_MS + MARGIN_MS;
+    believed.sidecars.clock.advance_to(believed.now_ms);
+    assert_eq!(believed.reclaim("a.1", believed.now_ms).await, ReclaimVerdict::Done);
+    assert_eq!(believed.take("a.1").await, LeaseVerdict::NotNow);
+    assert_eq!(believed.leased().await, 0);
+}
+
+#[tokio::test]
+async fn no_lease_is_granted_by_terms_that_are_over_or_in_another_cycle() {
     let mut believed = Believed::stage().await;
     team(&believed.gate, true, INCLUDED).await;
     assert_eq!(believed.take("a.1").await, LeaseVerdict::NotNow);
@@ -136,6 +159,8 @@ async fn no_lease_is_granted_by_terms_or_in_a_cycle_that_are_over() {
     let turn_ms = believed.terms.anchor.cycle_at(NOW_MS).end_ms;
     believed.sidecars.clock.advance_to(turn_ms);
     assert_eq!(believed.take("a.2").await, LeaseVerdict::NotNow);
+    believed.now_ms = believed.terms.anchor.cycle_at(turn_ms).end_ms;
+    assert_eq!(believed.take("a.2").await, LeaseVerdict::NotNow, "that cycle has not begun");
     believed.now_ms = turn_ms;
     assert_eq!(believed.take("a.2").await, LeaseVerdict::Granted { credits: SLICE, granted_at_ms: turn_ms });
 }
@@ -157,17 +182,19 @@ async fn a_change_of_terms_amid_leases_is_a_recall_in_the_same_step() {
         if amid_leases {
             assert_eq!(believed.take("a.1").await, granted(SLICE));
         }
-        let changed = settings(Plan::Basic, true, INCLUDED);
-        let terms = changed.first_terms();
-        let catalogue = Catalogue::shipped();
-        let belief = believed.belief(&catalogue);
-        let mut step = TermsChange::replace(&believed.team, &belief, &Change::Settings(changed), &terms, "test");
-        let reply = believed.sidecars.store.transact(step.transaction.take()).await.unwrap();
-        assert!(matches!(step.verdict(&reply).unwrap(), TermsVerdict::Done(_)));
+        assert!(matches!(believed.change(true).await, TermsVerdict::Done(_)));
         believed.terms.version += 1;
         let expected = if amid_leases { LeaseVerdict::NotNow } else { granted(SLICE) };
         assert_eq!(believed.take("b.1").await, expected);
     }
+}
+
+#[tokio::test]
+async fn a_change_of_other_terms_than_those_in_force_is_none() {
+    let believed = Believed::stage().await;
+    assert!(matches!(believed.change(true).await, TermsVerdict::Done(Terms { version: 2, paid_seat: true, .. })));
+    let again = believed.change(false).await;
+    assert!(matches!(again, TermsVerdict::Stale(Some(Terms { version: 2, paid_seat: true, .. }))), "{again:?}");
 }
 
 #[tokio::test]
@@ -190,4 +217,29 @@ async fn a_lease_is_ended_when_it_is_due_by_a_clock_that_agrees_and_once() {
         let reply = believed.sidecars.store.transact(look).await.unwrap();
         assert_eq!(reply.hash(record).and_then(|fields| fields.number("leased")), Some(0));
     }
+}
+
+#[tokio::test]
+async fn the_end_of_a_lease_is_put_off_only_while_it_is_due_and_has_not_come() {
+    let believed = Believed::stage().await;
+    assert_eq!(believed.take("a.1").await, granted(SLICE));
+    let hold = believed.hold_of("a.1");
+    let put_off = async || {
+        let mut step = Reclaim::put_off(&believed.team, &id("a.1"), &hold, LONGEST_LEASE_MS);
+        let reply = believed.sidecars.store.transact(step.transaction.take()).await.unwrap();
+        step.verdict(&reply).unwrap()
+    };
+    assert_eq!(put_off().await, ReclaimVerdict::Stale, "it is not due");
+    believed.sidecars.clock.advance_to(hold.expires_at_ms);
+    // Another sidecar has seen the same, and was faster.
+    for verdict in [ReclaimVerdict::Done, ReclaimVerdict::Stale] {
+        assert_eq!(put_off().await, verdict);
+    }
+    let due_ms = hold.expires_at_ms + LONGEST_LEASE_MS;
+    believed.sidecars.clock.advance_to(due_ms);
+    assert_eq!(believed.reclaim("a.1", due_ms).await, ReclaimVerdict::Done);
+    assert_eq!(put_off().await, ReclaimVerdict::Stale, "it has come");
+    believed.sidecars.clock.advance_ms(LONGEST_LEASE_MS);
+    let answer = believed.gate.check_and_reserve(call("too-much", 5)).await.unwrap();
+    assert!(matches!(answer.decision, ReserveDecision::Suspend(_)), "what stayed due would be in the way: {answer:?}");
 }

@@ -8,7 +8,7 @@ use tollgate::{
     },
     gate::{
         GateError,
-        calls::{ActualUse, ReserveCall},
+        calls::{ActualUse, Page, ReserveCall},
     },
 };
 
@@ -195,4 +195,26 @@ async fn a_made_up_grant_is_worth_no_more_than_is_left_of_its_lease() {
     assert!(matches!(refused, Err(GateError::ReservationNotFound)), "{refused:?}");
     let account = account(&gate).await;
     assert_eq!((account.used, account.leased), (leased, 0));
+}
+
+#[tokio::test]
+async fn a_made_up_grant_takes_nothing_in_a_cycle_that_its_lease_is_not_of() {
+    let sidecars = Sidecars::in_memory().await;
+    let (gate, other) = (sidecars.one().await, sidecars.one().await);
+    let team = team(&gate, false, 1_000).await;
+    let before = reserve(&gate, super::stage::call("before", 1)).await;
+    commit(&gate, "before", &before.grant).await.unwrap();
+    sidecars.clock.advance_to(before.reservation.terms.cycle.end_ms);
+    gate.catch_up(0).await;
+    open(&gate, "first", 1).await;
+    let real = reserve(&gate, super::stage::call("real", 1)).await;
+    let mut of_before = real.reservation.clone();
+    of_before.terms.cycle = before.reservation.terms.cycle;
+    let grant = made_up("of-before", &lease_of(&real).unwrap(), &of_before);
+    let refused = commit(&other, "of-before", &grant).await;
+    assert!(matches!(refused, Err(GateError::ReservationNotFound)), "{refused:?}");
+    let page = Page { size: 1, token: String::new() };
+    let ended = Some(before.reservation.terms.cycle.start_ms);
+    let ended = other.usage(&team, ended, &page).await.unwrap().balance.account;
+    assert_eq!((ended.used, ended.held, ended.leased), (25, 0, 0));
 }

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tollgate::{
     domain::{
+        commit::{CommitBelief, commit as commit_step},
+        expire::expire,
         hold::{Hold, Holder, HoldsQuery},
         id::Id,
         keys,
         lease::{Reclaim, ReclaimVerdict},
         policy::Policy,
-        reservation::State,
+        reservation::{Backing, Charged, Content, Held, State, read_grant},
+        settlement::Settlement,
     },
     gate::{Gate, GateError, calls::ReserveCall},
-    transaction::{Read, Transaction, Write},
+    transaction::{Outcome, Read, Transaction, Write},
 };
 
 use super::stage::{
@@ -34,19 +37,47 @@ struct OpenedTwice {
 
 impl OpenedTwice {
     async fn stage() -> Self {
+        let opened = Self::before_any_expires().await;
+        opened.sidecars.clock.advance_ms(55_000);
+        opened.first.catch_up(0).await;
+        opened
+    }
+
+    async fn before_any_expires() -> Self {
         let sidecars = Sidecars::in_memory().await;
         let (first, second, third) = (sidecars.one().await, sidecars.one().await, sidecars.one().await);
         let team = team(&first, false, 1_000).await;
         let first_grant = open(&first, "r", 1).await;
         sidecars.clock.advance_ms(5_000);
         let second_grant = open(&second, "r", 1).await;
-        sidecars.clock.advance_ms(55_000);
-        first.catch_up(0).await;
         Self { sidecars, first, second, third, team, first_grant, second_grant }
     }
 
     async fn state_at(&self, gate: &Gate) -> State {
         gate.reservation(&self.team, &id("r")).await.unwrap().state
+    }
+
+    /// What the second opened, as somebody believes it to be who has seen that the record is of what the first opened.
+    async fn second_in_place_of_the_first(&self) -> Held {
+        let expired = self.third.reservation(&self.team, &id("r")).await.unwrap();
+        let Held { reservation, mut backing } = read_grant(&self.second_grant, &id("r")).unwrap();
+        if let Backing::Lease { instead_of, .. } = &mut backing {
+            *instead_of = Some(Box::new(expired));
+        }
+        Held { reservation, backing }
+    }
+
+    async fn commits(&self, held: &Held, late: bool) -> bool {
+        let Content { units, model, .. } = held.reservation.content.clone();
+        let charged = Charged { credits: 25, units, model, late };
+        let policy = Policy::default();
+        self.is_done_by(commit_step(&self.team, &id("r"), held, &charged, CommitBelief::default(), &policy)).await
+    }
+
+    /// Sends a step as somebody does who believes what it was built from; whether it was carried out.
+    async fn is_done_by(&self, mut step: Settlement) -> bool {
+        let reply = self.sidecars.store.transact(step.transaction.take()).await.unwrap();
+        matches!(reply.outcome, Outcome::Applied { .. })
     }
 
     /// It was charged so often, and all other credits are back, once the last lease is over.
@@ -80,6 +111,40 @@ async fn the_expiry_of_one_opening_makes_no_commit_of_the_other_late() {
         assert_eq!((committed.credits, committed.late, committed.replayed), (25, false, false));
         assert!(matches!(opened.state_at(&opened.first).await, State::Committed(_)));
         opened.ends_with_charges(1).await;
+    }
+}
+
+#[tokio::test]
+async fn of_two_openings_that_both_last_one_is_charged_and_told_to_whoever_commits_the_other() {
+    for by_third in [false, true] {
+        let opened = OpenedTwice::before_any_expires().await;
+        let by = if by_third { &opened.third } else { &opened.second };
+        assert!(!commit(&opened.first, "r", &opened.first_grant).await.unwrap().replayed);
+        for _ in 0..2 {
+            let again = commit(by, "r", &opened.second_grant).await.unwrap();
+            assert_eq!((again.credits, again.late, again.replayed), (25, false, true));
+        }
+        opened.ends_with_charges(1).await;
+    }
+}
+
+#[tokio::test]
+async fn an_opening_takes_the_place_of_an_expired_record_once_and_while_its_own_hold_lasts() {
+    for expires in [true, false] {
+        let opened = OpenedTwice::stage().await;
+        let held = opened.second_in_place_of_the_first().await;
+        if !expires {
+            assert!(opened.commits(&held, false).await);
+            assert!(!opened.commits(&held, false).await);
+            opened.ends_with_charges(1).await;
+            continue;
+        }
+        opened.sidecars.clock.advance_ms(5_000);
+        for late in [false, true] {
+            assert!(!opened.commits(&held, late).await, "what was held for it may have come back: {late}");
+        }
+        assert!(!opened.is_done_by(expire(&opened.team, &id("r"), &held, &Policy::default())).await);
+        opened.ends_with_charges(0).await;
     }
 }
 
