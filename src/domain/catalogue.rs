@@ -8,7 +8,9 @@ use thiserror::Error;
 use super::{
     Damaged,
     account::not_after,
-    audit, keys,
+    audit,
+    id::Id,
+    keys,
     plan::{IncludedCredits, Plan},
     rate_card::{InvalidRateCard, Rate, RateCard},
     terms::MAX_INCLUDED_CREDITS,
@@ -41,6 +43,8 @@ pub struct VersionedCatalogue {
     pub read_at_ms: i64,
     /// What it says.
     pub catalogue: Catalogue,
+    /// The versions of its cards, as every reservation has one.
+    card_ids: Vec<Id>,
 }
 
 /// The card in effect at some time, and when a copy of the catalogue can tell that it is.
@@ -48,6 +52,8 @@ pub struct VersionedCatalogue {
 pub struct CardInEffect<'a> {
     /// The card.
     pub card: &'a RateCard,
+    /// Its version.
+    pub id: &'a Id,
     /// From its effective time until the next card's, or until a card may be in effect that the copy does not have; in Unix
     /// milliseconds of the store.
     pub valid_ms: Range<i64>,
@@ -125,8 +131,10 @@ impl VersionedCatalogue {
         let body = fields.text("body").ok_or_else(|| damaged("no body"))?;
         let catalogue: Catalogue = serde_json::from_str(body).map_err(|error| damaged(&error.to_string()))?;
         // Sums with what it says have to stay in range, whoever wrote it.
+        let mut card_ids = Vec::new();
         for card in &catalogue.rate_cards {
             card.validate().map_err(|invalid| damaged(&invalid.to_string()))?;
+            card_ids.push(Id::parse(&card.version).map_err(|invalid| damaged(&invalid.to_string()))?);
         }
         let included = Plan::ALL.map(|plan| catalogue.included_credits.of(plan, true));
         if included.iter().any(|credits| !(0..=MAX_INCLUDED_CREDITS).contains(credits))
@@ -134,16 +142,17 @@ impl VersionedCatalogue {
         {
             return Err(damaged("included credits out of range"));
         }
-        Ok(Self { version, read_at_ms, catalogue })
+        Ok(Self { version, read_at_ms, catalogue, card_ids })
     }
 
     /// The card in effect at a time; `None` before the first one.
     pub fn card_in_effect(&self, at_ms: i64) -> Option<CardInEffect<'_>> {
-        let card = self.catalogue.card_at(at_ms)?;
+        let cards = self.catalogue.rate_cards.iter().zip(&self.card_ids);
+        let (card, id) = cards.rev().find(|(card, _)| card.effective_at_ms <= at_ms)?;
         let known_until_ms = self.read_at_ms + MIN_NOTICE_MS;
         let next = self.catalogue.announced_at(at_ms);
         let until_ms = next.map_or(known_until_ms, |next| next.effective_at_ms.min(known_until_ms));
-        Some(CardInEffect { card, valid_ms: card.effective_at_ms..until_ms })
+        Some(CardInEffect { card, id, valid_ms: card.effective_at_ms..until_ms })
     }
 }
 

@@ -319,19 +319,23 @@ fn price(call: &ReserveCall, terms: &Terms, catalogue: &VersionedCatalogue, now_
     let unknown = |card: &str| GateError::UnknownModel { model: call.model.to_string(), rate_card: card.to_owned() };
     let card = catalogue.card_in_effect(now_ms).ok_or_else(|| unknown("in effect"))?;
     let rate: &Rate = card.card.rate(call.model.as_str()).ok_or_else(|| unknown(&card.card.version))?;
-    let stored_id = |text: &str| Id::parse(text).map_err(|_| unknown(&card.card.version));
+    // Most name a model as the card does.
+    let model = match rate.model.as_str() {
+        name if name == call.model.as_str() => call.model.clone(),
+        name => Id::parse(name).map_err(|_| unknown(&card.card.version))?,
+    };
     Ok(Priced {
         content: Content {
             flow: call.flow.clone(),
             run: call.run.clone(),
             block: call.block.clone(),
-            model: stored_id(&rate.model)?,
+            model,
             units: call.units,
             trigger: call.trigger,
         },
         price: Price {
             credits: rate.price(terms.plan, call.units),
-            rate_card: stored_id(&card.card.version)?,
+            rate_card: card.id.clone(),
             valid_ms: card.valid_ms,
         },
     })
