@@ -18,6 +18,11 @@ impl Scope {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is no team's.
+    pub fn is_global(&self) -> bool {
+        self.0.starts_with('!')
+    }
 }
 
 impl fmt::Display for Scope {

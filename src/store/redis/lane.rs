@@ -1,7 +1,7 @@
 //! Lanes: transactions that wait for each other travel in one call.
 //!
-//! There is one lane for all scopes, unless the server takes keys of one scope only in a call, as one of a cluster does: then each has
-//! its own. A lane is there only while calls of it are on their way. Who finds fewer than [`FLIGHTS`] of them goes at once, in a task of
+//! There is one lane for all teams, unless the server takes keys of one scope only in a call, as one of a cluster does: then each has
+//! its own, as global scopes always have. A lane is there only while calls of it are on their way. Who finds fewer than [`FLIGHTS`] of them goes at once, in a task of
 //! his own, and pays nothing but his entry. Who comes later waits in the lane, and when a call returns, those who wait go
 //! together, in the order in which they came. Nobody depends on another's patience: who goes away is left behind, and a call whose
 //! caller went away still lets the next one go.
@@ -19,13 +19,13 @@ use crate::{
 
 /// How many calls of one lane are on their way at once: with one alone the server would stand idle while an answer travels and
 /// is read; with many, each would carry less.
-const FLIGHTS: usize = 2;
+const FLIGHTS: usize = 4;
 
 /// How many transactions travel in one call. The server does nothing else meanwhile, and takes some fifty microseconds for each.
 const BATCH_LIMIT: usize = 64;
 
-/// The name of the lane of all scopes, which no scope has.
-const ALL: &str = "*";
+/// The name of the lane of all teams, which no scope has.
+const ALL_TEAMS: &str = "*";
 
 /// The lanes that have calls on their way, by the scope that they are for.
 #[derive(Default)]
@@ -60,7 +60,8 @@ pub(super) struct Flight {
 
 /// Enters the lane of a scope.
 pub(super) fn enter(shared: &Arc<Shared>, scope: Scope, transactions: Vec<Transaction>) -> Way {
-    let lane = if shared.link.takes_scopes_together() { Scope::new(ALL) } else { scope };
+    let shares = shared.link.takes_scopes_together() && !scope.is_global();
+    let lane = if shares { Scope::new(ALL_TEAMS) } else { scope };
     match shared.lanes.enter(&lane, transactions) {
         Ok(transactions) => Way::Go(Flight { shared: Arc::clone(shared), lane, landed: false }, transactions),
         Err(answer) => Way::Wait(answer),

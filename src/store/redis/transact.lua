@@ -350,8 +350,13 @@ local function apply_hash(i, key)
   if place and tonumber(fields[place]) <= now then hash.flat, hash.told = nil, false end
 end
 
+-- Why hashes could not be written, if they could not: whose they are is not known any more, so it befalls all that the call carries out.
+local unwritable
+
+local function told_by(reason) return type(reason) == 'table' and reason.err or tostring(reason) end
+
 -- Writes what is unwritten. With an injected clock the server's own says nothing about when a key should go, so it keeps it.
-local function write_hashes()
+local function write_unwritten()
   for key, hash in pairs(hashes) do
     local fields = hash.unwritten
     if fields then
@@ -360,6 +365,11 @@ local function write_hashes()
       if place then call('PEXPIRE', key, tonumber(fields[place]) - now) end
     end
   end
+end
+
+local function write_hashes()
+  local done, reason = pcall(write_unwritten)
+  if not done then unwritable = told_by(reason) end
 end
 
 local function apply_packed(i, key)
@@ -480,14 +490,15 @@ local function carry_out()
   tell(code, detail)
 end
 
+local transactions = 0
 while input[p] do
   local beyond, records, told = p + 1 + input[p], input[p + 1], #answer
-  p, position = p + 1, -1
+  p, position, transactions = p + 1, -1, transactions + 1
   local done, reason = pcall(carry_out)
   if not done and reason == MISSING then done, reason = pcall(tell, 1, position) end
   if not done then
     for j = told + 1, #answer do answer[j] = nil end
-    answer[told + 1] = pack(3, type(reason) == 'table' and reason.err or tostring(reason))
+    answer[told + 1] = pack(3, told_by(reason))
     -- What was loaded need not be what is there.
     write_hashes()
     hashes = {}
@@ -495,4 +506,8 @@ while input[p] do
   offset, p = offset + records, beyond
 end
 write_hashes()
+if unwritable then
+  answer = { pack(now) }
+  for i = 1, transactions do answer[i + 1] = pack(3, unwritable) end
+end
 return concat(answer)

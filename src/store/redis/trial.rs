@@ -40,17 +40,17 @@ pub(super) struct Shown {
 pub(super) async fn try_everything(connection: &mut MultiplexedConnection) -> Result<Shown, Failed> {
     // Whether somebody is there is asked all the time, so it has to be permitted too.
     let _: () = redis::cmd("PING").query_async(connection).await?;
-    let of_both_scopes = [write(), page(), remove(), look_at(OTHER_SCOPE)];
-    match carry_out(connection, of_both_scopes.iter(), None).await {
+    let of_both_scopes = [write(), page(), look_at(OTHER_SCOPE)];
+    let (replies, takes_scopes_together) = match carry_out(connection, of_both_scopes.iter(), None).await {
         Err(error) if error.code() == Some(CROSS_SLOT) => {
-            all_carried_out(carry_out(connection, of_both_scopes[..3].iter(), None).await?)?;
-            Ok(Shown { takes_scopes_together: false })
+            (carry_out(connection, of_both_scopes[..2].iter(), None).await?, false)
         }
-        replies => {
-            all_carried_out(replies?)?;
-            Ok(Shown { takes_scopes_together: true })
-        }
-    }
+        replies => (replies?, true),
+    };
+    all_carried_out(replies)?;
+    // What is written and removed in one call may never be written.
+    all_carried_out(carry_out(connection, [remove()].iter(), None).await?)?;
+    Ok(Shown { takes_scopes_together })
 }
 
 fn all_carried_out(replies: Replies) -> Result<(), StoreError> {
