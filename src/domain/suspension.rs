@@ -10,6 +10,9 @@ use super::{
 /// When nothing says when held credits come back, ask again after this many milliseconds.
 pub const DEFAULT_RETRY_MS: i64 = 30_000;
 
+/// Bytes that every message has room in.
+const LONGEST_MESSAGE: usize = 224;
+
 /// A verified answer that a call has to wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspension {
@@ -101,8 +104,14 @@ impl Suspension {
             }
             Reason::OverageCapReached => "Overages are on, and their cap leaves too few credits for this call.",
         };
-        let lifts: Vec<&str> = self.remedies.iter().map(|remedy| remedy.phrase()).collect();
-        format!("{cause} What helps: {}.", lifts.join(", or "))
+        // It is told to each call of a suspended team, so it is put together in one piece.
+        let mut message = String::with_capacity(LONGEST_MESSAGE);
+        message.extend([cause, " What helps: "]);
+        for (place, remedy) in self.remedies.iter().enumerate() {
+            message.extend([if place == 0 { "" } else { ", or " }, remedy.phrase()]);
+        }
+        message.push('.');
+        message
     }
 }
 

@@ -1,5 +1,8 @@
 //! Single reservations that this sidecar had to do with lately. Bounded, and only hints: the store tells what is so.
 
+use std::hash::BuildHasher as _;
+
+use foldhash::fast::RandomState;
 use quick_cache::{Equivalent, sync::Cache};
 
 use crate::domain::{id::Id, reservation::Reservation};
@@ -14,8 +17,10 @@ pub(crate) struct RecentReservations {
     /// that a repeat is never answered with a refusal from memory.
     made: Cache<(Id, Id), Reservation>,
     /// Ids of which the store is asked when they come again: those that were answered with a refusal from memory, as another
-    /// sidecar may have made a reservation of such an id, and those whose caller was not told what became of it.
-    to_ask: Cache<(Id, Id), ()>,
+    /// sidecar may have made a reservation of such an id, and those whose caller was not told what became of it. Each is known by a
+    /// hash: one that has another's is asked for in vain.
+    to_ask: Cache<u64, ()>,
+    hasher: RandomState,
 }
 
 /// A reservation under way, whose outcome is unknown to its caller if it is dropped before it was told.
@@ -45,14 +50,14 @@ impl Untold<'_> {
 impl Drop for Untold<'_> {
     fn drop(&mut self) {
         if !self.told {
-            self.recent.to_ask.insert((self.team.clone(), self.id.clone()), ());
+            self.recent.to_ask.insert(self.recent.hash(self.team, self.id), ());
         }
     }
 }
 
 impl Default for RecentReservations {
     fn default() -> Self {
-        Self { made: Cache::new(REMEMBERED), to_ask: Cache::new(REMEMBERED) }
+        Self { made: Cache::new(REMEMBERED), to_ask: Cache::new(REMEMBERED), hasher: RandomState::default() }
     }
 }
 
@@ -81,15 +86,14 @@ impl RecentReservations {
     /// Whether only the store can tell what became of an id: this sidecar wrote a reservation of it through, or settled one, or left a
     /// caller untold.
     pub(crate) fn must_be_asked_for(&self, team: &Id, id: &Id) -> bool {
-        let key = Key(team, id);
-        self.made.contains_key(&key) || self.to_ask.contains_key(&key)
+        self.made.contains_key(&Key(team, id)) || self.to_ask.contains_key(&self.hash(team, id))
     }
 
     /// Whether an id may be answered with a refusal from memory: once.
     pub(crate) fn may_refuse(&self, team: &Id, id: &Id) -> bool {
-        let key = (team.clone(), id.clone());
-        let first = self.to_ask.get(&key).is_none();
-        self.to_ask.insert(key, ());
+        let hash = self.hash(team, id);
+        let first = !self.to_ask.contains_key(&hash);
+        self.to_ask.insert(hash, ());
         first
     }
 
@@ -97,5 +101,9 @@ impl RecentReservations {
     /// is no answer to it.
     pub(crate) fn begin<'a>(&'a self, team: &'a Id, id: &'a Id) -> Untold<'a> {
         Untold { recent: self, team, id, told: false }
+    }
+
+    fn hash(&self, team: &Id, id: &Id) -> u64 {
+        self.hasher.hash_one(Key(team, id))
     }
 }
