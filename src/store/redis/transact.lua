@@ -335,6 +335,17 @@ local function merge(all, fields)
   end
 end
 
+-- With an injected clock the server's own says nothing about when a key should go, so it keeps it.
+local function write_hash(key, fields)
+  call('HSET', key, unpack(fields))
+  local place = server_time and place_in(fields, 'purge_at')
+  if place then call('PEXPIRE', key, tonumber(fields[place]) - now) end
+end
+
+-- Whether a hash was written. A server that cannot write now says so to a script's first write, and refuses none after it: so until
+-- then a hash is written at once, before anything is made of its fields, and later ones can wait.
+local proven = false
+
 local function apply_hash(i, key)
   local hash, fields = hashes[key], new[i]
   if wiped[i] or fields and not present[i] and hash.kept then
@@ -343,33 +354,24 @@ local function apply_hash(i, key)
   end
   hash.told = hash.told and hash.flat and not hash.news
   if not fields then return end
+  if not proven then
+    write_hash(key, fields)
+    proven = true
+  elseif hash.unwritten then
+    merge(hash.unwritten, fields)
+  else
+    hash.unwritten = { unpack(fields) }
+  end
   hash.kept, hash.news = true, fields
   if hash.flat then merge(hash.flat, fields) else hash.flat = fields end
-  if hash.unwritten then merge(hash.unwritten, fields) else hash.unwritten = { unpack(fields) } end
   local place = place_in(fields, 'purge_at')
   if place and tonumber(fields[place]) <= now then hash.flat, hash.told = nil, false end
 end
 
--- Why hashes could not be written, if they could not: whose they are is not known any more, so it befalls all that the call carries out.
-local unwritable
-
-local function told_by(reason) return type(reason) == 'table' and reason.err or tostring(reason) end
-
--- Writes what is unwritten. With an injected clock the server's own says nothing about when a key should go, so it keeps it.
-local function write_unwritten()
-  for key, hash in pairs(hashes) do
-    local fields = hash.unwritten
-    if fields then
-      call('HSET', key, unpack(fields))
-      local place = server_time and place_in(fields, 'purge_at')
-      if place then call('PEXPIRE', key, tonumber(fields[place]) - now) end
-    end
-  end
-end
-
 local function write_hashes()
-  local done, reason = pcall(write_unwritten)
-  if not done then unwritable = told_by(reason) end
+  for key, hash in pairs(hashes) do
+    if hash.unwritten then write_hash(key, hash.unwritten) end
+  end
 end
 
 local function apply_packed(i, key)
@@ -490,15 +492,14 @@ local function carry_out()
   tell(code, detail)
 end
 
-local transactions = 0
 while input[p] do
   local beyond, records, told = p + 1 + input[p], input[p + 1], #answer
-  p, position, transactions = p + 1, -1, transactions + 1
+  p, position = p + 1, -1
   local done, reason = pcall(carry_out)
   if not done and reason == MISSING then done, reason = pcall(tell, 1, position) end
   if not done then
     for j = told + 1, #answer do answer[j] = nil end
-    answer[told + 1] = pack(3, told_by(reason))
+    answer[told + 1] = pack(3, type(reason) == 'table' and reason.err or tostring(reason))
     -- What was loaded need not be what is there.
     write_hashes()
     hashes = {}
@@ -506,8 +507,4 @@ while input[p] do
   offset, p = offset + records, beyond
 end
 write_hashes()
-if unwritable then
-  answer = { pack(now) }
-  for i = 1, transactions do answer[i + 1] = pack(3, unwritable) end
-end
 return concat(answer)

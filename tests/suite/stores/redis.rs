@@ -287,6 +287,32 @@ async fn a_server_whose_memory_is_full_is_unavailable_and_unchanged() {
 }
 
 #[tokio::test]
+async fn each_transaction_of_a_call_to_a_full_server_is_told_what_became_of_it() {
+    for engine in [Engine::Redis, Engine::Valkey] {
+        let server = Server::start(engine);
+        let store = open(&server).await;
+        let lease = Key::hash("lease");
+        let mut grant = Transaction::on(scope());
+        let record = grant.record(lease.clone(), Read::Nothing);
+        grant.option(vec![], vec![Write::Set(record, "rest", 10.into())]);
+        store.transact(grant).await.unwrap();
+        let mut give_back = Transaction::on(scope());
+        let record = give_back.record(lease, Read::Nothing);
+        give_back.option(vec![], vec![Write::Delete(record)]);
+        let mut connection = server.connect();
+        let () = redis::cmd("CONFIG").arg(&["SET", "maxmemory", "1"]).query(&mut connection).unwrap();
+        // The server refuses nothing any more to a script that has written, and to delete takes no memory.
+        let replies = store.transact_all(vec![change_everything(), give_back, change_everything()]).await.unwrap();
+        let () = redis::cmd("CONFIG").arg(&["SET", "maxmemory", "0"]).query(&mut connection).unwrap();
+        assert!(matches!(replies[0], Err(StoreError::Unavailable { .. })), "{replies:?}");
+        assert!(replies[1..].iter().all(|reply| reply.as_ref().unwrap().outcome == APPLIED), "{replies:?}");
+        assert_eq!(counted(&server), 1, "what was refused left nothing behind");
+        let entries: i64 = redis::cmd("XLEN").arg("tollgate:{acme}:l").query(&mut connection).unwrap();
+        assert_eq!(entries, 1);
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_evicts_is_refused() {
     for engine in [Engine::Redis, Engine::Valkey] {
         let server = Server::start_with(engine, &["--maxmemory-policy", "allkeys-lru"]);
