@@ -27,11 +27,11 @@ const GATHERED_FOR: Duration = Duration::from_millis(8);
 /// So many runs wait to be recorded at most: as long as the store is away. Beyond, a call of a new run is written through.
 const WAITING: usize = 65_536;
 
-/// So many runs of one team travel in one call.
-const AT_ONCE: usize = 64;
+/// So many runs of one team are recorded together.
+const AT_ONCE: usize = 16;
 
-/// So many teams' runs are recorded side by side.
-const TEAMS_AT_ONCE: usize = 64;
+/// So many of these side by side. Whoever calls the store meanwhile waits for them, also when many have waited for it to come back.
+const SIDE_BY_SIDE: usize = 8;
 
 /// After the store did not answer, so long until the next attempt.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -104,13 +104,14 @@ impl Gate {
         for run in gathered.drain(..) {
             by_team.entry(run.team.clone()).or_default().push(run);
         }
-        // What waits together travels together.
-        let recording = |(team, runs): (Id, Vec<NewRun>)| async move {
-            for some in runs.chunks(AT_ONCE) {
-                self.record_until_done(&team, some).await;
-            }
-        };
-        stream::iter(by_team).for_each_concurrent(TEAMS_AT_ONCE, recording).await;
+        let some_of_each = by_team.into_iter().flat_map(|(team, mut runs)| {
+            std::iter::from_fn(move || {
+                let some: Vec<_> = runs.drain(..runs.len().min(AT_ONCE)).collect();
+                (!some.is_empty()).then(|| (team.clone(), some))
+            })
+        });
+        let recording = |(team, some): (Id, Vec<NewRun>)| async move { self.record_until_done(&team, &some).await };
+        stream::iter(some_of_each).for_each_concurrent(SIDE_BY_SIDE, recording).await;
     }
 
     async fn record_until_done(&self, team: &Id, runs: &[NewRun]) {
