@@ -22,6 +22,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How often all teams are swept: also those whose sidecar died.
 const SWEEP_ALL_EVERY: Duration = Duration::from_secs(60);
 
+/// How soon after that could not be done.
+const SWEEP_ALL_AGAIN: Duration = Duration::from_secs(5);
+
 /// How many teams are read at a time.
 const TEAMS_PER_PAGE: u32 = 100;
 
@@ -81,8 +84,10 @@ impl Gate {
             match self.sweep().await {
                 Err(error) if is_known(&error) => tracing::debug!(%error, "not all teams could be swept"),
                 Err(error) => tracing::warn!(%error, "not all teams could be swept"),
-                Ok(()) => {}
+                Ok(()) => continue,
             }
+            // It may be that nobody else knows of a team's holds, as who made them is gone.
+            ticks.reset_after(SWEEP_ALL_AGAIN);
         }
     }
 

@@ -17,10 +17,18 @@ pub(super) type Commits = BTreeMap<(&'static str, String), i64>;
 pub(super) async fn are_right(server: &Server, clients: &[Client], commits: &Commits) {
     let mut connection = server.connect();
     for team in &TEAMS {
+        let mut last = None;
         wait_for("credits of leases and of abandoned reservations to come back", || {
             let counters = Counters::read(&mut connection, team.id).unwrap();
-            let left = ["holds", "leases"].map(|index| left_in(&mut connection, team, index).len());
-            async move { ((counters.held, counters.leased, left) == (0, 0, [0, 0])).then_some(()) }
+            let left = ["holds", "leases"].map(|index| left_in(&mut connection, team, index));
+            let is_back = (counters.held, counters.leased) == (0, 0) && left.iter().all(Vec::is_empty);
+            // Whoever reads of a failure sees what did not come back.
+            let now = Some((counters, left));
+            if now != last {
+                println!("{}: {now:?}", team.id);
+                last = now;
+            }
+            async move { is_back.then_some(()) }
         })
         .await;
         for client in clients {
