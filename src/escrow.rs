@@ -26,7 +26,7 @@ use crate::domain::{
     reservation::{Basis, Content, Held, Reservation, State, Terms},
 };
 
-/// At most so many reservations are open from leases; beyond, they are written through. Each takes some 220 bytes.
+/// At most so many reservations are open from leases; beyond, they are written through. Each takes some 230 bytes.
 const MAX_OPEN: usize = 4_000_000;
 
 /// At most so many teams may have leases.

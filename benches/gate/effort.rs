@@ -34,7 +34,7 @@ pub(crate) struct Effort {
 }
 
 impl Effort {
-    /// Some twenty-seven minutes.
+    /// Some twenty minutes.
     pub(crate) const FULL: Self = Self {
         rounds: 5,
         warm_up_ms: 100,

@@ -46,7 +46,6 @@ pub(super) struct Listening {
     pub(super) limits: Limits,
     /// The connections that are open.
     pub(super) connections: TaskTracker,
-    /// How calls are counted.
     /// Where calls are counted and timed, if anybody can be told.
     pub(super) metrics: Option<Arc<CallMetrics>>,
     /// What makes their spans, if anybody wants them.

@@ -172,6 +172,10 @@ impl Shared {
     }
 
     fn meaning(&self, generation: u64, error: RedisError) -> StoreError {
+        if error.code() == Some(trial::CROSS_SLOT) {
+            self.link.learn(false);
+            return StoreError::unavailable_because("its server has become one of a cluster", error);
+        }
         match Trouble::behind(&error) {
             Some(trouble) => {
                 self.link.met(generation, trouble, &error);

@@ -92,7 +92,9 @@ pub fn read_leased(grant: &[u8]) -> Option<(Id, Held)> {
     if !(0..=MAX_LEASE_HOLD_MS).contains(&(expires_at_ms - created_at_ms)) {
         return None;
     }
-    let in_range = [cycle.start_ms, cycle.end_ms, expires_at_ms].iter().all(|at_ms| at_ms.abs() < NUMBER_LIMIT);
+    let in_range = [cycle.start_ms, cycle.end_ms, expires_at_ms]
+        .iter()
+        .all(|at_ms| at_ms.unsigned_abs() < NUMBER_LIMIT.unsigned_abs());
     if !(rest.0.is_empty() && in_range) {
         return None;
     }
@@ -119,7 +121,7 @@ struct Rest<'a>(&'a [u8]);
 impl Rest<'_> {
     /// A number that a store could keep: sums with it stay in range, whoever made up the grant.
     fn number(&mut self) -> Option<i64> {
-        read_int(&mut self.0).ok().filter(|number: &i64| number.abs() < NUMBER_LIMIT)
+        read_int(&mut self.0).ok().filter(|number: &i64| number.unsigned_abs() < NUMBER_LIMIT.unsigned_abs())
     }
 
     fn one_of<T: Copy>(&mut self, all: &[T]) -> Option<T> {

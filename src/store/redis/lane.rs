@@ -1,10 +1,10 @@
 //! Lanes: transactions that wait for each other travel in one call.
 //!
 //! There is one lane for all teams, unless the server takes keys of one scope only in a call, as one of a cluster does: then each has
-//! its own, as global scopes always have. A lane is there only while calls of it are on their way. Who finds fewer than [`FLIGHTS`] of them goes at once, in a task of
-//! his own, and pays nothing but his entry. Who comes later waits in the lane, and when a call returns, those who wait go
-//! together, in the order in which they came. Nobody depends on another's patience: who goes away is left behind, and a call whose
-//! caller went away still lets the next one go.
+//! its own, as global scopes always have. A lane is there only while calls of it are on their way. Who finds fewer than
+//! [`FLIGHTS`] of them goes at once, in a task of his own, and pays nothing but his entry. Who comes later waits in the lane, and
+//! when a call returns, those who wait go together, in the order in which they came. Nobody depends on another's patience: who
+//! goes away is left behind, and a call whose caller went away still lets the next one go.
 
 use std::{collections::VecDeque, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! A trial of a server: every command that the script may send it, by which nothing stays changed.
+//! A trial of a server: every command that the script may send it, by which nothing stays changed if it is not cut short.
 //!
 //! What a user is not permitted, Redis refuses command by command, in the middle of a transaction, after earlier writes of it were
 //! made. So whether all is permitted is found out before the first call, and again whenever a server is checked.
@@ -11,14 +11,14 @@ use crate::{
     transaction::{Key, PURGE_AT, Read, Scope, Transaction, Value, Write},
 };
 
-/// Its records are in no team's scope, and gone with the trial.
+/// Its records are in no team's scope, and gone with the trial, or with the next one.
 const SCOPE: &str = "!probe";
 
 /// A scope whose keys a server of a cluster may leave to another one.
 const OTHER_SCOPE: &str = "!probe-2";
 
 /// The code of an error that says so.
-const CROSS_SLOT: &str = "CROSSSLOT";
+pub(super) const CROSS_SLOT: &str = "CROSSSLOT";
 
 /// Why a server failed the trial.
 #[derive(Debug, thiserror::Error)]
