@@ -84,7 +84,12 @@ impl Catalogue {
 
     /// The card in effect at a time; `None` before the first one.
     pub fn card_at(&self, at_ms: i64) -> Option<&RateCard> {
-        self.rate_cards.iter().rfind(|card| card.effective_at_ms <= at_ms)
+        self.rate_cards.get(self.place_at(at_ms)?)
+    }
+
+    /// The place of that card.
+    fn place_at(&self, at_ms: i64) -> Option<usize> {
+        self.rate_cards.iter().rposition(|card| card.effective_at_ms <= at_ms)
     }
 
     /// The next card that is announced and not yet in effect.
@@ -147,8 +152,8 @@ impl VersionedCatalogue {
 
     /// The card in effect at a time; `None` before the first one.
     pub fn card_in_effect(&self, at_ms: i64) -> Option<CardInEffect<'_>> {
-        let cards = self.catalogue.rate_cards.iter().zip(&self.card_ids);
-        let (card, id) = cards.rev().find(|(card, _)| card.effective_at_ms <= at_ms)?;
+        let place = self.catalogue.place_at(at_ms)?;
+        let (card, id) = (self.catalogue.rate_cards.get(place)?, self.card_ids.get(place)?);
         let known_until_ms = self.read_at_ms + MIN_NOTICE_MS;
         let next = self.catalogue.announced_at(at_ms);
         let until_ms = next.map_or(known_until_ms, |next| next.effective_at_ms.min(known_until_ms));
