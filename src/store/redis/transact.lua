@@ -216,19 +216,17 @@ local function guard()
   return not last[2] or tonumber(last[2]) <= now
 end
 
-local function new_field(i, field, v)
-  local fields = new[i]
-  if not fields then
-    new[i] = { field, v }
-    return
-  end
+local function set_field(fields, field, v)
   local place = place_in(fields, field)
-  if place then
-    fields[place] = v
-  else
-    place = #fields
-    fields[place + 1], fields[place + 2] = field, v
+  if not place then
+    place = #fields + 2
+    fields[place - 1] = field
   end
+  fields[place] = v
+end
+
+local function new_field(i, field, v)
+  if new[i] then set_field(new[i], field, v) else new[i] = { field, v } end
 end
 
 local function add(i, field, n)
@@ -325,14 +323,7 @@ end
 
 -- Sets these fields among all of them.
 local function merge(all, fields)
-  for j = 1, #fields, 2 do
-    local place = place_in(all, fields[j])
-    if not place then
-      place = #all + 2
-      all[place - 1] = fields[j]
-    end
-    all[place] = fields[j + 1]
-  end
+  for j = 1, #fields, 2 do set_field(all, fields[j], fields[j + 1]) end
 end
 
 -- With an injected clock the server's own says nothing about when a key should go, so it keeps it.
