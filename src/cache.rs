@@ -16,7 +16,11 @@ const IDLE_MS: i64 = 10 * 60_000;
 #[derive(Debug)]
 pub struct Cache {
     views: DashMap<Id, View, RandomState>,
-    /// Beyond so many teams a new one is not kept: it costs a read per call until an idle one is dropped.
+    /// When the next hold of a team runs out, in Unix milliseconds. A sidecar that has just started knows this of teams that nobody
+    /// has asked it about, and so has no view of: their credits are to come back too.
+    due: DashMap<Id, i64, RandomState>,
+    /// Beyond so many teams a new one is not kept: it costs a read per call until an idle one is dropped, and its holds run out when
+    /// all teams are swept.
     capacity: usize,
 }
 
@@ -82,14 +86,13 @@ struct View {
     account: Option<Account>,
     changes: u64,
     refusal: Option<Refusal>,
-    next_due_ms: Option<i64>,
     used_at_ms: i64,
 }
 
 impl Cache {
     /// An empty cache of at most so many teams.
     pub fn new(capacity: usize) -> Self {
-        Self { views: DashMap::default(), capacity }
+        Self { views: DashMap::default(), due: DashMap::default(), capacity }
     }
 
     /// What is believed of a team, if anything.
@@ -109,7 +112,6 @@ impl Cache {
                 account: None,
                 changes: 0,
                 refusal: None,
-                next_due_ms: None,
                 used_at_ms: monotonic_ms,
             };
             self.views.entry(team.clone()).or_insert(fresh).learn(lesson);
@@ -154,26 +156,29 @@ impl Cache {
 
     /// Notes that a hold of the team runs out at a time, in Unix milliseconds.
     pub fn note_due(&self, team: &Id, due_ms: i64) {
-        if let Some(mut view) = self.views.get_mut(team) {
-            view.next_due_ms = Some(view.next_due_ms.map_or(due_ms, |next| next.min(due_ms)));
+        if let Some(mut next_ms) = self.due.get_mut(team) {
+            *next_ms = due_ms.min(*next_ms);
+        } else if self.due.len() < self.capacity {
+            self.due.entry(team.clone()).and_modify(|next_ms| *next_ms = due_ms.min(*next_ms)).or_insert(due_ms);
         }
     }
 
     /// The teams with a hold that has run out, as far as is known; each is named once until it is noted anew.
     pub fn take_due(&self, now_ms: i64) -> Vec<Id> {
         let mut due = Vec::new();
-        for mut view in self.views.iter_mut() {
-            if view.next_due_ms.is_some_and(|next| next <= now_ms) {
-                view.next_due_ms = None;
-                due.push(view.key().clone());
+        self.due.retain(|team, next_ms| {
+            let is_due = *next_ms <= now_ms;
+            if is_due {
+                due.push(team.clone());
             }
-        }
+            !is_due
+        });
         due
     }
 
     /// Drops the views that nobody asked for lately.
     pub fn drop_idle(&self, monotonic_ms: i64) {
-        self.views.retain(|_, view| view.next_due_ms.is_some() || monotonic_ms - view.used_at_ms < IDLE_MS);
+        self.views.retain(|_, view| monotonic_ms - view.used_at_ms < IDLE_MS);
     }
 }
 

@@ -105,6 +105,8 @@ impl Gate {
                     Err(error @ GateError::Store(StoreError::Unavailable { .. } | StoreError::Overloaded)) => {
                         return Err(error);
                     }
+                    // It has more to expire than one visit may.
+                    Err(GateError::Unverified) => self.cache.note_due(team, self.store_time.now_ms()),
                     Err(error) => tracing::warn!(%team, %error, "a team could not be swept"),
                 }
             }

@@ -1,14 +1,23 @@
 //! kill -9, of the sidecar and of its store, between a reserve and its commit and amid many commits: what was
 //! acknowledged is in the books, and nothing is there twice.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use futures::future::join_all;
 use tokio::sync::Semaphore;
-use tollgate::proto::v1::{Proceed, ReservationState};
+use tokio_util::sync::CancellationToken;
+use tollgate::{
+    domain::id::Id,
+    gate::{Gate, GateOptions},
+    proto::v1::{CheckAndReserveRequest, Proceed, ReservationState},
+    store::{Store, StoreOptions},
+};
 use tonic::Code;
 
 use crate::suite::support::{
@@ -115,6 +124,63 @@ async fn charged_already(client: &Client, granted: &Proceed) {
     let books = client.books(TEAM).await;
     assert_eq!((books.balance.used, books.balance.held, books.balance.remaining), (27, 5, 68));
     assert_eq!((books.calls, books.credits), (2, 27));
+}
+
+#[tokio::test]
+async fn what_a_killed_sidecar_held_comes_back_though_nobody_asks_the_next_one() {
+    let mut kept = Kept::durable(Engine::Redis);
+    let mut sidecar = kept.sidecar();
+    // Long enough for the next sidecar to look at all teams before.
+    abandon(&sidecar, 5).await;
+    sidecar.kill();
+    sidecar.restart();
+
+    comes_back(&mut kept).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_comes_back_though_the_store_was_away_when_the_next_one_looked() {
+    let mut kept = Kept::durable(Engine::Redis);
+    let mut sidecar = kept.sidecar();
+    abandon(&sidecar, 1).await;
+    sidecar.kill();
+    let options = StoreOptions { wait: Duration::from_millis(250), ..StoreOptions::default() };
+    let store = Store::open(&kept.location(), options).await.unwrap();
+    let next = Gate::open(store, GateOptions::default()).await.unwrap();
+    kept.server().kill();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn({
+        let (next, stop) = (next.clone(), stop.clone());
+        async move { next.run(stop).await }
+    });
+    // Once this has waited in vain, so has the look that began before.
+    next.team(&Id::parse(TEAM).unwrap()).await.unwrap_err();
+    kept.server().restart();
+
+    comes_back(&mut kept).await;
+    stop.cancel();
+    running.await.unwrap();
+}
+
+/// Makes the team, and a reservation that nobody settles.
+async fn abandon(sidecar: &Sidecar, hold_seconds: i64) {
+    let client = sidecar.client();
+    // A sidecar that starts looks at the first team there is, to tell of it.
+    client.put_team(team_without_seat("first", 100)).await;
+    client.put_team(team_without_seat(TEAM, 100)).await;
+    let hold_for = Some(prost_types::Duration { seconds: hold_seconds, nanos: 0 });
+    client.proceed(CheckAndReserveRequest { hold_for, ..block(TEAM, "abandoned", "gpt-4") }).await;
+}
+
+/// Waits for all that the team's reservations hold to come back. Only the server is asked, lest a sidecar learn of the team.
+async fn comes_back(kept: &mut Kept) {
+    let mut connection = kept.server().connect();
+    let key = format!("tollgate:{{{TEAM}}}:holds");
+    wait_for("what was abandoned to come back", || {
+        let open: u64 = redis::cmd("ZCARD").arg(&key).query(&mut connection).unwrap();
+        async move { (open == 0).then_some(()) }
+    })
+    .await;
 }
 
 const COMMITS: usize = 500;

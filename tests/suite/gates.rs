@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::support::STORE_WAIT;
+use super::support::{STORE_WAIT, wait_for};
 use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
 use tollgate::{
     clock::{Clock, ManualClock},
     domain::{
@@ -265,6 +266,28 @@ async fn a_hold_that_only_seems_to_have_run_out_is_extended() {
     own.advance_ms(60_000);
     let expires_at_ms = gate.extend(settle(&team, "a", b""), 90_000).await.unwrap();
     assert_eq!(expires_at_ms, NOW_MS + 90_000);
+}
+
+#[tokio::test]
+async fn a_team_that_has_more_abandoned_than_one_visit_expires_is_visited_again_at_once() {
+    let sidecars = Sidecars::new().await;
+    let gate = sidecars.one().await;
+    let busy = team(&gate, "busy", Plan::Professional, true, 1_000_000).await;
+    for number in 0..4_200 {
+        reserve(&gate, call(&busy, &format!("r-{number}"), 1)).await;
+    }
+    sidecars.clock.advance_ms(DAY_MS);
+
+    let next = sidecars.one().await;
+    let stop = CancellationToken::new();
+    let running = tokio::spawn({
+        let (next, stop) = (next.clone(), stop.clone());
+        async move { next.run(stop).await }
+    });
+    let held = async || gate.usage(&busy, None, &page()).await.unwrap().balance.account.held;
+    wait_for("all of it to come back", async || (held().await == 0).then_some(())).await;
+    stop.cancel();
+    running.await.unwrap();
 }
 
 #[tokio::test]
