@@ -17,4 +17,5 @@ pub mod service;
 pub mod store;
 pub mod traces;
 pub mod transaction;
+mod wakeable;
 pub mod watched_file;

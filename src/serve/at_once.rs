@@ -2,7 +2,8 @@
 //! wait becomes a task of its own.
 //!
 //! Most calls are answered from memory within microseconds. A task for each costs more than that: it is allocated, put into
-//! a queue, another thread is woken for it, and its answer wakes the connection's task again.
+//! a queue, another thread is woken for it, and its answer wakes the connection's task again. What is to ask another task for
+//! something waits to be wakeable first (`crate::wakeable`).
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -36,6 +37,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::wakeable::when_wakeable;
 
     #[tokio::test]
     async fn what_need_not_wait_is_done_at_once_and_the_rest_when_its_time_comes() {
@@ -51,6 +53,16 @@ mod tests {
         });
         begin.send(()).unwrap();
         assert_eq!(is_done.await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn what_waits_to_be_wakeable_goes_on_in_a_task_of_its_own() {
+        let (done, is_done) = oneshot::channel();
+        AtOnce.execute(async {
+            when_wakeable().await;
+            done.send(tokio::task::try_id()).unwrap();
+        });
+        assert!(is_done.await.unwrap().is_some(), "this test is in no task");
     }
 
     #[tokio::test]

@@ -24,7 +24,7 @@ use super::{
     location::StoreLocation,
     patience::Patience,
 };
-use crate::{clock::Clock, transaction::Transaction};
+use crate::{clock::Clock, transaction::Transaction, wakeable::when_wakeable};
 use lane::{Lanes, Way};
 use link::Link;
 use script::Replies;
@@ -129,6 +129,8 @@ impl RedisStore {
 
     /// Carries out transactions of one scope, of which there is at least one.
     pub(super) async fn transact_all(&self, transactions: Vec<Transaction>) -> Replies {
+        // The connection has a task of its own.
+        when_wakeable().await;
         let shared = &self.shared;
         let _permit = shared.in_flight.try_acquire().map_err(|_| StoreError::Overloaded)?;
         let Some(scope) = transactions.first().map(|first| first.scope.clone()) else { return Ok(Vec::new()) };
