@@ -45,7 +45,13 @@ impl Story {
         let mut times = Times::default();
         while self.goes_on() {
             pause(&mut rng, 1_000..4_000).await;
-            match rng.u32(..8) {
+            // Each of them is stopped and killed, whatever else comes by chance.
+            let what = match times {
+                Times { stopped: 0, .. } => 0,
+                Times { killed: 0, .. } => 4,
+                _ => rng.u32(..8),
+            };
+            match what {
                 0..4 => {
                     times.stopped += 1;
                     sidecar.signal("STOP");
