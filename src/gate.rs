@@ -164,8 +164,8 @@ impl Gate {
 
     /// Whether calls can be decided now: by the store, or, while it is away, from leases in hand that can still be priced.
     pub fn can_decide(&self) -> bool {
-        let has_leases = || self.escrow.any_lease() && self.catalogue.is_fresh();
-        self.store.health().borrow().is_up() || has_leases()
+        let is_up = self.store.health().borrow().is_up();
+        is_up || (self.escrow.any_lease() && self.catalogue.is_fresh())
     }
 
     /// What it has in hand now.
