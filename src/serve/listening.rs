@@ -92,7 +92,7 @@ impl Listening {
         let visitor = Arc::new(Visitor::new(calls, accepted.caller().clone(), Arc::clone(&vitals)));
         let answering = service_fn(move |request| Arc::clone(&visitor).answer(request));
         let transport = TokioIo::new(accepted.watched(Arc::clone(&vitals)));
-        let served = pin!(self.http2().serve_connection(transport, answering));
+        let served = pin!(self.http2(&vitals).serve_connection(transport, answering));
         let mut served = OwnWakes::new(served);
         let mut age = pin!(sleep(jittered(self.limits.max_connection_age)));
         let (mut is_retiring, mut is_old) = (false, false);
@@ -139,8 +139,8 @@ impl Listening {
         Calls::new(services, self.limits.clone(), self.metrics.clone(), self.traces.clone())
     }
 
-    fn http2(&self) -> http2::Builder<AtOnce> {
-        let mut http2 = http2::Builder::new(AtOnce);
+    fn http2(&self, vitals: &Arc<Vitals>) -> http2::Builder<AtOnce> {
+        let mut http2 = http2::Builder::new(AtOnce::of(Arc::clone(vitals)));
         http2
             .timer(TokioTimer::new())
             // A date says nothing to a client of gRPC, and is bytes and work in each answer.

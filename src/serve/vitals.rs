@@ -117,6 +117,11 @@ impl Vitals {
         idle.then_some(Worth { has_streams, has_asked, silent_since_ms })
     }
 
+    /// Whether a call is in flight that may not last for ever.
+    pub(super) fn has_calls(&self) -> bool {
+        !lock(&self.calls).begun_ms.is_empty()
+    }
+
     /// For how long it has been open, in milliseconds.
     pub(super) fn age_ms(&self) -> i64 {
         self.clock.monotonic_ms() - self.opened_ms
