@@ -156,10 +156,10 @@ impl Cache {
 
     /// Notes that a hold of the team runs out at a time, in Unix milliseconds.
     pub fn note_due(&self, team: &Id, due_ms: i64) {
-        if let Some(mut next_ms) = self.due.get_mut(team) {
+        let has_room = || self.due.len() < self.capacity;
+        let new = || has_room().then(|| self.due.entry(team.clone()).or_insert(due_ms));
+        if let Some(mut next_ms) = self.due.get_mut(team).or_else(new) {
             *next_ms = due_ms.min(*next_ms);
-        } else if self.due.len() < self.capacity {
-            self.due.entry(team.clone()).and_modify(|next_ms| *next_ms = due_ms.min(*next_ms)).or_insert(due_ms);
         }
     }
 

@@ -1,8 +1,8 @@
 //! What a future may ask of whoever polls it: to be able to wake him.
 //!
 //! A call is polled once with a waker that wakes nobody, to see how far it gets without waiting; what is left then becomes a task
-//! (`serve::at_once`). If it is alone and has asked another task for something before, the runtime has two tasks to run after the one that it is in,
-//! and wakes another thread for one of them: some 30 µs, for a call that has only to be sent.
+//! (`serve::at_once`). If it is alone and has asked another task for something before, the runtime has two tasks to run after the one
+//! that it is in, and wakes another thread for one of them: some 30 µs, for a call that has only to be sent.
 
 use std::{
     future::poll_fn,

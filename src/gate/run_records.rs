@@ -104,13 +104,9 @@ impl Gate {
         for run in gathered.drain(..) {
             by_team.entry(run.team.clone()).or_default().push(run);
         }
-        let some_of_each = by_team.into_iter().flat_map(|(team, mut runs)| {
-            std::iter::from_fn(move || {
-                let some: Vec<_> = runs.drain(..runs.len().min(AT_ONCE)).collect();
-                (!some.is_empty()).then(|| (team.clone(), some))
-            })
-        });
-        let recording = |(team, some): (Id, Vec<NewRun>)| async move { self.record_until_done(&team, &some).await };
+        let some_of_each: Vec<_> =
+            by_team.iter().flat_map(|(team, runs)| runs.chunks(AT_ONCE).map(move |some| (team, some))).collect();
+        let recording = |(team, some)| self.record_until_done(team, some);
         stream::iter(some_of_each).for_each_concurrent(SIDE_BY_SIDE, recording).await;
     }
 
