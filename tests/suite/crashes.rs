@@ -11,7 +11,6 @@ use std::{
 
 use futures::future::join_all;
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 use tollgate::{
     domain::id::Id,
     gate::{Gate, GateOptions},
@@ -21,6 +20,7 @@ use tollgate::{
 use tonic::Code;
 
 use crate::suite::support::{
+    alive,
     client::{Client, block, professional_team, prompt_test, team_without_seat, until_answered},
     kept::Kept,
     servers::Engine,
@@ -148,17 +148,13 @@ async fn it_comes_back_though_the_store_was_away_when_the_next_one_looked() {
     let store = Store::open(&kept.location(), options).await.unwrap();
     let next = Gate::open(store, GateOptions::default()).await.unwrap();
     kept.server().kill();
-    let stop = CancellationToken::new();
-    let running = tokio::spawn({
-        let (next, stop) = (next.clone(), stop.clone());
-        async move { next.run(stop).await }
-    });
+    let (stop, running) = alive(&next);
     // Once this has waited in vain, so has the look that began before.
     next.team(&Id::parse(TEAM).unwrap()).await.unwrap_err();
     kept.server().restart();
 
     comes_back(&mut kept).await;
-    stop.cancel();
+    drop(stop);
     running.await.unwrap();
 }
 

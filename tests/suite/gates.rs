@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use super::support::{STORE_WAIT, wait_for};
+use super::support::{STORE_WAIT, alive, wait_for};
 use bytes::Bytes;
-use tokio_util::sync::CancellationToken;
 use tollgate::{
     clock::{Clock, ManualClock},
     domain::{
@@ -279,14 +278,10 @@ async fn a_team_that_has_more_abandoned_than_one_visit_expires_is_visited_again_
     sidecars.clock.advance_ms(DAY_MS);
 
     let next = sidecars.one().await;
-    let stop = CancellationToken::new();
-    let running = tokio::spawn({
-        let (next, stop) = (next.clone(), stop.clone());
-        async move { next.run(stop).await }
-    });
+    let (stop, running) = alive(&next);
     let held = async || gate.usage(&busy, None, &page()).await.unwrap().balance.account.held;
     wait_for("all of it to come back", async || (held().await == 0).then_some(())).await;
-    stop.cancel();
+    drop(stop);
     running.await.unwrap();
 }
 

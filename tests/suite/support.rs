@@ -9,13 +9,17 @@ pub(crate) mod sidecar;
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tollgate::{
     clock::Clock,
     domain::lease::{LeaseTerms, MAX_LEASE_HOLD_MS},
     escrow::{EscrowMode, EscrowOptions},
+    gate::Gate,
     serve::ServeOptions,
 };
 
@@ -35,6 +39,14 @@ pub(crate) fn escrow(mode: EscrowMode) -> EscrowOptions {
 /// The options of a sidecar that writes every call through. Whether a team is asked often enough for leases depends on the machine.
 pub(crate) fn written_through() -> ServeOptions {
     ServeOptions { escrow: escrow(EscrowMode::Off), ..ServeOptions::default() }
+}
+
+/// Does in the background what a sidecar does, until the first of these is dropped; the second ends then.
+pub(crate) fn alive(gate: &Arc<Gate>) -> (DropGuard, JoinHandle<()>) {
+    let stop = CancellationToken::new();
+    let (worker, stopped) = (Arc::clone(gate), stop.clone());
+    let running = tokio::spawn(async move { worker.run(stopped).await });
+    (stop.drop_guard(), running)
 }
 
 /// Between two looks at a condition.

@@ -14,7 +14,8 @@ use tollgate::{
     },
 };
 
-use super::stage::{Sidecars, account, alive, call, id, lease_of, open, reserve, settings, settle, team};
+use super::stage::{Sidecars, account, call, id, lease_of, open, reserve, settings, settle, team};
+use crate::suite::support::alive;
 
 /// A team with 100 credits, of which one sidecar has drawn 25 from a lease of 50, and another has made a reservation of the 50
 /// that remained.

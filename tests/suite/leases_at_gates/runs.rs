@@ -8,8 +8,8 @@ use tollgate::{
     },
 };
 
-use super::stage::{NOW_MS, Sidecars, account, alive, call, commit, id, open, refused, reserve, team};
-use crate::suite::support::wait_for;
+use super::stage::{NOW_MS, Sidecars, account, call, commit, id, open, refused, reserve, team};
+use crate::suite::support::{alive, wait_for};
 
 #[tokio::test]
 async fn a_run_that_began_from_memory_is_recorded_behind_the_answer() {

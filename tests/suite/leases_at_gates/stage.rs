@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio_util::sync::{CancellationToken, DropGuard};
 use tollgate::{
     clock::{Clock, ManualClock},
     domain::{
@@ -107,14 +106,6 @@ impl Sidecars {
         let options = GateOptions { clock: Clock::Manual(clock.clone()), policy, escrow, ..GateOptions::default() };
         Gate::open(self.store.clone(), options).await.unwrap()
     }
-}
-
-/// Does in the background what a sidecar does, until this is dropped.
-pub(super) fn alive(gate: &Arc<Gate>) -> DropGuard {
-    let stop = CancellationToken::new();
-    let (worker, stopped) = (Arc::clone(gate), stop.clone());
-    tokio::spawn(async move { worker.run(stopped).await });
-    stop.drop_guard()
 }
 
 pub(super) fn id(text: &str) -> Id {
