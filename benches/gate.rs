@@ -1,7 +1,7 @@
 //! `cargo bench --bench gate`: what the gate costs, each figure beside that of an empty call in the same run.
 //!
 //! This process conducts: it starts servers and a load client, each a process of its own, says what is to be measured, and
-//! shows what came of it. docs/performance.md says what the rows mean.
+//! shows what came of it. docs/internals/performance-log.md says what the rows mean.
 
 mod gate {
     pub(super) mod arguments;

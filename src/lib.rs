@@ -1,4 +1,4 @@
-//! Tollgate: a quota-enforcement sidecar. docs/architecture.md is the map of this tree.
+//! Tollgate: a quota-enforcement sidecar. docs/internals/architecture.md is the map of this tree.
 
 pub mod cache;
 pub mod cli;

@@ -23,8 +23,8 @@ AWAITED = set()
 
 
 def known():
-    """The settings that there are: the table of the README, which a test holds against the program's own."""
-    table = read("README.md").split("## Settings")[1].split("\n## ")[0]
+    """The settings that there are: the table of docs/configuration.md, which a test holds against the program's own."""
+    table = read("docs/configuration.md").split("## Settings")[1].split("\n## ")[0]
     return set(re.findall(r"^\| `([a-z_]+)` \| `", table, re.M))
 
 

@@ -23,7 +23,7 @@ use crate::suite::support::{
     signal, wait_for,
 };
 
-/// How much more memory a sidecar may take under any of these. Its worst case is in docs/architecture.md, and larger.
+/// How much more memory a sidecar may take under any of these. Its worst case is in docs/internals/listeners.md, and larger.
 const BOUND_KIB: u64 = 192 * 1024;
 
 /// How many connections take part in an attack.
