@@ -17,8 +17,8 @@ ADDED = {"job", "instance", "namespace", "pod", "le"}
 
 
 def metrics():
-    """The series that there are, with their labels: the list in docs/operating.md."""
-    table = read("docs/operating.md").split("## What it measures")[1].split("\n## ")[0]
+    """The series that there are, with their labels: the list in docs/metrics.md."""
+    table = read("docs/metrics.md").split("## Metrics")[1].split("\n## ")[0]
     series = {}
     for name, kind, labels in re.findall(r"^\| `(tollgate_[a-z_]+)` \| (\w+) \| ([^|]*)\|", table, re.M):
         endings = ("_bucket", "_sum", "_count") if kind == "histogram" else ("",)
@@ -71,11 +71,11 @@ def check_each_alert_has_a_test_and_a_line_that_says_what_to_do():
             for series in re.findall(r"\b(tollgate_\w+|up)\b", rule["expr"]):
                 if f"series: '{series}{{" not in measured:
                     yield f"{name}: all is well without {series}, which says nothing of it"
-            if f"| **{name}** ({severity}) |" not in page:
+            if f"### {name} ({severity})\n" not in page:
                 yield f"{name}: docs/operating.md does not say what to do"
             if not rule["annotations"]["description"].endswith(f"See docs/operating.md, {name}."):
                 yield f"{name}: its description does not end with where to look"
-        for name in re.findall(r"^\| \*\*(Tollgate\w+)\*\*", page, re.M):
+        for name in re.findall(r"^### (Tollgate\w+)", page, re.M):
             if name not in {rule["alert"] for rule in rules()}:
                 yield f"{name}: docs/operating.md tells of it, and there is none"
 
