@@ -12,6 +12,7 @@ mod suite {
     mod freshness;
     mod fuzzing;
     mod gates;
+    mod house;
     mod lease_model;
     mod leases_at_gates;
     mod logs;

@@ -1,0 +1,62 @@
+//! Names: each type name has one meaning in the crate.
+
+use std::collections::BTreeMap;
+
+use super::source::{pattern, source_files};
+
+/// Type names that still have more than one meaning. The list must only shrink.
+const AMBIGUOUS: [&str; 39] = [
+    "Answer",
+    "Asked",
+    "Books",
+    "Calls",
+    "Charge",
+    "Command",
+    "Content",
+    "Door",
+    "Entry",
+    "Failure",
+    "Fields",
+    "Format",
+    "Guard",
+    "InScope",
+    "InvalidAddress",
+    "Key",
+    "Kind",
+    "Listener",
+    "Log",
+    "Outcome",
+    "Patience",
+    "Place",
+    "Plan",
+    "Position",
+    "Refusal",
+    "Replies",
+    "Report",
+    "Run",
+    "Shared",
+    "Shown",
+    "Sidecar",
+    "Standing",
+    "State",
+    "Subject",
+    "Teams",
+    "Terms",
+    "Trouble",
+    "View",
+    "Way",
+];
+
+#[test]
+fn each_type_name_has_one_meaning() {
+    let declaration = pattern(r"(?m)^(?:pub(?:\([^)]*\))? )?(?:struct|enum|union|trait|type) (\w+)");
+    let files = source_files();
+    let mut places = BTreeMap::<_, Vec<_>>::new();
+    for file in &files {
+        for found in declaration.captures_iter(&file.code) {
+            places.entry(found[1].to_owned()).or_default().push(&file.path);
+        }
+    }
+    places.retain(|name, places| places.len() > 1 && !AMBIGUOUS.contains(&name.as_str()));
+    assert!(places.is_empty(), "these type names have more than one meaning: {places:#?}");
+}
