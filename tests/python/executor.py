@@ -1,7 +1,7 @@
 #!/usr/bin/env -S python3 -B
 """One block of one run, as a flow executor in Python takes it through a sidecar; prints what it is told.
 
-Each call is made once, so that a test sees what becomes of it. An executor repeats it by the rule in the README.
+Each call is made once, so that a test sees what becomes of it. An executor repeats it by the rule in docs/integrating.md.
 """
 
 import sys
