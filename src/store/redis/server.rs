@@ -114,7 +114,9 @@ impl Demands {
 
     fn forbids(&self, detail: &str) -> String {
         let Self { location, .. } = self;
-        format!("{location} does not permit its user what Tollgate needs ({detail}). docs/stores.md names the commands.")
+        format!(
+            "{location} does not permit its user what Tollgate needs ({detail}). docs/stores.md names the commands."
+        )
     }
 
     /// What to do about an error that will not pass by itself.
