@@ -1,4 +1,4 @@
-"""The chart as helm takes it: linted, rendered, refused, and the table of its values."""
+"""Checks the chart with helm: lint, rendering, refusals, and the table of its values."""
 
 import functools
 import json
@@ -17,7 +17,7 @@ SETS = sorted((HERE / "values").glob("*.yaml"))
 
 
 class Broken(Exception):
-    """What does not hold, in sentences."""
+    """A check that failed, with its problems as lines of text."""
 
 
 def all_hold(problems):
@@ -33,7 +33,7 @@ def run(*command, **options):
 
 @functools.cache
 def rendered(*arguments, chart=CHART):
-    """What helm makes of the chart, by document. A test's pod is among it."""
+    """Returns the documents that helm renders, the pod of `helm test` included."""
     done = subprocess.run(
         ["helm", "template", "release", chart, "--namespace", "flows", *arguments],
         capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120,
@@ -44,7 +44,7 @@ def rendered(*arguments, chart=CHART):
 
 
 def every_set():
-    """Each set of values by its name, and what is rendered from it."""
+    """Returns the name of each set of values in `values/`, with the documents rendered from it."""
     return [(path.stem, rendered("--values", str(path))) for path in SETS]
 
 
@@ -56,7 +56,7 @@ def of_kind(documents, kind):
     return [document for document in documents if document["kind"] == kind]
 
 
-def check_lint_finds_nothing_in_any_set_of_values():
+def check_lint_accepts_every_set_of_values():
     def problems():
         for path in SETS:
             code, output = run("helm", "lint", "--strict", str(CHART), "--values", str(path))
@@ -66,13 +66,13 @@ def check_lint_finds_nothing_in_any_set_of_values():
     all_hold(problems())
 
 
-def check_both_modes_render_from_defaults():
+def check_both_modes_render_with_defaults():
     for mode, kind in (("sidecar", "ConfigMap"), ("deployment", "Deployment")):
         if not of_kind(rendered("--set", f"mode={mode}"), kind):
             raise Broken(f"  mode {mode} renders no {kind}")
 
 
-def check_what_is_refused_is_refused_with_a_reason():
+def check_bad_values_are_refused_with_a_reason():
     def problems():
         for case in yaml.safe_load(read("tests/chart/refused.yaml")):
             arguments = [["--set-json", f"{key}={json.dumps(value)}"] for key, value in case["set"].items()]
@@ -80,20 +80,20 @@ def check_what_is_refused_is_refused_with_a_reason():
             if code == 0:
                 yield f"{case['set']}: is not refused"
             elif case["says"] not in output:
-                yield f"{case['set']}: should say `{case['says']}`, and says: {output}"
+                yield f"{case['set']}: should say `{case['says']}`, but says: {output}"
             elif "hunter2" in output:
                 yield f"{case['set']}: repeats the password: {output}"
 
     all_hold(problems())
 
 
-def check_either_way_to_name_a_team_is_enough_for_the_sample_on_redis():
+def check_the_sample_on_redis_accepts_a_team_named_either_way():
     for named in ("executor.team=acme", "teams[0].team_id=acme,teams[0].plan=free"):
         rendered("--set", "executor.enabled=true,store.kind=redis,store.redis.url=redis://h", "--set", named)
 
 
 def leaves(values, path=""):
-    """Each value that is no further table, by its path. An empty table is one."""
+    """Yields the path and value of each leaf. An empty table counts as a leaf."""
     for key, value in values.items():
         here = f"{path}{key}"
         if isinstance(value, dict) and value:
@@ -102,25 +102,25 @@ def leaves(values, path=""):
             yield here, value
 
 
-def check_the_table_of_values_is_that_of_values_yaml():
-    said = dict(leaves(yaml.safe_load(read("helm/tollgate/values.yaml"))))
+def check_the_readme_lists_every_value_with_its_default():
+    values = dict(leaves(yaml.safe_load(read("helm/tollgate/values.yaml"))))
     rows = re.findall(r"^\| `([^`]+)` \| `([^`]+)` \|", read("helm/tollgate/README.md"), re.M)
-    told = {key: json.loads(default) for key, default in rows}
+    listed = {key: json.loads(default) for key, default in rows}
     all_hold(
-        f"{key}: values.yaml has {said.get(key, 'nothing')!r}, README.md {told.get(key, 'nothing')!r}"
-        for key in sorted(said.keys() | told.keys())
-        if key not in said or key not in told or said[key] != told[key]
+        f"{key}: values.yaml has {values.get(key, 'nothing')!r}, README.md {listed.get(key, 'nothing')!r}"
+        for key in sorted(values.keys() | listed.keys())
+        if key not in values or key not in listed or values[key] != listed[key]
     )
 
 
-def check_the_schema_knows_each_value_and_closes_each_table():
+def check_the_schema_lists_every_value_and_rejects_others():
     schema = json.loads(read("helm/tollgate/values.schema.json"))
     values = yaml.safe_load(read("helm/tollgate/values.yaml"))
 
     def resolved(node):
         return schema["definitions"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
 
-    # Tables whose keys are the user's own, and Kubernetes' rules of affinity, which the manifests are checked for.
+    # Tables with keys of the user, and rules of affinity, which the schemas of Kubernetes check.
     open_tables = {"global", "affinity.nodeAffinity", "affinity.podAffinity", "affinity.podAntiAffinity"}
 
     def problems(node, value, path):
@@ -130,42 +130,42 @@ def check_the_schema_knows_each_value_and_closes_each_table():
         if node.get("type") != "object":
             return
         if "additionalProperties" not in node and path not in open_tables:
-            yield f"{path}: takes unknown keys"
+            yield f"{path}: accepts unknown keys"
         known = node.get("properties", {})
         if isinstance(value, dict) and node.get("additionalProperties") is False:
             for key in value.keys() - known.keys():
-                yield f"{path}.{key}: is in values.yaml, and not in the schema"
+                yield f"{path}.{key}: is in values.yaml but not in the schema"
         for key, child in known.items():
             here = f"{path}.{key}".lstrip(".")
             inner = value.get(key) if isinstance(value, dict) else None
-            # Empty tables of values.yaml, and `settings`, list what users may add.
+            # Users may add keys to empty tables of values.yaml and to `settings`.
             if isinstance(value, dict) and value and key not in value and here.split(".")[0] not in ("settings", "global", "enabled"):
-                yield f"{here}: is in the schema, and not in values.yaml"
+                yield f"{here}: is in the schema but not in values.yaml"
             yield from problems(child, inner, here)
 
     found = list(problems(schema, values, ""))
-    # What Kubernetes takes of resources is more than what the chart asks for.
+    # Kubernetes accepts more resources than values.yaml sets.
     all_hold(problem for problem in found if not re.search(r"(limits\.cpu|ephemeral-storage): is in the schema", problem))
 
 
-def check_a_change_of_the_configuration_rolls_the_pods():
+def check_a_changed_configuration_restarts_the_pods():
     def checksum(*arguments):
         [deployment] = of_kind(rendered("--set", "mode=deployment", *arguments), "Deployment")
         return deployment["spec"]["template"]["metadata"]["annotations"]["checksum/tollgate"]
 
     changes = [("plans.free=1",), ("teams[0].team_id=a,teams[0].plan=free",), ("settings.max_calls=7",), ("metrics.teams=1",)]
     if len({checksum(), *(checksum("--set", *change) for change in changes)}) != len(changes) + 1:
-        raise Broken("  some change of the configuration leaves the annotation of the pods as it is")
+        raise Broken("  a change of the configuration does not change the annotation of the pods")
     if checksum() != checksum("--set", "resources.limits.memory=1Gi"):
-        raise Broken("  a change beside the configuration changes its checksum")
+        raise Broken("  a change outside of the configuration changes its checksum")
 
 
-def check_nothing_that_is_rendered_holds_a_secret():
+def check_no_secret_is_rendered():
     all_hold(f"{name} renders a Secret" for name, documents in every_set() if of_kind(documents, "Secret"))
 
 
-def check_the_notes_say_what_was_installed():
-    """Helm shows them only after an installation, a dry one of which needs no cluster."""
+def check_the_notes_name_the_version_and_the_mode():
+    """Helm shows the notes only after an installation. A dry run needs no cluster."""
     version = yaml.safe_load(read("helm/tollgate/Chart.yaml"))["appVersion"]
     for path in SETS:
         mode = (yaml.safe_load(path.read_text()) or {}).get("mode", "sidecar")

@@ -1,4 +1,4 @@
-"""What is rendered, as Kubernetes takes it: by its schemas, by what refers to what, and by the restricted profile."""
+"""Checks the rendered manifests: Kubernetes' schemas, references between them, and the restricted profile."""
 
 import functools
 import json
@@ -24,13 +24,13 @@ def definitions(folder):
     schemas = importlib_resources.files("kubernetes_validate") / "kubernetes-json-schema" / folder
     contents = json.loads((schemas / "_definitions.json").read_text())
     registry = referencing.Registry().with_resource("_definitions.json", referencing.Resource.from_contents(contents))
-    # Once for all: a registry that was not crawled looks through all definitions for each reference anew.
+    # Crawled once: otherwise each reference searches all definitions again.
     return schemas, registry.crawl()
 
 
 @functools.cache
 def validator(version, api_version, kind):
-    """The strict schema of a kind. The package's own `validate` reads all of them anew for each manifest."""
+    """Returns the strict schema of a kind. The package's own `validate` would read all schemas again for each manifest."""
     schemas, registry = definitions(f"v{version[0]}.{version[1]}.0-local-strict")
     group = api_version.split("/")[0].split(".")[0] + "-" + api_version.split("/")[1] if "/" in api_version else api_version
     schema = json.loads((schemas / f"{kind.lower()}-{group}.json").read_text())
@@ -42,7 +42,7 @@ def faults(document, version):
     return [f"{'.'.join(map(str, error.absolute_path))}: {error.message[:300]}" for error in errors]
 
 
-def check_each_manifest_is_valid_for_every_kubernetes_since_1_29():
+def check_manifests_are_valid_since_kubernetes_1_29():
     unique = {}
     for name, documents in every_set():
         for document in documents:
@@ -57,7 +57,7 @@ def check_each_manifest_is_valid_for_every_kubernetes_since_1_29():
 
 
 def check_the_schemas_find_faults():
-    """The check above reads the package's schemas by itself: it has to find what the package finds."""
+    """The check above reads the package's schemas itself, so it must find the same faults."""
     [deployment] = of_kind(rendered("--set", "mode=deployment"), "Deployment")
     broken = json.loads(json.dumps(deployment))
     broken["spec"]["template"]["spec"]["containers"][0]["comand"] = ["x"]
@@ -65,15 +65,15 @@ def check_the_schemas_find_faults():
     kubernetes_validate.validate(deployment, f"{newest[0]}.{newest[1]}", strict=True)
     try:
         kubernetes_validate.validate(broken, f"{newest[0]}.{newest[1]}", strict=True)
-        raise Broken("  the package takes an unknown key of a container")
+        raise Broken("  the package accepts an unknown key of a container")
     except kubernetes_validate.ValidationError:
         pass
     if len(versions()) < 9 or not all(faults(broken, version) for version in versions()):
-        raise Broken("  some schema takes an unknown key of a container")
+        raise Broken("  a schema accepts an unknown key of a container")
 
 
-def check_custom_resources_have_the_shape_of_their_operator():
-    """Their schemas are in no package; what of them matters is this."""
+def check_custom_resources_have_only_known_keys():
+    """No package has their schemas, so this checks the parts that matter."""
 
     def problems():
         for name, documents in every_set():
@@ -90,7 +90,7 @@ def check_custom_resources_have_the_shape_of_their_operator():
                     yield f"{name}: the ServiceMonitor selects the ports {ports}"
             for rule in of_kind(documents, "PrometheusRule"):
                 if rule["apiVersion"] != "monitoring.coreos.com/v1" or rule["spec"].keys() != {"groups"} or not rule["spec"]["groups"]:
-                    yield f"{name}: the PrometheusRule has no groups, or more than groups"
+                    yield f"{name}: the PrometheusRule has no groups, or unknown keys"
 
     all_hold(problems())
 
@@ -100,7 +100,7 @@ def has(labels, wanted):
 
 
 def pods(documents):
-    """Each pod that is rendered: its labels, its specification, and whether it is of a test."""
+    """Yields each rendered pod: its labels, its specification, and whether it is the pod of `helm test`."""
     for document in documents:
         if document["kind"] == "Pod":
             yield document["metadata"]["labels"], document["spec"], True
@@ -113,7 +113,7 @@ def containers(pod):
     return pod.get("initContainers", []) + pod["containers"]
 
 
-def check_each_selector_finds_the_pods_it_is_for_and_never_a_test():
+def check_selectors_find_their_pods_and_no_test():
     def selectors(document):
         spec = document.get("spec", {})
         if document["kind"] == "Service":
@@ -139,17 +139,17 @@ def check_each_selector_finds_the_pods_it_is_for_and_never_a_test():
     all_hold(problems())
 
 
-def check_each_container_keeps_to_the_restricted_profile():
+def check_every_container_meets_the_restricted_profile():
     def problems():
         for name, documents in every_set():
             for _, pod, _ in pods(documents):
                 context = pod["securityContext"]
                 if not context["runAsNonRoot"] or context["seccompProfile"] != {"type": "RuntimeDefault"}:
-                    yield f"{name}: a pod runs as root, or without seccomp"
+                    yield f"{name}: a pod runs as root or without seccomp"
                 if pod["automountServiceAccountToken"] is not False:
-                    yield f"{name}: a pod has a token"
+                    yield f"{name}: a pod mounts a service account token"
                 if {"hostNetwork", "hostPID", "hostIPC"} & pod.keys() or any("hostPath" in volume for volume in pod.get("volumes", [])):
-                    yield f"{name}: a pod reaches into its host"
+                    yield f"{name}: a pod uses the host's namespaces or files"
                 for container in containers(pod):
                     context = container["securityContext"]
                     expected = {
@@ -164,7 +164,7 @@ def check_each_container_keeps_to_the_restricted_profile():
     all_hold(problems())
 
 
-def check_each_mount_has_its_volume_and_each_volume_its_source():
+def check_mounts_have_volumes_and_volumes_have_sources():
     def problems():
         for name, documents in every_set():
             claims = {document["metadata"]["name"] for document in of_kind(documents, "PersistentVolumeClaim")}
@@ -173,7 +173,7 @@ def check_each_mount_has_its_volume_and_each_volume_its_source():
                 volumes = {volume["name"]: volume for volume in pod.get("volumes", [])}
                 mounts = {mount["name"] for container in containers(pod) for mount in container.get("volumeMounts", [])}
                 if mounts != volumes.keys():
-                    yield f"{name}: mounted are {sorted(mounts)}, and there are {sorted(volumes)}"
+                    yield f"{name}: the mounts are {sorted(mounts)}, but the volumes are {sorted(volumes)}"
                 for volume in volumes.values():
                     if "configMap" in volume and volume["configMap"]["name"] not in maps:
                         yield f"{name}: there is no ConfigMap for {volume}"
@@ -200,7 +200,7 @@ def check_probes_are_grpc_on_the_probe_port():
     all_hold(problems())
 
 
-def check_a_pod_has_the_time_that_its_drain_takes():
+def check_pods_have_enough_time_to_shut_down():
     def problems():
         for name, documents in every_set():
             for _, pod, is_test in pods(documents):
@@ -210,7 +210,7 @@ def check_a_pod_has_the_time_that_its_drain_takes():
     all_hold(problems())
 
 
-def check_a_test_reaches_the_port_that_it_asks():
+def check_network_policies_let_the_test_through():
     def problems():
         for name, documents in every_set():
             [labels] = [labels for labels, _, is_test in pods(documents) if is_test]
@@ -218,6 +218,6 @@ def check_a_test_reaches_the_port_that_it_asks():
                 rules = [rule for rule in policy["spec"]["ingress"] if rule["ports"][0]["port"] not in (50051, 50052)]
                 peers = [peer.get("podSelector", {}).get("matchLabels", {"": ""}) for rule in rules for peer in rule.get("from", [])]
                 if peers and not any(has(labels, wanted) for wanted in peers):
-                    yield f"{name}: the policy keeps the test out: {rules}"
+                    yield f"{name}: the policy blocks the test: {rules}"
 
     all_hold(problems())

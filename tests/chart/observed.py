@@ -1,4 +1,4 @@
-"""Alerts and the dashboard: run by the real promtool, and held against the one list of metrics."""
+"""Checks alerts and the dashboard with the real promtool, and against the list of metrics in docs/metrics.md."""
 
 import json
 import pathlib
@@ -12,12 +12,12 @@ from charts import ROOT, Broken, all_hold, read, run
 ALERTS = "helm/tollgate/files/alerts.yaml"
 DASHBOARD = "helm/tollgate/files/dashboard.json"
 
-# What Prometheus and Kubernetes add to every series.
+# Labels that Prometheus and Kubernetes add to every series.
 ADDED = {"job", "instance", "namespace", "pod", "le"}
 
 
 def metrics():
-    """The series that there are, with their labels: the list in docs/metrics.md."""
+    """Returns all series with their labels: the list in docs/metrics.md."""
     table = read("docs/metrics.md").split("## Metrics")[1].split("\n## ")[0]
     series = {}
     for name, kind, labels in re.findall(r"^\| `(tollgate_[a-z_]+)` \| (\w+) \| ([^|]*)\|", table, re.M):
@@ -43,22 +43,22 @@ def expressions():
             yield panel["title"], expression
 
 
-def check_promtool_takes_the_alerts():
+def check_promtool_accepts_the_alerts():
     code, output = run("promtool", "check", "rules", str(ROOT / ALERTS))
     if code or f"{len(rules())} rules found" not in output:
         raise Broken(output)
 
 
-def check_the_alerts_fire_when_they_should_and_not_otherwise():
+def check_alerts_fire_when_they_should_and_not_otherwise():
     code, output = run("promtool", "test", "rules", str(ROOT / "tests/chart/alerts_test.yaml"))
     if code:
         raise Broken(output)
 
 
-def check_each_alert_has_a_test_and_a_line_that_says_what_to_do():
+def check_every_alert_has_a_test_and_instructions():
     tests = read("tests/chart/alerts_test.yaml")
     fired = set(re.findall(r'alertname="(\w+)",alertstate="firing",severity', tests))
-    # What never fires in a healthy installation is tested there, if there is anything to be measured.
+    # The test of a healthy installation must have every series of an alert, or it proves nothing about the alert.
     measured = tests.partition("nothing was measured yet")[0]
     page = read("docs/operating.md")
 
@@ -67,29 +67,29 @@ def check_each_alert_has_a_test_and_a_line_that_says_what_to_do():
             name = rule["alert"]
             severity = rule["labels"]["severity"]
             if name not in fired:
-                yield f"{name}: is not tested to fire"
+                yield f"{name}: no test makes it fire"
             for series in re.findall(r"\b(tollgate_\w+|up)\b", rule["expr"]):
                 if f"series: '{series}{{" not in measured:
-                    yield f"{name}: all is well without {series}, which says nothing of it"
+                    yield f"{name}: the test of a healthy installation lacks {series}"
             if f"### {name} ({severity})\n" not in page:
                 yield f"{name}: docs/operating.md does not say what to do"
             if not rule["annotations"]["description"].endswith(f"See docs/operating.md, {name}."):
-                yield f"{name}: its description does not end with where to look"
+                yield f"{name}: its description does not end with `See docs/operating.md, {name}.`"
         for name in re.findall(r"^### (Tollgate\w+)", page, re.M):
             if name not in {rule["alert"] for rule in rules()}:
-                yield f"{name}: docs/operating.md tells of it, and there is none"
+                yield f"{name}: docs/operating.md describes it, but there is no such alert"
 
     all_hold(problems())
 
 
-def check_alerts_and_dashboard_ask_only_for_what_is_measured():
+def check_alerts_and_dashboard_use_only_existing_metrics():
     known = metrics()
 
     def problems():
         for title, expression in expressions():
             named = re.findall(r"\b(tollgate_\w+|up)\b", expression)
             if not named:
-                yield f"{title}: asks for nothing of Tollgate"
+                yield f"{title}: uses no metric of Tollgate"
             labels = {label for name in named for label in known.get(name, set())} | ADDED
             for name in named:
                 if name != "up" and name not in known:
@@ -112,7 +112,7 @@ def check_every_expression_of_the_dashboard_is_promql():
         raise Broken(output)
 
 
-def check_the_dashboard_shows_each_metric_once_and_no_panel_upon_another():
+def check_the_dashboard_shows_every_metric_without_overlaps():
     shown = json.dumps(panels())
     taken = {}
 
@@ -126,10 +126,10 @@ def check_the_dashboard_shows_each_metric_once_and_no_panel_upon_another():
             for x in range(place["x"], place["x"] + place["w"]):
                 for y in range(place["y"], place["y"] + place["h"]):
                     if (x, y) in taken or x >= 24:
-                        yield f"{panel['title']} lies upon {taken.get((x, y), 'the edge')}"
+                        yield f"{panel['title']} overlaps {taken.get((x, y), 'the edge')}"
                         return
                     taken[x, y] = panel["title"]
         if len({panel["id"] for panel in panels()}) != len(panels()):
-            yield "two panels have one id"
+            yield "two panels have the same id"
 
     all_hold(problems())

@@ -1,4 +1,4 @@
-"""The configuration that is rendered, as the real tollgate reads it, and the settings that the chart knows."""
+"""Checks the rendered configuration with the real tollgate, and that the chart knows every setting."""
 
 import json
 import os
@@ -11,19 +11,19 @@ import yaml
 
 from charts import ROOT, Broken, all_hold, every_set, of_kind, read, rendered, run
 
-# Settings that the chart derives from other values, and so does not take under `settings`.
+# Settings that the chart derives from other values. They are not accepted under `settings`.
 OF_THE_CHART = {
     "listen", "admin", "probe", "store", "require_aof", "drain_delay", "otlp_endpoint", "metrics_teams",
     "listen_tls_certificate", "listen_tls_key", "listen_tls_client_ca",
     "admin_tls_certificate", "admin_tls_key", "admin_tls_client_ca", "admin_token_file",
 }  # fmt: skip
 
-# Keys that the chart writes and that Tollgate is still to learn. Whoever teaches it one takes it out here.
+# Keys that the chart writes and Tollgate does not know yet. Remove a key here when Tollgate learns it.
 AWAITED = set()
 
 
 def known():
-    """The settings that there are: the table of docs/configuration.md, which a test holds against the program's own."""
+    """Returns all settings: the table of docs/configuration.md, which a test compares with the program's own."""
     table = read("docs/configuration.md").split("## Settings")[1].split("\n## ")[0]
     return set(re.findall(r"^\| `([a-z_]+)` \| `", table, re.M))
 
@@ -32,7 +32,7 @@ def tollgate():
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     program = target / "debug/tollgate"
     if not program.exists():
-        raise Broken("  there is no tollgate to ask: cargo build makes it")
+        raise Broken("  there is no target/debug/tollgate: run cargo build")
     return str(program)
 
 
@@ -41,24 +41,24 @@ def configuration(documents):
     return text
 
 
-def check_each_setting_is_a_value_or_the_charts_own():
+def check_every_setting_is_known_to_the_chart():
     schema = json.loads(read("helm/tollgate/values.schema.json"))["properties"]["settings"]["properties"].keys()
     all_hold(
-        [f"{key}: is a setting, and not to be set by the chart" for key in known() - schema - OF_THE_CHART]
-        + [f"settings.{key}: is no setting" for key in schema - known()]
-        + [f"settings.{key}: is the chart's own to set" for key in schema & OF_THE_CHART]
-        + [f"{key}: Tollgate knows it now; take it out of AWAITED" for key in AWAITED & known()]
-        + [f"{key}: the chart sets it, and Tollgate does not know it" for key in OF_THE_CHART - AWAITED - known()]
+        [f"{key}: is a setting that the chart cannot set" for key in known() - schema - OF_THE_CHART]
+        + [f"settings.{key}: is not a setting" for key in schema - known()]
+        + [f"settings.{key}: is derived by the chart from other values" for key in schema & OF_THE_CHART]
+        + [f"{key}: Tollgate knows it now; remove it from AWAITED" for key in AWAITED & known()]
+        + [f"{key}: the chart sets it, but Tollgate does not know it" for key in OF_THE_CHART - AWAITED - known()]
     )
 
 
-def check_tollgate_takes_each_configuration():
+def check_tollgate_accepts_every_configuration():
     def without_awaited(text):
         kept, dropping = [], False
         for line in text.splitlines():
             if line.startswith("["):
                 dropping = line.strip("[]") in AWAITED
-            # Without TLS, which is awaited too, this one is refused.
+            # Without TLS, which is awaited too, Tollgate refuses this line.
             exposed = line.startswith('admin = "0.0.0.0') and "admin_tls_certificate" in AWAITED
             if not dropping and not exposed and line.split(" = ")[0] not in AWAITED:
                 kept.append(line)
@@ -76,9 +76,9 @@ def check_tollgate_takes_each_configuration():
     all_hold(problems())
 
 
-def check_values_reach_the_configuration_as_they_are():
+def check_values_reach_the_configuration_unchanged():
     values = yaml.safe_load(read("tests/chart/values/sidecar_everything.yaml"))
-    # YAML has moments of its own, which helm leaves as they were written.
+    # PyYAML parses timestamps; helm passes them on as text.
     for card in values["rateCards"]:
         card["effective_at"] = "2027-01-01T00:00:00Z"
     config = tomllib.loads(configuration(dict(every_set())["sidecar_everything"]))
@@ -108,7 +108,7 @@ def check_values_reach_the_configuration_as_they_are():
     all_hold(f"{key}: {value!r} became {config.get(key)!r}" for key, value in expected.items() if config.get(key) != value)
 
 
-def check_files_that_the_configuration_names_are_mounted():
+def check_files_named_in_the_configuration_are_mounted():
     def problems():
         for name, documents in every_set():
             config = tomllib.loads(configuration(documents))
@@ -125,7 +125,7 @@ def check_files_that_the_configuration_names_are_mounted():
     all_hold(problems())
 
 
-def check_a_url_with_a_password_comes_from_its_secret_alone():
+def check_a_url_with_a_password_comes_only_from_its_secret():
     [deployment] = of_kind(dict(every_set())["sidecar_everything"], "Deployment")
     [container] = deployment["spec"]["template"]["spec"]["initContainers"]
     env = {each["name"]: each for each in container["env"]}

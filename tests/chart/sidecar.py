@@ -1,4 +1,4 @@
-"""The sidecar in somebody else's pod, and the loop of the sample executor against a real one."""
+"""Checks the sidecar in a pod of another chart, and the sample executor's loop with a real sidecar."""
 
 import os
 import pathlib
@@ -13,17 +13,17 @@ from settings import configuration, tollgate
 
 
 def users_chart(folder):
-    """A chart that has the sidecar as the chart's README shows it, word for word."""
+    """Builds a chart that adds the sidecar exactly as the README of the chart shows it."""
     chart = pathlib.Path(folder, "flows")
     shutil.copytree(HERE / "parent", chart)
     shutil.copytree(CHART, chart / "charts/tollgate")
-    [pod] = re.findall(r"what is added to it:\n\n```yaml\n(.*?)```", read("helm/tollgate/README.md"), re.S)
+    [pod] = re.findall(r"with the additions:\n\n```yaml\n(.*?)```", read("helm/tollgate/README.md"), re.S)
     with open(chart / "templates/deployment.yaml", "a") as template:
         template.write(pod)
     return chart
 
 
-def check_the_sidecar_comes_into_a_pod_of_ones_own_as_the_readme_shows():
+def check_the_readme_adds_the_sidecar_to_a_pod():
     import manifests
 
     with tempfile.TemporaryDirectory() as folder:
@@ -42,16 +42,16 @@ def check_the_sidecar_comes_into_a_pod_of_ones_own_as_the_readme_shows():
             "the sidecar does not have the socket": socket in sidecar["volumeMounts"],
             "the executor has more than the socket": executor["volumeMounts"] == [socket],
             "the store's URL is not from the Secret": sidecar["env"][1]["valueFrom"]["secretKeyRef"]["name"] == "store",
-            "the pods do not roll with the configuration": "checksum/tollgate" in pod["metadata"]["annotations"],
+            "the pods do not restart with a new configuration": "checksum/tollgate" in pod["metadata"]["annotations"],
             "metrics do not find the pod": metrics[0]["spec"]["selector"].items() <= pod["metadata"]["labels"].items(),
-            "the executor is another user": executor["securityContext"]["runAsUser"] == sidecar["securityContext"]["runAsUser"],
+            "the executor runs as another user": executor["securityContext"]["runAsUser"] == sidecar["securityContext"]["runAsUser"],
             "the team is not in the configuration": 'team_id = "acme"' in configuration(documents),
         }.items()
         if not holds
     )
 
 
-def check_the_executor_of_the_sample_cannot_grant_itself_credits():
+def check_the_sample_executor_cannot_grant_itself_credits():
     def problems():
         for name, documents in every_set():
             for deployment in of_kind(documents, "Deployment"):
@@ -63,7 +63,7 @@ def check_the_executor_of_the_sample_cannot_grant_itself_credits():
     all_hold(problems())
 
 
-def check_the_sample_executor_reserves_and_commits_at_a_real_sidecar():
+def check_the_sample_executor_works_with_a_real_sidecar():
     with tempfile.TemporaryDirectory() as folder, open(pathlib.Path(folder, "log"), "w+") as log:
         socket = pathlib.Path(folder, "tollgate.sock")
         sidecar = subprocess.Popen(
@@ -76,12 +76,12 @@ def check_the_sample_executor_reserves_and_commits_at_a_real_sidecar():
             loop = ["sh", "-c", read("helm/tollgate/files/executor.sh")]
             environment = {**os.environ, "SOCKET": str(socket), "TEAM": "demo-basic", "PAUSE_SECONDS": "1"}
             executor = subprocess.Popen(loop, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            # The balance of the second commit: two calls of gpt-4o at 2 credits.
+            # The balance after the second commit: two calls of gpt-4o at 2 credits each.
             until(lambda: '"used": "4"' in pathlib.Path(log.name).read_text(), executor, log)
-            # A pod is told to end by SIGTERM to its first process, which nobody does for it.
+            # Kubernetes sends SIGTERM to the first process of a container; the loop must handle it itself.
             executor.terminate()
             if executor.wait(timeout=5) != 0:
-                raise Broken(f"  SIGTERM ends the loop with {executor.returncode}")
+                raise Broken(f"  SIGTERM ended the loop with {executor.returncode}")
         finally:
             for process in (executor, sidecar):
                 if process is not None:
@@ -101,5 +101,5 @@ def until(condition, process, log):
     end = time.monotonic() + 30
     while not condition():
         if process.poll() is not None or time.monotonic() > end:
-            raise Broken(f"  it did not come to it: {pathlib.Path(log.name).read_text()[-3000:]}")
+            raise Broken(f"  waited in vain: {pathlib.Path(log.name).read_text()[-3000:]}")
         time.sleep(0.05)

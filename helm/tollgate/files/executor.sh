@@ -1,5 +1,5 @@
-# What a flow executor does for each block: reserve, call the model, commit. A reservation may be given up, for its hold runs
-# out by itself; a commit is repeated until it is answered, by the same id, and so charged once.
+# The loop of a flow executor: reserve, call the model, commit. A failed reservation can be given up, because its hold runs out
+# by itself. A commit is repeated with the same id until it is answered; it is charged once.
 pause=
 trap 'kill $pause 2>/dev/null; exit 0' TERM INT
 
@@ -23,7 +23,7 @@ while :; do
       ;;
     *'"suspend"'*) echo "The block is parked." ;;
   esac
-  # A shell hears no signal while it waits for a command, but does while it waits for a job.
+  # A shell handles signals while it waits for a job, but not while it waits for a command.
   sleep "$PAUSE_SECONDS" &
   pause=$!
   wait $pause

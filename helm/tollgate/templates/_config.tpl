@@ -1,6 +1,6 @@
-{{/* tollgate.toml. It holds no secret: a store's URL with a password comes by TOLLGATE_STORE, keys and tokens are files. */}}
+{{/* tollgate.toml. It contains no secret: a store URL with a password is in TOLLGATE_STORE, and keys and tokens are files. */}}
 
-{{/* A text, a number or a switch as TOML writes it. Numbers reach a chart as floats. */}}
+{{/* A string, number or boolean in TOML. Helm passes numbers as floats. */}}
 {{- define "tollgate.scalar" -}}
 {{- if kindIs "float64" . }}{{ printf "%d" (int64 .) }}{{ else }}{{ toJson . }}{{ end }}
 {{- end }}

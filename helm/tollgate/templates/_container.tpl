@@ -1,6 +1,6 @@
-{{/* The container, and what it needs of its pod. Both modes run the same one. */}}
+{{/* The container of Tollgate and its volumes. Both modes use the same one. */}}
 
-{{/* What the restricted profile of pod security asks of a container; no value loosens it. */}}
+{{/* The security context that the restricted profile requires. No value relaxes it. */}}
 {{- define "tollgate.containerSecurity" -}}
 runAsNonRoot: true
 runAsUser: {{ int .Values.security.runAsUser }}
@@ -39,7 +39,7 @@ image: {{ include "tollgate.ownImage" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 args: [serve]
 env:
-  # Also what `kubectl exec … -- /tollgate usage TEAM` finds the admin listener by.
+  # `kubectl exec … -- /tollgate usage TEAM` finds the admin listener through this file too.
   - name: TOLLGATE_CONFIG
     value: /etc/tollgate/tollgate.toml
 {{- include "tollgate.storeEnv" . }}
@@ -120,7 +120,7 @@ volumeMounts:
 {{- if eq .Values.mode "sidecar" }}
 - name: tollgate-socket
   emptyDir: {}
-# The executor does not mount this one: whoever spends credits should not be who grants them.
+# The executor does not mount this volume: a process that spends credits must not be able to grant them.
 - name: tollgate-admin
   emptyDir: {}
 {{- end }}
@@ -156,7 +156,7 @@ volumeMounts:
 {{- end }}
 {{- end }}
 
-{{/* A pod of the new configuration is another pod. */}}
+{{/* The checksum restarts the pods when the configuration changes. */}}
 {{- define "tollgate.checksum" -}}
 checksum/tollgate: {{ include "tollgate.toml" . | sha256sum }}
 {{- end }}

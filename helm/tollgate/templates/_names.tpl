@@ -26,13 +26,13 @@ app.kubernetes.io/name: {{ include "tollgate.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{/* The pods that this chart itself deploys in this mode. A test's pod is none of them. */}}
+{{/* Labels of the pods that this chart deploys in this mode, except the test's pod. */}}
 {{- define "tollgate.workloadLabels" -}}
 {{ include "tollgate.selectorLabels" . }}
 app.kubernetes.io/component: {{ ternary "server" "executor" (eq .Values.mode "deployment") }}
 {{- end }}
 
-{{/* Every pod that has a tollgate of this release in it, whoever deploys the pod. */}}
+{{/* Label of every pod with a Tollgate container of this release, also in pods of other charts. */}}
 {{- define "tollgate.memberLabels" -}}
 tollgate/of: {{ include "tollgate.fullname" . }}
 {{- end }}
@@ -58,12 +58,12 @@ tollgate/of: {{ include "tollgate.fullname" . }}
 {{ include "tollgate.image" (dict "repository" $image.repository "digest" $image.digest "tag" (default .Chart.AppVersion $image.tag)) }}
 {{- end }}
 
-{{/* Whether this chart deploys pods at all. */}}
+{{/* `true` if this chart deploys pods. */}}
 {{- define "tollgate.hasWorkload" -}}
 {{- if or (eq .Values.mode "deployment") .Values.executor.enabled }}true{{ end }}
 {{- end }}
 
-{{/* The claim that the embedded store is on; empty if it lasts no longer than its pod. */}}
+{{/* Name of the embedded store's claim; empty if the store is deleted with its pod. */}}
 {{- define "tollgate.claim" -}}
 {{- $persistence := .Values.store.embedded.persistence -}}
 {{- if and (eq .Values.store.kind "embedded") $persistence.enabled -}}

@@ -1,5 +1,5 @@
 {{/*
-For your own pod. A chart that depends on this one includes them with this chart's own scope, `.Subcharts.tollgate`:
+Templates for your own pod. A chart that depends on this one includes them with the scope of this chart, `.Subcharts.tollgate`:
 
   metadata:
     labels:       {{- include "tollgate.sidecar.labels" .Subcharts.tollgate | nindent 4 }}
@@ -12,7 +12,7 @@ For your own pod. A chart that depends on this one includes them with this chart
     volumes:          {{- include "tollgate.sidecar.volumes" .Subcharts.tollgate | nindent 4 }}
 */}}
 
-{{/* An init container that stays: it starts before the executor and stops after it. */}}
+{{/* An init container that keeps running: it starts before the executor and stops after it. */}}
 {{- define "tollgate.sidecar.container" -}}
 {{- if ne .Values.mode "sidecar" }}
   {{- fail "tollgate.sidecar.container is for mode sidecar: set mode=sidecar." }}
@@ -25,7 +25,7 @@ For your own pod. A chart that depends on this one includes them with this chart
 {{ include "tollgate.volumes" . }}
 {{- end }}
 
-{{/* For the executor's own container: the directory of the socket. */}}
+{{/* The directory of the socket, for the executor's container. */}}
 {{- define "tollgate.sidecar.volumeMounts" -}}
 - name: tollgate-socket
   mountPath: {{ .Values.socket.directory }}

@@ -1,4 +1,4 @@
-{{/* What the pods that this chart deploys have in common, whichever mode they show. */}}
+{{/* What the pods that this chart deploys have in common, in both modes. */}}
 
 {{- define "tollgate.deploymentHead" -}}
 apiVersion: apps/v1
@@ -16,7 +16,7 @@ spec:
       {{- include "tollgate.workloadLabels" . | nindent 6 }}
   strategy:
     {{- if eq .Values.store.kind "embedded" }}
-    # Two pods cannot have the one file open.
+    # Two pods cannot open the same file.
     type: Recreate
     {{- else }}
     type: RollingUpdate
