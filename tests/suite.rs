@@ -7,6 +7,7 @@ mod suite {
     mod configuration;
     mod contention;
     mod crashes;
+    mod documentation;
     mod door;
     mod escrow;
     mod freshness;
