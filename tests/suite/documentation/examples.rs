@@ -96,7 +96,7 @@ fn the_demo_of_the_readme_prints_what_it_shows() {
     let page = read("README.md");
     let examples: Vec<_> =
         blocks(&page, "A demo in 60 seconds", "console").iter().flat_map(|block| examples(block)).collect();
-    assert_eq!(examples.len(), 5);
+    assert_eq!(examples.len(), 6);
     print_what_is_shown(&tempfile::tempdir().unwrap(), demo_sidecar().data(), &examples);
 }
 
