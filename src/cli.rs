@@ -62,7 +62,7 @@ enum Command {
     /// Drives a trace of real model calls through a sidecar, as flow executors would, and checks its books.
     Replay(ReplayArguments),
     #[command(flatten)]
-    Operate(operator::Command),
+    Operate(operator::OperatorCommand),
     /// Prints what a shell needs to complete these commands: `source <(tollgate completions bash)`.
     Completions(CompletionsArguments),
 }
@@ -120,7 +120,7 @@ fn run() -> Result<ExitCode, Failure> {
         Command::Operate(command) => {
             log::start(&config::log_of_environment(&variables)?)?;
             let operated = operator::run(command);
-            let failed = |operator::Failure { sentence, code }| Failure { sentence, code };
+            let failed = |operator::OperatorError { sentence, code }| Failure { sentence, code };
             return complete(async { operated.await.map_err(failed) }).map(ExitCode::from);
         }
         Command::Completions(arguments) => completions::run::<CommandLine>(&arguments)?,

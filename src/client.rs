@@ -18,27 +18,27 @@ use crate::serve::ListenAddress;
 
 /// Where a listener is: `host:port`, `https://host:port`, `http://host:port` or `unix:/path`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Address(String);
+pub struct SidecarAddress(String);
 
 /// The text is no address of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("expected host:port, https://host:port, http://host:port or unix:/path")]
-pub struct InvalidAddress;
+pub struct InvalidSidecarAddress;
 
 /// A listener, and what it takes to call it.
 #[derive(Clone, Debug)]
-pub struct Listener {
-    address: Address,
+pub struct SidecarEndpoint {
+    address: SidecarAddress,
     uri: String,
     security: Security,
 }
 
-impl Address {
+impl SidecarAddress {
     /// The listener there. Where the address does not say whether it speaks TLS, it does if authorities were named.
     ///
     /// # Errors
     /// If the address and what it takes do not fit together.
-    pub fn with(self, security: Security) -> Result<Listener, SecurityError> {
+    pub fn with(self, security: Security) -> Result<SidecarEndpoint, SecurityError> {
         let Self(text) = &self;
         let uri = match text.contains("://") || text.starts_with("unix:") {
             true => text.clone(),
@@ -48,7 +48,7 @@ impl Address {
         if uri.starts_with("https://") && !security.has_tls() {
             return Err(SecurityError::NoAuthority(self));
         }
-        let listener = Listener { address: self, uri, security };
+        let listener = SidecarEndpoint { address: self, uri, security };
         if listener.security.has_token() && !listener.has_tls() && listener.is_elsewhere() {
             return Err(SecurityError::TokenInTheOpen(listener.address));
         }
@@ -56,29 +56,29 @@ impl Address {
     }
 }
 
-impl FromStr for Address {
-    type Err = InvalidAddress;
+impl FromStr for SidecarAddress {
+    type Err = InvalidSidecarAddress;
 
-    fn from_str(address: &str) -> Result<Self, InvalidAddress> {
+    fn from_str(address: &str) -> Result<Self, InvalidSidecarAddress> {
         let uri = match address {
             whole if ["unix:", "http://", "https://"].iter().any(|scheme| whole.starts_with(scheme)) => {
                 whole.to_owned()
             }
-            plain if plain.contains("://") => return Err(InvalidAddress),
+            plain if plain.contains("://") => return Err(InvalidSidecarAddress),
             plain => format!("http://{plain}"),
         };
-        Endpoint::from_shared(uri).map_err(|_| InvalidAddress)?;
+        Endpoint::from_shared(uri).map_err(|_| InvalidSidecarAddress)?;
         Ok(Self(address.to_owned()))
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for SidecarAddress {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.0.trim_start_matches("http://"))
     }
 }
 
-impl Listener {
+impl SidecarEndpoint {
     /// Connects, within this time.
     ///
     /// # Errors
@@ -111,7 +111,7 @@ impl Listener {
     }
 }
 
-impl fmt::Display for Listener {
+impl fmt::Display for SidecarEndpoint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.address.fmt(formatter)
     }
@@ -135,17 +135,17 @@ mod tests {
             "localhost:1",
             "unix:/run/t.sock",
         ] {
-            address.parse::<Address>().unwrap();
+            address.parse::<SidecarAddress>().unwrap();
         }
         for address in ["ftp://example.com", "redis://127.0.0.1", "not an address"] {
-            address.parse::<Address>().unwrap_err();
+            address.parse::<SidecarAddress>().unwrap_err();
         }
     }
 
     #[test]
     fn tls_is_spoken_where_authorities_are_named_unless_the_address_says_otherwise() {
         let uri = |address: &str, security: &Security| {
-            let listener = address.parse::<Address>().unwrap().with(security.clone());
+            let listener = address.parse::<SidecarAddress>().unwrap().with(security.clone());
             listener.map(|listener| listener.uri).map_err(|error| error.to_string())
         };
         let (with, without) = (Security::of_tests(true, false), Security::default());
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn a_token_leaves_this_machine_by_tls_only() {
         let signed =
-            |address: &str, tls| address.parse::<Address>().unwrap().with(Security::of_tests(tls, true)).is_ok();
+            |address: &str, tls| address.parse::<SidecarAddress>().unwrap().with(Security::of_tests(tls, true)).is_ok();
         for address in ["127.0.0.1:1", "[::1]:1", "localhost:1", "unix:/s"] {
             assert!(signed(address, false), "{address}");
         }

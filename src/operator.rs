@@ -23,7 +23,7 @@ use clap::Subcommand;
 pub use self::{
     audit::AuditArguments,
     charges::ChargesArguments,
-    failure::Failure,
+    failure::OperatorError,
     or_none::OrNone,
     probe::ProbeArguments,
     rates::{RatesCommand, RatesListArguments, RatesPutArguments},
@@ -48,7 +48,7 @@ Exit codes:
 
 /// What an operator may ask for.
 #[derive(Clone, Debug, Subcommand)]
-pub enum Command {
+pub enum OperatorCommand {
     /// Makes, changes and shows teams, and switches their overages.
     #[command(subcommand)]
     Team(TeamCommand),
@@ -73,14 +73,14 @@ pub enum Command {
 ///
 /// # Errors
 /// If it could not, with a sentence that says why.
-pub async fn run(command: Command) -> Result<u8, Failure> {
+pub async fn run(command: OperatorCommand) -> Result<u8, OperatorError> {
     let done = match command {
-        Command::Team(command) => team::run(command).await,
-        Command::Rates(command) => rates::run(command).await,
-        Command::Usage(arguments) => usage::run(arguments).await,
-        Command::Charges(arguments) => charges::run(arguments).await,
-        Command::Audit(arguments) => audit::run(arguments).await,
-        Command::Probe(arguments) => match probe::run(arguments).await {
+        OperatorCommand::Team(command) => team::run(command).await,
+        OperatorCommand::Rates(command) => rates::run(command).await,
+        OperatorCommand::Usage(arguments) => usage::run(arguments).await,
+        OperatorCommand::Charges(arguments) => charges::run(arguments).await,
+        OperatorCommand::Audit(arguments) => audit::run(arguments).await,
+        OperatorCommand::Probe(arguments) => match probe::run(arguments).await {
             Ok(serving) => return Ok(if serving { 0 } else { NOT_SERVING }),
             Err(stop) => Err(stop),
         },

@@ -3,7 +3,7 @@
 //! Each row is one block run: reserve, wait as long as the model would have taken, commit. It owns the order of the
 //! calls and how many are under way; it knows the sidecar only through the contract, never the gate or a store.
 
-mod books;
+mod balances;
 mod executor;
 mod report;
 mod retry;
@@ -21,15 +21,15 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use uuid::Uuid;
 
 use self::{
-    executor::{End, Executor, Outcome},
+    executor::{CallOutcome, End, Executor},
     report::{Summary, Tally},
-    sidecar::Sidecar,
+    sidecar::SidecarClient,
 };
 pub use self::{
-    report::{Books, Latency, Report, TeamReport},
+    report::{Latency, Reconciliation, ReplayReport, TeamReport},
     trace::{Call, Row, model_for, parse, plan_calls, read},
 };
-pub use crate::client::{Address, SecurityArguments};
+pub use crate::client::{SecurityArguments, SidecarAddress};
 use crate::clock::Clock;
 
 const EXIT_INTERRUPTED: i32 = 130;
@@ -42,10 +42,10 @@ pub struct ReplayArguments {
     pub trace: PathBuf,
     /// The sidecar's data listener: host:port or unix:/path
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
-    pub addr: Address,
+    pub addr: SidecarAddress,
     /// The sidecar's admin listener: host:port or unix:/path
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50052")]
-    pub admin: Address,
+    pub admin: SidecarAddress,
     /// What it takes to call them.
     #[command(flatten)]
     pub security: SecurityArguments,
@@ -90,7 +90,7 @@ pub async fn run(arguments: ReplayArguments) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When the trace cannot be read, or the sidecar cannot be reached before the first row.
-pub async fn replay(arguments: &ReplayArguments, stop: CancellationToken) -> anyhow::Result<Report> {
+pub async fn replay(arguments: &ReplayArguments, stop: CancellationToken) -> anyhow::Result<ReplayReport> {
     let clock = Clock::System;
     let teams = usize::from(arguments.teams);
     let calls = plan_calls(&read(&arguments.trace)?, teams);
@@ -99,8 +99,8 @@ pub async fn replay(arguments: &ReplayArguments, stop: CancellationToken) -> any
     let for_data = SecurityArguments { token_file: None, ..arguments.security.clone() };
     let data = arguments.addr.clone().with(for_data.read(None)?)?;
     let admin = arguments.admin.clone().with(arguments.security.read(None)?)?;
-    let sidecar = Sidecar::connect(&data, admin, clock.clone()).await?;
-    let openings = books::open(&sidecar, teams, &arguments.plan, arguments.paid_seat).await?;
+    let sidecar = SidecarClient::connect(&data, admin, clock.clone()).await?;
+    let openings = balances::open(&sidecar, teams, &arguments.plan, arguments.paid_seat).await?;
     let mut tally = Tally::new(&openings)?;
 
     // 48 random bits keep the ids of a team's replays apart and still short enough to read.
@@ -113,7 +113,7 @@ pub async fn replay(arguments: &ReplayArguments, stop: CancellationToken) -> any
     // A sidecar that went away takes its books with it, but not what is known of the calls.
     let mut growths = Vec::with_capacity(teams);
     for opening in &openings {
-        match books::growth(&sidecar, opening).await {
+        match balances::growth(&sidecar, opening).await {
             Ok(growth) => growths.push(growth),
             Err(error) => {
                 tally.note(format!("{error:#}"));
@@ -134,7 +134,7 @@ async fn drive(
 ) -> anyhow::Result<()> {
     let progress = progress_bar(calls.len())?;
     let mut waiting = calls.into_iter();
-    let mut under_way: JoinSet<Outcome> = JoinSet::new();
+    let mut under_way: JoinSet<CallOutcome> = JoinSet::new();
     loop {
         while under_way.len() < concurrency && !stop.is_cancelled() {
             let Some(call) = waiting.next() else { break };
@@ -175,14 +175,16 @@ async fn watch_interrupts(stop: CancellationToken) {
     }
 }
 
-fn verdict(report: &Report) -> anyhow::Result<()> {
+fn verdict(report: &ReplayReport) -> anyhow::Result<()> {
     let TeamReport { calls, failed, credits, usage_growth, books, .. } = &report.total;
     match books {
-        Books::Agree if *failed == 0 => Ok(()),
-        Books::Agree => bail!("{failed} of {calls} calls failed"),
-        Books::Unread => bail!("the commits answered {credits} credits, but GetUsage could not be read to compare"),
-        Books::Differ => {
-            let differing = report.teams.iter().filter(|team| team.books == Books::Differ);
+        Reconciliation::Agree if *failed == 0 => Ok(()),
+        Reconciliation::Agree => bail!("{failed} of {calls} calls failed"),
+        Reconciliation::Unread => {
+            bail!("the commits answered {credits} credits, but GetUsage could not be read to compare")
+        }
+        Reconciliation::Differ => {
+            let differing = report.teams.iter().filter(|team| team.books == Reconciliation::Differ);
             bail!(
                 "the books of {} differ: the commits answered {credits} credits, GetUsage grew by {}. Did another \
                  client use these teams meanwhile, or did a commit go unanswered?",

@@ -13,7 +13,7 @@ use tonic::{
     transport::{Certificate, ClientTlsConfig, Identity},
 };
 
-use super::Address;
+use super::SidecarAddress;
 
 /// What it takes to call a listener, as the command line names it.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
@@ -60,10 +60,10 @@ pub enum SecurityError {
     NoToken(PathBuf),
     /// There is nobody to trust.
     #[error("{0} speaks TLS: name the authorities to trust with --tls-ca")]
-    NoAuthority(Address),
+    NoAuthority(SidecarAddress),
     /// A token would be seen on its way.
     #[error("a token is not sent to {0} without TLS: name the authorities to trust with --tls-ca")]
-    TokenInTheOpen(Address),
+    TokenInTheOpen(SidecarAddress),
 }
 
 impl SecurityArguments {

@@ -13,7 +13,7 @@ use prometheus::{
 use super::{
     count::{Count, Durations},
     family::Family,
-    teams::Teams,
+    teams::TeamMetrics,
 };
 use crate::{
     domain::{id::Id, reservation::Basis, suspension::Reason},
@@ -24,7 +24,7 @@ use crate::{
 /// What a gate counts.
 #[derive(Debug, Default)]
 pub struct GateMetrics {
-    teams: Teams,
+    teams: TeamMetrics,
     blocks: Count,
     store: StoreMetrics,
     found: Count,
@@ -106,7 +106,7 @@ struct Look(Box<dyn Fn() -> Holdings + Send + Sync>);
 impl GateMetrics {
     /// Nothing was counted yet. At most so many teams are told apart.
     pub fn new(teams_apart: u32) -> Self {
-        let teams = Teams::apart(usize::try_from(teams_apart).unwrap_or(usize::MAX));
+        let teams = TeamMetrics::apart(usize::try_from(teams_apart).unwrap_or(usize::MAX));
         Self { teams, ..Self::default() }
     }
 

@@ -45,7 +45,7 @@ pub(super) struct TeamCounts {
 
 /// The counts of all teams.
 #[derive(Debug, Default)]
-pub(super) struct Teams {
+pub(super) struct TeamMetrics {
     /// So many are told apart at most.
     apart: usize,
     known: RwLock<HashMap<Id, Arc<TeamCounts>>>,
@@ -53,7 +53,7 @@ pub(super) struct Teams {
     rest: TeamCounts,
 }
 
-impl Teams {
+impl TeamMetrics {
     /// Nothing was counted yet; so many teams are told apart.
     pub(super) fn apart(apart: usize) -> Self {
         Self { apart, ..Self::default() }
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_team_that_is_called_like_all_others_is_counted_among_them_and_takes_no_place() {
-        let teams = Teams::apart(1);
+        let teams = TeamMetrics::apart(1);
         for name in [OTHER, "a", "b"] {
             teams.count(&Id::parse(name).unwrap(), |counts| counts.reserved.one());
         }
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn the_teams_that_are_seen_first_are_told_apart_and_never_more_of_them() {
-        let teams = Teams::apart(2);
+        let teams = TeamMetrics::apart(2);
         for name in ["a", "b", "c", "a", "d", "b"] {
             teams.count(&Id::parse(name).unwrap(), |counts| counts.reserved.one());
         }

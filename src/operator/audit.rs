@@ -10,7 +10,7 @@ use super::{
     failure::Stop,
     list::List,
     moment::{rfc3339, shown},
-    output::{Column, Format, counted},
+    output::{Column, OutputArguments, counted},
 };
 use crate::proto::v1::{AuditEntry, ListAuditEntriesRequest};
 
@@ -30,7 +30,7 @@ pub struct AuditArguments {
     #[command(flatten)]
     pub(super) admin: Admin,
     #[command(flatten)]
-    pub(super) format: Format,
+    pub(super) format: OutputArguments,
 }
 
 /// An entry for programs; the names are the contract's.

@@ -10,9 +10,9 @@ use crate::proto::v1::Team;
 
 /// Terms by name, in the order they are told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Terms(Vec<(String, String)>);
+pub(super) struct TermsText(Vec<(String, String)>);
 
-impl Terms {
+impl TermsText {
     /// Of a team.
     pub(super) fn of(team: &Team) -> Self {
         let terms = [
@@ -69,7 +69,7 @@ pub(super) fn logged(change: &str, before: &str, after: &str) -> String {
         let from = moment::shown(Some(Moment { seconds, nanos: 0 }));
         return format!("{version}, from {from}, {} rates", rates.len());
     }
-    match Terms::logged(after).differences(&Terms::logged(before)) {
+    match TermsText::logged(after).differences(&TermsText::logged(before)) {
         told if !told.is_empty() => told,
         _ if before == after => "nothing".to_owned(),
         _ => after.to_owned(),
@@ -95,7 +95,7 @@ fn yes_or_no(is_so: bool) -> String {
     if is_so { "yes" } else { "no" }.to_owned()
 }
 
-/// A term of a log in the words of [`Terms::of`]; one that is not known stays as it is.
+/// A term of a log in the words of [`TermsText::of`]; one that is not known stays as it is.
 fn spoken(name: &str, value: String) -> (String, String) {
     let (name, value) = match (name, value.as_str()) {
         ("paid_seat", "true") => ("paid seat", "yes".to_owned()),
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn the_log_of_a_team_reads_as_the_team_does() {
         let team = Team { plan: "free".to_owned(), billing_anchor_day: 1, ..Team::default() };
-        assert_eq!(Terms::of(&team), Terms::logged(FREE));
+        assert_eq!(TermsText::of(&team), TermsText::logged(FREE));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{
     failure::Stop,
     list::List,
     moment::{self, Moment, rfc3339, shown},
-    output::{Column, Format, count, counted},
+    output::{Column, OutputArguments, count, counted},
 };
 use crate::proto::v1::{Charge, ListChargesRequest};
 
@@ -33,7 +33,7 @@ pub struct ChargesArguments {
     #[command(flatten)]
     pub(super) admin: Admin,
     #[command(flatten)]
-    pub(super) format: Format,
+    pub(super) format: OutputArguments,
 }
 
 /// A charge for programs; the names are the contract's.

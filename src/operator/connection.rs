@@ -5,9 +5,9 @@ use std::{path::Path, time::Duration};
 use clap::Args;
 use tonic::{Code, Request, Response, Status, transport::Channel};
 
-use super::failure::{EXIT_CONFIG, EXIT_NOT_FOUND, EXIT_USAGE, Failure, Stop, is_of_closed_connection};
+use super::failure::{EXIT_CONFIG, EXIT_NOT_FOUND, EXIT_USAGE, OperatorError, Stop, is_of_closed_connection};
 use crate::{
-    client::{Address, Listener, SecurityArguments, SecurityError},
+    client::{SecurityArguments, SecurityError, SidecarAddress, SidecarEndpoint},
     config::{self, AdminFlags, ConfigError},
     proto::v1::{
         GetRateCardRequest, GetRateCardResponse, GetTeamRequest, GetTeamResponse, GetUsageRequest, GetUsageResponse,
@@ -40,28 +40,32 @@ pub(super) struct Admin {
 
 /// A connection to the admin listener.
 #[derive(Debug)]
-pub(super) struct Sidecar {
+pub(super) struct AdminClient {
     accounts: AccountServiceClient<Channel>,
     usage: UsageServiceClient<Channel>,
-    listener: Listener,
+    listener: SidecarEndpoint,
 }
 
 impl Admin {
     /// The listener, as a client of this machine calls it: with the token, if it wants one, for what is not open to everybody.
-    pub(super) fn listener(&self, with_token: bool) -> Result<Listener, Failure> {
+    pub(super) fn listener(&self, with_token: bool) -> Result<SidecarEndpoint, OperatorError> {
         let admin = config::admin_listener(&self.flags).map_err(|error| match error {
-            ConfigError::Unreadable(_) => Failure::new(EXIT_NOT_FOUND, error.to_string()),
-            ConfigError::Invalid(_) => Failure::new(EXIT_CONFIG, error.to_string()),
+            ConfigError::Unreadable(_) => OperatorError::new(EXIT_NOT_FOUND, error.to_string()),
+            ConfigError::Invalid(_) => OperatorError::new(EXIT_CONFIG, error.to_string()),
         })?;
         let address = admin.address.as_seen_from_here().to_string();
         let parsed = address.parse();
         let parsed =
-            parsed.map_err(|error| Failure::new(EXIT_CONFIG, format!("{address} cannot be called: {error}")))?;
+            parsed.map_err(|error| OperatorError::new(EXIT_CONFIG, format!("{address} cannot be called: {error}")))?;
         self.listener_at(parsed, admin.token_file.as_deref().filter(|_| with_token))
     }
 
     /// A listener at this address, called by the same means.
-    pub(super) fn listener_at(&self, address: Address, token_file: Option<&Path>) -> Result<Listener, Failure> {
+    pub(super) fn listener_at(
+        &self,
+        address: SidecarAddress,
+        token_file: Option<&Path>,
+    ) -> Result<SidecarEndpoint, OperatorError> {
         let listener = self.security.read(token_file).and_then(|security| address.with(security));
         listener.map_err(|error| {
             let code = match error {
@@ -69,15 +73,15 @@ impl Admin {
                 SecurityError::NoToken(_) => EXIT_CONFIG,
                 SecurityError::NoAuthority(_) | SecurityError::TokenInTheOpen(_) => EXIT_USAGE,
             };
-            Failure::new(code, error.to_string())
+            OperatorError::new(code, error.to_string())
         })
     }
 
     /// Connects.
-    pub(super) async fn connect(&self) -> Result<Sidecar, Failure> {
+    pub(super) async fn connect(&self) -> Result<AdminClient, OperatorError> {
         let listener = self.listener(true)?;
         let channel = connect(&listener, OPTION).await?;
-        Ok(Sidecar {
+        Ok(AdminClient {
             accounts: AccountServiceClient::new(channel.clone()),
             usage: UsageServiceClient::new(channel),
             listener,
@@ -88,13 +92,13 @@ impl Admin {
 /// One rpc.
 macro_rules! rpc {
     ($client:ident.$name:ident($request:ty) -> $answer:ty) => {
-        pub(super) async fn $name(&self, request: $request) -> Result<$answer, Refusal> {
+        pub(super) async fn $name(&self, request: $request) -> Result<$answer, CallError> {
             self.attempt(self.$client.clone().$name(self.signed(request))).await
         }
     };
 }
 
-impl Sidecar {
+impl AdminClient {
     rpc!(accounts.put_team(PutTeamRequest) -> PutTeamResponse);
     rpc!(accounts.get_team(GetTeamRequest) -> GetTeamResponse);
     rpc!(accounts.list_teams(ListTeamsRequest) -> ListTeamsResponse);
@@ -107,7 +111,7 @@ impl Sidecar {
     rpc!(usage.list_charges(ListChargesRequest) -> ListChargesResponse);
 
     /// Waits for an answer, and no longer than [`CALL_TIMEOUT`].
-    async fn attempt<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Refusal> {
+    async fn attempt<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, CallError> {
         attempt(call, CALL_TIMEOUT, &self.listener, OPTION).await
     }
 
@@ -122,34 +126,34 @@ impl Sidecar {
 
 /// Why a call has no answer.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum CallError {
     /// What was named is not there.
-    NotFound(Failure),
+    NotFound(OperatorError),
     /// Anything else.
-    Other(Failure),
+    Other(OperatorError),
 }
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
+impl From<CallError> for OperatorError {
+    fn from(refusal: CallError) -> Self {
         match refusal {
-            Refusal::NotFound(failure) | Refusal::Other(failure) => failure,
+            CallError::NotFound(failure) | CallError::Other(failure) => failure,
         }
     }
 }
 
-impl From<Refusal> for Stop {
-    fn from(refusal: Refusal) -> Self {
-        Failure::from(refusal).into()
+impl From<CallError> for Stop {
+    fn from(refusal: CallError) -> Self {
+        OperatorError::from(refusal).into()
     }
 }
 
 /// Connects to an address that an option names.
-pub(super) async fn connect(listener: &Listener, option: &str) -> Result<Channel, Failure> {
+pub(super) async fn connect(listener: &SidecarEndpoint, option: &str) -> Result<Channel, OperatorError> {
     // The inner limit is for the attempt to connect, the outer one for a host that takes the connection and says nothing.
     match tokio::time::timeout(CONNECT_TIMEOUT, listener.connect(CONNECT_TIMEOUT)).await {
         Ok(Ok(channel)) => Ok(channel),
-        Ok(Err(error)) => Err(Failure::unconnected(&error, listener, option)),
-        Err(_) => Err(Failure::unreachable(listener, option)),
+        Ok(Err(error)) => Err(OperatorError::unconnected(&error, listener, option)),
+        Err(_) => Err(OperatorError::unreachable(listener, option)),
     }
 }
 
@@ -162,24 +166,24 @@ fn is_late(status: &Status) -> bool {
 pub(super) async fn attempt<T>(
     call: impl Future<Output = Result<Response<T>, Status>>,
     within: Duration,
-    listener: &Listener,
+    listener: &SidecarEndpoint,
     option: &str,
-) -> Result<T, Refusal> {
+) -> Result<T, CallError> {
     match tokio::time::timeout(within, call).await {
         Ok(Ok(answer)) => Ok(answer.into_inner()),
         // Either side of the connection may see the deadline pass first, and each says so in its own way.
-        Ok(Err(status)) if is_late(&status) => Err(Refusal::Other(Failure::silent(listener, within.as_secs()))),
+        Ok(Err(status)) if is_late(&status) => Err(CallError::Other(OperatorError::silent(listener, within.as_secs()))),
         Ok(Err(status)) => {
-            let failure = Failure::answered(&status, listener, option);
-            Err(if status.code() == Code::NotFound { Refusal::NotFound(failure) } else { Refusal::Other(failure) })
+            let failure = OperatorError::answered(&status, listener, option);
+            Err(if status.code() == Code::NotFound { CallError::NotFound(failure) } else { CallError::Other(failure) })
         }
-        Err(_) => Err(Refusal::Other(Failure::silent(listener, within.as_secs()))),
+        Err(_) => Err(CallError::Other(OperatorError::silent(listener, within.as_secs()))),
     }
 }
 
 /// Follows a list from its first page to its last, and hands on every row.
 pub(super) async fn each<T>(
-    mut page: impl AsyncFnMut(String) -> Result<(Vec<T>, String), Refusal>,
+    mut page: impl AsyncFnMut(String) -> Result<(Vec<T>, String), CallError>,
     mut row: impl FnMut(T) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
     let mut token = String::new();

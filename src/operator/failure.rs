@@ -5,7 +5,7 @@ use std::{error::Error, io};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::client::Listener;
+use crate::client::SidecarEndpoint;
 
 /// The command was used wrongly.
 pub(super) const EXIT_USAGE: u8 = 64;
@@ -39,7 +39,7 @@ pub(super) const EXIT_CONFIG: u8 = 78;
 
 /// Why a command came to nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct OperatorError {
     /// What to tell whoever asked.
     pub sentence: String,
     /// The exit code.
@@ -52,16 +52,16 @@ pub(super) enum Stop {
     /// Nobody reads standard output any more, which is no failure.
     ReaderLeft,
     /// It failed.
-    Failed(Failure),
+    Failed(OperatorError),
 }
 
-impl Failure {
+impl OperatorError {
     pub(super) fn new(code: u8, sentence: impl Into<String>) -> Self {
         Self { code, sentence: sentence.into() }
     }
 
     /// Nobody answers at an address that an option names.
-    pub(super) fn unreachable(listener: &Listener, option: &str) -> Self {
+    pub(super) fn unreachable(listener: &SidecarEndpoint, option: &str) -> Self {
         let name = option.trim_start_matches('-');
         let sentence =
             format!("no sidecar answers at {listener}; is it running? name its {name} listener with {option}");
@@ -69,7 +69,7 @@ impl Failure {
     }
 
     /// No connection came about.
-    pub(super) fn unconnected(error: &(dyn Error + 'static), listener: &Listener, option: &str) -> Self {
+    pub(super) fn unconnected(error: &(dyn Error + 'static), listener: &SidecarEndpoint, option: &str) -> Self {
         match trouble_with_tls(error) {
             Some(cause) => Self::new(
                 EXIT_NOT_ALLOWED,
@@ -83,7 +83,7 @@ impl Failure {
     }
 
     /// A connection broke before there was an answer.
-    fn broken(error: &(dyn Error + 'static), listener: &Listener, option: &str) -> Self {
+    fn broken(error: &(dyn Error + 'static), listener: &SidecarEndpoint, option: &str) -> Self {
         let failure = Self::unconnected(error, listener, option);
         let hint = match listener.has_tls() {
             // In TLS 1.3 a client counts itself let in before its certificate was looked at.
@@ -97,7 +97,7 @@ impl Failure {
     }
 
     /// A sidecar that was connected to did not answer in time.
-    pub(super) fn silent(listener: &Listener, seconds: u64) -> Self {
+    pub(super) fn silent(listener: &SidecarEndpoint, seconds: u64) -> Self {
         Self::new(
             EXIT_LATER,
             format!(
@@ -107,7 +107,7 @@ impl Failure {
     }
 
     /// What a sidecar, or the connection to it, answered instead of what was asked.
-    pub(super) fn answered(status: &Status, listener: &Listener, option: &str) -> Self {
+    pub(super) fn answered(status: &Status, listener: &SidecarEndpoint, option: &str) -> Self {
         // Only this side of the connection attaches a source: it broke.
         if let Some(source) = status.source() {
             return Self::broken(source, listener, option);
@@ -131,7 +131,7 @@ impl Failure {
 }
 
 /// The message of an answer, with the field that is wrong and the reason that a script may look for.
-fn sentence(status: &Status, listener: &Listener) -> String {
+fn sentence(status: &Status, listener: &SidecarEndpoint) -> String {
     let mut sentence = match status.message() {
         "" if status.code() == Code::Unimplemented => format!("the sidecar at {listener} does not know this call"),
         "" => format!("the sidecar at {listener} gave no reason"),
@@ -175,8 +175,8 @@ fn trouble_with_tls(error: &(dyn Error + 'static)) -> Option<String> {
     None
 }
 
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
+impl From<OperatorError> for Stop {
+    fn from(failure: OperatorError) -> Self {
         Self::Failed(failure)
     }
 }
@@ -186,14 +186,14 @@ impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::ReaderLeft,
-            _ => Failure::new(EXIT_IO, format!("cannot print: {error}")).into(),
+            _ => OperatorError::new(EXIT_IO, format!("cannot print: {error}")).into(),
         }
     }
 }
 
 impl From<serde_json::Error> for Stop {
     fn from(error: serde_json::Error) -> Self {
-        Failure::new(EXIT_SOFTWARE, format!("cannot print: {error}")).into()
+        OperatorError::new(EXIT_SOFTWARE, format!("cannot print: {error}")).into()
     }
 }
 
@@ -204,10 +204,10 @@ mod tests {
     use tonic_types::ErrorDetails;
 
     use super::*;
-    use crate::client::{Address, Security};
+    use crate::client::{Security, SidecarAddress};
 
-    fn listener() -> Listener {
-        "127.0.0.1:1".parse::<Address>().unwrap().with(Security::default()).unwrap()
+    fn listener() -> SidecarEndpoint {
+        "127.0.0.1:1".parse::<SidecarAddress>().unwrap().with(Security::default()).unwrap()
     }
 
     #[test]
@@ -227,8 +227,8 @@ mod tests {
             (Code::PermissionDenied, 77),
         ];
         for (code, exit) in table {
-            let failure = Failure::answered(&Status::new(code, "no"), &listener(), "--admin");
-            assert_eq!(failure, Failure::new(exit, format!("no ({code:?})")));
+            let failure = OperatorError::answered(&Status::new(code, "no"), &listener(), "--admin");
+            assert_eq!(failure, OperatorError::new(exit, format!("no ({code:?})")));
         }
     }
 
@@ -238,7 +238,7 @@ mod tests {
             let mut details = ErrorDetails::with_error_info("UNKNOWN_MODEL", "tollgate", HashMap::new());
             details.add_bad_request_violation("rate_card.version", "is wrong");
             let status = Status::with_error_details(Code::InvalidArgument, message, details);
-            Failure::answered(&status, &listener(), "--admin").sentence
+            OperatorError::answered(&status, &listener(), "--admin").sentence
         };
         assert_eq!(refused("no good"), "rate_card.version: no good (UNKNOWN_MODEL)");
         assert_eq!(refused("rate_card.version is no good"), "rate_card.version is no good (UNKNOWN_MODEL)");
@@ -247,22 +247,25 @@ mod tests {
     #[test]
     fn a_connection_that_broke_is_a_sidecar_that_does_not_answer() {
         let status = Status::from_error(Box::new(io::Error::from(io::ErrorKind::ConnectionReset)));
-        let failure = Failure::answered(&status, &listener(), "--admin");
-        assert!(failure.sentence.starts_with(&Failure::unreachable(&listener(), "--admin").sentence), "{failure:?}");
+        let failure = OperatorError::answered(&status, &listener(), "--admin");
+        assert!(
+            failure.sentence.starts_with(&OperatorError::unreachable(&listener(), "--admin").sentence),
+            "{failure:?}"
+        );
         assert_eq!(failure.code, 69);
     }
 
     #[test]
     fn what_tls_has_against_a_connection_is_told() {
         let error = io::Error::new(io::ErrorKind::InvalidData, rustls::Error::NoCertificatesPresented);
-        let failure = Failure::answered(&Status::from_error(Box::new(error)), &listener(), "--admin");
+        let failure = OperatorError::answered(&Status::from_error(Box::new(error)), &listener(), "--admin");
         assert!(failure.sentence.contains("peer sent no certificates"), "{failure:?}");
         assert_eq!(failure.code, 77);
     }
 
     #[test]
     fn whoever_lacks_a_token_is_told_how_to_bring_one() {
-        let failure = Failure::answered(&Status::unauthenticated("no"), &listener(), "--admin");
+        let failure = OperatorError::answered(&Status::unauthenticated("no"), &listener(), "--admin");
         assert_eq!(failure.sentence, "no (Unauthenticated); name the file that holds it with --token-file");
         assert_eq!(failure.code, 77);
     }

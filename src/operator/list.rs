@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     failure::Stop,
-    output::{Column, Format, drawn, print, table},
+    output::{Column, OutputArguments, drawn, print, table},
 };
 
 /// After so many rows a table is printed, and another one begun: how wide a column has to be is known only of rows that are kept.
@@ -36,7 +36,7 @@ pub(super) struct JsonList {
 
 impl List {
     /// An empty list; in JSON it is the field of this name.
-    pub(super) fn new(format: Format, name: &str, columns: &'static [Column]) -> Self {
+    pub(super) fn new(format: OutputArguments, name: &str, columns: &'static [Column]) -> Self {
         if format.json {
             Self::Json(JsonList::new(name))
         } else {

@@ -15,7 +15,7 @@ const WIDTH_ELSEWHERE: usize = 80;
 
 /// How the answer is shown.
 #[derive(Args, Clone, Copy, Debug)]
-pub(super) struct Format {
+pub(super) struct OutputArguments {
     /// Prints JSON
     #[arg(long)]
     pub(super) json: bool,

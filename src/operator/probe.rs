@@ -7,11 +7,11 @@ use serde::Serialize;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use super::{
-    connection::{Admin, Refusal, attempt, connect},
-    failure::{Failure, Stop},
-    output::{Format, print, print_json, styled},
+    connection::{Admin, CallError, attempt, connect},
+    failure::{OperatorError, Stop},
+    output::{OutputArguments, print, print_json, styled},
 };
-use crate::client::Address;
+use crate::client::SidecarAddress;
 
 /// The exit code of a sidecar that answers that it does not serve.
 pub(super) const NOT_SERVING: u8 = 1;
@@ -26,11 +26,11 @@ pub struct ProbeArguments {
     pub service: Option<String>,
     /// Probes this data listener, host:port or unix:/path, and not the admin listener
     #[arg(long, value_name = "ADDRESS")]
-    pub data: Option<Address>,
+    pub data: Option<SidecarAddress>,
     #[command(flatten)]
     pub(super) admin: Admin,
     #[command(flatten)]
-    pub(super) format: Format,
+    pub(super) format: OutputArguments,
 }
 
 #[derive(Serialize)]
@@ -51,9 +51,9 @@ pub(super) async fn run(arguments: ProbeArguments) -> Result<bool, Stop> {
     let mut client = HealthClient::new(connect(&listener, option).await?);
     let request = HealthCheckRequest { service: service.clone() };
     let answer = match attempt(client.check(request), CHECK_TIMEOUT, &listener, option).await {
-        Err(Refusal::NotFound(Failure { code, .. })) => {
+        Err(CallError::NotFound(OperatorError { code, .. })) => {
             let sentence = format!("the listener at {listener} has no service {}", service.escape_default());
-            return Err(Failure::new(code, sentence).into());
+            return Err(OperatorError::new(code, sentence).into());
         }
         other => other?,
     };

@@ -1,20 +1,20 @@
 //! `tollgate rates`: the rate cards, and the announcement of new ones.
 
 mod file;
-mod shown;
+mod render;
 
 use std::{io::Read, path::PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 
-use self::{file::CardText, shown::Standing};
+use self::{file::CardText, render::CardStatus};
 use super::{
     EXIT_CODES,
-    connection::{Admin, PAGE_SIZE, Refusal, Sidecar, each},
-    failure::{EXIT_DATA, EXIT_NOT_FOUND, EXIT_SOFTWARE, Failure, Stop},
+    connection::{Admin, AdminClient, CallError, PAGE_SIZE, each},
+    failure::{EXIT_DATA, EXIT_NOT_FOUND, EXIT_SOFTWARE, OperatorError, Stop},
     list::JsonList,
-    output::{Format, print, print_json},
+    output::{OutputArguments, print, print_json},
 };
 use crate::{
     config::without_url,
@@ -58,7 +58,7 @@ pub struct RatesListArguments {
     #[command(flatten)]
     pub(super) admin: Admin,
     #[command(flatten)]
-    pub(super) format: Format,
+    pub(super) format: OutputArguments,
 }
 
 /// Which rate card to announce.
@@ -69,7 +69,7 @@ pub struct RatesPutArguments {
     #[command(flatten)]
     pub(super) admin: Admin,
     #[command(flatten)]
-    pub(super) format: Format,
+    pub(super) format: OutputArguments,
 }
 
 pub(super) async fn run(command: RatesCommand) -> Result<(), Stop> {
@@ -89,7 +89,7 @@ async fn list(arguments: RatesListArguments) -> Result<(), Stop> {
     };
     each(page, |card| match &mut json {
         Some(list) => list.add(&CardText::of(card)),
-        None => print(&shown::card(&card, Standing::of(&card, in_effect.as_ref()))),
+        None => print(&render::card(&card, CardStatus::of(&card, in_effect.as_ref()))),
     })
     .await?;
     match json {
@@ -102,30 +102,32 @@ async fn list(arguments: RatesListArguments) -> Result<(), Stop> {
 }
 
 /// The card that is in effect, by the sidecar's time.
-async fn in_effect(sidecar: &Sidecar) -> Result<Option<RateCard>, Stop> {
+async fn in_effect(sidecar: &AdminClient) -> Result<Option<RateCard>, Stop> {
     match sidecar.get_rate_card(GetRateCardRequest { at: None }).await {
         Ok(answer) => Ok(answer.rate_card),
-        Err(Refusal::NotFound(_)) => Ok(None),
+        Err(CallError::NotFound(_)) => Ok(None),
         Err(refusal) => Err(refusal.into()),
     }
 }
 
 async fn put(arguments: RatesPutArguments) -> Result<(), Stop> {
     let text = read(&arguments.file)?;
-    let card = file::parse(&text).map_err(|problem| Failure::new(EXIT_DATA, format!("not a rate card: {problem}")))?;
+    let card =
+        file::parse(&text).map_err(|problem| OperatorError::new(EXIT_DATA, format!("not a rate card: {problem}")))?;
     let sidecar = arguments.admin.connect().await?;
     let answer = sidecar.put_rate_card(PutRateCardRequest { rate_card: Some(card) }).await?;
-    let card =
-        answer.rate_card.ok_or_else(|| Failure::new(EXIT_SOFTWARE, "the sidecar answered without the rate card"))?;
+    let card = answer
+        .rate_card
+        .ok_or_else(|| OperatorError::new(EXIT_SOFTWARE, "the sidecar answered without the rate card"))?;
     if arguments.format.json {
         return print_json(&CardText::of(card));
     }
-    print(&shown::card(&card, Standing::of(&card, in_effect(&sidecar).await?.as_ref())))
+    print(&render::card(&card, CardStatus::of(&card, in_effect(&sidecar).await?.as_ref())))
 }
 
 /// The text of a file, or of standard input.
-fn read(file: &PathBuf) -> Result<String, Failure> {
-    let failed = |code, problem: &str| Failure::new(code, format!("{} {problem}", without_url(file)));
+fn read(file: &PathBuf) -> Result<String, OperatorError> {
+    let failed = |code, problem: &str| OperatorError::new(code, format!("{} {problem}", without_url(file)));
     let input: Box<dyn Read> = if file.as_os_str() == "-" {
         Box::new(std::io::stdin().lock())
     } else {

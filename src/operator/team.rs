@@ -1,21 +1,21 @@
 //! `tollgate team`: the teams and their terms.
 
 mod put;
-mod shown;
+mod render;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Map;
 
 pub use self::put::TeamPutArguments;
-use self::shown::{COLUMNS, TeamJson, cells, show};
+use self::render::{COLUMNS, TeamJson, cells, show};
 use super::{
     EXIT_CODES,
-    changes::Terms,
+    changes::TermsText,
     connection::{Admin, each},
-    failure::{Failure, Stop},
+    failure::{OperatorError, Stop},
     list::List,
     or_none::OrNone,
-    output::{Format, counted},
+    output::{OutputArguments, counted},
 };
 use crate::proto::v1::{GetTeamRequest, ListTeamsRequest, SetOveragesRequest, Team};
 
@@ -50,7 +50,7 @@ pub struct TeamGetArguments {
     #[command(flatten)]
     pub(super) admin: Admin,
     #[command(flatten)]
-    pub(super) format: Format,
+    pub(super) format: OutputArguments,
 }
 
 /// How to list all teams.
@@ -59,7 +59,7 @@ pub struct TeamListArguments {
     #[command(flatten)]
     pub(super) admin: Admin,
     #[command(flatten)]
-    pub(super) format: Format,
+    pub(super) format: OutputArguments,
 }
 
 /// How to switch overages.
@@ -75,7 +75,7 @@ pub struct OveragesArguments {
     #[command(flatten)]
     pub(super) admin: Admin,
     #[command(flatten)]
-    pub(super) format: Format,
+    pub(super) format: OutputArguments,
 }
 
 /// On or off.
@@ -127,12 +127,12 @@ async fn overages(arguments: OveragesArguments) -> Result<(), Stop> {
         cap_blocks: arguments.cap.map_or(before.overage_cap_blocks, |OrNone(cap)| cap),
     };
     let after = present(sidecar.set_overages(request).await?.team)?;
-    show(arguments.format, &after, &told(&Terms::of(&after).differences(&Terms::of(&before))))
+    show(arguments.format, &after, &told(&TermsText::of(&after).differences(&TermsText::of(&before))))
 }
 
 /// The team that an answer has to have.
-fn present(team: Option<Team>) -> Result<Team, Failure> {
-    team.ok_or_else(|| Failure::new(super::failure::EXIT_SOFTWARE, "the sidecar answered without the team"))
+fn present(team: Option<Team>) -> Result<Team, OperatorError> {
+    team.ok_or_else(|| OperatorError::new(super::failure::EXIT_SOFTWARE, "the sidecar answered without the team"))
 }
 
 /// What became of a change.

@@ -1,17 +1,17 @@
 //! `tollgate usage`: what a team has used in a billing cycle, what it has left, and what it used it for.
 
-mod books;
-mod picture;
+mod cycle;
+mod render;
 mod shares;
 
 use clap::Args;
 
-use self::books::Books;
+use self::cycle::CycleUsage;
 use super::{
     connection::{Admin, PAGE_SIZE},
-    failure::{EXIT_SOFTWARE, Failure, Stop},
+    failure::{EXIT_SOFTWARE, OperatorError, Stop},
     moment::{self, Moment},
-    output::{Format, print, print_json},
+    output::{OutputArguments, print, print_json},
 };
 use crate::{
     clock::Clock,
@@ -29,12 +29,12 @@ pub struct UsageArguments {
     #[command(flatten)]
     pub(super) admin: Admin,
     #[command(flatten)]
-    pub(super) format: Format,
+    pub(super) format: OutputArguments,
 }
 
 pub(super) async fn run(arguments: UsageArguments) -> Result<(), Stop> {
     let sidecar = arguments.admin.connect().await?;
-    let missing = |what: &str| Failure::new(EXIT_SOFTWARE, format!("the sidecar answered without the {what}"));
+    let missing = |what: &str| OperatorError::new(EXIT_SOFTWARE, format!("the sidecar answered without the {what}"));
     let team = sidecar.get_team(GetTeamRequest { team_id: arguments.team.clone() }).await?.team;
     let mut request = GetUsageRequest {
         team_id: arguments.team,
@@ -46,10 +46,10 @@ pub(super) async fn run(arguments: UsageArguments) -> Result<(), Stop> {
     let balance = first.balance.ok_or_else(|| missing("balance"))?;
     // The pages are all of one cycle, though another may begin meanwhile.
     request.cycle_start = balance.cycle_start;
-    let mut books = Books::new(team.ok_or_else(|| missing("team"))?, balance);
+    let mut usage = CycleUsage::new(team.ok_or_else(|| missing("team"))?, balance);
     let (mut rows, mut next) = (first.rows, first.next_page_token);
     loop {
-        books.count(rows);
+        usage.count(rows);
         if next.is_empty() {
             break;
         }
@@ -58,7 +58,7 @@ pub(super) async fn run(arguments: UsageArguments) -> Result<(), Stop> {
         (rows, next) = (page.rows, page.next_page_token);
     }
     if arguments.format.json {
-        return print_json(&books.json());
+        return print_json(&usage.json());
     }
-    print(&picture::of(&books, Clock::System.now_ms()))
+    print(&render::render(&usage, Clock::System.now_ms()))
 }

@@ -9,7 +9,7 @@ use std::{
 
 use tonic::Status;
 
-use super::{retry, sidecar::Sidecar, trace::Call};
+use super::{retry, sidecar::SidecarClient, trace::Call};
 use crate::{
     clock::Clock,
     proto::v1::{
@@ -30,7 +30,7 @@ const HOLD_MARGIN_MS: u64 = 60_000;
 
 /// What became of one call.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(super) struct CallOutcome {
     pub(super) team: usize,
     /// From the first attempt to the answer; absent if there was none.
     pub(super) reserve_ns: Option<u64>,
@@ -53,15 +53,15 @@ pub(super) enum End {
 /// Makes the calls of one replay.
 #[derive(Debug)]
 pub(super) struct Executor {
-    sidecar: Sidecar,
+    sidecar: SidecarClient,
     clock: Clock,
     label: String,
     ms_per_token: u64,
-    runs: Vec<Run>,
+    runs: Vec<RunProgress>,
 }
 
 #[derive(Debug)]
-struct Run {
+struct RunProgress {
     team: usize,
     calls_left: AtomicUsize,
     proceeded: AtomicBool,
@@ -69,13 +69,13 @@ struct Run {
 
 impl Executor {
     /// An executor of these calls. The label makes the ids of this replay unlike those of every other.
-    pub(super) fn new(sidecar: Sidecar, clock: Clock, label: String, ms_per_token: u64, calls: &[Call]) -> Self {
-        let mut runs: Vec<Run> = Vec::new();
+    pub(super) fn new(sidecar: SidecarClient, clock: Clock, label: String, ms_per_token: u64, calls: &[Call]) -> Self {
+        let mut runs: Vec<RunProgress> = Vec::new();
         for call in calls {
             match runs.get_mut(call.run) {
                 Some(run) => *run.calls_left.get_mut() += 1,
                 // Runs are numbered as they appear, so a new one is always the next.
-                None => runs.push(Run {
+                None => runs.push(RunProgress {
                     team: call.team,
                     calls_left: AtomicUsize::new(1),
                     proceeded: AtomicBool::new(false),
@@ -86,7 +86,7 @@ impl Executor {
     }
 
     /// Runs one block. The last one of a run ends the run.
-    pub(super) async fn execute(&self, call: &Call) -> Outcome {
+    pub(super) async fn execute(&self, call: &Call) -> CallOutcome {
         let outcome = self.run_block(call).await;
         let run = &self.runs[call.run];
         if matches!(outcome.end, End::Committed { .. } | End::Failed { proceeded: true, .. }) {
@@ -107,24 +107,31 @@ impl Executor {
         }
     }
 
-    async fn run_block(&self, call: &Call) -> Outcome {
-        let mut outcome = Outcome { team: call.team, reserve_ns: None, commit_ns: None, end: failed(false, "") };
+    async fn run_block(&self, call: &Call) -> CallOutcome {
+        let mut outcome = CallOutcome { team: call.team, reserve_ns: None, commit_ns: None, end: failed(false, "") };
         let wait_ms = u64::from(call.generated_tokens).saturating_mul(self.ms_per_token);
 
         let began_ns = self.clock.monotonic_ns();
         let answer = match self.sidecar.check_and_reserve(self.reserve_request(call, wait_ms)).await {
             Ok(answer) => answer,
-            Err(status) => return Outcome { end: refused(false, "CheckAndReserve", &status), ..outcome },
+            Err(status) => return CallOutcome { end: refused(false, "CheckAndReserve", &status), ..outcome },
         };
         outcome.reserve_ns = Some(self.elapsed_ns(began_ns));
         let proceed = match answer.decision {
             Some(Decision::Proceed(proceed)) => proceed,
-            Some(Decision::Suspend(suspend)) => return Outcome { end: End::Suspended(suspend.reason()), ..outcome },
-            None => return Outcome { end: failed(false, "CheckAndReserve: an answer without a decision"), ..outcome },
+            Some(Decision::Suspend(suspend)) => {
+                return CallOutcome { end: End::Suspended(suspend.reason()), ..outcome };
+            }
+            None => {
+                return CallOutcome { end: failed(false, "CheckAndReserve: an answer without a decision"), ..outcome };
+            }
         };
         if proceed.state() != ReservationState::Open {
             let state = proceed.state().as_str_name();
-            return Outcome { end: failed(true, &format!("CheckAndReserve: the reservation is {state}")), ..outcome };
+            return CallOutcome {
+                end: failed(true, &format!("CheckAndReserve: the reservation is {state}")),
+                ..outcome
+            };
         }
 
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
@@ -134,9 +141,9 @@ impl Executor {
         match self.sidecar.commit(commit_request(call, proceed)).await {
             Ok(answer) => {
                 outcome.commit_ns = Some(self.elapsed_ns(began_ns));
-                Outcome { end: End::Committed { credits: answer.credits, basis, late: answer.late }, ..outcome }
+                CallOutcome { end: End::Committed { credits: answer.credits, basis, late: answer.late }, ..outcome }
             }
-            Err(status) => Outcome { end: refused(true, "Commit", &status), ..outcome },
+            Err(status) => CallOutcome { end: refused(true, "Commit", &status), ..outcome },
         }
     }
 

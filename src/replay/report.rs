@@ -6,8 +6,8 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::{
-    books::Opening,
-    executor::{End, Outcome},
+    balances::OpeningBalance,
+    executor::{CallOutcome, End},
 };
 use crate::proto::v1::{Basis, SuspendReason};
 
@@ -16,7 +16,7 @@ const ERRORS_KEPT: usize = 5;
 
 /// The result of a replay.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct ReplayReport {
     /// What the ids of this replay's reservations and runs begin with.
     pub label: String,
     /// The rows of the trace.
@@ -63,13 +63,13 @@ pub struct TeamReport {
     /// By how many credits GetUsage grew meanwhile; absent if it could not be read in the end.
     pub usage_growth: Option<i64>,
     /// Whether that is the credits that the commits answered.
-    pub books: Books,
+    pub books: Reconciliation,
 }
 
 /// How the credits that the commits answered compare with the growth of GetUsage. The greater, the worse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Books {
+pub enum Reconciliation {
     /// They are the same.
     #[default]
     Agree,
@@ -113,7 +113,7 @@ pub(super) struct Summary {
 
 impl Tally {
     /// An empty one for these teams.
-    pub(super) fn new(openings: &[Opening]) -> anyhow::Result<Self> {
+    pub(super) fn new(openings: &[OpeningBalance]) -> anyhow::Result<Self> {
         let teams = openings.iter().map(|opening| TeamReport {
             team: opening.team.team_id.clone(),
             plan: opening.team.plan.clone(),
@@ -129,7 +129,7 @@ impl Tally {
     }
 
     /// Counts one call.
-    pub(super) fn count(&mut self, outcome: Outcome) -> anyhow::Result<()> {
+    pub(super) fn count(&mut self, outcome: CallOutcome) -> anyhow::Result<()> {
         if let Some(ns) = outcome.reserve_ns {
             self.reserve_ns.record(ns)?;
         }
@@ -166,18 +166,18 @@ impl Tally {
     }
 
     /// The report, given by how much each team's books grew; teams without a growth come last.
-    pub(super) fn close(mut self, summary: Summary, growths: &[i64]) -> Report {
+    pub(super) fn close(mut self, summary: Summary, growths: &[i64]) -> ReplayReport {
         let mut total = TeamReport { usage_growth: Some(0), ..TeamReport::default() };
         for (index, team) in self.teams.iter_mut().enumerate() {
             team.usage_growth = growths.get(index).copied();
             team.books = match team.usage_growth {
-                None => Books::Unread,
-                Some(growth) if growth == team.credits => Books::Agree,
-                Some(_) => Books::Differ,
+                None => Reconciliation::Unread,
+                Some(growth) if growth == team.credits => Reconciliation::Agree,
+                Some(_) => Reconciliation::Differ,
             };
             total.add(team);
         }
-        Report {
+        ReplayReport {
             label: summary.label,
             rows: summary.rows as u64,
             stopped_early: total.calls < summary.rows as u64,

@@ -7,7 +7,7 @@ use tonic::{Request, Status, transport::Channel};
 
 use super::retry::until_answered;
 use crate::{
-    client::Listener,
+    client::SidecarEndpoint,
     clock::Clock,
     proto::v1::{
         CheckAndReserveRequest, CheckAndReserveResponse, CommitRequest, CommitResponse, EndRunRequest, EndRunResponse,
@@ -29,12 +29,12 @@ const COMMIT_PATIENCE: Duration = Duration::from_secs(120);
 
 /// A connection to both listeners; clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct Sidecar {
+pub(super) struct SidecarClient {
     quota: QuotaServiceClient<Channel>,
     accounts: AccountServiceClient<Channel>,
     usage: UsageServiceClient<Channel>,
     /// The admin listener, whose calls may need a token.
-    admin: Listener,
+    admin: SidecarEndpoint,
     clock: Clock,
 }
 
@@ -63,9 +63,9 @@ macro_rules! rpc {
     };
 }
 
-impl Sidecar {
+impl SidecarClient {
     /// Connects to the data and the admin listener.
-    pub(super) async fn connect(data: &Listener, admin: Listener, clock: Clock) -> anyhow::Result<Self> {
+    pub(super) async fn connect(data: &SidecarEndpoint, admin: SidecarEndpoint, clock: Clock) -> anyhow::Result<Self> {
         let data = connect(data, "data listener", "--addr").await?;
         let channel = connect(&admin, "admin listener", "--admin").await?;
         Ok(Self {
@@ -85,7 +85,7 @@ impl Sidecar {
     rpc!(usage.get_usage(GetUsageRequest) -> GetUsageResponse, PATIENCE);
 }
 
-async fn connect(address: &Listener, listener: &str, option: &str) -> anyhow::Result<Channel> {
+async fn connect(address: &SidecarEndpoint, listener: &str, option: &str) -> anyhow::Result<Channel> {
     address.connect(CONNECT_TIMEOUT).await.with_context(|| {
         format!(
             "no sidecar answers at {address} ({listener}); start one with `tollgate serve`, or say where with {option}"

@@ -5,9 +5,9 @@ use std::fmt;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use indicatif::HumanCount;
 
-use super::report::{Books, Latency, Report, TeamReport};
+use super::report::{Latency, Reconciliation, ReplayReport, TeamReport};
 
-impl fmt::Display for Report {
+impl fmt::Display for ReplayReport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(formatter, "{}\n", team_table(self))?;
         writeln!(formatter, "{}\n", latency_table(self))?;
@@ -18,7 +18,7 @@ impl fmt::Display for Report {
         for error in &self.errors {
             writeln!(formatter, "error: {error}")?;
         }
-        if self.total.books == Books::Agree {
+        if self.total.books == Reconciliation::Agree {
             writeln!(formatter, "The books agree: GetUsage grew by the credits that the commits answered.")?;
         }
         Ok(())
@@ -26,7 +26,7 @@ impl fmt::Display for Report {
 }
 
 /// A column that is left out where it would hold nothing but zeros says nothing that a reader misses.
-fn team_table(report: &Report) -> Table {
+fn team_table(report: &ReplayReport) -> Table {
     let reasons: Vec<&String> = report.total.suspended.keys().collect();
     let mut header = vec!["team".to_owned(), "plan".to_owned(), "calls".to_owned(), "proceeded".to_owned()];
     if reasons.is_empty() {
@@ -69,14 +69,14 @@ fn team_row(team: &TeamReport, total: &TeamReport, reasons: &[&String]) -> Vec<C
     row.extend([credits(team.credits), credits(team.run_completion_credits)]);
     row.push(team.usage_growth.map_or(Cell::new("–"), credits));
     row.push(Cell::new(match team.books {
-        Books::Agree => "agree",
-        Books::Differ => "DIFFER",
-        Books::Unread => "unread",
+        Reconciliation::Agree => "agree",
+        Reconciliation::Differ => "DIFFER",
+        Reconciliation::Unread => "unread",
     }));
     row
 }
 
-fn latency_table(report: &Report) -> Table {
+fn latency_table(report: &ReplayReport) -> Table {
     let mut table = Table::new();
     table
         .load_style(presets::UTF8_FULL_CONDENSED)

@@ -20,7 +20,7 @@ use tollgate::{
         usage_service_server::{UsageService, UsageServiceServer},
         *,
     },
-    replay::{Books, ReplayArguments, Report, SecurityArguments, replay},
+    replay::{Reconciliation, ReplayArguments, ReplayReport, SecurityArguments, replay},
 };
 use tonic::{Request, Response, Status, transport::Server};
 
@@ -33,7 +33,7 @@ async fn an_answer_that_is_lost_is_asked_for_again_and_charged_once() {
     assert_eq!((report.total.calls, report.total.proceeded, report.total.failed), (600, 600, 0));
     // 172 calls at 5, 190 at 2, 132 at 15 and 106 at 25 credits.
     assert_eq!((report.total.credits, report.total.usage_growth), (5_870, Some(5_870)));
-    assert!(report.total.books == Books::Agree && !report.stopped_early);
+    assert!(report.total.books == Reconciliation::Agree && !report.stopped_early);
     assert_eq!((report.reserve.count, report.commit.count), (600, 600));
     assert_eq!(sidecar.books().reserve_attempts, 1_200);
 }
@@ -46,7 +46,7 @@ async fn a_suspended_block_is_counted_by_its_reason_and_never_committed() {
     assert!(suspended > 0);
     assert_eq!(report.total.proceeded + suspended, 600);
     assert_eq!(report.commit.count, report.total.proceeded);
-    assert!(report.total.books == Books::Agree && report.teams.iter().all(|team| team.credits <= 100));
+    assert!(report.total.books == Reconciliation::Agree && report.teams.iter().all(|team| team.credits <= 100));
 }
 
 #[tokio::test]
@@ -54,9 +54,9 @@ async fn books_that_grew_by_something_else_are_reported() {
     let sidecar = FakeSidecar::start(Faults { charge_twice_for_team: Some("replay-3"), ..Faults::default() });
     let report = sidecar.replay(8, CancellationToken::new()).await;
     let differing: Vec<_> =
-        report.teams.iter().filter(|team| team.books == Books::Differ).map(|team| &team.team).collect();
+        report.teams.iter().filter(|team| team.books == Reconciliation::Differ).map(|team| &team.team).collect();
     assert_eq!(differing, ["replay-3"]);
-    assert_eq!(report.total.books, Books::Differ);
+    assert_eq!(report.total.books, Reconciliation::Differ);
     assert!(report.to_string().contains("DIFFER"));
 }
 
@@ -96,7 +96,7 @@ async fn a_stopped_replay_starts_no_more_rows_and_ends_its_runs() {
     assert!(report.stopped_early);
     assert!((50..=50 + u64::from(CONCURRENCY)).contains(&report.total.calls), "{} calls", report.total.calls);
     assert_eq!(report.total.calls, report.total.proceeded);
-    assert_eq!(report.total.books, Books::Agree);
+    assert_eq!(report.total.books, Reconciliation::Agree);
     let books = sidecar.books();
     assert_eq!(books.blocks_by_ended_run, books.blocks_by_run);
 }
@@ -157,7 +157,7 @@ impl FakeSidecar {
         Self { service, directory, server }
     }
 
-    async fn replay(&self, teams: u16, stop: CancellationToken) -> Report {
+    async fn replay(&self, teams: u16, stop: CancellationToken) -> ReplayReport {
         replay(&arguments(&self.directory.path().join("socket"), teams), stop).await.unwrap()
     }
 

@@ -4,14 +4,14 @@
 
 use clap::Args;
 
-use super::{present, shown::show, told};
+use super::{present, render::show, told};
 use crate::{
     operator::{
-        changes::Terms,
-        connection::{Admin, Refusal},
-        failure::{EXIT_USAGE, Failure, Stop},
+        changes::TermsText,
+        connection::{Admin, CallError},
+        failure::{EXIT_USAGE, OperatorError, Stop},
         or_none::OrNone,
-        output::Format,
+        output::OutputArguments,
     },
     proto::v1::{GetTeamRequest, PutTeamRequest, Team},
 };
@@ -42,34 +42,34 @@ pub struct TeamPutArguments {
     #[command(flatten)]
     pub(in crate::operator) admin: Admin,
     #[command(flatten)]
-    pub(in crate::operator) format: Format,
+    pub(in crate::operator) format: OutputArguments,
 }
 
 pub(super) async fn run(arguments: TeamPutArguments) -> Result<(), Stop> {
     let sidecar = arguments.admin.connect().await?;
     let before = match sidecar.get_team(GetTeamRequest { team_id: arguments.team.clone() }).await {
         Ok(answer) => Some(present(answer.team)?),
-        Err(Refusal::NotFound(_)) => None,
+        Err(CallError::NotFound(_)) => None,
         Err(refusal) => return Err(refusal.into()),
     };
     let team = changed(&arguments, before.as_ref())?;
     let after = present(sidecar.put_team(PutTeamRequest { team: Some(team) }).await?.team)?;
     let became = match &before {
         None => "made".to_owned(),
-        Some(before) => told(&Terms::of(&after).differences(&Terms::of(before))),
+        Some(before) => told(&TermsText::of(&after).differences(&TermsText::of(before))),
     };
     show(arguments.format, &after, &became)
 }
 
 /// The team with what is said of it, and the rest as it was.
-fn changed(arguments: &TeamPutArguments, before: Option<&Team>) -> Result<Team, Failure> {
+fn changed(arguments: &TeamPutArguments, before: Option<&Team>) -> Result<Team, OperatorError> {
     let new = || Team { team_id: arguments.team.clone(), billing_anchor_day: FIRST_ANCHOR_DAY, ..Team::default() };
     let mut team = before.cloned().unwrap_or_else(new);
     match &arguments.plan {
         Some(plan) => team.plan.clone_from(plan),
         None if before.is_none() => {
             let sentence = format!("there is no team {} yet; a new one needs --plan", arguments.team.escape_default());
-            return Err(Failure::new(EXIT_USAGE, sentence));
+            return Err(OperatorError::new(EXIT_USAGE, sentence));
         }
         None => {}
     }
@@ -95,7 +95,7 @@ mod tests {
         put: TeamPutArguments,
     }
 
-    fn put(arguments: &[&str], before: Option<&Team>) -> Result<Team, Failure> {
+    fn put(arguments: &[&str], before: Option<&Team>) -> Result<Team, OperatorError> {
         let line = Line::try_parse_from(["put", "team"].iter().chain(arguments)).unwrap();
         changed(&line.put, before)
     }

@@ -1,7 +1,7 @@
 //! A team's cycle as a person reads it: a bar of where its credits are, and what they were used for.
 
 use super::{
-    books::Books,
+    cycle::CycleUsage,
     shares::{Counts, Shares},
 };
 use crate::operator::{
@@ -35,35 +35,35 @@ struct Part {
 }
 
 /// The picture at a time, in Unix milliseconds.
-pub(super) fn of(books: &Books, now_ms: i64) -> String {
-    let mut text = heading(books, now_ms);
-    text.push_str(&balance(books));
-    text.push_str(&remarks(books));
-    if books.total.calls > 0 {
-        let days = books.days.by_name().collect::<Vec<_>>();
-        text.push_str(&share_table("day", &days, Counts::default(), books.total));
-        for (name, shares, most) in [("model", &books.models, MODELS_SHOWN), ("flow", &books.flows, FLOWS_SHOWN)] {
-            text.push_str(&largest(name, shares, most, books.total));
+pub(super) fn render(usage: &CycleUsage, now_ms: i64) -> String {
+    let mut text = heading(usage, now_ms);
+    text.push_str(&balance(usage));
+    text.push_str(&remarks(usage));
+    if usage.total.calls > 0 {
+        let days = usage.days.by_name().collect::<Vec<_>>();
+        text.push_str(&share_table("day", &days, Counts::default(), usage.total));
+        for (name, shares, most) in [("model", &usage.models, MODELS_SHOWN), ("flow", &usage.flows, FLOWS_SHOWN)] {
+            text.push_str(&largest(name, shares, most, usage.total));
         }
     }
     text
 }
 
-fn heading(books: &Books, now_ms: i64) -> String {
-    let balance = &books.balance;
-    let seat = if books.team.paid_seat { "a paid seat" } else { "no seat" };
+fn heading(usage: &CycleUsage, now_ms: i64) -> String {
+    let balance = &usage.balance;
+    let seat = if usage.team.paid_seat { "a paid seat" } else { "no seat" };
     let (start, end) = (shown(balance.cycle_start), shown(balance.cycle_end));
     let left = milliseconds(balance.cycle_end).map_or(0, |end_ms| end_ms - now_ms);
     let ends = if left > 0 { format!("ends in {}", span(left)) } else { "has ended".to_owned() };
-    let team = styled(books.team.team_id.as_str()).bold();
+    let team = styled(usage.team.team_id.as_str()).bold();
     format!("{team}: {}, {seat}\ncycle {start} to {end} (UTC), {ends}\n\n", balance.plan)
 }
 
 /// Within the allotment first, then what is past it.
-fn parts(books: &Books) -> [Part; 5] {
+fn parts(usage: &CycleUsage) -> [Part; 5] {
     use console::Color::{Cyan, Green, Magenta, Red, Yellow};
     let part = |sign, name, credits, colour, remark| Part { sign, name, credits, colour, remark };
-    let balance = &books.balance;
+    let balance = &usage.balance;
     [
         part('█', "used", balance.used, Cyan, ""),
         part('▒', "held", balance.held, Yellow, "by calls under way"),
@@ -74,9 +74,9 @@ fn parts(books: &Books) -> [Part; 5] {
 }
 
 /// The bar and its legend.
-fn balance(books: &Books) -> String {
-    let allotment = books.allotment();
-    let parts = parts(books);
+fn balance(usage: &CycleUsage) -> String {
+    let allotment = usage.allotment();
+    let parts = parts(usage);
     let cells = (width() - 2 * INDENT.len()).clamp(*BAR_CELLS.start(), *BAR_CELLS.end());
     let mut bar = String::new();
     for (part, cells) in parts.iter().zip(divided(&parts.each_ref().map(|part| part.credits), cells)) {
@@ -93,14 +93,14 @@ fn balance(books: &Books) -> String {
         let line = format!("{:<16}{:>17}  {share:>8}  {remark}", part.name, count(part.credits));
         text.push_str(&format!("{INDENT}{sign} {}\n", line.trim_end()));
     }
-    let made_of = [("included", books.balance.included), ("waived", books.balance.waived)];
+    let made_of = [("included", usage.balance.included), ("waived", usage.balance.waived)];
     let mut made_of: Vec<_> = made_of
         .iter()
         .filter(|(name, credits)| *credits > 0 || *name == "included")
         .map(|(name, credits)| format!("{} {name}", count(*credits)))
         .collect();
-    if books.balance.overage > 0 {
-        made_of.push(format!("{} bought", count(books.balance.overage)));
+    if usage.balance.overage > 0 {
+        made_of.push(format!("{} bought", count(usage.balance.overage)));
     }
     let line = format!("{:<16}{:>17}  {:>8}  {}", "allotment", count(allotment), "", made_of.join(" + "));
     text.push_str(&format!("{INDENT}  {line}\n\n"));
@@ -108,23 +108,23 @@ fn balance(books: &Books) -> String {
 }
 
 /// Overages, and the next rate card.
-fn remarks(books: &Books) -> String {
-    let switch = overages(books.balance.overages_enabled, books.team.overage_cap_blocks);
-    let bought = match books.blocks() {
+fn remarks(usage: &CycleUsage) -> String {
+    let switch = overages(usage.balance.overages_enabled, usage.team.overage_cap_blocks);
+    let bought = match usage.blocks() {
         0 => String::new(),
         blocks => format!("; {} bought in this cycle", counted(blocks, "block", "blocks")),
     };
-    let next = match books.balance.next_rate_card.as_str() {
+    let next = match usage.balance.next_rate_card.as_str() {
         "" => "none is announced",
         version => version,
     };
     let mut text = format!("overages: {switch}{bought}\nnext rate card: {next}\n");
-    if books.tests.calls > 0 {
-        let share = percent(books.tests.credits, books.total.credits);
-        let (calls, credits) = (counted(books.tests.calls, "call", "calls"), count(books.tests.credits));
+    if usage.tests.calls > 0 {
+        let share = percent(usage.tests.credits, usage.total.credits);
+        let (calls, credits) = (counted(usage.tests.calls, "call", "calls"), count(usage.tests.credits));
         text.push_str(&format!("tests of prompts: {calls}, {credits} credits ({share} of what was committed)\n"));
     }
-    if books.total.calls == 0 { text + "nothing was committed in this cycle\n" } else { text }
+    if usage.total.calls == 0 { text + "nothing was committed in this cycle\n" } else { text }
 }
 
 fn largest(name: &'static str, shares: &Shares, most: usize, total: Counts) -> String {
@@ -178,7 +178,7 @@ mod tests {
         proto::v1::{Balance, Team, Trigger, UsageRow},
     };
 
-    fn books() -> Books {
+    fn usage() -> CycleUsage {
         let team = Team { team_id: "team".to_owned(), paid_seat: true, ..Team::default() };
         let balance = Balance {
             plan: "professional".to_owned(),
@@ -195,7 +195,7 @@ mod tests {
             next_rate_card: "2027".to_owned(),
             ..Balance::default()
         };
-        let mut books = Books::new(team, balance);
+        let mut usage = CycleUsage::new(team, balance);
         let row = |model: &str, trigger: Trigger, credits| UsageRow {
             day: "2026-11-02".to_owned(),
             flow_id: "flow".to_owned(),
@@ -205,8 +205,8 @@ mod tests {
             units: 1,
             credits,
         };
-        books.count(vec![row("gpt-4", Trigger::Run, 1_000), row("gpt-4o", Trigger::Test, 530)]);
-        books
+        usage.count(vec![row("gpt-4", Trigger::Run, 1_000), row("gpt-4o", Trigger::Test, 530)]);
+        usage
     }
 
     fn now_ms() -> i64 {
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn the_bar_is_divided_as_the_credits_are_and_as_wide_as_a_line() {
-        let picture = of(&books(), now_ms());
+        let picture = render(&usage(), now_ms());
         let bar = picture.lines().nth(3).unwrap().trim_start();
         let cells = |sign| bar.chars().filter(|other| *other == sign).count();
         assert_eq!(bar.chars().count(), 76, "{picture}");
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn everything_is_told_against_the_allotment() {
-        let picture = of(&books(), now_ms());
+        let picture = render(&usage(), now_ms());
         for line in [
             "team: professional, a paid seat",
             "cycle 2026-11-01 to 2026-12-01 (UTC), ends in 8 days 3 h",
@@ -245,8 +245,9 @@ mod tests {
 
     #[test]
     fn a_cycle_in_which_nothing_is_there_has_no_bar() {
-        let books = Books::new(Team::default(), Balance { cycle_end: parse("2026-11-01").ok(), ..Balance::default() });
-        let picture = of(&books, now_ms());
+        let usage =
+            CycleUsage::new(Team::default(), Balance { cycle_end: parse("2026-11-01").ok(), ..Balance::default() });
+        let picture = render(&usage, now_ms());
         assert!(picture.contains("has ended") && picture.contains("nothing was committed"), "{picture}");
         assert!(!picture.contains("0.0 %") && !picture.contains('┌'), "{picture}");
     }

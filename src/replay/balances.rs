@@ -3,31 +3,36 @@
 use anyhow::anyhow;
 use tonic::{Code, Status};
 
-use super::{executor::team_id, sidecar::Sidecar};
+use super::{executor::team_id, sidecar::SidecarClient};
 use crate::proto::v1::{Balance, GetTeamRequest, GetUsageRequest, PutTeamRequest, Team};
 
 const ANCHOR_DAY: u32 = 1;
 
 /// A team as it stood before the replay.
 #[derive(Clone, Debug)]
-pub(super) struct Opening {
+pub(super) struct OpeningBalance {
     pub(super) team: Team,
     balance: Balance,
 }
 
 /// Reads each team's balance; makes the teams that are absent, and leaves the others as they are.
-pub(super) async fn open(sidecar: &Sidecar, teams: usize, plan: &str, paid_seat: bool) -> anyhow::Result<Vec<Opening>> {
+pub(super) async fn open(
+    sidecar: &SidecarClient,
+    teams: usize,
+    plan: &str,
+    paid_seat: bool,
+) -> anyhow::Result<Vec<OpeningBalance>> {
     let mut openings = Vec::with_capacity(teams);
     for index in 0..teams {
         let team = get_or_put_team(sidecar, team_id(index), plan, paid_seat).await?;
         let balance = balance(sidecar, &team.team_id, None).await?;
-        openings.push(Opening { team, balance });
+        openings.push(OpeningBalance { team, balance });
     }
     Ok(openings)
 }
 
 /// The credits by which a team's books grew since then.
-pub(super) async fn growth(sidecar: &Sidecar, opening: &Opening) -> anyhow::Result<i64> {
+pub(super) async fn growth(sidecar: &SidecarClient, opening: &OpeningBalance) -> anyhow::Result<i64> {
     let team_id = &opening.team.team_id;
     let now = balance(sidecar, team_id, None).await?;
     if now.cycle_start == opening.balance.cycle_start {
@@ -38,7 +43,12 @@ pub(super) async fn growth(sidecar: &Sidecar, opening: &Opening) -> anyhow::Resu
     Ok(total(&old) - total(&opening.balance) + total(&now))
 }
 
-async fn get_or_put_team(sidecar: &Sidecar, team_id: String, plan: &str, paid_seat: bool) -> anyhow::Result<Team> {
+async fn get_or_put_team(
+    sidecar: &SidecarClient,
+    team_id: String,
+    plan: &str,
+    paid_seat: bool,
+) -> anyhow::Result<Team> {
     let found = match sidecar.get_team(GetTeamRequest { team_id: team_id.clone() }).await {
         Ok(answer) => answer.team,
         Err(status) if status.code() == Code::NotFound => {
@@ -58,7 +68,7 @@ async fn get_or_put_team(sidecar: &Sidecar, team_id: String, plan: &str, paid_se
 }
 
 async fn balance(
-    sidecar: &Sidecar,
+    sidecar: &SidecarClient,
     team_id: &str,
     cycle_start: Option<prost_types::Timestamp>,
 ) -> anyhow::Result<Balance> {

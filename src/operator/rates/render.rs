@@ -18,7 +18,7 @@ const COLUMNS: [Column; 5] = [
 
 /// Where a card stands among others, which are listed by the time they take effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum CardStatus {
     /// Others took its place.
     Past,
     /// It prices calls.
@@ -27,7 +27,7 @@ pub(super) enum Standing {
     Announced,
 }
 
-impl Standing {
+impl CardStatus {
     /// That of a card beside the one that is in effect, if any is.
     pub(super) fn of(card: &RateCard, in_effect: Option<&RateCard>) -> Self {
         match in_effect {
@@ -39,14 +39,14 @@ impl Standing {
 }
 
 /// A card with its prices.
-pub(super) fn card(card: &RateCard, standing: Standing) -> String {
+pub(super) fn card(card: &RateCard, standing: CardStatus) -> String {
     let from = shown(card.effective_at);
     let (version, standing) = (
         styled(card.version.as_str()),
         match standing {
-            Standing::Past => styled(format!("past, was in effect from {from}")).dim(),
-            Standing::InEffect => styled(format!("in effect since {from}")).green(),
-            Standing::Announced => styled(format!("announced, in effect from {from}")).yellow(),
+            CardStatus::Past => styled(format!("past, was in effect from {from}")).dim(),
+            CardStatus::InEffect => styled(format!("in effect since {from}")).green(),
+            CardStatus::Announced => styled(format!("announced, in effect from {from}")).yellow(),
         },
     );
     let mut rates = table(&COLUMNS);
@@ -81,9 +81,10 @@ mod tests {
             ..RateCard::default()
         };
         let versions = ["2026-01-01", "2026-02-01", "2026-03-01"];
-        let standings = |in_effect: Option<&RateCard>| versions.map(|version| Standing::of(&card(version), in_effect));
+        let standings =
+            |in_effect: Option<&RateCard>| versions.map(|version| CardStatus::of(&card(version), in_effect));
         let middle = card(versions[1]);
-        assert_eq!(standings(Some(&middle)), [Standing::Past, Standing::InEffect, Standing::Announced]);
-        assert_eq!(standings(None), [Standing::Announced; 3]);
+        assert_eq!(standings(Some(&middle)), [CardStatus::Past, CardStatus::InEffect, CardStatus::Announced]);
+        assert_eq!(standings(None), [CardStatus::Announced; 3]);
     }
 }

@@ -16,7 +16,7 @@ const FLOWS_IN_JSON: usize = 100;
 
 /// One cycle of a team.
 #[derive(Debug)]
-pub(super) struct Books {
+pub(super) struct CycleUsage {
     pub(super) team: Team,
     pub(super) balance: Balance,
     pub(super) total: Counts,
@@ -26,7 +26,7 @@ pub(super) struct Books {
     pub(super) flows: Shares,
 }
 
-impl Books {
+impl CycleUsage {
     /// A cycle of which no row has been counted.
     pub(super) fn new(team: Team, balance: Balance) -> Self {
         let (total, tests) = Default::default();
@@ -58,10 +58,10 @@ impl Books {
     }
 
     /// The numbers for programs.
-    pub(super) fn json(&self) -> BooksJson<'_> {
+    pub(super) fn json(&self) -> CycleUsageJson<'_> {
         let balance = &self.balance;
         let (flows, other_flows) = self.flows.largest(FLOWS_IN_JSON);
-        BooksJson {
+        CycleUsageJson {
             team_id: &self.team.team_id,
             plan: &balance.plan,
             paid_seat: self.team.paid_seat,
@@ -92,7 +92,7 @@ impl Books {
 
 /// A cycle for programs. Names that are the contract's mean the same.
 #[derive(Debug, Serialize)]
-pub(super) struct BooksJson<'a> {
+pub(super) struct CycleUsageJson<'a> {
     team_id: &'a str,
     plan: &'a str,
     paid_seat: bool,

@@ -7,7 +7,7 @@ use crate::{
         changes::{included, overages},
         failure::Stop,
         moment::{rfc3339, shown},
-        output::{Column, Format, print, print_json, styled},
+        output::{Column, OutputArguments, print, print_json, styled},
     },
     proto::v1::Team,
 };
@@ -69,7 +69,7 @@ pub(super) fn cells(team: &Team) -> Vec<String> {
 }
 
 /// Prints one team, and what became of it.
-pub(super) fn show(format: Format, team: &Team, became: &str) -> Result<(), Stop> {
+pub(super) fn show(format: OutputArguments, team: &Team, became: &str) -> Result<(), Stop> {
     if format.json {
         return print_json(&TeamJson::of(team));
     }
