@@ -14,18 +14,18 @@ use tokio::runtime::{Builder, Runtime};
 use tollgate::{
     clock::Clock,
     domain::{
-        belief::Belief,
+        assumptions::Assumptions,
         catalogue::Catalogue,
         id::Id,
         lease::{Draw, Lease, LeaseTerms},
         plan::Plan,
         policy::Policy,
-        reservation::{Basis, Content, Terms as ReservationTerms, Trigger},
-        reserve::{Price, Request, Step, Verdict},
+        reservation::{Basis, Content, ReservationTerms, Trigger},
+        reserve::{Price, Request, Reserve, ReserveVerdict},
         terms::{MAX_INCLUDED_CREDITS, Terms},
         terms_change::TeamSettings,
     },
-    escrow::{Answered, Asked, Escrow, EscrowMode, EscrowOptions, KnownRun},
+    escrow::{Escrow, EscrowAnswer, EscrowMode, EscrowOptions, EscrowRequest, KnownRun},
     gate::{
         Gate, GateOptions,
         calls::{ActualUse, ReserveAnswer, ReserveCall, ReserveDecision, SettleCall},
@@ -102,24 +102,24 @@ impl Bench {
     }
 
     /// A reserve that the allotment covers, decided.
-    fn decide(&self, reservation: &Id) -> anyhow::Result<Step> {
+    fn decide(&self, reservation: &Id) -> anyhow::Result<Reserve> {
         let now_ms = self.clock.now_ms();
         let price = Price { credits: 2, rate_card: Id::parse("2025-01-22")?, valid_ms: 0..LONG_AFTER_MS };
         let request =
             Request { team: &self.team, reservation, content: &self.content, hold_ms: HOLD_MS, dry_run: false };
-        let belief = Belief {
+        let belief = Assumptions {
             terms: &self.terms,
             catalogue: &self.catalogue,
             account_exists: true,
             remaining: Some(MAX_INCLUDED_CREDITS),
-            waits_for_leases: true,
+            recall_leases_first: true,
             now_ms,
         };
-        Ok(Step::new(&request, &price, &belief, &self.policy))
+        Ok(Reserve::new(&request, &price, &belief, &self.policy))
     }
 
     /// What the reply to a decision says.
-    fn read(&self, step: &Step, reply: &Reply) -> anyhow::Result<Verdict> {
+    fn read(&self, step: &Reserve, reply: &Reply) -> anyhow::Result<ReserveVerdict> {
         black_box((step.terms(reply)?, step.account(reply)?));
         Ok(step.verdict(reply, &self.policy)?)
     }
@@ -136,7 +136,7 @@ impl Bench {
         let mut step = self.decide(&id)?;
         let transaction = step.transaction.take();
         let reply = self.carry_out(transaction)?;
-        anyhow::ensure!(matches!(self.read(&step, &reply)?, Verdict::Granted(_)), "a reserve is granted");
+        anyhow::ensure!(matches!(self.read(&step, &reply)?, ReserveVerdict::Granted(_)), "a reserve is granted");
         count("rules: read the reply", || self.read(&step, &reply).map(drop))?;
         criterion
             .bench_function("rules: read the reply", |bencher| bencher.iter(|| self.read(&step, black_box(&reply))));
@@ -282,17 +282,17 @@ impl<'a> Drawing<'a> {
     fn new(bench: &'a Bench) -> anyhow::Result<Self> {
         let lease_terms = LeaseTerms { term_ms: LONG_AFTER_MS, hold_ms: HOLD_MS };
         let escrow =
-            Escrow::new(EscrowOptions { mode: EscrowMode::Auto, terms: lease_terms, max_slice_credits: i64::MAX });
+            Escrow::new(EscrowOptions { mode: EscrowMode::Auto, terms: lease_terms, max_lease_credits: i64::MAX });
         let (now_ms, at_ms) = (bench.clock.now_ms(), bench.clock.monotonic_ms());
         let cycle = bench.terms.anchor.cycle_at(now_ms);
         let (plan, rate_card) = (bench.terms.plan, Id::parse("2025-01-22")?);
         let terms = ReservationTerms { credits: 2, basis: Basis::Allotment, cycle, rate_card, plan };
         let drawing = Self { bench, escrow, policy: Policy::default(), terms, at_ms };
         let unknown = reservation(4_000_000_000)?;
-        drawing.escrow.want(&drawing.asked(&unknown));
+        drawing.escrow.request_lease(&drawing.asked(&unknown));
         let (lease, version) = (Id::parse("0123456789abcdef.1")?, bench.terms.version);
         let lease = Lease::granted(lease, cycle, version, MAX_INCLUDED_CREDITS, now_ms, at_ms..=at_ms, &lease_terms);
-        anyhow::ensure!(drawing.escrow.keep(&bench.team, lease, 1).is_none(), "nobody called the lease back");
+        anyhow::ensure!(drawing.escrow.add_lease(&bench.team, lease, 1).is_none(), "nobody called the lease back");
         let flow = bench.content.flow.clone();
         let known = KnownRun { flow, started_ms: at_ms, has_ended: false, is_recorded: true };
         let run = bench.content.run.as_ref().context("a run")?;
@@ -300,8 +300,8 @@ impl<'a> Drawing<'a> {
         Ok(drawing)
     }
 
-    fn asked<'b>(&'b self, reservation: &'b Id) -> Asked<'b> {
-        Asked {
+    fn asked<'b>(&'b self, reservation: &'b Id) -> EscrowRequest<'b> {
+        EscrowRequest {
             team: &self.bench.team,
             reservation,
             is_named: true,
@@ -317,12 +317,12 @@ impl<'a> Drawing<'a> {
 
     fn draw(&self, reservation: &Id) -> anyhow::Result<()> {
         let (answered, _) = self.escrow.answer(&self.asked(reservation), &self.policy);
-        anyhow::ensure!(matches!(black_box(answered), Answered::Opened { .. }), "the lease covers it");
+        anyhow::ensure!(matches!(black_box(answered), EscrowAnswer::Opened { .. }), "the lease covers it");
         Ok(())
     }
 
     fn settle(&self, reservation: &Id) {
-        self.escrow.settled(&self.bench.team, reservation);
+        self.escrow.close_reservation(&self.bench.team, reservation);
     }
 
     /// The time that so many draws take, without that of settling them.

@@ -15,7 +15,7 @@ const IDLE_MS: i64 = 10 * 60_000;
 /// Views of teams.
 #[derive(Debug)]
 pub struct Cache {
-    views: DashMap<Id, View, RandomState>,
+    teams: DashMap<Id, CachedTeam, RandomState>,
     /// When the next hold of a team runs out, in Unix milliseconds. A sidecar that has just started knows this of teams that nobody
     /// has asked it about, and so has no view of: their credits are to come back too.
     due: DashMap<Id, i64, RandomState>,
@@ -26,18 +26,18 @@ pub struct Cache {
 
 /// What is believed of a team.
 #[derive(Clone, Debug)]
-pub struct Believed {
+pub struct TeamSnapshot {
     /// Its terms.
     pub terms: Terms,
     /// The account of the latest cycle seen.
     pub account: Option<Account>,
-    /// Counts the changes that this sidecar made; see [`Cache::refuse`].
+    /// Counts the changes that this sidecar made; see [`Cache::remember_refusal`].
     pub changes: u64,
 }
 
 /// What a reply taught.
 #[derive(Debug)]
-pub struct Lesson {
+pub struct TeamUpdate {
     /// The team's terms.
     pub terms: Terms,
     /// The account of the cycle that the call was about; `None` if it does not exist.
@@ -48,7 +48,7 @@ pub struct Lesson {
 
 /// A request that the store verified cannot be covered.
 #[derive(Clone, Debug)]
-pub struct Refusal {
+pub struct CachedRefusal {
     /// The id that it came with, of which the store had no reservation.
     pub reservation: Id,
     /// What it asked for.
@@ -62,12 +62,12 @@ pub struct Refusal {
     /// The open reservations whose holds ran out first.
     pub holds: Vec<Hold>,
     /// The monotonic time when the store was asked, in milliseconds.
-    pub asked_at_ms: i64,
+    pub checked_at_ms: i64,
 }
 
 /// A request that a remembered refusal may answer.
 #[derive(Debug)]
-pub struct Asked<'a> {
+pub struct RefusalQuery<'a> {
     /// Credits.
     pub credits: i64,
     /// Its flow and run; `None` for a test.
@@ -81,54 +81,54 @@ pub struct Asked<'a> {
 }
 
 #[derive(Debug)]
-struct View {
+struct CachedTeam {
     terms: Terms,
     account: Option<Account>,
     changes: u64,
-    refusal: Option<Refusal>,
-    used_at_ms: i64,
+    refusal: Option<CachedRefusal>,
+    last_used_ms: i64,
 }
 
 impl Cache {
     /// An empty cache of at most so many teams.
     pub fn new(capacity: usize) -> Self {
-        Self { views: DashMap::default(), due: DashMap::default(), capacity }
+        Self { teams: DashMap::default(), due: DashMap::default(), capacity }
     }
 
     /// What is believed of a team, if anything.
-    pub fn believed(&self, team: &Id, monotonic_ms: i64) -> Option<Believed> {
-        let mut view = self.views.get_mut(team)?;
-        view.used_at_ms = monotonic_ms;
-        Some(Believed { terms: view.terms.clone(), account: view.account.clone(), changes: view.changes })
+    pub fn snapshot(&self, team: &Id, monotonic_ms: i64) -> Option<TeamSnapshot> {
+        let mut view = self.teams.get_mut(team)?;
+        view.last_used_ms = monotonic_ms;
+        Some(TeamSnapshot { terms: view.terms.clone(), account: view.account.clone(), changes: view.changes })
     }
 
     /// Takes in what a reply taught. A change forgets the refusal, for this sidecar sees its own changes at once.
-    pub fn learn(&self, team: &Id, lesson: Lesson, monotonic_ms: i64) {
-        if let Some(mut view) = self.views.get_mut(team) {
-            view.learn(lesson);
-        } else if self.views.len() < self.capacity {
-            let fresh = View {
-                terms: lesson.terms.clone(),
+    pub fn update(&self, team: &Id, update: TeamUpdate, monotonic_ms: i64) {
+        if let Some(mut view) = self.teams.get_mut(team) {
+            view.update(update);
+        } else if self.teams.len() < self.capacity {
+            let fresh = CachedTeam {
+                terms: update.terms.clone(),
                 account: None,
                 changes: 0,
                 refusal: None,
-                used_at_ms: monotonic_ms,
+                last_used_ms: monotonic_ms,
             };
-            self.views.entry(team.clone()).or_insert(fresh).learn(lesson);
+            self.teams.entry(team.clone()).or_insert(fresh).update(update);
         }
     }
 
     /// This sidecar changed something of the team that no lesson tells of: the refusal is forgotten.
-    pub fn note_change(&self, team: &Id) {
-        if let Some(mut view) = self.views.get_mut(team) {
-            view.changed();
+    pub fn record_change(&self, team: &Id) {
+        if let Some(mut view) = self.teams.get_mut(team) {
+            view.record_change();
         }
     }
 
     /// Remembers a refusal, unless this sidecar has changed something of the team since `changes` was read: the refusal
     /// may have been verified before that.
-    pub fn refuse(&self, team: &Id, refusal: Refusal, changes: u64) {
-        if let Some(mut view) = self.views.get_mut(team).filter(|view| view.changes == changes) {
+    pub fn remember_refusal(&self, team: &Id, refusal: CachedRefusal, changes: u64) {
+        if let Some(mut view) = self.teams.get_mut(team).filter(|view| view.changes == changes) {
             view.refusal = Some(refusal);
         }
     }
@@ -137,21 +137,21 @@ impl Cache {
     ///
     /// A request of a team with a paid seat may be one of a current run that completes past the limit, which only the
     /// store can tell: it is answered from memory only if the very run was refused.
-    pub fn refusal(&self, team: &Id, asked: &Asked<'_>) -> Option<(Terms, Refusal)> {
-        let view = self.views.get(team)?;
+    pub fn find_refusal(&self, team: &Id, query: &RefusalQuery<'_>) -> Option<(Terms, CachedRefusal)> {
+        let view = self.teams.get(team)?;
         let refusal = view.refusal.as_ref()?;
-        let fresh = asked.monotonic_ms - refusal.asked_at_ms <= REFUSAL_VALID_MS
-            && refusal.account.cycle.contains(asked.now_ms)
-            && asked.credits >= refusal.credits;
+        let fresh = query.monotonic_ms - refusal.checked_at_ms <= REFUSAL_VALID_MS
+            && refusal.account.cycle.contains(query.now_ms)
+            && query.credits >= refusal.credits;
         let cannot_complete = !view.terms.paid_seat
-            || asked.trigger == Trigger::Test
-            || (refusal.run.is_some() && refusal.is_of(asked.run));
+            || query.trigger == Trigger::Test
+            || (refusal.run.is_some() && refusal.is_of(query.run));
         (fresh && cannot_complete).then(|| (view.terms.clone(), refusal.clone()))
     }
 
     /// Forgets a team that does not exist.
-    pub fn forget(&self, team: &Id) {
-        self.views.remove(team);
+    pub fn remove(&self, team: &Id) {
+        self.teams.remove(team);
     }
 
     /// Notes that a hold of the team runs out at a time, in Unix milliseconds.
@@ -177,36 +177,36 @@ impl Cache {
     }
 
     /// Drops the views that nobody asked for lately.
-    pub fn drop_idle(&self, monotonic_ms: i64) {
-        self.views.retain(|_, view| monotonic_ms - view.used_at_ms < IDLE_MS);
+    pub fn evict_idle(&self, monotonic_ms: i64) {
+        self.teams.retain(|_, view| monotonic_ms - view.last_used_ms < IDLE_MS);
     }
 }
 
-impl Refusal {
+impl CachedRefusal {
     /// Whether it was of the same run of the same flow.
     pub fn is_of(&self, run: Option<(&Id, &Id)>) -> bool {
         self.run.as_ref().map(|(flow, run)| (flow, run)) == run
     }
 }
 
-impl View {
-    fn changed(&mut self) {
+impl CachedTeam {
+    fn record_change(&mut self) {
         self.changes += 1;
         self.refusal = None;
     }
 
-    fn learn(&mut self, lesson: Lesson) {
-        if lesson.changed {
-            self.changed();
-        } else if lesson.terms.version != self.terms.version {
+    fn update(&mut self, update: TeamUpdate) {
+        if update.changed {
+            self.record_change();
+        } else if update.terms.version != self.terms.version {
             self.refusal = None;
         }
-        self.terms = lesson.terms;
+        self.terms = update.terms;
         let older = |account: &Account| {
             self.account.as_ref().is_some_and(|known| account.cycle.start_ms < known.cycle.start_ms)
         };
-        if !lesson.account.as_ref().is_some_and(older) {
-            self.account = lesson.account;
+        if !update.account.as_ref().is_some_and(older) {
+            self.account = update.account;
         }
     }
 }

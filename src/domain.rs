@@ -4,8 +4,8 @@
 //! what it assumes, or the reading of a store's reply. This module must not know a clock, IO, async, proto or a log.
 
 pub mod account;
+pub mod assumptions;
 pub mod audit;
-pub mod belief;
 pub mod billing_cycle;
 pub mod catalogue;
 pub mod charge;

@@ -17,13 +17,13 @@ use dashmap::DashMap;
 use foldhash::fast::RandomState;
 use uuid::Uuid;
 
-pub use self::runs::{KnownRun, RunStanding};
+pub use self::runs::{KnownRun, RunStatus};
 use self::{open::OpenKey, runs::KnownRuns, team::TeamEscrow};
 use crate::domain::{
     id::Id,
-    lease::{Draw, Lease, LeaseRest, LeaseTerms, MAX_LEASE_HOLD_MS},
+    lease::{Draw, Lease, LeaseRemainder, LeaseTerms, MAX_LEASE_HOLD_MS},
     policy::Policy,
-    reservation::{Basis, Content, Held, Reservation, State, Terms},
+    reservation::{BackedReservation, Basis, Content, Reservation, ReservationTerms, State},
 };
 
 /// At most so many reservations are open from leases; beyond, they are written through. Each takes some 230 bytes.
@@ -33,7 +33,7 @@ const MAX_OPEN: usize = 4_000_000;
 const MAX_TEAMS: usize = 100_000;
 
 /// A team that nobody asked for, and that has nothing here, is forgotten after so long, in milliseconds.
-const FORGOTTEN_MS: i64 = 60_000;
+const TEAM_IDLE_MS: i64 = 60_000;
 
 /// Whether, and how, calls are answered from memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub struct EscrowOptions {
     /// For how long leases are drawn from, and what is drawn from them held.
     pub terms: LeaseTerms,
     /// The most credits of one lease.
-    pub max_slice_credits: i64,
+    pub max_lease_credits: i64,
 }
 
 /// For which teams leases are taken.
@@ -63,7 +63,7 @@ impl Default for EscrowOptions {
         Self {
             mode: EscrowMode::Auto,
             terms: LeaseTerms { term_ms: 30_000, hold_ms: MAX_LEASE_HOLD_MS },
-            max_slice_credits: 10_000,
+            max_lease_credits: 10_000,
         }
     }
 }
@@ -82,7 +82,7 @@ pub struct Escrow {
 
 /// A call that may be answered from memory.
 #[derive(Debug)]
-pub struct Asked<'a> {
+pub struct EscrowRequest<'a> {
     /// The team.
     pub team: &'a Id,
     /// The reservation's id.
@@ -94,7 +94,7 @@ pub struct Asked<'a> {
     /// What it costs and when that is valid, under the terms that are believed.
     pub draw: Draw,
     /// What was decided of it, but for the cycle.
-    pub terms: Terms,
+    pub terms: ReservationTerms,
     /// How long to hold the credits, in milliseconds.
     pub hold_ms: i64,
     /// Decide, and open nothing.
@@ -108,7 +108,7 @@ pub struct Asked<'a> {
 /// What memory says to a call.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "it is taken apart at once, and the large one is the common one")]
-pub enum Answered {
+pub enum EscrowAnswer {
     /// The reservation is opened, or would be.
     Opened {
         /// The reservation.
@@ -125,16 +125,16 @@ pub enum Answered {
     /// The run's id belongs to a run of another flow.
     RunOfAnotherFlow,
     /// Ask the store.
-    No,
+    AskStore,
 }
 
 /// A lease that a team should have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct LeaseRequest {
     /// Credits that are likely to be asked for while it lasts.
     pub credits: i64,
     /// A lease of less does not pay.
-    pub least_credits: i64,
+    pub min_credits: i64,
     /// How many leases of the team were open when one was granted last, whoever has them.
     pub open_leases: usize,
 }
@@ -171,60 +171,67 @@ impl Escrow {
     }
 
     /// Answers a call from a lease in hand, if there is one that covers it; and says whether the team should have another one. Whoever
-    /// is told so has to say what became of that, with [`Escrow::keep`] or [`Escrow::not_granted`].
-    pub fn answer(&self, asked: &Asked<'_>, policy: &Policy) -> (Answered, Option<Wanted>) {
-        let Some(mut team) = self.teams.get_mut(asked.team) else { return (Answered::No, self.want(asked)) };
-        let key = team.open.key(asked.reservation);
-        if asked.is_named && team.open.contains(key, asked.reservation) {
-            return (Answered::Exists, None);
+    /// is told so has to say what became of that, with [`Escrow::add_lease`] or [`Escrow::lease_not_granted`].
+    pub fn answer(&self, request: &EscrowRequest<'_>, policy: &Policy) -> (EscrowAnswer, Option<LeaseRequest>) {
+        let Some(mut team) = self.teams.get_mut(request.team) else {
+            return (EscrowAnswer::AskStore, self.request_lease(request));
+        };
+        let key = team.open.key(request.reservation);
+        if request.is_named && team.open.contains(key, request.reservation) {
+            return (EscrowAnswer::Exists, None);
         }
-        team.demand.note(asked.draw.credits, asked.at_ms);
-        let standing = self.runs.standing(asked.team, asked.content, asked.at_ms, policy);
-        let answered = match standing {
-            RunStanding::Ended => Answered::RunEnded,
-            RunStanding::OfAnotherFlow => Answered::RunOfAnotherFlow,
-            RunStanding::TooOld => Answered::No,
-            RunStanding::Unknown if !asked.may_begin_run => Answered::No,
-            RunStanding::Current | RunStanding::Unknown | RunStanding::None => {
-                self.open_from(&mut team, asked, key, standing == RunStanding::Unknown)
+        team.demand.note(request.draw.credits, request.at_ms);
+        let status = self.runs.status(request.team, request.content, request.at_ms, policy);
+        let answered = match status {
+            RunStatus::Ended => EscrowAnswer::RunEnded,
+            RunStatus::OfAnotherFlow => EscrowAnswer::RunOfAnotherFlow,
+            RunStatus::TooOld => EscrowAnswer::AskStore,
+            RunStatus::Unknown if !request.may_begin_run => EscrowAnswer::AskStore,
+            RunStatus::Current | RunStatus::Unknown | RunStatus::None => {
+                self.open_from(&mut team, request, key, status == RunStatus::Unknown)
             }
         };
-        let wanted = team.wanted(&self.options, asked.draw.terms_version, asked.draw.credits, asked.at_ms);
+        let wanted = team.request_lease(&self.options, request.draw.terms_version, request.draw.credits, request.at_ms);
         (answered, wanted)
     }
 
     /// A lease was granted. The result is what to give back at once: it was called back meanwhile.
-    pub fn keep(&self, team: &Id, lease: Lease, open_leases: usize) -> Option<LeaseRest> {
-        let Some(mut team) = self.teams.get_mut(team) else { return Some(lease.into_rest()) };
-        team.keep(lease, open_leases)
+    pub fn add_lease(&self, team: &Id, lease: Lease, open_leases: usize) -> Option<LeaseRemainder> {
+        let Some(mut team) = self.teams.get_mut(team) else { return Some(lease.into_remainder()) };
+        team.add_lease(lease, open_leases)
     }
 
     /// No lease was granted; none is asked for before that time of the sidecar's clock, in milliseconds.
-    pub fn not_granted(&self, team: &Id, not_before_ms: i64) {
+    pub fn lease_not_granted(&self, team: &Id, not_before_ms: i64) {
         if let Some(mut team) = self.teams.get_mut(team) {
-            team.not_granted(not_before_ms);
+            team.lease_not_granted(not_before_ms);
         }
     }
 
     /// Takes all leases of a team out of hand, to be given back. Those that were granted by then, in Unix milliseconds of the store,
     /// are not taken into hand any more.
-    pub fn take_back(&self, team: &Id, recalled_at_ms: i64) -> Vec<LeaseRest> {
+    pub fn recall_leases(&self, team: &Id, recalled_at_ms: i64) -> Vec<LeaseRemainder> {
         let Some(mut team) = self.teams.get_mut(team) else { return Vec::new() };
         team.recalled(recalled_at_ms);
-        team.take_all()
+        team.remove_all()
     }
 
     /// Takes those of a team's leases out of hand that were granted under terms of another version, or all of them if they are called
     /// back, at that time in Unix milliseconds of the store.
-    pub fn take_outdated(&self, team: &Id, terms_version: i64, recalled_at_ms: Option<i64>) -> Vec<LeaseRest> {
+    pub fn remove_outdated_leases(
+        &self,
+        team: &Id,
+        terms_version: i64,
+        recalled_at_ms: Option<i64>,
+    ) -> Vec<LeaseRemainder> {
         if !self.has_leases(team) {
             return Vec::new();
         }
         if let Some(recalled_at_ms) = recalled_at_ms {
-            return self.take_back(team, recalled_at_ms);
+            return self.recall_leases(team, recalled_at_ms);
         }
         let Some(mut team) = self.teams.get_mut(team) else { return Vec::new() };
-        team.take_if(|lease| lease.terms_version != terms_version)
+        team.remove_if(|lease| lease.terms_version != terms_version)
     }
 
     /// Whether a team has leases in hand.
@@ -233,24 +240,24 @@ impl Escrow {
     }
 
     /// Whether any team has.
-    pub fn any_lease(&self) -> bool {
+    pub fn has_any_lease(&self) -> bool {
         self.teams.iter().any(|team| team.has_leases())
     }
 
     /// How many leases are in hand, and how many credits of them are left to draw.
-    pub fn in_hand(&self) -> (usize, i64) {
+    pub fn held_leases(&self) -> (usize, i64) {
         self.teams
             .iter()
-            .map(|team| team.in_hand())
+            .map(|team| team.held_leases())
             .fold((0, 0), |(leases, credits), (more, of_them)| (leases + more, credits + of_them))
     }
 
     /// Takes out of hand what is of no more use at a time of the sidecar's clock: leases that are over, used up, or of teams that
     /// nobody asks for; of so many teams at most. Teams that have nothing here are forgotten.
-    pub fn take_useless(&self, at_ms: i64, limit: usize) -> Vec<(Id, Vec<LeaseRest>)> {
+    pub fn evict_leases(&self, at_ms: i64, limit: usize) -> Vec<(Id, Vec<LeaseRemainder>)> {
         let mut useless = Vec::new();
         for mut team in self.teams.iter_mut() {
-            let rests = team.take_useless(&self.options, at_ms);
+            let rests = team.evict_leases(&self.options, at_ms);
             if !rests.is_empty() {
                 useless.push((team.key().clone(), rests));
             }
@@ -258,29 +265,29 @@ impl Escrow {
                 break;
             }
         }
-        self.teams.retain(|_, team| !team.is_forgotten(at_ms, FORGOTTEN_MS));
+        self.teams.retain(|_, team| !team.is_idle(at_ms, TEAM_IDLE_MS));
         useless
     }
 
     /// Takes every lease out of hand.
-    pub fn take_everything(&self) -> Vec<(Id, Vec<LeaseRest>)> {
-        let mut all: Vec<_> = self.teams.iter_mut().map(|mut team| (team.key().clone(), team.take_all())).collect();
+    pub fn remove_all_leases(&self) -> Vec<(Id, Vec<LeaseRemainder>)> {
+        let mut all: Vec<_> = self.teams.iter_mut().map(|mut team| (team.key().clone(), team.remove_all())).collect();
         all.retain(|(_, rests)| !rests.is_empty());
         all
     }
 
     /// A reservation that was opened here and is not settled.
-    pub fn find(&self, team: &Id, id: &Id) -> Option<Held> {
-        self.find_granted(team, id).map(|(held, _)| held)
+    pub fn find(&self, team: &Id, id: &Id) -> Option<BackedReservation> {
+        self.find_with_grant(team, id).map(|(held, _)| held)
     }
 
     /// The same, and what the caller settles it with.
-    pub fn find_granted(&self, team: &Id, id: &Id) -> Option<(Held, Arc<[u8]>)> {
+    pub fn find_with_grant(&self, team: &Id, id: &Id) -> Option<(BackedReservation, Arc<[u8]>)> {
         self.teams.get(team)?.open.find(id)
     }
 
     /// A reservation that may have been opened here is settled, or has a record of its own now; whether it was open here.
-    pub fn settled(&self, team: &Id, id: &Id) -> bool {
+    pub fn close_reservation(&self, team: &Id, id: &Id) -> bool {
         if self.open.load(Ordering::Relaxed) == 0 {
             return false;
         }
@@ -293,7 +300,7 @@ impl Escrow {
 
     /// Reservations of leases whose hold has run out at a time of the store, in Unix milliseconds, by team: at most so many of each.
     /// Each is named once, unless it is noted anew.
-    pub fn take_due(&self, now_ms: i64, limit: usize) -> Vec<(Id, Vec<(Id, Held)>)> {
+    pub fn take_due(&self, now_ms: i64, limit: usize) -> Vec<(Id, Vec<(Id, BackedReservation)>)> {
         let mut due = Vec::new();
         for mut team in self.teams.iter_mut() {
             let of_team = team.open.take_due(now_ms, limit);
@@ -312,7 +319,7 @@ impl Escrow {
     }
 
     /// Some reservations that are open here, to be given records of their own: at most so many.
-    pub fn some_open(&self, limit: usize) -> Vec<(Id, Vec<(Id, Held)>)> {
+    pub fn list_open(&self, limit: usize) -> Vec<(Id, Vec<(Id, BackedReservation)>)> {
         let mut some = Vec::new();
         let mut left = limit;
         for team in &self.teams {
@@ -326,7 +333,7 @@ impl Escrow {
     }
 
     /// How many reservations are open here.
-    pub fn open_reservations(&self) -> usize {
+    pub fn open_reservation_count(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 
@@ -336,36 +343,42 @@ impl Escrow {
     }
 
     /// A call cannot be answered from memory; whether its team should have a lease, as [`Escrow::answer`] says it.
-    pub fn want(&self, asked: &Asked<'_>) -> Option<Wanted> {
+    pub fn request_lease(&self, request: &EscrowRequest<'_>) -> Option<LeaseRequest> {
         if self.teams.len() >= MAX_TEAMS {
             return None;
         }
-        let mut team = self.teams.entry(asked.team.clone()).or_default();
-        team.demand.note(asked.draw.credits, asked.at_ms);
-        team.wanted(&self.options, asked.draw.terms_version, asked.draw.credits, asked.at_ms)
+        let mut team = self.teams.entry(request.team.clone()).or_default();
+        team.demand.note(request.draw.credits, request.at_ms);
+        team.request_lease(&self.options, request.draw.terms_version, request.draw.credits, request.at_ms)
     }
 
-    fn open_from(&self, team: &mut TeamEscrow, asked: &Asked<'_>, key: OpenKey, new_run: bool) -> Answered {
-        if asked.hold_ms > self.options.terms.hold_ms || self.open.load(Ordering::Relaxed) >= MAX_OPEN {
-            return Answered::No;
+    fn open_from(
+        &self,
+        team: &mut TeamEscrow,
+        request: &EscrowRequest<'_>,
+        key: OpenKey,
+        new_run: bool,
+    ) -> EscrowAnswer {
+        if request.hold_ms > self.options.terms.hold_ms || self.open.load(Ordering::Relaxed) >= MAX_OPEN {
+            return EscrowAnswer::AskStore;
         }
-        let Some((lease, created_at_ms)) = team.draw(&asked.draw, asked.at_ms, asked.dry_run) else {
-            return Answered::No;
+        let Some((lease, created_at_ms)) = team.draw(&request.draw, request.at_ms, request.dry_run) else {
+            return EscrowAnswer::AskStore;
         };
         let reservation = Reservation {
-            content: asked.content.clone(),
-            terms: Terms { cycle: lease.cycle, basis: Basis::Allotment, ..asked.terms.clone() },
+            content: request.content.clone(),
+            terms: ReservationTerms { cycle: lease.cycle, basis: Basis::Allotment, ..request.terms.clone() },
             created_at_ms,
-            expires_at_ms: created_at_ms + asked.hold_ms,
+            expires_at_ms: created_at_ms + request.hold_ms,
             state: State::Open,
             settled_at_ms: None,
         };
-        if asked.dry_run {
-            return Answered::Opened { reservation, grant: Arc::default(), new_run: false };
+        if request.dry_run {
+            return EscrowAnswer::Opened { reservation, grant: Arc::default(), new_run: false };
         }
         let lease_id = lease.id.clone();
-        let grant = team.open.insert(key, asked.reservation, &lease_id, &reservation);
+        let grant = team.open.insert(key, request.reservation, &lease_id, &reservation);
         self.open.fetch_add(1, Ordering::Relaxed);
-        Answered::Opened { reservation, grant, new_run }
+        EscrowAnswer::Opened { reservation, grant, new_run }
     }
 }

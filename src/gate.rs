@@ -34,7 +34,7 @@ use tokio_util::task::TaskTracker;
 pub use error::GateError;
 
 use crate::{
-    cache::{Believed, Cache, Lesson},
+    cache::{Cache, TeamSnapshot, TeamUpdate},
     clock::Clock,
     domain::{
         account::Account, catalogue::VersionedCatalogue, id::Id, policy::Policy, seed::Seed, suspension::Suspension,
@@ -165,18 +165,18 @@ impl Gate {
     /// Whether calls can be decided now: by the store, or, while it is away, from leases in hand that can still be priced.
     pub fn can_decide(&self) -> bool {
         let is_up = self.store.health().borrow().is_up();
-        is_up || (self.escrow.any_lease() && self.catalogue.is_fresh())
+        is_up || (self.escrow.has_any_lease() && self.catalogue.is_fresh())
     }
 
     /// What it has in hand now.
     pub fn holdings(&self) -> Holdings {
-        let (leases, leased_credits) = self.escrow.in_hand();
+        let (leases, leased_credits) = self.escrow.held_leases();
         let number = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         Holdings {
             leases: number(leases),
             returning: number(self.out_of_hand.leases()),
             leased_credits: u64::try_from(leased_credits).unwrap_or_default(),
-            open_reservations: number(self.escrow.open_reservations()),
+            open_reservations: number(self.escrow.open_reservation_count()),
         }
     }
 
@@ -215,35 +215,35 @@ impl Gate {
     }
 
     /// What is believed of a team: from memory, or read from the store.
-    async fn believed(&self, team: &Id) -> Result<Believed, GateError> {
+    async fn believed(&self, team: &Id) -> Result<TeamSnapshot, GateError> {
         self.believed_at(team, self.clock.monotonic_ms()).await
     }
 
     /// The same at a time of our clock, in milliseconds.
-    async fn believed_at(&self, team: &Id, at_ms: i64) -> Result<Believed, GateError> {
-        let believed = self.cache.believed(team, at_ms);
+    async fn believed_at(&self, team: &Id, at_ms: i64) -> Result<TeamSnapshot, GateError> {
+        let believed = self.cache.snapshot(team, at_ms);
         self.metrics.looked_up(believed.is_some());
         if let Some(believed) = believed {
             return Ok(believed);
         }
         let terms = Box::pin(self.read_terms(team)).await?;
-        Ok(Believed { terms, account: None, changes: 0 })
+        Ok(TeamSnapshot { terms, account: None, changes: 0 })
     }
 
     /// A team's terms as the store has them now.
     async fn read_terms(&self, team: &Id) -> Result<Terms, GateError> {
-        let mut look = TermsChange::look(team);
+        let mut look = TermsChange::read(team);
         let reply = self.transact(look.transaction.take()).await?;
         self.metrics.refreshed();
         let terms = self.team_exists(team, look.terms(&reply)?)?;
-        let account = self.cache.believed(team, self.clock.monotonic_ms()).and_then(|believed| believed.account);
+        let account = self.cache.snapshot(team, self.clock.monotonic_ms()).and_then(|believed| believed.account);
         self.learn(team, &terms, account, reply.outcome);
         Ok(terms)
     }
 
     fn team_exists<T>(&self, team: &Id, known: Option<T>) -> Result<T, GateError> {
         known.ok_or_else(|| {
-            self.cache.forget(team);
+            self.cache.remove(team);
             GateError::TeamNotFound
         })
     }
@@ -253,8 +253,8 @@ impl Gate {
             self.heed(team, terms);
         }
         let changed = matches!(outcome, Outcome::Applied { .. });
-        let lesson = Lesson { terms: terms.clone(), account, changed };
-        self.cache.learn(team, lesson, self.clock.monotonic_ms());
+        let lesson = TeamUpdate { terms: terms.clone(), account, changed };
+        self.cache.update(team, lesson, self.clock.monotonic_ms());
     }
 
     /// A call of a team was suspended: the log is told if that is news.

@@ -8,7 +8,7 @@ use tollgate::{
         account::Account,
         catalogue::VersionedCatalogue,
         charge::ChargeEntry,
-        commit::{CommitBelief, commit},
+        commit::{CommitAssumptions, commit},
         expire::expire,
         extend::{extend, record},
         hold::Hold,
@@ -67,7 +67,7 @@ fn grant_from_a_lease(grant: &[u8]) {
     let Some((id, held)) = read_leased(grant) else { return };
     assert_eq!(leased_id(grant), Some(id.as_str()));
     assert_eq!(read_grant(grant, &id), Some(held.clone()));
-    let Backing::Lease { id: lease, reclaimed: false, instead_of: None } = &held.backing else {
+    let Backing::Lease { id: lease, reclaimed: false, replaces: None } = &held.backing else {
         panic!("{held:?} is backed by no lease")
     };
     let mut written = [0; MAX_GRANT_BYTES];
@@ -76,7 +76,7 @@ fn grant_from_a_lease(grant: &[u8]) {
     assert!(held.reservation.terms.credits >= 0);
     let policy = Policy::default();
     let charged = Charged { credits: 5, units: 1, model: held.reservation.content.model.clone(), late: false };
-    commit(&id, &id, &held, &charged, CommitBelief::default(), &policy);
+    commit(&id, &id, &held, &charged, CommitAssumptions::default(), &policy);
     expire(&id, &id, &held, &policy);
     release(&id, &id, &held, &policy);
     extend(&id, &id, &held, 3_600_000);

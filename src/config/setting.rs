@@ -283,7 +283,7 @@ mod tests {
         assert_eq!((policy.run_max_age_ms, policy.run_completion_credits), (129_600_000, None));
         assert_eq!((policy.rate_card_notice_ms, policy.committed_retention_ms), (86_400_000, 5_400_000));
         let escrow = &serve.escrow;
-        assert_eq!((escrow.mode, escrow.max_slice_credits), (EscrowMode::Auto, 77));
+        assert_eq!((escrow.mode, escrow.max_lease_credits), (EscrowMode::Auto, 77));
         assert_eq!((escrow.terms.term_ms, escrow.terms.hold_ms), (20_000, 30_000));
         let limits = &serve.limits;
         assert_eq!((limits.max_message_bytes, limits.max_header_bytes), (5_000, 5_001));

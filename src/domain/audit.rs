@@ -4,7 +4,7 @@ use super::{Damaged, id::Id};
 use crate::transaction::{Fields, RecordRef, Value, Write};
 
 /// How many entries of a log stay.
-const KEPT: u32 = 10_000;
+const MAX_ENTRIES: u32 = 10_000;
 
 /// One accepted change, as its log has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,6 @@ pub(crate) fn append(log: RecordRef, caller: &str, change: &'static str, before:
             ("before", before.into()),
             ("after", after.into()),
         ],
-        keep: Some(KEPT),
+        keep: Some(MAX_ENTRIES),
     }
 }

@@ -16,11 +16,11 @@ use crate::transaction::{Choice, Guard, Linear, RecordRef, Value, Write};
 
 /// A commit as its account sees it, in credits.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Charge {
+pub(crate) struct CommitAmounts {
     /// What is held no more.
     pub(crate) released: i64,
     /// The counter that it leaves: *held*, or *leased*.
-    pub(crate) held_in: &'static str,
+    pub(crate) held_counter: &'static str,
     /// The part within the hold, which enters *used*.
     pub(crate) promised: i64,
     /// The part above the hold.
@@ -33,7 +33,7 @@ pub(crate) struct Charge {
 
 /// The records of an account that a charge changes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ledger {
+pub(crate) struct ChargeRecords {
     pub(crate) account: RecordRef,
     pub(crate) charges: RecordRef,
     /// The index of open holds.
@@ -43,27 +43,27 @@ pub(crate) struct Ledger {
     pub(crate) open_leases: Option<RecordRef>,
 }
 
-impl Ledger {
+impl ChargeRecords {
     /// What an option of a charge enters into the account apart from *used*.
-    pub(crate) fn entered_by(&self, option: &Choice) -> Entered {
-        let mut entered = Entered::default();
+    pub(crate) fn effects_of(&self, option: &Choice) -> CommitEffects {
+        let mut effects = CommitEffects::default();
         for write in &option.writes {
             match write {
-                Write::Add(record, "blocks", blocks) if *record == self.account => entered.blocks += blocks,
+                Write::Add(record, "blocks", blocks) if *record == self.account => effects.blocks += blocks,
                 Write::Add(record, "run_completion", credits) if *record == self.account => {
-                    entered.run_completion += credits;
+                    effects.run_completion += credits;
                 }
-                Write::Add(record, "above_hold", credits) if *record == self.account => entered.above_hold += credits,
+                Write::Add(record, "above_hold", credits) if *record == self.account => effects.above_hold += credits,
                 _ => {}
             }
         }
-        entered
+        effects
     }
 }
 
 /// What a commit enters into its account apart from *used*.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Entered {
+pub struct CommitEffects {
     /// Overage blocks that it buys.
     pub blocks: i64,
     /// Credits that a current run used past the limit.
@@ -74,79 +74,85 @@ pub struct Entered {
 
 /// What a set of options does to the account.
 #[derive(Clone, Copy)]
-struct Entry {
+struct CounterChanges {
     /// Enters *used*.
     used: i64,
     /// Enters *above hold*.
     above_hold: i64,
 }
 
-impl Charge {
+impl CommitAmounts {
     /// The options of this charge. `believed` is what the account last looked like, by which options that will not be
     /// needed are left out; where it is wrong, the transaction is refused, and tried again with what is so.
-    pub(crate) fn options(&self, ledger: Ledger, believed: Option<&Account>) -> Vec<Choice> {
-        let promised = Entry { used: self.promised, above_hold: 0 };
+    pub(crate) fn options(&self, records: ChargeRecords, believed: Option<&Account>) -> Vec<Choice> {
+        let promised = CounterChanges { used: self.promised, above_hold: 0 };
         if self.excess == 0 {
-            return self.promised_options(ledger, believed, &[], promised);
+            return self.promised_options(records, believed, &[], promised);
         }
-        let account = ledger.account;
+        let account = records.account;
         let added = self.promised + self.excess - self.released;
-        let drawn = Entry { used: self.promised + self.excess, above_hold: 0 };
-        let above = Entry { above_hold: self.excess, ..promised };
+        let drawn = CounterChanges { used: self.promised + self.excess, above_hold: 0 };
+        let above = CounterChanges { above_hold: self.excess, ..promised };
 
-        let mut options = vec![self.option(ledger, vec![allotment_covers(account, added)], drawn, Vec::new())];
+        let mut options = vec![self.option(records, vec![allotment_covers(account, added)], drawn, Vec::new())];
         // What due holds and idle leases give back comes first, or the answer would depend on when somebody swept.
-        let mut nothing_to_come = vec![Guard::NothingDue(ledger.holds)];
-        nothing_to_come.extend(ledger.open_leases.map(Guard::NothingAhead));
-        let only_if = |conditions: &[Guard]| [&nothing_to_come, conditions].concat();
-        let by_overage = only_if(&[overages_on(account), overage_covers(account, added)]);
-        options.push(self.within(ledger, &by_overage, drawn));
-        options.extend(self.crossings(ledger, believed, &by_overage, drawn));
-        options.extend(self.promised_options(ledger, believed, &only_if(&[overages_off(account)]), above));
+        let mut nothing_to_recover = vec![Guard::NothingDue(records.holds)];
+        nothing_to_recover.extend(records.open_leases.map(Guard::NothingAhead));
+        let only_if = |conditions: &[Guard]| [&nothing_to_recover, conditions].concat();
+        let overages_cover = only_if(&[overages_on(account), overage_covers(account, added)]);
+        options.push(self.within_allotment(records, &overages_cover, drawn));
+        options.extend(self.buying_blocks(records, believed, &overages_cover, drawn));
+        options.extend(self.promised_options(records, believed, &only_if(&[overages_off(account)]), above));
         let no_room = only_if(&[overages_on(account), above_zero(overage_room(account, added))]);
-        options.extend(self.promised_options(ledger, believed, &no_room, above));
+        options.extend(self.promised_options(records, believed, &no_room, above));
         options
     }
 
     /// The ways in which the promised part enters *used*, whatever the switch says now.
     fn promised_options(
         &self,
-        ledger: Ledger,
+        records: ChargeRecords,
         believed: Option<&Account>,
         when: &[Guard],
-        entry: Entry,
+        entry: CounterChanges,
     ) -> Vec<Choice> {
-        let mut options = vec![self.within(ledger, when, entry)];
+        let mut options = vec![self.within_allotment(records, when, entry)];
         let fits = believed.is_some_and(|believed| believed.used + entry.used <= believed.allotment());
         if entry.used == 0 || fits {
             return options;
         }
         if self.basis == Basis::Overage {
-            options.extend(self.crossings(ledger, believed, when, entry));
+            options.extend(self.buying_blocks(records, believed, when, entry));
             return options;
         }
-        let cap = cap_of_used(ledger.account, entry.used);
+        let cap = cap_of_used(records.account, entry.used);
         let mut buying = when.to_vec();
-        buying.extend([overages_on(ledger.account), Guard::AtMostZero(cap.clone())]);
-        options.extend(self.crossings(ledger, believed, &buying, entry));
-        for may_not_buy in [vec![overages_off(ledger.account)], vec![overages_on(ledger.account), above_zero(cap)]] {
+        buying.extend([overages_on(records.account), Guard::AtMostZero(cap.clone())]);
+        options.extend(self.buying_blocks(records, believed, &buying, entry));
+        for may_not_buy in [vec![overages_off(records.account)], vec![overages_on(records.account), above_zero(cap)]] {
             let guards = when.iter().cloned().chain(may_not_buy).collect();
-            options.push(self.option(ledger, guards, entry, vec![waive(ledger.account, entry.used)]));
+            options.push(self.option(records, guards, entry, vec![waive(records.account, entry.used)]));
         }
         options
     }
 
     /// used stays within the allotment.
-    fn within(&self, ledger: Ledger, when: &[Guard], entry: Entry) -> Choice {
+    fn within_allotment(&self, records: ChargeRecords, when: &[Guard], entry: CounterChanges) -> Choice {
         let mut guards = when.to_vec();
-        guards.push(Guard::AtMostZero(excess_of_used(ledger.account, entry.used)));
-        self.option(ledger, guards, entry, Vec::new())
+        guards.push(Guard::AtMostZero(excess_of_used(records.account, entry.used)));
+        self.option(records, guards, entry, Vec::new())
     }
 
     /// used passes the allotment, and exactly as many blocks are bought as that takes (rule 5). How many those are is
     /// believed; their numbers are the store's to say, so that commits of a team that buy blocks do not make each other
     /// wait, and each number is still given once (I4).
-    fn crossings(&self, ledger: Ledger, believed: Option<&Account>, when: &[Guard], entry: Entry) -> Vec<Choice> {
+    fn buying_blocks(
+        &self,
+        records: ChargeRecords,
+        believed: Option<&Account>,
+        when: &[Guard],
+        entry: CounterChanges,
+    ) -> Vec<Choice> {
         // used never is above the allotment, so a charge cannot exceed it by more than itself.
         let most = blocks_for(entry.used);
         let excess = believed.map_or(entry.used, |believed| believed.used + entry.used - believed.allotment());
@@ -154,31 +160,37 @@ impl Charge {
         let candidates = (likely - 1).max(1)..=(likely + 1).min(most);
         let crossing = |blocks: i64| {
             let mut guards = when.to_vec();
-            let excess = excess_of_used(ledger.account, entry.used);
+            let excess = excess_of_used(records.account, entry.used);
             let bought = OVERAGE_BLOCK_CREDITS * blocks;
             guards.extend([
                 Guard::AtMostZero(excess.clone().plus_constant(-bought)),
                 above_zero(excess.plus_constant(OVERAGE_BLOCK_CREDITS - bought)),
             ]);
-            let charged = charge_fields(ledger.account, blocks);
+            let charged = charge_fields(records.account, blocks);
             let writes = vec![
-                Write::Add(ledger.account, "blocks", blocks),
-                Write::Append { log: ledger.charges, fields: charged, keep: None },
+                Write::Add(records.account, "blocks", blocks),
+                Write::Append { log: records.charges, fields: charged, keep: None },
             ];
-            self.option(ledger, guards, entry, writes)
+            self.option(records, guards, entry, writes)
         };
         candidates.map(crossing).collect()
     }
 
-    fn option(&self, ledger: Ledger, guards: Vec<Guard>, entry: Entry, mut writes: Vec<Write>) -> Choice {
+    fn option(
+        &self,
+        records: ChargeRecords,
+        guards: Vec<Guard>,
+        entry: CounterChanges,
+        mut writes: Vec<Write>,
+    ) -> Choice {
         let changes = [
-            (self.held_in, -self.released),
+            (self.held_counter, -self.released),
             ("used", entry.used),
             ("run_completion", self.run_completion),
             ("above_hold", entry.above_hold),
         ];
         let changes = changes.into_iter().filter(|(_, change)| *change != 0);
-        writes.extend(changes.map(|(field, change)| Write::Add(ledger.account, field, change)));
+        writes.extend(changes.map(|(field, change)| Write::Add(records.account, field, change)));
         Choice { guards, writes }
     }
 }

@@ -2,11 +2,11 @@
 
 use super::{
     account::{Account, before, not_before},
-    charging::{Charge, Ledger},
+    charging::{ChargeRecords, CommitAmounts},
     id::Id,
     keys,
     policy::Policy,
-    reservation::{Basis, Charged, Held, State},
+    reservation::{BackedReservation, Basis, Charged, State},
     settlement::Settlement,
     usage::{UsageKey, count_commit},
 };
@@ -14,11 +14,11 @@ use crate::transaction::{Linear, Read};
 
 /// What a commit is built from, beside its reservation.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct CommitBelief<'a> {
+pub struct CommitAssumptions<'a> {
     /// What the reservation's account last looked like, if that is known.
     pub account: Option<&'a Account>,
     /// Leases are called back before an excess draws on anything but the allotment.
-    pub waits_for_leases: bool,
+    pub recall_leases_first: bool,
 }
 
 /// Builds the transaction that charges a reservation, believed to be as given.
@@ -27,9 +27,9 @@ pub struct CommitBelief<'a> {
 pub fn commit(
     team: &Id,
     id: &Id,
-    held: &Held,
+    held: &BackedReservation,
     charged: &Charged,
-    belief: CommitBelief<'_>,
+    belief: CommitAssumptions<'_>,
     policy: &Policy,
 ) -> Settlement {
     let mut step = Settlement::of(team, id, held);
@@ -40,13 +40,13 @@ pub fn commit(
         step.transaction.require(in_time(reservation.expires_at_ms));
         step.transaction.require(before(held.forgotten_at_ms(policy)));
     }
-    let held_in = step.held_in().filter(|_| reservation.state == State::Open);
-    let held = if held_in.is_some() { terms.credits } else { 0 };
+    let held_counter = step.held_counter().filter(|_| reservation.state == State::Open);
+    let held = if held_counter.is_some() { terms.credits } else { 0 };
     let covered = if charged.late { 0 } else { held.min(charged.credits) };
     let completes_run = terms.basis == Basis::RunCompletion;
-    let charge = Charge {
+    let charge = CommitAmounts {
         released: if completes_run { 0 } else { held },
-        held_in: held_in.unwrap_or("held"),
+        held_counter: held_counter.unwrap_or("held"),
         promised: if completes_run { 0 } else { covered },
         excess: charged.credits - covered,
         run_completion: if completes_run { covered } else { 0 },
@@ -54,16 +54,16 @@ pub fn commit(
     };
 
     let key = UsageKey::new(reservation.created_at_ms, content.flow.clone(), charged.model.clone(), content.trigger);
-    let mut writes = step.settle(&State::Committed(charged.clone()), Linear::now_plus(0), policy.commit_kept_ms());
+    let mut writes = step.settle(&State::Committed(charged.clone()), Linear::now_plus(0), policy.commit_retention_ms());
     writes.extend(count_commit(&mut step.transaction, terms.cycle.start_ms, &key, charged.units, charged.credits));
     writes.extend(step.count_in_run(charged, policy));
     writes.extend(step.give_back_run_completion(held - covered));
 
     let charges = step.transaction.record(keys::charges(terms.cycle.start_ms), Read::Nothing);
-    let open_leases = (charge.excess > 0 && belief.waits_for_leases).then(|| step.declare_open_leases());
-    let ledger = Ledger { account: step.account, charges, holds: step.holds, open_leases };
+    let open_leases = (charge.excess > 0 && belief.recall_leases_first).then(|| step.declare_open_leases());
+    let ledger = ChargeRecords { account: step.account, charges, holds: step.holds, open_leases };
     for mut choice in charge.options(ledger, belief.account) {
-        step.entered.push(ledger.entered_by(&choice));
+        step.effects.push(ledger.effects_of(&choice));
         choice.writes.extend_from_slice(&writes);
         step.transaction.options.push(choice);
     }
@@ -94,7 +94,7 @@ mod tests {
                 units: 1,
                 trigger: reservation::Trigger::Run,
             },
-            terms: reservation::Terms {
+            terms: reservation::ReservationTerms {
                 credits: 25,
                 basis: Basis::Allotment,
                 cycle: Cycle { start_ms: 0, end_ms: 86_400_000 },
@@ -112,7 +112,7 @@ mod tests {
             &id("reservation"),
             &reservation.into(),
             &charged,
-            CommitBelief::default(),
+            CommitAssumptions::default(),
             &Policy::default(),
         );
         assert_eq!(

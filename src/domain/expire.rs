@@ -7,7 +7,7 @@ use super::{
     id::Id,
     keys,
     policy::Policy,
-    reservation::{Backing, Basis, Held, Reservation, State},
+    reservation::{BackedReservation, Backing, Basis, Reservation, State},
     settlement::Settlement,
 };
 use crate::transaction::{Guard, Linear, Read, RecordRef, Reply, Transaction, Write};
@@ -16,7 +16,7 @@ use crate::transaction::{Guard, Linear, Read, RecordRef, Reply, Transaction, Wri
 ///
 /// It counts as settled when its hold ran out, not when that was written down, so that the answer to any later question
 /// does not depend on when somebody swept.
-pub fn expire(team: &Id, id: &Id, held: &Held, policy: &Policy) -> Settlement {
+pub fn expire(team: &Id, id: &Id, held: &BackedReservation, policy: &Policy) -> Settlement {
     let reservation = &held.reservation;
     let mut step = Settlement::of(team, id, held);
     step.transaction.require(not_before(reservation.expires_at_ms));

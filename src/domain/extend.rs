@@ -1,14 +1,14 @@
 //! Extend: the credits of an open reservation are held longer, never shorter.
 
-use super::{account::before, id::Id, policy::MAX_HOLD_AGE_MS, reservation::Held, settlement::Settlement};
+use super::{account::before, id::Id, policy::MAX_HOLD_AGE_MS, reservation::BackedReservation, settlement::Settlement};
 use crate::transaction::{Guard, Linear, Value};
 
 /// Builds the transaction that gives a reservation that was opened from a lease a record of its own, held for as long as it is.
-pub fn record(team: &Id, id: &Id, held: &Held) -> Settlement {
+pub fn record(team: &Id, id: &Id, held: &BackedReservation) -> Settlement {
     let expires_at_ms = held.reservation.expires_at_ms;
     let mut step = Settlement::of(team, id, held);
     step.transaction.require(before(expires_at_ms));
-    if step.held_in().is_some() {
+    if step.held_counter().is_some() {
         let recorded = step.extend(expires_at_ms.into());
         step.transaction.option(Vec::new(), recorded);
     }
@@ -20,11 +20,11 @@ pub fn record(team: &Id, id: &Id, held: &Held) -> Settlement {
 ///
 /// If its credits have come back with the lease that it was opened from, nothing is held that could be held longer, whatever its grant
 /// says: then the transaction has no option, and only looks.
-pub fn extend(team: &Id, id: &Id, held: &Held, hold_ms: i64) -> Settlement {
+pub fn extend(team: &Id, id: &Id, held: &BackedReservation, hold_ms: i64) -> Settlement {
     let reservation = &held.reservation;
     let mut step = Settlement::of(team, id, held);
     step.transaction.require(before(reservation.expires_at_ms));
-    if step.held_in().is_none() {
+    if step.held_counter().is_none() {
         return step;
     }
     let latest_ms = reservation.created_at_ms + MAX_HOLD_AGE_MS;

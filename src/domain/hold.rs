@@ -5,18 +5,18 @@ use super::{
     Damaged,
     id::Id,
     keys,
-    reservation::{Basis, Terms},
+    reservation::{Basis, ReservationTerms},
 };
 use crate::transaction::{Read, Record, RecordRef, Reply, Transaction, kept_number};
 
 /// How many open holds a refusal looks at: to expire the due ones, and to say when others come back.
-const LOOKED_AT: u32 = 64;
+const MAX_HOLDS_READ: u32 = 64;
 
 /// Between the parts of a member's name; no id has it.
 const SEPARATOR: char = '|';
 
 /// What the name of a lease's member ends in.
-const LEASE: &str = "lease";
+const LEASE_SUFFIX: &str = "lease";
 
 /// A member of the index of open holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Hold {
             let credits = kept_number(fields.next()?).filter(|credits| *credits >= 0)?;
             let holder = match fields.next() {
                 None => Holder::Reservation(id),
-                Some(LEASE) => Holder::Lease(id),
+                Some(LEASE_SUFFIX) => Holder::Lease(id),
                 Some(_) => return None,
             };
             Some(Self { holder, cycle_start_ms, credits, expires_at_ms })
@@ -80,7 +80,7 @@ impl Hold {
 
 /// The name of a reservation's member in the index of open holds. It says how many credits of which cycle's allotment
 /// come back when the hold runs out, so that a suspension can say when to ask again.
-pub fn hold_member(id: &Id, terms: &Terms) -> String {
+pub fn hold_member(id: &Id, terms: &ReservationTerms) -> String {
     let credits = if terms.basis == Basis::RunCompletion { 0 } else { terms.credits };
     member(id, terms.cycle.start_ms, credits)
 }
@@ -97,7 +97,7 @@ impl HoldsQuery {
     /// Builds the query.
     pub fn new(team: &Id) -> Self {
         let mut transaction = Transaction::on(keys::team(team));
-        let first = Read::First { limit: LOOKED_AT, unless_applied: false };
+        let first = Read::First { limit: MAX_HOLDS_READ, unless_applied: false };
         let holds = transaction.record(keys::open_holds(), first);
         Self { transaction, holds }
     }
@@ -110,7 +110,7 @@ impl HoldsQuery {
 
 /// Declares the index in a transaction that may be refused because of what it holds.
 pub(crate) fn declare(transaction: &mut Transaction) -> RecordRef {
-    transaction.record(keys::open_holds(), Read::First { limit: LOOKED_AT, unless_applied: true })
+    transaction.record(keys::open_holds(), Read::First { limit: MAX_HOLDS_READ, unless_applied: true })
 }
 
 /// The holds in a reply, the first to run out first.
@@ -123,7 +123,7 @@ pub(crate) fn read(reply: &Reply, index: RecordRef) -> Result<Vec<Hold>, Damaged
 
 /// The name of a lease's member: no reservation's, for that has one part less.
 pub(crate) fn lease_member(id: &Id, cycle_start_ms: i64, credits: i64) -> String {
-    format!("{}{SEPARATOR}{LEASE}", member(id, cycle_start_ms, credits))
+    format!("{}{SEPARATOR}{LEASE_SUFFIX}", member(id, cycle_start_ms, credits))
 }
 
 fn member(id: &Id, cycle_start_ms: i64, credits: i64) -> String {

@@ -6,19 +6,19 @@
 //! never exceeded. (Escrow: O'Neil, TODS 1986.) The clock that a lease is drawn by is the sidecar's; that of its record is the
 //! store's.
 
-mod give_back;
 mod grant;
+mod lease_return;
 mod recall;
 mod reclaim;
-mod slice;
+mod sizing;
 
-pub(crate) use self::recall::{declare_open_leases, strict_until};
+pub(crate) use self::recall::{declare_open_leases, no_leases_until};
 pub use self::{
-    give_back::GiveBack,
     grant::{LeaseGrant, LeaseVerdict},
-    recall::{OpenLeases, Recall, RecallsQuery, announce, forget_announced},
+    lease_return::LeaseReturn,
+    recall::{OpenLeases, Recall, RecallsQuery, announce, remove_announcements},
     reclaim::{Reclaim, ReclaimVerdict},
-    slice::{Demand, slice_credits},
+    sizing::{Demand, size_lease},
 };
 
 use std::ops::{Range, RangeInclusive};
@@ -30,17 +30,17 @@ use super::{billing_cycle::Cycle, id::Id};
 pub const MAX_LEASE_HOLD_MS: i64 = 120_000;
 
 /// The longest term of a lease, in milliseconds.
-pub const MAX_TERM_MS: i64 = 60_000;
+pub const MAX_LEASE_TERM_MS: i64 = 60_000;
 
 /// The longest that any sidecar's lease can be in use, in milliseconds, whatever it is configured to.
-pub const LONGEST_LEASE_MS: i64 = MAX_TERM_MS + MAX_LEASE_HOLD_MS + CLOCK_MARGIN_MS;
+pub const MAX_LEASE_LIFETIME_MS: i64 = MAX_LEASE_TERM_MS + MAX_LEASE_HOLD_MS + CLOCK_MARGIN_MS;
 
 /// What the clocks of a sidecar and of the store may differ by within a lease's life, in milliseconds. A lease is drawn from so
 /// much shorter than its term, and its credits come back so much later than its last hold can run out.
 pub const CLOCK_MARGIN_MS: i64 = 1_000;
 
 /// For so long after a recall no lease of the team is granted, in milliseconds.
-pub const STRICT_MS: i64 = 1_000;
+pub const RECALL_PAUSE_MS: i64 = 1_000;
 
 /// For how long leases are drawn from, and what is drawn from them held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ pub struct Lease {
 
 /// What is left of a lease that its sidecar draws from no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeaseRest {
+pub struct LeaseRemainder {
     /// The lease.
     pub id: Id,
     /// The start of its cycle, in Unix milliseconds.
@@ -146,9 +146,9 @@ impl Lease {
     }
 
     /// What is left, for a sidecar that draws from it no more.
-    pub fn into_rest(self) -> LeaseRest {
+    pub fn into_remainder(self) -> LeaseRemainder {
         let Self { id, cycle, credits, undrawn, .. } = self;
-        LeaseRest { id, cycle_start_ms: cycle.start_ms, credits, undrawn }
+        LeaseRemainder { id, cycle_start_ms: cycle.start_ms, credits, undrawn }
     }
 
     fn latest_store_ms(&self, at_ms: i64) -> i64 {
@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(lease.draw(&draw(40), 1_060), Some(500_060));
         assert_eq!(lease.draw(&draw(1), 1_060), None);
         assert_eq!(lease.draw(&draw(0), 1_060), Some(500_060), "what costs nothing is always covered");
-        assert_eq!(lease.into_rest().undrawn, 0);
+        assert_eq!(lease.into_remainder().undrawn, 0);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Settings of the rules that an installation may choose.
 
-use super::lease::{LONGEST_LEASE_MS, MAX_TERM_MS};
+use super::lease::{MAX_LEASE_LIFETIME_MS, MAX_LEASE_TERM_MS};
 
 /// What the rules leave open, with the defaults of the product.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub struct Policy {
     pub run_completion_credits: Option<i64>,
     /// How far ahead a rate card has to be announced, in milliseconds (rule 1).
     pub rate_card_notice_ms: i64,
-    /// How long a committed reservation answers repeats, in milliseconds; for [`LEAST_KEPT_MS`] at least.
+    /// How long a committed reservation answers repeats, in milliseconds; for [`MIN_COMMIT_RETENTION_MS`] at least.
     pub committed_retention_ms: i64,
     /// How long an expired or released reservation answers, in milliseconds. An expired one can be committed until then.
     pub unsettled_retention_ms: i64,
@@ -36,14 +36,14 @@ pub const MAX_HOLD_AGE_MS: i64 = 24 * HOUR_MS;
 
 /// The record of a commit is kept for so long at least, in milliseconds: longer than anything can be drawn from a lease, and held, so
 /// that what was opened from one is not charged again by its grant.
-pub const LEAST_KEPT_MS: i64 = 300_000;
+pub const MIN_COMMIT_RETENTION_MS: i64 = 300_000;
 
-const _: () = assert!(LEAST_KEPT_MS - MAX_TERM_MS > LONGEST_LEASE_MS);
+const _: () = assert!(MIN_COMMIT_RETENTION_MS - MAX_LEASE_TERM_MS > MAX_LEASE_LIFETIME_MS);
 
 impl Policy {
     /// How long the record of a commit is kept, in milliseconds.
-    pub fn commit_kept_ms(&self) -> i64 {
-        self.committed_retention_ms.max(LEAST_KEPT_MS)
+    pub fn commit_retention_ms(&self) -> i64 {
+        self.committed_retention_ms.max(MIN_COMMIT_RETENTION_MS)
     }
 
     /// How long a run's record stays, in milliseconds: until no reservation of the run can still be committed.

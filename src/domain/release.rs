@@ -4,13 +4,13 @@ use super::{
     account::before,
     id::Id,
     policy::Policy,
-    reservation::{Held, State},
+    reservation::{BackedReservation, State},
     settlement::Settlement,
 };
 use crate::transaction::Linear;
 
 /// Builds the transaction that releases a reservation, believed to be open and not due.
-pub fn release(team: &Id, id: &Id, held: &Held, policy: &Policy) -> Settlement {
+pub fn release(team: &Id, id: &Id, held: &BackedReservation, policy: &Policy) -> Settlement {
     let reservation = &held.reservation;
     let mut step = Settlement::of(team, id, held);
     step.transaction.require(before(reservation.expires_at_ms));

@@ -8,7 +8,7 @@ pub use self::{
     record::open_parts,
 };
 
-use super::{billing_cycle::Cycle, hold::hold_member, id::Id, lease::MAX_TERM_MS, plan::Plan, policy::Policy};
+use super::{billing_cycle::Cycle, hold::hold_member, id::Id, lease::MAX_LEASE_TERM_MS, plan::Plan, policy::Policy};
 
 /// Why a call is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,7 +49,7 @@ pub struct Content {
 
 /// What was decided when a reservation was made. It never changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Terms {
+pub struct ReservationTerms {
     /// Credits held.
     pub credits: i64,
     /// What covers them.
@@ -94,7 +94,7 @@ pub struct Reservation {
     /// What was asked.
     pub content: Content,
     /// What was decided.
-    pub terms: Terms,
+    pub terms: ReservationTerms,
     /// Unix milliseconds.
     pub created_at_ms: i64,
     /// When the hold runs out, or would have, in Unix milliseconds.
@@ -107,7 +107,7 @@ pub struct Reservation {
 
 /// A reservation, and what stands for it in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct BackedReservation {
     /// The reservation.
     pub reservation: Reservation,
     /// What stands for it.
@@ -127,15 +127,15 @@ pub enum Backing {
         reclaimed: bool,
         /// The record that stands under its id, if it has one: of another opening, from another lease, which has expired. Its caller
         /// had asked two sidecars. Whoever settles this one while its own hold lasts puts it in that one's place.
-        instead_of: Option<Box<Reservation>>,
+        replaces: Option<Box<Reservation>>,
     },
 }
 
-impl Held {
+impl BackedReservation {
     /// Whether a record under its id is of another opening, which has expired, while this one still holds its credits.
     ///
     /// As its hold lasts, it was not settled before: then its own record would stand.
-    pub fn outlives(&self, record: &Reservation, now_ms: i64) -> bool {
+    pub fn supersedes(&self, record: &Reservation, now_ms: i64) -> bool {
         self.backing != Backing::Record
             && record.state == State::Expired
             && record.created_at_ms != self.reservation.created_at_ms
@@ -154,7 +154,7 @@ impl Held {
         match self.backing {
             Backing::Record => expires_at_ms + policy.unsettled_retention_ms,
             Backing::Lease { .. } => {
-                created_at_ms - MAX_TERM_MS + policy.commit_kept_ms().min(policy.unsettled_retention_ms)
+                created_at_ms - MAX_LEASE_TERM_MS + policy.commit_retention_ms().min(policy.unsettled_retention_ms)
             }
         }
     }
@@ -165,7 +165,7 @@ impl Held {
     }
 }
 
-impl From<Reservation> for Held {
+impl From<Reservation> for BackedReservation {
     fn from(reservation: Reservation) -> Self {
         Self { reservation, backing: Backing::Record }
     }
@@ -262,7 +262,7 @@ mod tests {
                 units: 1,
                 trigger: Trigger::Test,
             },
-            terms: Terms {
+            terms: ReservationTerms {
                 credits: 25,
                 basis: Basis::Allotment,
                 cycle: Cycle { start_ms: 0, end_ms: 86_400_000 },
@@ -282,8 +282,8 @@ mod tests {
 
     #[test]
     fn an_opening_outlives_the_expired_record_of_another_one_and_nothing_else() {
-        let backing = Backing::Lease { id: Id::parse("lease").unwrap(), reclaimed: false, instead_of: None };
-        let held = Held { reservation: opened(2_000, 9_000), backing };
+        let backing = Backing::Lease { id: Id::parse("lease").unwrap(), reclaimed: false, replaces: None };
+        let held = BackedReservation { reservation: opened(2_000, 9_000), backing };
         let released = Reservation { state: State::Released, settled_at_ms: Some(5_000), ..opened(1_000, 8_000) };
         let table = [
             ("of another one that has expired", true, held.clone(), expired(1_000, 8_000), 8_999),
@@ -293,8 +293,8 @@ mod tests {
             ("its own, though the clock was set back", false, held.clone(), expired(2_000, 9_000), 8_000),
             ("with a record of its own", false, opened(2_000, 9_000).into(), expired(1_000, 8_000), 8_000),
         ];
-        for (case, outlives, held, record, now_ms) in table {
-            assert_eq!(held.outlives(&record, now_ms), outlives, "{case}");
+        for (case, supersedes, held, record, now_ms) in table {
+            assert_eq!(held.supersedes(&record, now_ms), supersedes, "{case}");
         }
     }
 }

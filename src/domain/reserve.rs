@@ -5,13 +5,13 @@ use std::ops::Range;
 use super::{
     Damaged,
     account::{Account, allotment_covers, before, not_before, overage_covers, overages_on, time_within},
-    belief::{Belief, declare_account},
+    assumptions::{Assumptions, declare_account},
     hold::{self, Hold, hold_member},
     id::Id,
     keys,
     lease::{OpenLeases, declare_open_leases},
     policy::Policy,
-    reservation::{self, Basis, Content, Reservation, State, Terms as ReservationTerms},
+    reservation::{self, Basis, Content, Reservation, ReservationTerms, State},
     run::{self, Run},
     terms::Terms,
 };
@@ -45,7 +45,7 @@ pub struct Price {
 
 /// The transaction of one CheckAndReserve, and how to read the reply.
 #[derive(Debug)]
-pub struct Step {
+pub struct Reserve {
     /// What to send.
     pub transaction: Transaction,
     offers: Vec<ReservationTerms>,
@@ -68,7 +68,7 @@ pub struct Step {
 
 /// What became of a CheckAndReserve.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum ReserveVerdict {
     /// The credits are held.
     Granted(Reservation),
     /// The id has a reservation already.
@@ -90,9 +90,9 @@ pub enum Verdict {
     },
 }
 
-impl Step {
+impl Reserve {
     /// Builds the transaction for a call at that price.
-    pub fn new(request: &Request<'_>, price: &Price, belief: &Belief<'_>, policy: &Policy) -> Self {
+    pub fn new(request: &Request<'_>, price: &Price, belief: &Assumptions<'_>, policy: &Policy) -> Self {
         let credits = price.credits;
         let terms = belief.terms;
         let cycle = terms.anchor.cycle_at(belief.now_ms);
@@ -137,15 +137,15 @@ impl Step {
         // Past the allotment, what due holds and idle leases give back comes first, or the basis would depend on when somebody swept.
         let open_leases = declare_open_leases(&mut step.transaction, true);
         step.open_leases = Some(open_leases);
-        let mut nothing_to_come = vec![Guard::NothingDue(holds)];
-        if belief.waits_for_leases {
-            nothing_to_come.push(Guard::NothingAhead(open_leases));
+        let mut nothing_to_recover = vec![Guard::NothingDue(holds)];
+        if belief.recall_leases_first {
+            nothing_to_recover.push(Guard::NothingAhead(open_leases));
         }
-        let mut overage = nothing_to_come.clone();
+        let mut overage = nothing_to_recover.clone();
         overage.extend([overages_on(record), overage_covers(record, credits)]);
         step.offer(request, offer(Basis::Overage), overage, &account.first_writes);
         if let Some(run) = step.run.filter(|_| terms.paid_seat) {
-            let mut completion = nothing_to_come;
+            let mut completion = nothing_to_recover;
             completion.push(Guard::Present(run));
             completion.extend(run::below_ceiling(run, credits, policy));
             step.offer(request, offer(Basis::RunCompletion), completion, &account.first_writes);
@@ -185,22 +185,24 @@ impl Step {
     }
 
     /// Reads the verdict of a reply.
-    pub fn verdict(&self, reply: &Reply, policy: &Policy) -> Result<Verdict, Damaged> {
+    pub fn verdict(&self, reply: &Reply, policy: &Policy) -> Result<ReserveVerdict, Damaged> {
         match reply.outcome {
             Outcome::Applied { option } => self.granted(reply, option),
             Outcome::Stale { guard: Some(guard) } if guard == self.absent_guard => Ok(match self.existing(reply)? {
-                Some(existing) => Verdict::Exists(existing),
-                None => Verdict::Stale,
+                Some(existing) => ReserveVerdict::Exists(existing),
+                None => ReserveVerdict::Stale,
             }),
-            Outcome::Stale { guard } if guard.is_some() && guard == self.flow_guard => Ok(Verdict::RunOfAnotherFlow),
-            Outcome::Stale { guard } if guard.is_some() && self.current_guards.contains(&guard) => {
-                Ok(Verdict::RunEnded)
+            Outcome::Stale { guard } if guard.is_some() && guard == self.flow_guard => {
+                Ok(ReserveVerdict::RunOfAnotherFlow)
             }
-            Outcome::Stale { .. } => Ok(Verdict::Stale),
-            Outcome::Refused if !self.complete => Ok(Verdict::Stale),
+            Outcome::Stale { guard } if guard.is_some() && self.current_guards.contains(&guard) => {
+                Ok(ReserveVerdict::RunEnded)
+            }
+            Outcome::Stale { .. } => Ok(ReserveVerdict::Stale),
+            Outcome::Refused if !self.complete => Ok(ReserveVerdict::Stale),
             Outcome::Refused => {
                 let run = self.run(reply)?;
-                Ok(Verdict::Refused {
+                Ok(ReserveVerdict::Refused {
                     holds: hold::read(reply, self.holds)?,
                     open_leases: self.open_leases.map(|index| OpenLeases::read(reply, index)).unwrap_or_default(),
                     in_current_run: run.is_some_and(|run| run.is_current(reply.now_ms, policy)),
@@ -209,12 +211,12 @@ impl Step {
         }
     }
 
-    fn granted(&self, reply: &Reply, option: usize) -> Result<Verdict, Damaged> {
+    fn granted(&self, reply: &Reply, option: usize) -> Result<ReserveVerdict, Damaged> {
         if let Some(made) = self.existing(reply)? {
-            return Ok(Verdict::Granted(made));
+            return Ok(ReserveVerdict::Granted(made));
         }
         let terms = self.offers.get(option).ok_or_else(|| Damaged::new("reply", "no such option"))?;
-        Ok(Verdict::Granted(Reservation {
+        Ok(ReserveVerdict::Granted(Reservation {
             content: self.content.clone(),
             terms: terms.clone(),
             created_at_ms: reply.now_ms,

@@ -3,7 +3,7 @@
 use super::{
     Damaged,
     account::{Account, allotment_covers, overage_covers, overages_on, time_within},
-    belief::{Belief, declare_account},
+    assumptions::{Assumptions, declare_account},
     hold::{self, Hold},
     id::Id,
     keys,
@@ -55,7 +55,7 @@ pub enum BeginVerdict {
 
 impl BeginRun {
     /// Builds the transaction.
-    pub fn new(team: &Id, flow: &Id, id: &Id, belief: &Belief<'_>, policy: &Policy) -> Self {
+    pub fn new(team: &Id, flow: &Id, id: &Id, belief: &Assumptions<'_>, policy: &Policy) -> Self {
         let mut transaction = Transaction::on(keys::team(team));
         let terms = transaction.record(keys::terms(), Read::Whole);
         let account = declare_account(&mut transaction, belief);

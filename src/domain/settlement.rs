@@ -4,13 +4,13 @@
 use super::{
     Damaged,
     account::{Account, before},
-    charging::Entered,
+    charging::CommitEffects,
     hold::{self, Hold},
     id::Id,
     keys,
     lease::{OpenLeases, declare_open_leases, field},
     policy::Policy,
-    reservation::{Backing, Basis, Charged, Held, Reservation, State},
+    reservation::{BackedReservation, Backing, Basis, Charged, Reservation, State},
     run,
     terms::Terms,
 };
@@ -30,9 +30,9 @@ pub struct Settlement {
     /// The record of the lease that the reservation was opened from, unless it has a record of its own.
     pub(crate) lease: Option<RecordRef>,
     /// What each option of a commit enters into the account, in their order.
-    pub(crate) entered: Vec<Entered>,
+    pub(crate) effects: Vec<CommitEffects>,
     terms: RecordRef,
-    believed: Held,
+    believed: BackedReservation,
     member: String,
 }
 
@@ -43,7 +43,7 @@ pub enum SettlementVerdict {
     Done(Reservation),
     /// The reservation was not as believed, or could not be changed by what was believed of its account. It is as the store has it
     /// now, or, if it has no record yet, as it was believed, on its lease as it stands.
-    Stale(Held),
+    Stale(BackedReservation),
     /// There is no such reservation.
     NotFound,
     /// There is no such team.
@@ -52,8 +52,8 @@ pub enum SettlementVerdict {
 
 impl Settlement {
     /// Begins a change of a reservation that is believed to be as given.
-    pub(crate) fn of(team: &Id, id: &Id, believed: &Held) -> Self {
-        let Held { reservation: known, backing } = believed;
+    pub(crate) fn of(team: &Id, id: &Id, believed: &BackedReservation) -> Self {
+        let BackedReservation { reservation: known, backing } = believed;
         let mut transaction = Transaction::on(keys::team(team));
         let reservation = transaction.record(keys::reservation(id), Read::Whole);
         let terms = transaction.record(keys::terms(), Read::Whole);
@@ -65,9 +65,9 @@ impl Settlement {
                 transaction.require(Guard::PackedEquals(reservation, known.packed()));
                 None
             }
-            Backing::Lease { id, reclaimed, instead_of } => {
+            Backing::Lease { id, reclaimed, replaces } => {
                 let lease = transaction.record(keys::lease(id), Read::Whole);
-                match instead_of {
+                match replaces {
                     None => {
                         transaction.require(Guard::Absent(reservation));
                     }
@@ -94,7 +94,7 @@ impl Settlement {
             holds,
             open_leases: None,
             lease,
-            entered: Vec::new(),
+            effects: Vec::new(),
             terms,
             believed: believed.clone(),
             member,
@@ -126,7 +126,7 @@ impl Settlement {
 
     /// The counter of the account that has the credits which the reservation holds; `None` if they came back already, with the lease
     /// that it was opened from.
-    pub(crate) fn held_in(&self) -> Option<&'static str> {
+    pub(crate) fn held_counter(&self) -> Option<&'static str> {
         match &self.believed.backing {
             Backing::Record => Some("held"),
             Backing::Lease { reclaimed: false, .. } => Some("leased"),
@@ -140,7 +140,7 @@ impl Settlement {
         if terms.basis == Basis::RunCompletion {
             return self.give_back_run_completion(terms.credits).into_iter().collect();
         }
-        self.held_in().map(|counter| Write::Add(self.account, counter, -terms.credits)).into_iter().collect()
+        self.held_counter().map(|counter| Write::Add(self.account, counter, -terms.credits)).into_iter().collect()
     }
 
     /// The write that counts a commit in its run. A call that was answered from memory may be committed before its run was recorded,
@@ -186,8 +186,8 @@ impl Settlement {
         if matches!(reply.outcome, Outcome::Applied { .. }) {
             return Ok(SettlementVerdict::Done(reservation));
         }
-        let outlives = self.believed.outlives(&reservation, reply.now_ms);
-        let on_its_lease = if outlives { self.on_its_lease(reply, Some(&reservation))? } else { None };
+        let supersedes = self.believed.supersedes(&reservation, reply.now_ms);
+        let on_its_lease = if supersedes { self.on_its_lease(reply, Some(&reservation))? } else { None };
         Ok(SettlementVerdict::Stale(on_its_lease.unwrap_or_else(|| reservation.into())))
     }
 
@@ -202,15 +202,17 @@ impl Settlement {
     }
 
     /// The reservation as its lease stands for it, if it does.
-    fn on_its_lease(&self, reply: &Reply, expired: Option<&Reservation>) -> Result<Option<Held>, Damaged> {
-        let Held { reservation, backing: Backing::Lease { id, .. } } = &self.believed else { return Ok(None) };
+    fn on_its_lease(&self, reply: &Reply, expired: Option<&Reservation>) -> Result<Option<BackedReservation>, Damaged> {
+        let BackedReservation { reservation, backing: Backing::Lease { id, .. } } = &self.believed else {
+            return Ok(None);
+        };
         let Some(fields) = self.lease.and_then(|lease| reply.hash(lease)) else { return Ok(None) };
         let number = |field| fields.number(field).ok_or_else(|| Damaged::new("lease", field));
         let stands = number(field::CYCLE)? == reservation.terms.cycle.start_ms
             && number(field::REST)? >= reservation.terms.credits;
         let reclaimed = number(field::RECLAIMED)? == 1;
-        let backing = Backing::Lease { id: id.clone(), reclaimed, instead_of: expired.cloned().map(Box::new) };
-        Ok(stands.then(|| Held { reservation: reservation.clone(), backing }))
+        let backing = Backing::Lease { id: id.clone(), reclaimed, replaces: expired.cloned().map(Box::new) };
+        Ok(stands.then(|| BackedReservation { reservation: reservation.clone(), backing }))
     }
 
     /// The reservation in a reply; `None` if it does not exist.
@@ -218,21 +220,21 @@ impl Settlement {
         reply.packed(self.reservation).map(Reservation::unpack).transpose()
     }
 
-    /// What a commit has entered into the account apart from *used*.
-    pub fn entered(&self, reply: &Reply) -> Entered {
+    /// What a commit has effects into the account apart from *used*.
+    pub fn effects(&self, reply: &Reply) -> CommitEffects {
         match reply.outcome {
-            Outcome::Applied { option } => self.entered.get(option).copied().unwrap_or_default(),
-            Outcome::Stale { .. } | Outcome::Refused => Entered::default(),
+            Outcome::Applied { option } => self.effects.get(option).copied().unwrap_or_default(),
+            Outcome::Stale { .. } | Outcome::Refused => CommitEffects::default(),
         }
     }
 
     /// The holds that run out first, in a reply that refused the change: it may have to wait for those that are due.
-    pub fn holds_in_the_way(&self, reply: &Reply) -> Result<Vec<Hold>, Damaged> {
+    pub fn blocking_holds(&self, reply: &Reply) -> Result<Vec<Hold>, Damaged> {
         if reply.outcome == Outcome::Refused { hold::read(reply, self.holds) } else { Ok(Vec::new()) }
     }
 
     /// The leases that may still be drawn from, in a reply that refused the change: it may have to wait for them.
-    pub fn leases_in_the_way(&self, reply: &Reply) -> OpenLeases {
+    pub fn blocking_leases(&self, reply: &Reply) -> OpenLeases {
         let asked_for = self.open_leases.filter(|_| reply.outcome == Outcome::Refused);
         asked_for.map(|index| OpenLeases::read(reply, index)).unwrap_or_default()
     }
@@ -249,6 +251,6 @@ impl Settlement {
 }
 
 /// A transaction that changes nothing: it reads a reservation with its account, as they are believed to be.
-pub fn look(team: &Id, id: &Id, believed: &Held) -> Settlement {
+pub fn read_reservation(team: &Id, id: &Id, believed: &BackedReservation) -> Settlement {
     Settlement::of(team, id, believed)
 }

@@ -14,7 +14,7 @@ pub const MAX_INCLUDED_CREDITS: i64 = 1_000_000_000_000;
 pub const NO_CAP_BLOCKS: i64 = 1 << 32;
 
 /// The field that says until when leases are called back.
-pub(crate) const STRICT_UNTIL: &str = "strict_until";
+pub(crate) const NO_LEASES_UNTIL: &str = "strict_until";
 
 /// What a team subscribes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub struct Terms {
     /// Unix milliseconds.
     pub updated_at_ms: i64,
     /// Until then, in Unix milliseconds, every call is written through: leases have been called back.
-    pub strict_until_ms: i64,
+    pub no_leases_until_ms: i64,
 }
 
 impl Terms {
@@ -79,7 +79,7 @@ impl Terms {
             created_at_ms: number("created_at")?,
             updated_at_ms: number("updated_at")?,
             // A team of an earlier version has none, and no lease before its terms change.
-            strict_until_ms: fields.text(STRICT_UNTIL).map_or(Ok(0), |_| number(STRICT_UNTIL))?,
+            no_leases_until_ms: fields.text(NO_LEASES_UNTIL).map_or(Ok(0), |_| number(NO_LEASES_UNTIL))?,
         })
     }
 

@@ -5,15 +5,15 @@ use thiserror::Error;
 use super::{
     Damaged, OVERAGE_BLOCK_CREDITS,
     account::{Account, time_within},
+    assumptions::{Assumptions, declare_account},
     audit,
-    belief::{Belief, declare_account},
     billing_cycle::Anchor,
     catalogue::Catalogue,
     id::Id,
     keys,
-    lease::{OpenLeases, declare_open_leases, strict_until},
+    lease::{OpenLeases, declare_open_leases, no_leases_until},
     plan::Plan,
-    terms::{STRICT_UNTIL, Terms},
+    terms::{NO_LEASES_UNTIL, Terms},
 };
 use crate::transaction::{Guard, Linear, Outcome, Read, RecordRef, Reply, Transaction, Value, Write};
 
@@ -97,7 +97,7 @@ impl TeamSettings {
             overage_cap_blocks: None,
             created_at_ms: 0,
             updated_at_ms: 0,
-            strict_until_ms: 0,
+            no_leases_until_ms: 0,
         }
     }
 }
@@ -129,14 +129,14 @@ impl TermsChange {
         transaction.require(Guard::Absent(record));
         let mut writes = terms_writes(record, &Terms { version: 1, ..first.clone() });
         writes.push(Write::Set(record, "created_at", Value::now()));
-        writes.push(Write::Set(record, STRICT_UNTIL, 0.into()));
+        writes.push(Write::Set(record, NO_LEASES_UNTIL, 0.into()));
         writes.push(audited(&mut transaction, caller, "team", None, first));
         transaction.option(Vec::new(), writes);
         Self { transaction, terms: record, account: None, open_leases: None }
     }
 
     /// Builds the transaction that replaces the terms that are believed to be in force.
-    pub fn replace(team: &Id, belief: &Belief<'_>, change: &Change, changed: &Terms, caller: &str) -> Self {
+    pub fn replace(team: &Id, belief: &Assumptions<'_>, change: &Change, changed: &Terms, caller: &str) -> Self {
         let before = belief.terms;
         let mut transaction = Transaction::on(keys::team(team));
         let record = transaction.record(keys::terms(), Read::Whole);
@@ -152,13 +152,13 @@ impl TermsChange {
         // What sidecars have in hand was granted under the terms of before, so it is called back.
         let open_leases = declare_open_leases(&mut transaction, false);
         transaction.option(vec![Guard::NothingAhead(open_leases)], writes.clone());
-        writes.push(Write::Set(record, STRICT_UNTIL, strict_until(record)));
+        writes.push(Write::Set(record, NO_LEASES_UNTIL, no_leases_until(record)));
         transaction.option(Vec::new(), writes);
         Self { transaction, terms: record, account: Some(account.record), open_leases: Some(open_leases) }
     }
 
     /// Builds a transaction that only reads the terms; its verdict is always stale.
-    pub fn look(team: &Id) -> Self {
+    pub fn read(team: &Id) -> Self {
         let mut transaction = Transaction::on(keys::team(team));
         let terms = transaction.record(keys::terms(), Read::Whole);
         Self { transaction, terms, account: None, open_leases: None }

@@ -7,7 +7,7 @@ use hashbrown::HashTable;
 
 use crate::domain::{
     id::Id,
-    reservation::{Held, MAX_GRANT_BYTES, Reservation, leased_id, read_leased, write_leased},
+    reservation::{BackedReservation, MAX_GRANT_BYTES, Reservation, leased_id, read_leased, write_leased},
 };
 
 /// Open reservations, found by their id, and by when they are due.
@@ -48,7 +48,7 @@ impl OpenReservations {
     }
 
     /// One of them, and its grant.
-    pub(super) fn find(&self, id: &Id) -> Option<(Held, Arc<[u8]>)> {
+    pub(super) fn find(&self, id: &Id) -> Option<(BackedReservation, Arc<[u8]>)> {
         let grant = self.grants.find(self.key(id).hash(), |grant| leased_id(grant) == Some(id.as_str()))?;
         read_leased(grant).map(|(_, held)| (held, Arc::clone(grant)))
     }
@@ -68,12 +68,12 @@ impl OpenReservations {
         self.grants.is_empty()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Id, Held)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Id, BackedReservation)> {
         self.grants.iter().filter_map(|grant| read_leased(grant))
     }
 
     /// Those that are due at a time of the store, in Unix milliseconds; at most so many.
-    pub(super) fn take_due(&mut self, now_ms: i64, limit: usize) -> Vec<(Id, Held)> {
+    pub(super) fn take_due(&mut self, now_ms: i64, limit: usize) -> Vec<(Id, BackedReservation)> {
         let mut found = Vec::new();
         let mut not_due = Vec::new();
         while let Some(mut entry) = self.due.first_entry().filter(|entry| *entry.key() <= second(now_ms)) {

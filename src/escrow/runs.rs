@@ -5,7 +5,7 @@ use quick_cache::{Equivalent, sync::Cache};
 use crate::domain::{id::Id, policy::Policy, reservation::Content};
 
 /// How many are remembered; one takes some two hundred bytes.
-const REMEMBERED: usize = 65_536;
+const MAX_RUNS: usize = 65_536;
 
 /// What is remembered of runs, by team and id.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub struct KnownRun {
 
 /// What is known of the run of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunStanding {
+pub enum RunStatus {
     /// The call belongs to none.
     None,
     /// It is current.
@@ -44,9 +44,9 @@ pub enum RunStanding {
 }
 
 #[derive(Hash)]
-struct Key<'a>(&'a Id, &'a Id);
+struct RunKey<'a>(&'a Id, &'a Id);
 
-impl Equivalent<(Id, Id)> for Key<'_> {
+impl Equivalent<(Id, Id)> for RunKey<'_> {
     fn equivalent(&self, key: &(Id, Id)) -> bool {
         *self.0 == key.0 && *self.1 == key.1
     }
@@ -54,24 +54,24 @@ impl Equivalent<(Id, Id)> for Key<'_> {
 
 impl Default for KnownRuns {
     fn default() -> Self {
-        Self { runs: Cache::new(REMEMBERED) }
+        Self { runs: Cache::new(MAX_RUNS) }
     }
 }
 
 impl KnownRuns {
     /// What is known of a call's run, at a time of the sidecar's clock.
-    pub fn standing(&self, team: &Id, content: &Content, at_ms: i64, policy: &Policy) -> RunStanding {
-        let Some(run) = content.run_of_trigger() else { return RunStanding::None };
-        let Some(known) = self.runs.get(&Key(team, run)) else { return RunStanding::Unknown };
+    pub fn status(&self, team: &Id, content: &Content, at_ms: i64, policy: &Policy) -> RunStatus {
+        let Some(run) = content.run_of_trigger() else { return RunStatus::None };
+        let Some(known) = self.runs.get(&RunKey(team, run)) else { return RunStatus::Unknown };
         if at_ms - known.started_ms >= policy.run_max_age_ms {
             // The store may have forgotten it, so that its id is free for another run.
-            RunStanding::TooOld
+            RunStatus::TooOld
         } else if known.flow != content.flow {
-            RunStanding::OfAnotherFlow
+            RunStatus::OfAnotherFlow
         } else if known.has_ended {
-            RunStanding::Ended
+            RunStatus::Ended
         } else {
-            RunStanding::Current
+            RunStatus::Current
         }
     }
 
@@ -81,7 +81,7 @@ impl KnownRuns {
     }
 
     /// A run that the store may have no record of yet.
-    pub fn waiting(&self, team: &Id, run: &Id) -> Option<KnownRun> {
-        self.runs.get(&Key(team, run)).filter(|known| !known.is_recorded)
+    pub fn find_unrecorded(&self, team: &Id, run: &Id) -> Option<KnownRun> {
+        self.runs.get(&RunKey(team, run)).filter(|known| !known.is_recorded)
     }
 }

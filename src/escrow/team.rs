@@ -2,20 +2,20 @@
 
 use std::collections::VecDeque;
 
-use super::{EscrowMode, EscrowOptions, Wanted, open::OpenReservations};
-use crate::domain::lease::{Demand, Draw, Lease, LeaseRest};
+use super::{EscrowMode, EscrowOptions, LeaseRequest, open::OpenReservations};
+use crate::domain::lease::{Demand, Draw, Lease, LeaseRemainder};
 
 /// So many leases that are of use are in hand at most: one that is drawn from, and others taken ahead of need.
-const AHEAD: usize = 4;
+const MAX_USABLE_LEASES: usize = 4;
 
 /// So many are in hand at most with those that are used up and not given back yet.
-const MAX_IN_HAND: usize = 64;
+const MAX_HELD_LEASES: usize = 64;
 
 /// A lease is of so many calls at least.
-const LEAST_CALLS: i64 = 8;
+const MIN_CALLS_PER_LEASE: i64 = 8;
 
 /// The leases of a team that nobody asked for lately are given back after this part of their term.
-const IDLE_PART: i64 = 4;
+const IDLE_TERM_FRACTION: i64 = 4;
 
 /// One team's part.
 #[derive(Debug, Default)]
@@ -25,11 +25,11 @@ pub(super) struct TeamEscrow {
     /// In hand, the oldest first.
     leases: VecDeque<Lease>,
     /// One is being asked for, so that no second one is.
-    is_asking: bool,
+    request_pending: bool,
     /// None is asked for before this time of the sidecar's clock.
     not_before_ms: i64,
     /// What the last call asked for: a lease of less is used up.
-    asked_credits: i64,
+    last_request_credits: i64,
     /// How many were open when one was granted last, whoever has them.
     open_leases: usize,
     /// What was granted by then, in Unix milliseconds of the store, is called back.
@@ -49,54 +49,59 @@ impl TeamEscrow {
     }
 
     /// Whether another lease should be asked for now, after a call of so many credits. Whoever is told so asks.
-    pub(super) fn wanted(
+    pub(super) fn request_lease(
         &mut self,
         options: &EscrowOptions,
         terms_version: i64,
         credits: i64,
         at_ms: i64,
-    ) -> Option<Wanted> {
-        let pays = match options.mode {
+    ) -> Option<LeaseRequest> {
+        let is_worth_a_lease = match options.mode {
             EscrowMode::Off => false,
-            EscrowMode::Auto => self.demand.pays(&options.terms),
+            EscrowMode::Auto => self.demand.is_worth_a_lease(&options.terms),
             EscrowMode::Eager => true,
         };
-        self.asked_credits = credits;
-        if !pays || self.is_asking || at_ms < self.not_before_ms || self.leases.len() >= MAX_IN_HAND {
+        self.last_request_credits = credits;
+        if !is_worth_a_lease
+            || self.request_pending
+            || at_ms < self.not_before_ms
+            || self.leases.len() >= MAX_HELD_LEASES
+        {
             return None;
         }
         // A test's lease is of one more call, if there is as much.
-        let (least_calls, calls) = if options.mode == EscrowMode::Eager { (1, 2) } else { (LEAST_CALLS, LEAST_CALLS) };
+        let (least_calls, calls) =
+            if options.mode == EscrowMode::Eager { (1, 2) } else { (MIN_CALLS_PER_LEASE, MIN_CALLS_PER_LEASE) };
         let of_calls = |calls| credits.max(1).saturating_mul(calls);
-        let least_credits = of_calls(least_calls);
-        let likely = self.demand.within_half_a_term(&options.terms).max(of_calls(calls));
+        let min_credits = of_calls(least_calls);
+        let likely = self.demand.expected_credits(&options.terms).max(of_calls(calls));
         // What is over soon is as good as gone.
         let soon_ms = at_ms + options.terms.term_ms / 4;
         let is_of_use = |lease: &&Lease| lease.undrawn >= credits && lease.may_be_drawn(terms_version, soon_ms);
-        let (mut leases, mut in_hand) = (0, 0);
+        let (mut leases, mut held_leases) = (0, 0);
         for lease in self.leases.iter().filter(is_of_use) {
             leases += 1;
-            in_hand += lease.undrawn;
+            held_leases += lease.undrawn;
         }
-        if in_hand >= likely / 3 * 2 || leases >= AHEAD {
+        if held_leases >= likely / 3 * 2 || leases >= MAX_USABLE_LEASES {
             return None;
         }
-        self.is_asking = true;
-        Some(Wanted { credits: likely, least_credits, open_leases: self.open_leases })
+        self.request_pending = true;
+        Some(LeaseRequest { credits: likely, min_credits, open_leases: self.open_leases })
     }
 
-    pub(super) fn keep(&mut self, lease: Lease, open_leases: usize) -> Option<LeaseRest> {
-        self.is_asking = false;
+    pub(super) fn add_lease(&mut self, lease: Lease, open_leases: usize) -> Option<LeaseRemainder> {
+        self.request_pending = false;
         self.open_leases = open_leases;
         if lease.granted_at_ms <= self.recalled_at_ms {
-            return Some(lease.into_rest());
+            return Some(lease.into_remainder());
         }
         self.leases.push_back(lease);
         None
     }
 
-    pub(super) fn not_granted(&mut self, not_before_ms: i64) {
-        self.is_asking = false;
+    pub(super) fn lease_not_granted(&mut self, not_before_ms: i64) {
+        self.request_pending = false;
         self.not_before_ms = not_before_ms;
     }
 
@@ -109,37 +114,37 @@ impl TeamEscrow {
     }
 
     /// How many leases are in hand, and what is left of them.
-    pub(super) fn in_hand(&self) -> (usize, i64) {
+    pub(super) fn held_leases(&self) -> (usize, i64) {
         (self.leases.len(), self.leases.iter().map(|lease| lease.undrawn).sum())
     }
 
-    pub(super) fn take_all(&mut self) -> Vec<LeaseRest> {
-        self.leases.drain(..).map(Lease::into_rest).collect()
+    pub(super) fn remove_all(&mut self) -> Vec<LeaseRemainder> {
+        self.leases.drain(..).map(Lease::into_remainder).collect()
     }
 
-    pub(super) fn take_useless(&mut self, options: &EscrowOptions, at_ms: i64) -> Vec<LeaseRest> {
+    pub(super) fn evict_leases(&mut self, options: &EscrowOptions, at_ms: i64) -> Vec<LeaseRemainder> {
         if self.leases.is_empty() {
             return Vec::new();
         }
-        if at_ms - self.demand.asked_at_ms() > options.terms.term_ms / IDLE_PART {
-            return self.take_all();
+        if at_ms - self.demand.asked_at_ms() > options.terms.term_ms / IDLE_TERM_FRACTION {
+            return self.remove_all();
         }
-        let least = self.asked_credits.max(1);
-        self.take_if(|lease| lease.undrawn < least || !lease.may_be_drawn(lease.terms_version, at_ms))
+        let least = self.last_request_credits.max(1);
+        self.remove_if(|lease| lease.undrawn < least || !lease.may_be_drawn(lease.terms_version, at_ms))
     }
 
-    pub(super) fn take_if(&mut self, is_useless: impl Fn(&Lease) -> bool) -> Vec<LeaseRest> {
+    pub(super) fn remove_if(&mut self, is_useless: impl Fn(&Lease) -> bool) -> Vec<LeaseRemainder> {
         if !self.leases.iter().any(&is_useless) {
             return Vec::new();
         }
         let (useless, kept) = self.leases.drain(..).partition::<Vec<_>, _>(is_useless);
         self.leases = kept.into();
-        useless.into_iter().map(Lease::into_rest).collect()
+        useless.into_iter().map(Lease::into_remainder).collect()
     }
 
-    pub(super) fn is_forgotten(&self, at_ms: i64, after_ms: i64) -> bool {
+    pub(super) fn is_idle(&self, at_ms: i64, after_ms: i64) -> bool {
         self.leases.is_empty()
-            && !self.is_asking
+            && !self.request_pending
             && self.open.is_empty()
             && at_ms - self.demand.asked_at_ms() > after_ms
     }

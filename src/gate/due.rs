@@ -6,8 +6,8 @@ use crate::{
         expire::{ReservationsQuery, expire, remove_orphan},
         hold::{Hold, Holder},
         id::Id,
-        lease::{LONGEST_LEASE_MS, Reclaim, ReclaimVerdict},
-        reservation::{Backing, Held, Reservation},
+        lease::{MAX_LEASE_LIFETIME_MS, Reclaim, ReclaimVerdict},
+        reservation::{BackedReservation, Backing, Reservation},
         settlement::{Settlement, SettlementVerdict},
     },
     metrics::LeaseEvent,
@@ -67,13 +67,17 @@ impl Gate {
 
     /// Expires some reservations, believed to be due, in one store call. Whatever somebody else was faster with is fine. If it was the
     /// end of a lease, what was opened from it is expired in a second call.
-    pub(super) async fn expire(&self, team: &Id, due: &[(Id, Held)]) -> Result<(), GateError> {
+    pub(super) async fn expire(&self, team: &Id, due: &[(Id, BackedReservation)]) -> Result<(), GateError> {
         let of_ended_leases = self.expire_as_believed(team, due).await?;
         self.expire_as_believed(team, &of_ended_leases).await.map(drop)
     }
 
     /// Those whose lease turned out to have ended are left, as the store has them.
-    async fn expire_as_believed(&self, team: &Id, due: &[(Id, Held)]) -> Result<Vec<(Id, Held)>, GateError> {
+    async fn expire_as_believed(
+        &self,
+        team: &Id,
+        due: &[(Id, BackedReservation)],
+    ) -> Result<Vec<(Id, BackedReservation)>, GateError> {
         let mut of_ended_leases = Vec::new();
         if due.is_empty() {
             return Ok(of_ended_leases);
@@ -103,12 +107,12 @@ impl Gate {
             return Ok(());
         }
         let now_ms = self.store_time.now_ms();
-        let is_certain = !self.store_time.jumped_within_ms(LONGEST_LEASE_MS);
+        let is_certain = !self.store_time.jumped_within_ms(MAX_LEASE_LIFETIME_MS);
         let step = |(id, hold): &(&Id, &Hold)| {
             if is_certain {
                 Reclaim::new(team, id, hold, now_ms, &self.policy)
             } else {
-                Reclaim::put_off(team, id, hold, LONGEST_LEASE_MS)
+                Reclaim::postpone(team, id, hold, MAX_LEASE_LIFETIME_MS)
             }
         };
         let mut steps: Vec<_> = due.iter().map(step).collect();
@@ -140,13 +144,13 @@ impl Gate {
         &self,
         team: &Id,
         id: &Id,
-        believed: &Held,
+        believed: &BackedReservation,
         step: &Settlement,
         reply: &Reply,
-    ) -> Result<Option<Held>, GateError> {
+    ) -> Result<Option<BackedReservation>, GateError> {
         match step.verdict(reply)? {
             SettlementVerdict::Stale(held) if held.is_forgotten(reply.now_ms, &self.policy) => {
-                self.escrow.settled(team, id);
+                self.escrow.close_reservation(team, id);
             }
             SettlementVerdict::Stale(held) if held.backing != Backing::Record => {
                 if held != *believed {
@@ -155,13 +159,14 @@ impl Gate {
                 // The store's clock is behind our guess.
                 self.escrow.note_due(team, id, reply.now_ms + 1_000);
             }
-            SettlementVerdict::Done(settled) | SettlementVerdict::Stale(Held { reservation: settled, .. }) => {
+            SettlementVerdict::Done(settled)
+            | SettlementVerdict::Stale(BackedReservation { reservation: settled, .. }) => {
                 // A repeat of the call is to be answered with this, and not from memory as a new one.
                 self.recent.remember(team, id, &settled);
-                self.escrow.settled(team, id);
+                self.escrow.close_reservation(team, id);
             }
             SettlementVerdict::NotFound | SettlementVerdict::TeamNotFound => {
-                self.escrow.settled(team, id);
+                self.escrow.close_reservation(team, id);
             }
         }
         Ok(None)
@@ -172,7 +177,7 @@ impl Gate {
         let mut query = ReservationsQuery::new(team, [id]);
         let reply = self.transact(query.transaction.take()).await?;
         if !query.team_exists(&reply) {
-            self.cache.forget(team);
+            self.cache.remove(team);
             return Err(GateError::TeamNotFound);
         }
         let found = query.reservations(&reply)?.pop().flatten();

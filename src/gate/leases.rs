@@ -13,13 +13,13 @@ use crate::{
     domain::{
         id::Id,
         lease::{
-            GiveBack, LONGEST_LEASE_MS, Lease, LeaseGrant, LeaseRest, LeaseVerdict, RecallsQuery, STRICT_MS,
-            forget_announced, slice_credits,
+            Lease, LeaseGrant, LeaseRemainder, LeaseReturn, LeaseVerdict, MAX_LEASE_LIFETIME_MS, RECALL_PAUSE_MS,
+            RecallsQuery, remove_announcements, size_lease,
         },
-        reservation::Held,
+        reservation::BackedReservation,
         terms::Terms,
     },
-    escrow::{EscrowMode, Wanted},
+    escrow::{EscrowMode, LeaseRequest},
     metrics::LeaseEvent,
     transaction::{Outcome, Transaction},
 };
@@ -54,7 +54,7 @@ pub(crate) struct OutOfHand {
 #[derive(Debug)]
 struct Returning {
     team: Id,
-    rests: Vec<LeaseRest>,
+    rests: Vec<LeaseRemainder>,
     /// Then they have come back by themselves, at the latest; by our clock, in milliseconds.
     until_ms: i64,
 }
@@ -94,20 +94,20 @@ impl Drop for OnTheWay {
 
 impl Gate {
     /// Takes the lease that a team should have, in the background.
-    pub(super) fn take_lease_ahead(self: &Arc<Self>, team: &Id, wanted: Wanted) {
+    pub(super) fn take_lease_ahead(self: &Arc<Self>, team: &Id, wanted: LeaseRequest) {
         let (gate, team) = (Arc::clone(self), team.clone());
         self.errands.spawn(async move { gate.take_lease(&team, wanted).await });
     }
 
     /// Takes the lease that a team should have, if it can have one now.
-    pub(super) async fn take_lease(&self, team: &Id, wanted: Wanted) {
+    pub(super) async fn take_lease(&self, team: &Id, wanted: LeaseRequest) {
         match self.ask_for_lease(team, wanted).await {
             Ok(Some((lease, open_leases))) => {
                 self.metrics.leases(LeaseEvent::Granted, 1);
                 // If it is not settled by then, whoever sweeps the team ends it.
                 let reclaim_at_ms = lease.granted_at_ms + self.escrow.options().terms.reclaim_after_ms();
                 self.cache.note_due(team, reclaim_at_ms);
-                if let Some(rest) = self.escrow.keep(team, lease, open_leases) {
+                if let Some(rest) = self.escrow.add_lease(team, lease, open_leases) {
                     self.give_back(team, vec![rest]).await;
                 }
             }
@@ -121,11 +121,11 @@ impl Gate {
 
     fn no_lease(&self, team: &Id) {
         let pause_ms = if self.escrow.options().mode == EscrowMode::Eager { 0 } else { NOT_GRANTED_PAUSE_MS };
-        self.escrow.not_granted(team, self.clock.monotonic_ms() + pause_ms);
+        self.escrow.lease_not_granted(team, self.clock.monotonic_ms() + pause_ms);
     }
 
     /// Asks for one, by one id for as long as nobody knows what became of it.
-    async fn ask_for_lease(&self, team: &Id, wanted: Wanted) -> Result<Option<(Lease, usize)>, GateError> {
+    async fn ask_for_lease(&self, team: &Id, wanted: LeaseRequest) -> Result<Option<(Lease, usize)>, GateError> {
         let options = self.escrow.options();
         let catalogue = self.catalogue.fresh(&self.store).await?;
         let believed = self.believed(team).await?;
@@ -133,8 +133,8 @@ impl Gate {
         let believes = belief(&believed, &catalogue, now_ms);
         let remaining =
             believes.remaining.unwrap_or_else(|| believed.terms.included(&catalogue.catalogue.included_credits));
-        let Wanted { credits, least_credits, open_leases } = wanted;
-        let slice = slice_credits(credits, options.max_slice_credits, remaining, open_leases, least_credits);
+        let LeaseRequest { credits, min_credits, open_leases } = wanted;
+        let slice = size_lease(credits, options.max_lease_credits, remaining, open_leases, min_credits);
         let Some(id) = self.escrow.next_lease_id().filter(|_| slice > 0) else { return Ok(None) };
         let asked_first_ms = self.clock.monotonic_ms();
         loop {
@@ -161,18 +161,18 @@ impl Gate {
     }
 
     /// Gives back what was taken out of hand. What the store does not answer is given back later.
-    pub(super) async fn give_back(&self, team: &Id, rests: Vec<LeaseRest>) {
+    pub(super) async fn give_back(&self, team: &Id, rests: Vec<LeaseRemainder>) {
         self.give_back_all(vec![(team.clone(), rests)]).await;
     }
 
     /// The same of several teams.
-    async fn give_back_all(&self, of_teams: Vec<(Id, Vec<LeaseRest>)>) {
+    async fn give_back_all(&self, of_teams: Vec<(Id, Vec<LeaseRemainder>)>) {
         let on_the_way = of_teams.into_iter().map(|(team, rests)| self.on_the_way(team, rests)).collect();
         self.bring_back(on_the_way).await;
     }
 
-    fn on_the_way(&self, team: Id, rests: Vec<LeaseRest>) -> OnTheWay {
-        let until_ms = self.clock.monotonic_ms() + LONGEST_LEASE_MS;
+    fn on_the_way(&self, team: Id, rests: Vec<LeaseRemainder>) -> OnTheWay {
+        let until_ms = self.clock.monotonic_ms() + MAX_LEASE_LIFETIME_MS;
         OnTheWay { out_of_hand: Arc::clone(&self.out_of_hand.leases), returning: Returning { team, rests, until_ms } }
     }
 
@@ -195,8 +195,8 @@ impl Gate {
         }
     }
 
-    async fn try_to_give_back(&self, team: &Id, rests: &[LeaseRest]) -> Result<(), GateError> {
-        let mut steps: Vec<_> = rests.iter().map(|rest| GiveBack::new(team, rest)).collect();
+    async fn try_to_give_back(&self, team: &Id, rests: &[LeaseRemainder]) -> Result<(), GateError> {
+        let mut steps: Vec<_> = rests.iter().map(|rest| LeaseReturn::new(team, rest)).collect();
         let transactions: Vec<Transaction> = steps.iter_mut().map(|step| step.transaction.take()).collect();
         for (step, reply) in steps.iter().zip(self.transact_all(transactions).await?) {
             let reply = reply?;
@@ -213,9 +213,9 @@ impl Gate {
     /// Heeds what a reply shows of a team's terms: leases that were granted under others, or are called back, are out of hand from now
     /// on, and soon given back.
     pub(super) fn heed(&self, team: &Id, terms: &Terms) {
-        let is_recalled = terms.strict_until_ms > self.store_time.now_ms();
-        let recalled_at_ms = is_recalled.then(|| terms.strict_until_ms - STRICT_MS);
-        let rests = self.escrow.take_outdated(team, terms.version, recalled_at_ms);
+        let is_recalled = terms.no_leases_until_ms > self.store_time.now_ms();
+        let recalled_at_ms = is_recalled.then(|| terms.no_leases_until_ms - RECALL_PAUSE_MS);
+        let rests = self.escrow.remove_outdated_leases(team, terms.version, recalled_at_ms);
         if is_recalled {
             self.metrics.leases(LeaseEvent::Recalled, rests.len());
         }
@@ -230,9 +230,9 @@ impl Gate {
     pub async fn give_everything_back(&self) {
         // What was on its way when the background was stopped is among it.
         self.bring_back(self.out_of_hand.take(self.clock.monotonic_ms())).await;
-        self.give_back_all(self.escrow.take_everything()).await;
+        self.give_back_all(self.escrow.remove_all_leases()).await;
         loop {
-            let some = self.escrow.some_open(PAGE_OF_DUE);
+            let some = self.escrow.list_open(PAGE_OF_DUE);
             if some.is_empty() {
                 return;
             }
@@ -261,12 +261,12 @@ impl Gate {
     /// the store then.
     async fn look_after_leases_once(&self, since_ms: i64) -> i64 {
         let mut looked_at_ms = since_ms;
-        if self.escrow.any_lease() {
+        if self.escrow.has_any_lease() {
             // Somebody waits for these, so they come first.
             looked_at_ms = self.answer_recalls(since_ms).await.unwrap_or(since_ms);
         }
         if self.store_time.jumped_within_ms(LONGEST_JUMP_UNSEEN_MS) {
-            let all = self.escrow.take_everything();
+            let all = self.escrow.remove_all_leases();
             if !all.is_empty() {
                 tracing::warn!(teams = all.len(), "the store's clock and ours jumped apart; leases are given back");
             }
@@ -274,7 +274,7 @@ impl Gate {
         }
         let now_ms = self.clock.monotonic_ms();
         self.bring_back(self.out_of_hand.take(now_ms)).await;
-        self.give_back_all(self.escrow.take_useless(now_ms, TEAMS_A_LOOK)).await;
+        self.give_back_all(self.escrow.evict_leases(now_ms, TEAMS_A_LOOK)).await;
         looked_at_ms
     }
 
@@ -293,12 +293,12 @@ impl Gate {
         let reply = self.transact(query.transaction.take()).await?;
         let (recalled, old) = query.teams(&reply, since_ms)?;
         for team in recalled {
-            let rests = self.escrow.take_back(&team, reply.now_ms);
+            let rests = self.escrow.recall_leases(&team, reply.now_ms);
             self.metrics.leases(LeaseEvent::Recalled, rests.len());
             self.give_back(&team, rests).await;
         }
         if !old.is_empty() {
-            self.transact(forget_announced(&old)).await?;
+            self.transact(remove_announcements(&old)).await?;
         }
         Ok(reply.now_ms)
     }
@@ -323,13 +323,13 @@ impl Gate {
     }
 
     /// Gives reservations that were opened from leases records of their own.
-    async fn record_open(&self, team: &Id, reservations: &[(Id, Held)]) -> Result<(), GateError> {
+    async fn record_open(&self, team: &Id, reservations: &[(Id, BackedReservation)]) -> Result<(), GateError> {
         use crate::domain::extend::record;
         let mut steps: Vec<_> = reservations.iter().map(|(id, held)| record(team, id, held)).collect();
         let transactions: Vec<Transaction> = steps.iter_mut().map(|step| step.transaction.take()).collect();
         for (reply, (id, _)) in self.transact_all(transactions).await?.into_iter().zip(reservations) {
             reply?;
-            self.escrow.settled(team, id);
+            self.escrow.close_reservation(team, id);
         }
         Ok(())
     }

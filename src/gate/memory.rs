@@ -11,21 +11,21 @@ use super::{
     run_records::NewRun,
 };
 use crate::{
-    cache::Believed,
+    cache::TeamSnapshot,
     domain::{
         account::Account,
         catalogue::VersionedCatalogue,
         id::Id,
         lease::Draw,
-        reservation::{Basis, Terms},
+        reservation::{Basis, ReservationTerms},
     },
-    escrow::{Answered, Asked, EscrowMode, KnownRun, Wanted},
+    escrow::{EscrowAnswer, EscrowMode, EscrowRequest, KnownRun, LeaseRequest},
 };
 
 /// What is believed of a call before the store is asked.
 pub(super) struct Beliefs<'a> {
     pub(super) priced: &'a Priced,
-    pub(super) believed: &'a Believed,
+    pub(super) believed: &'a TeamSnapshot,
     pub(super) catalogue: &'a VersionedCatalogue,
     /// Our clock, in milliseconds.
     pub(super) at_ms: i64,
@@ -72,7 +72,7 @@ impl Gate {
                 return Box::pin(self.answer_from_new_lease(call, id, beliefs, wanted)).await;
             }
             // The next call that no lease covers takes one, and waits for it.
-            self.escrow.not_granted(&call.team, self.clock.monotonic_ms());
+            self.escrow.lease_not_granted(&call.team, self.clock.monotonic_ms());
             return answer;
         }
         self.take_lease_ahead(&call.team, wanted);
@@ -85,7 +85,7 @@ impl Gate {
         call: &ReserveCall,
         id: &Id,
         beliefs: &Beliefs<'_>,
-        wanted: Wanted,
+        wanted: LeaseRequest,
     ) -> FromMemory {
         self.take_lease(&call.team, wanted).await;
         let believed = self.believed(&call.team).await.ok()?;
@@ -94,7 +94,7 @@ impl Gate {
         }
         let (answer, wanted) = self.ask_escrow(call, id, &Beliefs { believed: &believed, ..*beliefs });
         if wanted.is_some() {
-            self.escrow.not_granted(&call.team, self.clock.monotonic_ms());
+            self.escrow.lease_not_granted(&call.team, self.clock.monotonic_ms());
         }
         match answer {
             FromEscrow::Exists => self.replay_opened(call, id, beliefs).await,
@@ -117,7 +117,7 @@ impl Gate {
         Some(replay(call, id.clone(), existing, grant, catalogue, balance))
     }
 
-    fn ask_escrow(&self, call: &ReserveCall, id: &Id, beliefs: &Beliefs<'_>) -> (FromEscrow, Option<Wanted>) {
+    fn ask_escrow(&self, call: &ReserveCall, id: &Id, beliefs: &Beliefs<'_>) -> (FromEscrow, Option<LeaseRequest>) {
         let Beliefs { priced, believed, catalogue, at_ms, now_ms } = beliefs;
         let Some(account) = &believed.account else {
             return (FromEscrow::No, self.want_only(call, id, beliefs));
@@ -126,11 +126,11 @@ impl Gate {
         let (answered, wanted) = self.escrow.answer(&asked, &self.policy);
         let balance = || self.balance_at(*now_ms, catalogue, &believed.terms, account.clone());
         let answer = match answered {
-            Answered::No => FromEscrow::No,
-            Answered::RunEnded => FromEscrow::Answer(Err(GateError::RunEnded)),
-            Answered::RunOfAnotherFlow => FromEscrow::Answer(Err(GateError::IdReused { what: "run_id" })),
-            Answered::Exists => FromEscrow::Exists,
-            Answered::Opened { reservation, grant, new_run } => {
+            EscrowAnswer::AskStore => FromEscrow::No,
+            EscrowAnswer::RunEnded => FromEscrow::Answer(Err(GateError::RunEnded)),
+            EscrowAnswer::RunOfAnotherFlow => FromEscrow::Answer(Err(GateError::IdReused { what: "run_id" })),
+            EscrowAnswer::Exists => FromEscrow::Exists,
+            EscrowAnswer::Opened { reservation, grant, new_run } => {
                 if let Some(run) = priced.content.run_of_trigger().filter(|_| new_run) {
                     let flow = priced.content.flow.clone();
                     let known =
@@ -158,15 +158,15 @@ impl Gate {
     }
 
     /// Nothing is known of the team's account yet, so nothing can be told; but it may want a lease.
-    fn want_only(&self, call: &ReserveCall, id: &Id, beliefs: &Beliefs<'_>) -> Option<Wanted> {
-        self.escrow.want(&self.asked(call, id, beliefs))
+    fn want_only(&self, call: &ReserveCall, id: &Id, beliefs: &Beliefs<'_>) -> Option<LeaseRequest> {
+        self.escrow.request_lease(&self.asked(call, id, beliefs))
     }
 
-    fn asked<'a>(&self, call: &'a ReserveCall, id: &'a Id, beliefs: &'a Beliefs<'_>) -> Asked<'a> {
+    fn asked<'a>(&self, call: &'a ReserveCall, id: &'a Id, beliefs: &'a Beliefs<'_>) -> EscrowRequest<'a> {
         let Beliefs { priced, believed, now_ms, .. } = beliefs;
         let account = believed.account.as_ref();
         let cycle = account.map_or_else(|| believed.terms.anchor.cycle_at(*now_ms), |account| account.cycle);
-        Asked {
+        EscrowRequest {
             team: &call.team,
             reservation: id,
             is_named: call.reservation.is_some(),
@@ -176,7 +176,7 @@ impl Gate {
                 terms_version: believed.terms.version,
                 valid_ms: priced.price.valid_ms.clone(),
             },
-            terms: Terms {
+            terms: ReservationTerms {
                 credits: priced.price.credits,
                 basis: Basis::Allotment,
                 cycle,

@@ -70,7 +70,7 @@ impl Gate {
         self.transact(announce(team)).await?;
         let come_back = async {
             loop {
-                let mut step = Recall::look(team);
+                let mut step = Recall::read(team);
                 let reply = self.transact(step.transaction.take()).await?;
                 if step.open_leases(&reply).is_empty() {
                     return Ok(());
@@ -87,7 +87,7 @@ impl Gate {
     }
 
     async fn give_back_own(&self, team: &Id, recalled_at_ms: i64) {
-        let rests = self.escrow.take_back(team, recalled_at_ms);
+        let rests = self.escrow.recall_leases(team, recalled_at_ms);
         self.metrics.leases(LeaseEvent::Recalled, rests.len());
         self.give_back(team, rests).await;
     }

@@ -12,15 +12,15 @@ use super::{
     memory::Beliefs,
 };
 use crate::{
-    cache::{Asked, Believed, Refusal},
+    cache::{CachedRefusal, RefusalQuery, TeamSnapshot},
     domain::{
         account::Account,
-        belief::Belief,
+        assumptions::Assumptions,
         catalogue::VersionedCatalogue,
         id::Id,
         rate_card::Rate,
         reservation::{Basis, Content, Reservation, State},
-        reserve::{Price, Request, Step, Verdict},
+        reserve::{Price, Request, Reserve, ReserveVerdict},
         suspension::Suspension,
         terms::Terms,
     },
@@ -116,9 +116,9 @@ impl Gate {
         attempts: &mut Attempts,
     ) -> Result<Option<ReserveAnswer>, GateError> {
         let Beliefs { priced, believed, catalogue, now_ms, .. } = beliefs;
-        let waits_for_leases = !attempts.has_called_back;
-        let belief = Belief { waits_for_leases, ..belief(believed, catalogue, *now_ms) };
-        let belief = if attempts.rounds.any() { belief.offering_everything() } else { belief };
+        let recall_leases_first = !attempts.has_called_back;
+        let belief = Assumptions { recall_leases_first, ..belief(believed, catalogue, *now_ms) };
+        let belief = if attempts.rounds.any() { belief.with_all_options() } else { belief };
         let request = Request {
             team: &call.team,
             reservation: id,
@@ -126,7 +126,7 @@ impl Gate {
             hold_ms: call.hold_ms,
             dry_run: call.dry_run,
         };
-        let mut step = Step::new(&request, &priced.price, &belief, &self.policy);
+        let mut step = Reserve::new(&request, &priced.price, &belief, &self.policy);
         let asked_at_ms = self.clock.monotonic_ms();
         let reply = match priced.content.run_of_trigger() {
             Some(run) => self.transact_after_record(&call.team, run, step.transaction.take()).await?,
@@ -138,44 +138,44 @@ impl Gate {
         self.learn_run(call, &step, &reply)?;
 
         match step.verdict(&reply, &self.policy)? {
-            Verdict::Stale => self.stale(&mut attempts.rounds)?,
-            Verdict::RunEnded => return Err(GateError::RunEnded),
-            Verdict::RunOfAnotherFlow => return Err(GateError::IdReused { what: "run_id" }),
-            Verdict::Exists(existing) if existing.is_forgotten(reply.now_ms, &self.policy) => {
+            ReserveVerdict::Stale => self.stale(&mut attempts.rounds)?,
+            ReserveVerdict::RunEnded => return Err(GateError::RunEnded),
+            ReserveVerdict::RunOfAnotherFlow => return Err(GateError::IdReused { what: "run_id" }),
+            ReserveVerdict::Exists(existing) if existing.is_forgotten(reply.now_ms, &self.policy) => {
                 self.stale(&mut attempts.rounds)?;
                 self.expire(&call.team, &[(id.clone(), existing.into())]).await?;
             }
-            Verdict::Exists(existing) => {
+            ReserveVerdict::Exists(existing) => {
                 let balance = self.current_balance(catalogue, &terms, account, &reply);
                 let existing = existing.at(reply.now_ms);
                 let grant = grant_of(&existing);
                 return replay(call, id.clone(), existing, grant, catalogue, balance).map(Some);
             }
-            Verdict::Granted(reservation) => {
+            ReserveVerdict::Granted(reservation) => {
                 let balance = self.current_balance(catalogue, &terms, account, &reply);
                 return Ok(Some(self.proceed(call, id.clone(), reservation, balance)));
             }
-            Verdict::Refused { holds, .. } if holds.iter().any(|hold| hold.is_due(reply.now_ms)) => {
+            ReserveVerdict::Refused { holds, .. } if holds.iter().any(|hold| hold.is_due(reply.now_ms)) => {
                 attempts.expiry_rounds.next()?;
                 self.expire_due(&call.team, &holds, reply.now_ms).await?;
             }
-            Verdict::Refused { open_leases, .. } if waits_for_leases && !open_leases.is_empty() => {
+            ReserveVerdict::Refused { open_leases, .. } if recall_leases_first && !open_leases.is_empty() => {
                 attempts.has_called_back = true;
                 self.call_back(&call.team).await?;
             }
-            Verdict::Refused { holds, in_current_run, .. } => {
+            ReserveVerdict::Refused { holds, in_current_run, .. } => {
                 let credits = priced.price.credits;
-                let refusal = Refusal {
+                let refusal = CachedRefusal {
                     reservation: id.clone(),
                     credits,
                     run: flow_and_run(&priced.content).map(|(flow, run)| (flow.clone(), run.clone())),
                     in_current_run,
                     account: self.current_account(catalogue, &terms, account, &reply),
                     holds,
-                    asked_at_ms,
+                    checked_at_ms: asked_at_ms,
                 };
                 let answer = self.suspended(call, catalogue, &terms, &refusal, credits, reply.now_ms);
-                self.cache.refuse(&call.team, refusal, believed.changes);
+                self.cache.remember_refusal(&call.team, refusal, believed.changes);
                 return Ok(Some(answer));
             }
         }
@@ -185,8 +185,9 @@ impl Gate {
     fn refusal_from_memory(&self, call: &ReserveCall, id: &Id, beliefs: &Beliefs<'_>) -> Option<ReserveAnswer> {
         let Beliefs { priced, catalogue, at_ms, now_ms, .. } = *beliefs;
         let run = flow_and_run(&priced.content);
-        let asked = Asked { credits: priced.price.credits, run, trigger: call.trigger, now_ms, monotonic_ms: at_ms };
-        let (terms, mut refusal) = self.cache.refusal(&call.team, &asked)?;
+        let asked =
+            RefusalQuery { credits: priced.price.credits, run, trigger: call.trigger, now_ms, monotonic_ms: at_ms };
+        let (terms, mut refusal) = self.cache.find_refusal(&call.team, &asked)?;
         if call.reservation.is_some() && self.may_have_been_made(&call.team, id, &refusal) {
             return None;
         }
@@ -196,7 +197,7 @@ impl Gate {
 
     /// Whether a reservation of that id may exist: a repeat returns the first result, which only the store can tell. What
     /// another sidecar settled is not known here; so an id is taken for a new one once, and then the store is asked.
-    fn may_have_been_made(&self, team: &Id, id: &Id, refusal: &Refusal) -> bool {
+    fn may_have_been_made(&self, team: &Id, id: &Id, refusal: &CachedRefusal) -> bool {
         let open = refusal.holds.iter().any(|hold| hold.is_of(id));
         let verified_absent = refusal.reservation == *id;
         open || self.recent.recall(team, id).is_some() || !(verified_absent || self.recent.may_refuse(team, id))
@@ -207,7 +208,7 @@ impl Gate {
         call: &ReserveCall,
         catalogue: &VersionedCatalogue,
         terms: &Terms,
-        refusal: &Refusal,
+        refusal: &CachedRefusal,
         credits: i64,
         now_ms: i64,
     ) -> ReserveAnswer {
@@ -238,7 +239,7 @@ impl Gate {
     }
 
     /// What a reply shows of the call's run is remembered, for calls that are answered from memory.
-    fn learn_run(&self, call: &ReserveCall, step: &Step, reply: &Reply) -> Result<(), GateError> {
+    fn learn_run(&self, call: &ReserveCall, step: &Reserve, reply: &Reply) -> Result<(), GateError> {
         if let (Some(run), Some(id)) = (step.run(reply)?, &call.run) {
             self.remember_run(&call.team, id, &run, reply.now_ms);
         }
@@ -263,10 +264,10 @@ impl Gate {
     /// A reservation that was made, as it stands now, and what it is settled with: what has a record is as the store has it, whoever
     /// settled or extended it, and what was opened from a lease here is as it was opened.
     pub(super) async fn made(&self, team: &Id, id: &Id) -> Result<Option<(Reservation, Bytes)>, GateError> {
-        let opened = self.escrow.find_granted(team, id);
+        let opened = self.escrow.find_with_grant(team, id);
         let (recorded, reply) = self.read_reservation(team, id).await?;
         let is_what_was_opened =
-            |recorded: &Reservation| !opened.as_ref().is_some_and(|(held, _)| held.outlives(recorded, reply.now_ms));
+            |recorded: &Reservation| !opened.as_ref().is_some_and(|(held, _)| held.supersedes(recorded, reply.now_ms));
         if let Some(recorded) = recorded.filter(is_what_was_opened) {
             let recorded = recorded.at(reply.now_ms);
             let grant = grant_of(&recorded);
@@ -302,15 +303,19 @@ impl Gate {
 }
 
 /// What a transaction on the current cycle is built from.
-pub(super) fn belief<'a>(believed: &'a Believed, catalogue: &'a VersionedCatalogue, now_ms: i64) -> Belief<'a> {
+pub(super) fn belief<'a>(
+    believed: &'a TeamSnapshot,
+    catalogue: &'a VersionedCatalogue,
+    now_ms: i64,
+) -> Assumptions<'a> {
     let cycle = believed.terms.anchor.cycle_at(now_ms);
     let account = believed.account.as_ref().filter(|account| account.cycle == cycle);
-    Belief {
+    Assumptions {
         terms: &believed.terms,
         catalogue: &catalogue.catalogue,
         account_exists: account.is_some(),
         remaining: account.map(Account::remaining),
-        waits_for_leases: true,
+        recall_leases_first: true,
         now_ms,
     }
 }

@@ -127,7 +127,9 @@ impl Gate {
         run: &Id,
         transaction: Transaction,
     ) -> Result<Reply, GateError> {
-        let Some(known) = self.escrow.runs().waiting(team, run) else { return self.transact(transaction).await };
+        let Some(known) = self.escrow.runs().find_unrecorded(team, run) else {
+            return self.transact(transaction).await;
+        };
         let mut record = RunRecord::new(team, run, &known.flow, &self.policy);
         let mut replies = self.transact_all(vec![record.transaction.take(), transaction]).await?;
         Ok(replies.pop().ok_or(GateError::Unverified)??)

@@ -21,7 +21,7 @@ impl Gate {
         self.refuse_if_draining()?;
         let mut rounds = Rounds::default();
         let mut expiry_rounds = ExpiryRounds::default();
-        let mut waits_for_leases = true;
+        let mut recall_leases_first = true;
         loop {
             let catalogue = self.catalogue.fresh(&self.store).await?;
             let believed = self.believed(team).await?;
@@ -56,8 +56,8 @@ impl Gate {
                     self.expire_due(team, &holds, reply.now_ms).await?;
                     continue;
                 }
-                BeginVerdict::Refused { open_leases, .. } if waits_for_leases && !open_leases.is_empty() => {
-                    waits_for_leases = false;
+                BeginVerdict::Refused { open_leases, .. } if recall_leases_first && !open_leases.is_empty() => {
+                    recall_leases_first = false;
                     self.call_back(team).await?;
                     continue;
                 }
@@ -96,7 +96,7 @@ impl Gate {
             EndVerdict::NotFound => Err(GateError::RunNotFound),
             EndVerdict::TeamNotFound => Err(GateError::TeamNotFound),
             EndVerdict::Ended(run) => {
-                self.cache.note_change(team);
+                self.cache.record_change(team);
                 self.remember_run(team, run_id, &run, reply.now_ms);
                 Ok(EndRunAnswer { credits: run.ended_credits, replayed: false })
             }

@@ -81,8 +81,13 @@ impl Gate {
 
 /// Whether somebody who reads them side by side finds the same.
 fn same_terms(one: &Terms, other: &Terms) -> bool {
-    let said =
-        |terms: &Terms| Terms { version: 0, created_at_ms: 0, updated_at_ms: 0, strict_until_ms: 0, ..terms.clone() };
+    let said = |terms: &Terms| Terms {
+        version: 0,
+        created_at_ms: 0,
+        updated_at_ms: 0,
+        no_leases_until_ms: 0,
+        ..terms.clone()
+    };
     let (one, other) = (said(one), said(other));
     one.anchor.day == other.anchor.day && Terms { anchor: other.anchor, ..one } == other
 }

@@ -15,14 +15,14 @@ use crate::{
         account::Account,
         billing_cycle::day_name,
         catalogue::VersionedCatalogue,
-        charging::Entered,
-        commit::{CommitBelief, commit},
+        charging::CommitEffects,
+        commit::{CommitAssumptions, commit},
         expire::expire,
         extend::extend,
         id::Id,
         release::release,
-        reservation::{Backing, Charged, Held, Reservation, State, read_grant},
-        settlement::{Settlement, SettlementVerdict, look},
+        reservation::{BackedReservation, Backing, Charged, Reservation, State, read_grant},
+        settlement::{Settlement, SettlementVerdict, read_reservation},
     },
     metrics::Committed,
     traces,
@@ -42,11 +42,11 @@ struct Settled {
 struct Subject<'a> {
     team: &'a Id,
     id: &'a Id,
-    held: Held,
+    held: BackedReservation,
     /// The account of its cycle, if a reply has shown it.
     account: Option<Account>,
     /// Leases have not been called back for it yet.
-    waits_for_leases: bool,
+    recall_leases_first: bool,
     rounds: Rounds,
     expiry_rounds: ExpiryRounds,
 }
@@ -89,7 +89,7 @@ impl Gate {
             let step = if open {
                 extend(&call.team, &call.reservation, held, hold_ms)
             } else {
-                look(&call.team, &call.reservation, held)
+                read_reservation(&call.team, &call.reservation, held)
             };
             let Some(settled) = self.round(&catalogue, &mut subject, step).await? else { continue };
             let extended = settled.reservation;
@@ -134,12 +134,14 @@ impl Gate {
             let charged_now = charge.then(|| charged(reservation, &actual, &catalogue, late)).transpose();
             let step = match &charged_now {
                 Ok(Some(charged)) => {
-                    let belief =
-                        CommitBelief { account: subject.account.as_ref(), waits_for_leases: subject.waits_for_leases };
+                    let belief = CommitAssumptions {
+                        account: subject.account.as_ref(),
+                        recall_leases_first: subject.recall_leases_first,
+                    };
                     commit(&call.team, &call.reservation, &subject.held, charged, belief, &self.policy)
                 }
                 // That nothing can be charged is told once the reservation is known to be as believed: a grant may name any card.
-                Ok(None) | Err(_) => look(&call.team, &call.reservation, &subject.held),
+                Ok(None) | Err(_) => read_reservation(&call.team, &call.reservation, &subject.held),
             };
             let Some(settled) = self.round(&catalogue, &mut subject, step).await? else { continue };
             let Settled { reservation: settled, balance, applied } = settled;
@@ -170,7 +172,7 @@ impl Gate {
             let step = match (open, due) {
                 (true, false) => release(&call.team, &call.reservation, held, &self.policy),
                 (true, true) => expire(&call.team, &call.reservation, held, &self.policy),
-                (false, _) => look(&call.team, &call.reservation, held),
+                (false, _) => read_reservation(&call.team, &call.reservation, held),
             };
             let Some(settled) = self.round(&catalogue, &mut subject, step).await? else { continue };
             let Settled { reservation: settled, balance, applied } = settled;
@@ -196,7 +198,7 @@ impl Gate {
             None => self.read_reservation(team, id).await?.0.ok_or(GateError::ReservationNotFound)?.into(),
         };
         let reservation = &held.reservation;
-        let known = self.cache.believed(team, self.clock.monotonic_ms()).and_then(|believed| believed.account);
+        let known = self.cache.snapshot(team, self.clock.monotonic_ms()).and_then(|believed| believed.account);
         let account = known.filter(|account| account.cycle == reservation.terms.cycle);
         let content = &reservation.content;
         Span::current().record("flow", display(&content.flow)).record("run", content.run.as_ref().map(display));
@@ -205,7 +207,7 @@ impl Gate {
             id,
             held,
             account,
-            waits_for_leases: true,
+            recall_leases_first: true,
             rounds: Rounds::default(),
             expiry_rounds: ExpiryRounds::default(),
         })
@@ -213,10 +215,10 @@ impl Gate {
 
     /// What a call is about as its grant, or this sidecar's memory, has it. One that was extended has a record since, though its grant
     /// still says otherwise.
-    fn believed_held(&self, call: &SettleCall) -> Option<Held> {
+    fn believed_held(&self, call: &SettleCall) -> Option<BackedReservation> {
         let (team, id) = (&call.team, &call.reservation);
         let granted = read_grant(&call.grant, id).filter(|held| held.reservation.state == State::Open);
-        if let Some(Held { backing: Backing::Record, .. }) = granted {
+        if let Some(BackedReservation { backing: Backing::Record, .. }) = granted {
             return granted;
         }
         // What had the id before, and was forgotten since, is another one.
@@ -224,7 +226,7 @@ impl Gate {
             granted.as_ref().is_none_or(|granted| granted.reservation.created_at_ms == known.created_at_ms)
         };
         let known = self.recent.recall(team, id).filter(|known| known.state == State::Open && is_same(known));
-        known.map(Held::from).or_else(|| self.escrow.find(team, id)).or(granted)
+        known.map(BackedReservation::from).or_else(|| self.escrow.find(team, id)).or(granted)
     }
 
     /// Sends one step. A step without options only looks: it is done if the reservation is as believed. Any step is done if
@@ -246,7 +248,7 @@ impl Gate {
         }
         let (held, done) = match step.verdict(&reply)? {
             SettlementVerdict::TeamNotFound => {
-                self.cache.forget(subject.team);
+                self.cache.remove(subject.team);
                 return Err(GateError::TeamNotFound);
             }
             SettlementVerdict::NotFound => return Err(self.not_found(subject)),
@@ -260,18 +262,18 @@ impl Gate {
                 (held, as_believed || (is_final && same_account))
             }
         };
-        if held.backing == Backing::Record && self.escrow.settled(subject.team, subject.id) {
+        if held.backing == Backing::Record && self.escrow.close_reservation(subject.team, subject.id) {
             // A repeat of the call is to be answered with this, and not from memory as a new one.
             self.recent.remember(subject.team, subject.id, &held.reservation);
         }
         if held.is_forgotten(reply.now_ms, &self.policy) {
             return Err(self.not_found(subject));
         }
-        let Held { reservation, backing } = held;
+        let BackedReservation { reservation, backing } = held;
         if let (true, Some(terms), Some(account)) = (done, terms, account.clone()) {
             let balance = self.balance(catalogue, &terms, account);
             let applied = matches!(reply.outcome, Outcome::Applied { .. });
-            let blocks = step.entered(&reply).blocks;
+            let blocks = step.effects(&reply).blocks;
             if blocks > 0 {
                 let (account, cycle) = (&balance.account, day_name(reservation.terms.cycle.start_ms));
                 let first_block = account.blocks - blocks + 1;
@@ -279,18 +281,18 @@ impl Gate {
             }
             return Ok(Some(Settled { reservation: reservation.at(reply.now_ms), balance, applied }));
         }
-        let holds = step.holds_in_the_way(&reply)?;
+        let holds = step.blocking_holds(&reply)?;
         if holds.iter().any(|hold| hold.is_due(reply.now_ms)) {
             subject.expiry_rounds.next()?;
             self.expire_due(subject.team, &holds, reply.now_ms).await?;
-        } else if subject.waits_for_leases && !step.leases_in_the_way(&reply).is_empty() {
-            subject.waits_for_leases = false;
+        } else if subject.recall_leases_first && !step.blocking_leases(&reply).is_empty() {
+            subject.recall_leases_first = false;
             self.call_back(subject.team).await?;
         } else {
             self.stale(&mut subject.rounds)?;
         }
         subject.account = account;
-        subject.held = Held { reservation, backing };
+        subject.held = BackedReservation { reservation, backing };
         Ok(None)
     }
 
@@ -298,7 +300,7 @@ impl Gate {
     pub(super) fn count_settled(
         &self,
         team: &Id,
-        believed: &Held,
+        believed: &BackedReservation,
         step: &Settlement,
         reply: &Reply,
     ) -> Result<(), GateError> {
@@ -308,7 +310,7 @@ impl Gate {
         let credits = believed.reservation.terms.credits;
         match step.reservation(reply)?.map(|settled| settled.state) {
             Some(State::Committed(charged)) => {
-                let Entered { blocks, run_completion, above_hold } = step.entered(reply);
+                let CommitEffects { blocks, run_completion, above_hold } = step.effects(reply);
                 let committed = Committed { credits: charged.credits, run_completion, above_hold, blocks };
                 self.metrics.committed(team, committed);
             }
@@ -322,7 +324,7 @@ impl Gate {
 
     fn not_found(&self, subject: &Subject<'_>) -> GateError {
         self.recent.forget(subject.team, subject.id);
-        self.escrow.settled(subject.team, subject.id);
+        self.escrow.close_reservation(subject.team, subject.id);
         GateError::ReservationNotFound
     }
 
@@ -369,7 +371,7 @@ fn charged(
 
 fn price(
     catalogue: &VersionedCatalogue,
-    terms: &crate::domain::reservation::Terms,
+    terms: &crate::domain::reservation::ReservationTerms,
     model: &Id,
     units: u32,
 ) -> Result<(i64, Id), GateError> {

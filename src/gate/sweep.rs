@@ -72,7 +72,7 @@ impl Gate {
                 }
             }
             self.expire_from_leases().await;
-            self.cache.drop_idle(self.clock.monotonic_ms());
+            self.cache.evict_idle(self.clock.monotonic_ms());
             self.suspended.drop_old(self.clock.monotonic_ms());
         }
     }

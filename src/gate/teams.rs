@@ -6,7 +6,7 @@ use super::{
     reserve::belief,
 };
 use crate::{
-    cache::Believed,
+    cache::TeamSnapshot,
     domain::{
         id::Id,
         listing::TeamsQuery,
@@ -107,7 +107,7 @@ impl Gate {
             if changed == terms {
                 return Ok(terms);
             }
-            let believed = Believed { terms, account: None, changes: 0 };
+            let believed = TeamSnapshot { terms, account: None, changes: 0 };
             let belief = belief(&believed, &catalogue, now_ms);
             let mut step = TermsChange::replace(team, &belief, change, &changed, caller);
             let reply = self.transact(step.transaction.take()).await?;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tollgate::{
     clock::{Clock, ManualClock},
     domain::{
-        commit::{CommitBelief, commit},
+        commit::{CommitAssumptions, commit},
         id::Id,
         keys,
         plan::Plan,
@@ -118,7 +118,7 @@ async fn commits_that_buy_blocks_do_not_make_each_other_wait() {
     }
     for (name, reservation) in &made {
         let charged = Charged { credits: 1_500, units: 60, model: id("gpt-4"), late: false };
-        let belief = CommitBelief { account: account.as_ref(), ..CommitBelief::default() };
+        let belief = CommitAssumptions { account: account.as_ref(), ..CommitAssumptions::default() };
         let mut step = commit(&team, name, reservation, &charged, belief, &Policy::default());
         steps.push(step.transaction.take());
     }

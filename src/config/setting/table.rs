@@ -3,7 +3,7 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use super::{Kind, Setting};
-use crate::domain::lease::{MAX_LEASE_HOLD_MS, MAX_TERM_MS};
+use crate::domain::lease::{MAX_LEASE_HOLD_MS, MAX_LEASE_TERM_MS};
 
 const SECOND_MS: i64 = 1_000;
 const MINUTE_MS: i64 = 60 * SECOND_MS;
@@ -208,7 +208,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "30s",
         help: "How long credits are taken out for: long enough to be worth it, and so long they lie idle where a team moves on.",
         heading: ESCROW,
-        kind: Kind::Milliseconds(2 * SECOND_MS..=MAX_TERM_MS, |settings, term_ms| {
+        kind: Kind::Milliseconds(2 * SECOND_MS..=MAX_LEASE_TERM_MS, |settings, term_ms| {
             settings.serve.escrow.terms.term_ms = term_ms;
         }),
     },
@@ -228,7 +228,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "10000",
         help: "The most credits taken out at once: what a sidecar that dies keeps from its team meanwhile.",
         heading: ESCROW,
-        kind: Kind::Amount(1..=MAX_CREDITS, |settings, credits| settings.serve.escrow.max_slice_credits = credits),
+        kind: Kind::Amount(1..=MAX_CREDITS, |settings, credits| settings.serve.escrow.max_lease_credits = credits),
     },
     Setting {
         key: "log",

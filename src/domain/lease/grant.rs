@@ -5,18 +5,18 @@ use crate::{
     domain::{
         Damaged,
         account::{Account, allotment_covers, time_within},
-        belief::{Belief, declare_account},
+        assumptions::{Assumptions, declare_account},
         billing_cycle::Cycle,
         hold::lease_member,
         id::Id,
         keys,
-        terms::{STRICT_UNTIL, Terms},
+        terms::{NO_LEASES_UNTIL, Terms},
     },
     transaction::{Guard, Linear, Outcome, Read, Record, RecordRef, Reply, Transaction, Value, Write},
 };
 
 /// So many leases of a team are looked at, those first that may not be drawn from any more.
-pub(super) const LOOKED_AT: u32 = 64;
+pub(super) const MAX_LEASES_READ: u32 = 64;
 
 /// The transaction that takes one lease, and how to read the reply.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl LeaseGrant {
     /// Builds the transaction that takes a lease of so many credits, or else of a quarter of them, if as much remains.
     ///
     /// It can be sent again if nobody knows what became of it: an id is granted once.
-    pub fn new(team: &Id, id: &Id, slice_credits: i64, belief: &Belief<'_>, lease_terms: &LeaseTerms) -> Self {
+    pub fn new(team: &Id, id: &Id, credits: i64, belief: &Assumptions<'_>, lease_terms: &LeaseTerms) -> Self {
         let cycle = belief.terms.anchor.cycle_at(belief.now_ms);
         let mut transaction = Transaction::on(keys::team(team));
         let terms = transaction.record(keys::terms(), Read::Whole);
@@ -59,16 +59,16 @@ impl LeaseGrant {
         let lease = transaction.record(keys::lease(id), Read::Whole);
         let holds = transaction.record(keys::open_holds(), Read::Nothing);
         let open_leases =
-            transaction.record(keys::open_leases(), Read::First { limit: LOOKED_AT, unless_applied: false });
+            transaction.record(keys::open_leases(), Read::First { limit: MAX_LEASES_READ, unless_applied: false });
 
         let absent_guard = transaction.require(Guard::Absent(lease));
         transaction.require(Guard::FieldEquals(terms, "version", belief.terms.version.to_string()));
         for guard in time_within(cycle) {
             transaction.require(guard);
         }
-        transaction.require(Guard::AtMostZero(Linear::default().plus(1, terms, STRICT_UNTIL).plus_now(-1)));
-        let mut offers = vec![slice_credits];
-        offers.extend(Some(slice_credits / 4).filter(|quarter| *quarter > 0));
+        transaction.require(Guard::AtMostZero(Linear::default().plus(1, terms, NO_LEASES_UNTIL).plus_now(-1)));
+        let mut offers = vec![credits];
+        offers.extend(Some(credits / 4).filter(|quarter| *quarter > 0));
         for credits in &offers {
             let mut writes = account.first_writes.clone();
             writes.extend([

@@ -1,12 +1,12 @@
 //! Calling leases back before somebody is suspended: what no sidecar has drawn is asked for, and none is granted meanwhile.
 
-use super::{STRICT_MS, grant::LOOKED_AT};
+use super::{RECALL_PAUSE_MS, grant::MAX_LEASES_READ};
 use crate::{
     domain::{
         Damaged,
         id::Id,
         keys,
-        terms::{STRICT_UNTIL, Terms},
+        terms::{NO_LEASES_UNTIL, Terms},
     },
     transaction::{Guard, Linear, Read, Record, RecordRef, Reply, Transaction, Value, Write},
 };
@@ -27,17 +27,17 @@ pub struct Recall {
 }
 
 impl Recall {
-    /// Builds the transaction: for [`STRICT_MS`] from now no lease of the team is granted.
+    /// Builds the transaction: for [`RECALL_PAUSE_MS`] from now no lease of the team is granted.
     pub fn new(team: &Id) -> Self {
-        let mut step = Self::look(team);
+        let mut step = Self::read(team);
         let terms = step.terms;
         step.transaction.require(Guard::Present(terms));
-        step.transaction.option(Vec::new(), vec![Write::Set(terms, STRICT_UNTIL, strict_until(terms))]);
+        step.transaction.option(Vec::new(), vec![Write::Set(terms, NO_LEASES_UNTIL, no_leases_until(terms))]);
         step
     }
 
     /// Builds a transaction that only looks whether there are leases to wait for.
-    pub fn look(team: &Id) -> Self {
+    pub fn read(team: &Id) -> Self {
         let mut transaction = Transaction::on(keys::team(team));
         let terms = transaction.record(keys::terms(), Read::Whole);
         let open_leases = declare_open_leases(&mut transaction, false);
@@ -82,12 +82,12 @@ impl OpenLeases {
 
 /// Declares the leases that may be drawn from, in a transaction that may have to wait for them.
 pub(crate) fn declare_open_leases(transaction: &mut Transaction, unless_applied: bool) -> RecordRef {
-    transaction.record(keys::open_leases(), Read::First { limit: LOOKED_AT, unless_applied })
+    transaction.record(keys::open_leases(), Read::First { limit: MAX_LEASES_READ, unless_applied })
 }
 
 /// Until when no lease is granted after a recall.
-pub(crate) fn strict_until(terms: RecordRef) -> Value {
-    Value::Greatest(vec![Linear::default().plus(1, terms, STRICT_UNTIL), Linear::now_plus(STRICT_MS)])
+pub(crate) fn no_leases_until(terms: RecordRef) -> Value {
+    Value::Greatest(vec![Linear::default().plus(1, terms, NO_LEASES_UNTIL), Linear::now_plus(RECALL_PAUSE_MS)])
 }
 
 /// Tells all sidecars that a team's leases are called back: those look here, for all teams at once. It is a hint; what keeps
@@ -100,7 +100,7 @@ pub fn announce(team: &Id) -> Transaction {
 }
 
 /// Removes old announcements.
-pub fn forget_announced(teams: &[Id]) -> Transaction {
+pub fn remove_announcements(teams: &[Id]) -> Transaction {
     let mut transaction = Transaction::on(keys::recalls_scope());
     let recalls = transaction.record(keys::recalls(), Read::Nothing);
     let removed = teams.iter().map(|team| Write::IndexRemove(recalls, team.to_string())).collect();

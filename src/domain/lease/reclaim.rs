@@ -72,7 +72,7 @@ impl Reclaim {
 
     /// Builds the transaction that puts off the end of a due lease by so many milliseconds from now, for the store's clock jumped: the
     /// lease may be in use.
-    pub fn put_off(team: &Id, lease_id: &Id, hold: &Hold, by_ms: i64) -> Self {
+    pub fn postpone(team: &Id, lease_id: &Id, hold: &Hold, by_ms: i64) -> Self {
         let mut step = Self::of(team, hold);
         let (lease, _) = step.declare(lease_id);
         let holds = step.holds;

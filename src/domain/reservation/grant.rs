@@ -9,7 +9,7 @@ use rmp::{
     encode::{write_array_len, write_sint, write_str},
 };
 
-use super::{Backing, Basis, Content, Held, Reservation, State, Terms, Trigger};
+use super::{BackedReservation, Backing, Basis, Content, Reservation, ReservationTerms, State, Trigger};
 use crate::{
     domain::{billing_cycle::Cycle, id::Id, lease::MAX_LEASE_HOLD_MS, plan::Plan},
     transaction::NUMBER_LIMIT,
@@ -25,12 +25,12 @@ const ARRAY_OF_15: u8 = 0x9f;
 const DAY_MS: i64 = 86_400_000;
 
 /// Reads a grant that came with a reservation's id; `None` if it is none, or another reservation's.
-pub fn read_grant(grant: &[u8], id: &Id) -> Option<Held> {
+pub fn read_grant(grant: &[u8], id: &Id) -> Option<BackedReservation> {
     if grant.first() == Some(&ARRAY_OF_15) {
         return read_leased(grant).filter(|(granted, _)| granted == id).map(|(_, held)| held);
     }
     let record = std::str::from_utf8(grant).ok()?;
-    Reservation::unpack(record).ok().map(Held::from)
+    Reservation::unpack(record).ok().map(BackedReservation::from)
 }
 
 /// Writes the grant of a reservation that is opened from a lease; how many bytes it has, or `None` if there is no room.
@@ -73,8 +73,8 @@ pub fn leased_id(grant: &[u8]) -> Option<&str> {
 }
 
 /// Reads a grant from a lease, and the id that it was written for.
-pub fn read_leased(grant: &[u8]) -> Option<(Id, Held)> {
-    let mut rest = Rest(grant);
+pub fn read_leased(grant: &[u8]) -> Option<(Id, BackedReservation)> {
+    let mut rest = GrantReader(grant);
     if read_array_len(&mut rest.0).ok()? != 15 {
         return None;
     }
@@ -100,13 +100,16 @@ pub fn read_leased(grant: &[u8]) -> Option<(Id, Held)> {
     }
     let reservation = Reservation {
         content: Content { flow, run, block, model, units, trigger },
-        terms: Terms { credits, basis: Basis::Allotment, cycle, rate_card, plan },
+        terms: ReservationTerms { credits, basis: Basis::Allotment, cycle, rate_card, plan },
         created_at_ms,
         expires_at_ms,
         state: State::Open,
         settled_at_ms: None,
     };
-    Some((id, Held { reservation, backing: Backing::Lease { id: lease, reclaimed: false, instead_of: None } }))
+    Some((
+        id,
+        BackedReservation { reservation, backing: Backing::Lease { id: lease, reclaimed: false, replaces: None } },
+    ))
 }
 
 const TRIGGERS: [Trigger; 2] = [Trigger::Run, Trigger::Test];
@@ -116,9 +119,9 @@ fn place_in<T: PartialEq>(all: &[T], one: T) -> Option<i64> {
 }
 
 /// What of a grant is still to be read.
-struct Rest<'a>(&'a [u8]);
+struct GrantReader<'a>(&'a [u8]);
 
-impl Rest<'_> {
+impl GrantReader<'_> {
     /// A number that a store could keep: sums with it stay in range, whoever made up the grant.
     fn number(&mut self) -> Option<i64> {
         read_int(&mut self.0).ok().filter(|number: &i64| number.unsigned_abs() < NUMBER_LIMIT.unsigned_abs())
@@ -157,7 +160,7 @@ mod tests {
                 units: 10_000,
                 trigger: Trigger::Test,
             },
-            terms: Terms {
+            terms: ReservationTerms {
                 credits: 20_000,
                 basis: Basis::Allotment,
                 cycle: Cycle { start_ms: 20_400 * DAY_MS, end_ms: 20_430 * DAY_MS },
@@ -182,9 +185,9 @@ mod tests {
         for run in [None, Some(id("run"))] {
             let reservation = reservation(run);
             let grant = written(&reservation);
-            let backing = Backing::Lease { id: id("sidecar.7"), reclaimed: false, instead_of: None };
+            let backing = Backing::Lease { id: id("sidecar.7"), reclaimed: false, replaces: None };
             assert_eq!(leased_id(&grant), Some("reservation"));
-            assert_eq!(read_grant(&grant, &id("reservation")), Some(Held { reservation, backing }));
+            assert_eq!(read_grant(&grant, &id("reservation")), Some(BackedReservation { reservation, backing }));
             assert_eq!(read_grant(&grant, &id("another")), None, "it is the grant of one reservation");
         }
     }

@@ -3,14 +3,14 @@
 //! A caller that echoes it spares the store a read, and the store compares it byte for byte with what it has, so that it need not
 //! be believed.
 
-use super::{Basis, Charged, Content, Reservation, State, Terms, Trigger};
+use super::{Basis, Charged, Content, Reservation, ReservationTerms, State, Trigger};
 use crate::{
     domain::{Damaged, billing_cycle::Cycle, id::Id, plan::Plan},
     transaction::{Value, kept_number},
 };
 
 /// The first field of every record: the form of the rest.
-const FORM: &str = "1";
+const FORMAT_VERSION: &str = "1";
 
 const SEPARATOR: char = '|';
 
@@ -47,20 +47,20 @@ impl Reservation {
 
     /// Reads a record.
     pub fn unpack(record: &str) -> Result<Self, Damaged> {
-        Fields(record.split(SEPARATOR)).reservation().ok_or_else(|| Damaged::new("reservation", "unreadable"))
+        RecordReader(record.split(SEPARATOR)).reservation().ok_or_else(|| Damaged::new("reservation", "unreadable"))
     }
 }
 
 /// The record of a reservation that is made now and held for so long.
-pub fn open_parts(content: &Content, terms: &Terms, hold_ms: i64) -> Vec<Value> {
+pub fn open_parts(content: &Content, terms: &ReservationTerms, hold_ms: i64) -> Vec<Value> {
     let leading = leading_fields("open", content, terms);
     vec![format!("{leading}|").into(), Value::now(), "|".into(), Value::now_plus(hold_ms)]
 }
 
-fn leading_fields(state: &str, content: &Content, terms: &Terms) -> String {
+fn leading_fields(state: &str, content: &Content, terms: &ReservationTerms) -> String {
     let optional = |id: &Option<Id>| id.as_ref().map_or(String::new(), ToString::to_string);
     format!(
-        "{FORM}|{state}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}",
+        "{FORMAT_VERSION}|{state}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}",
         terms.credits,
         terms.basis.name(),
         terms.cycle.start_ms,
@@ -81,11 +81,11 @@ fn charged_fields(charged: &Charged) -> String {
 }
 
 /// The fields of a record that are still to be read.
-struct Fields<'a>(std::str::Split<'a, char>);
+struct RecordReader<'a>(std::str::Split<'a, char>);
 
-impl Fields<'_> {
+impl RecordReader<'_> {
     fn reservation(&mut self) -> Option<Reservation> {
-        if self.0.next()? != FORM {
+        if self.0.next()? != FORMAT_VERSION {
             return None;
         }
         let state_name = self.0.next()?;
@@ -117,7 +117,7 @@ impl Fields<'_> {
             _ => return None,
         };
         let settled_at_ms = if state == State::Open { None } else { Some(self.number()?) };
-        let terms = Terms { credits, basis, cycle, rate_card, plan };
+        let terms = ReservationTerms { credits, basis, cycle, rate_card, plan };
         let whole = self.0.next().is_none();
         whole.then_some(Reservation { content, terms, created_at_ms, expires_at_ms, state, settled_at_ms })
     }
@@ -165,7 +165,7 @@ mod tests {
                 units: 3,
                 trigger: Trigger::Test,
             },
-            terms: Terms {
+            terms: ReservationTerms {
                 credits: 15,
                 basis: Basis::Overage,
                 cycle: Cycle { start_ms: 1, end_ms: 2 },

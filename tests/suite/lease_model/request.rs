@@ -3,23 +3,25 @@
 use tollgate::{
     domain::{
         OVERAGE_BLOCK_CREDITS,
-        belief::Belief,
+        assumptions::Assumptions,
         billing_cycle::{Anchor, Cycle},
         catalogue::Catalogue,
-        commit::{CommitBelief, commit},
+        commit::{CommitAssumptions, commit},
         expire::expire,
         extend::{extend, record},
         hold::{Hold, Holder},
         id::Id,
         lease::{
-            GiveBack, LONGEST_LEASE_MS, LeaseGrant, LeaseRest, LeaseTerms, LeaseVerdict, Recall, Reclaim,
+            LeaseGrant, LeaseRemainder, LeaseReturn, LeaseTerms, LeaseVerdict, MAX_LEASE_LIFETIME_MS, Recall, Reclaim,
             ReclaimVerdict,
         },
         plan::{IncludedCredits, Plan},
         policy::Policy,
         release::release,
-        reservation::{Backing, Basis, Charged, Content, Held, Reservation, State, Terms as ReservationTerms, Trigger},
-        reserve::{Price, Request as ReserveRequest, Step, Verdict},
+        reservation::{
+            BackedReservation, Backing, Basis, Charged, Content, Reservation, ReservationTerms, State, Trigger,
+        },
+        reserve::{Price, Request as ReserveRequest, Reserve, ReserveVerdict},
         settlement::{Settlement, SettlementVerdict},
         terms::Terms,
     },
@@ -41,7 +43,7 @@ pub(super) enum Request {
         lease: u8,
         cycle: u8,
     },
-    GiveBack(Rest),
+    LeaseReturn(Rest),
     /// By somebody who believes that the store's clock shows this.
     Reclaim {
         lease: u8,
@@ -74,7 +76,7 @@ pub(super) enum Request {
 pub(super) enum Believed {
     /// Opened from a lease, whose credits have come back by themselves or not. If its id has the record of another opening, which has
     /// expired, that is what the record says.
-    Leased { opened: Opened, reclaimed: bool, instead_of: Option<Recorded> },
+    Leased { opened: Opened, reclaimed: bool, replaces: Option<Recorded> },
     /// Open, with a record of its own.
     Recorded(Recorded),
     /// Expired, as its record says.
@@ -166,7 +168,7 @@ pub(super) fn team_terms(allotment: i64, anchor_day: u8, cap_blocks: u32) -> Ter
         overage_cap_blocks: Some(cap_blocks),
         created_at_ms: START_MS,
         updated_at_ms: START_MS,
-        strict_until_ms: 0,
+        no_leases_until_ms: 0,
     }
 }
 
@@ -238,10 +240,10 @@ impl Making {
         let team = team();
         match request {
             Request::Lease { lease, cycle } => self.lease(lease, cycle, now_ms, carry_out),
-            Request::GiveBack(Rest { lease, cycle, credits, undrawn }) => {
+            Request::LeaseReturn(Rest { lease, cycle, credits, undrawn }) => {
                 let cycle_start_ms = self.cycle(cycle).start_ms;
-                let rest = LeaseRest { id: lease_id(lease), cycle_start_ms, credits, undrawn };
-                let mut step = GiveBack::new(&team, &rest).transaction;
+                let rest = LeaseRemainder { id: lease_id(lease), cycle_start_ms, credits, undrawn };
+                let mut step = LeaseReturn::new(&team, &rest).transaction;
                 self.leave_out(|without| without.out_of_give_back(&mut step));
                 done(carry_out(step))
             }
@@ -253,7 +255,7 @@ impl Making {
             }
             Request::PutOff { lease, cycle, credits } => {
                 let hold = self.hold(lease, cycle, credits);
-                let mut step = Reclaim::put_off(&team, &lease_id(lease), &hold, LONGEST_LEASE_MS);
+                let mut step = Reclaim::postpone(&team, &lease_id(lease), &hold, MAX_LEASE_LIFETIME_MS);
                 self.leave_out(|without| without.out_of_put_off(&mut step.transaction));
                 ended(step, carry_out)
             }
@@ -308,11 +310,11 @@ impl Making {
         };
         let price =
             Price { credits: 1, rate_card: asked.terms.rate_card.clone(), valid_ms: 0..i64::from(u32::MAX) * 1_000 };
-        let mut step = Step::new(&request, &price, &belief(terms, &catalogue, now_ms), &self.policy);
+        let mut step = Reserve::new(&request, &price, &belief(terms, &catalogue, now_ms), &self.policy);
         let reply = carry_out(step.transaction.take());
         match step.verdict(&reply, &self.policy).unwrap() {
-            Verdict::Granted(_) => Answer::Done,
-            Verdict::Exists(_) => Answer::HasRecord,
+            ReserveVerdict::Granted(_) => Answer::Done,
+            ReserveVerdict::Exists(_) => Answer::HasRecord,
             _ => Answer::Not,
         }
     }
@@ -320,11 +322,11 @@ impl Making {
     fn settle(&self, believed: Believed, deed: Deed, carry_out: impl FnOnce(Transaction) -> Reply) -> Answer {
         let terms = &self.team;
         let expired = |recorded: &Recorded| recorded.reservation(terms).at(i64::MAX);
-        let mut held = Held::from(believed.recorded().reservation(terms));
+        let mut held = BackedReservation::from(believed.recorded().reservation(terms));
         match &believed {
-            Believed::Leased { opened, reclaimed, instead_of } => {
-                let instead_of = instead_of.as_ref().map(expired).map(Box::new);
-                held.backing = Backing::Lease { id: lease_id(opened.lease), reclaimed: *reclaimed, instead_of };
+            Believed::Leased { opened, reclaimed, replaces } => {
+                let replaces = replaces.as_ref().map(expired).map(Box::new);
+                held.backing = Backing::Lease { id: lease_id(opened.lease), reclaimed: *reclaimed, replaces };
             }
             Believed::Recorded(_) => {}
             Believed::Expired(recorded) => held.reservation = expired(recorded),
@@ -334,15 +336,15 @@ impl Making {
         let reply = carry_out(step.transaction.take());
         match step.verdict(&reply).unwrap() {
             SettlementVerdict::Done(_) => Answer::Done,
-            SettlementVerdict::Stale(Held { backing: Backing::Record, .. }) => Answer::HasRecord,
-            SettlementVerdict::Stale(Held { backing: Backing::Lease { instead_of: Some(_), .. }, .. }) => {
-                Answer::Outlives
-            }
+            SettlementVerdict::Stale(BackedReservation { backing: Backing::Record, .. }) => Answer::HasRecord,
+            SettlementVerdict::Stale(BackedReservation {
+                backing: Backing::Lease { replaces: Some(_), .. }, ..
+            }) => Answer::Outlives,
             _ => Answer::Not,
         }
     }
 
-    fn settlement(&self, held: &Held, id: &Id, deed: Deed) -> Settlement {
+    fn settlement(&self, held: &BackedReservation, id: &Id, deed: Deed) -> Settlement {
         let (team, policy) = (team(), &self.policy);
         let hold_ms = self.terms.hold_ms;
         match deed {
@@ -350,8 +352,8 @@ impl Making {
                 let credits = held.reservation.terms.credits + deed.excess();
                 let model = held.reservation.content.model.clone();
                 let charged = Charged { credits, units: 1, model, late: deed == Deed::CommitLate };
-                let waits_for_leases = deed == Deed::Exceed { waits: true };
-                commit(&team, id, held, &charged, CommitBelief { account: None, waits_for_leases }, policy)
+                let recall_leases_first = deed == Deed::Exceed { waits: true };
+                commit(&team, id, held, &charged, CommitAssumptions { account: None, recall_leases_first }, policy)
             }
             Deed::Release => release(&team, id, held, policy),
             Deed::Expire => expire(&team, id, held, policy),
@@ -365,10 +367,10 @@ fn catalogue() -> Catalogue {
     Catalogue { included_credits: IncludedCredits::SHIPPED, rate_cards: Vec::new() }
 }
 
-fn belief<'a>(terms: &'a Terms, catalogue: &'a Catalogue, now_ms: i64) -> Belief<'a> {
+fn belief<'a>(terms: &'a Terms, catalogue: &'a Catalogue, now_ms: i64) -> Assumptions<'a> {
     // Where there are overages, a call is offered them too.
     let remaining = terms.included_override.filter(|_| !terms.overages_enabled);
-    Belief { terms, catalogue, account_exists: false, remaining, waits_for_leases: false, now_ms }
+    Assumptions { terms, catalogue, account_exists: false, remaining, recall_leases_first: false, now_ms }
 }
 
 fn ended(mut step: Reclaim, carry_out: impl FnOnce(Transaction) -> Reply) -> Answer {

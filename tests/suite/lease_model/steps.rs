@@ -172,7 +172,7 @@ impl World {
         let books = shelf.books(moment.store);
         let asked = (0..).zip(&moment.asked);
         let mut requests: Vec<Request> = asked.map(|(lease, cycle)| Request::Lease { lease, cycle: *cycle }).collect();
-        requests.extend(moment.rests.iter().copied().map(Request::GiveBack));
+        requests.extend(moment.rests.iter().copied().map(Request::LeaseReturn));
         for (lease, record) in (0..).zip(&books.leases) {
             let Some(LeaseRecord { cycle, credits, .. }) = *record else { continue };
             // Who has not heard of a jump goes by the time of before, and who was started since knows of none.
@@ -185,9 +185,9 @@ impl World {
         let deeds = |believed| self.deeds.iter().map(move |deed| Request::Settle { believed, deed: *deed });
         for opened in &moment.opened {
             let of_others = moment.expired.iter().filter(|expired| expired.reservation == opened.recorded.reservation);
-            for instead_of in of_others.copied().map(Some).chain([None]) {
+            for replaces in of_others.copied().map(Some).chain([None]) {
                 for reclaimed in [false, true] {
-                    requests.extend(deeds(Believed::Leased { opened: *opened, reclaimed, instead_of }));
+                    requests.extend(deeds(Believed::Leased { opened: *opened, reclaimed, replaces }));
                 }
             }
         }
@@ -263,7 +263,7 @@ impl World {
             // Whoever believes something else of its record is told so, and asks again.
             let expired = before.recorded(recorded.reservation, &State::Expired);
             let is_as_believed = match believed {
-                Believed::Leased { instead_of, .. } => instead_of == expired,
+                Believed::Leased { replaces, .. } => replaces == expired,
                 Believed::Recorded(_) | Believed::Expired(_) => true,
             };
             return match answer {
@@ -279,7 +279,7 @@ impl World {
         if deed == (Deed::Exceed { waits: true }) && drawn != 0 && before.has_open_lease(moment.now_ms) {
             return Err("I6: an excess draws on more than the allotment beside a lease".to_owned());
         }
-        let takes_place = matches!(believed, Believed::Leased { instead_of: Some(_), .. });
+        let takes_place = matches!(believed, Believed::Leased { replaces: Some(_), .. });
         let ended = &mut after.ends[number];
         let end = match deed {
             Deed::Commit | Deed::CommitLate | Deed::Exceed { .. } => End::Committed,

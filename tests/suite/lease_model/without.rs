@@ -4,7 +4,7 @@ use tollgate::{
     domain::{
         account::allotment_covers,
         keys,
-        reservation::{Backing, Held},
+        reservation::{BackedReservation, Backing},
         terms::Terms,
     },
     transaction::{Guard, Linear, Read, Transaction, Write},
@@ -68,7 +68,7 @@ pub(super) enum Without {
 
 impl Without {
     /// Takes this part out of a settlement.
-    pub(super) fn out_of_settlement(self, step: &mut Transaction, held: &Held, deed: Deed) {
+    pub(super) fn out_of_settlement(self, step: &mut Transaction, held: &BackedReservation, deed: Deed) {
         let always = || Guard::AtMostZero(Linear::constant(0));
         let out_of_options = |step: &mut Transaction, is_left_out: &dyn Fn(&Guard) -> bool| {
             let guards = step.options.iter_mut().flat_map(|option| &mut option.guards);
@@ -82,8 +82,8 @@ impl Without {
             Self::CallBack => out_of_options(step, &|guard| matches!(guard, Guard::NothingAhead(_))),
             _ => {}
         }
-        let Backing::Lease { instead_of, .. } = &held.backing else { return };
-        let (takes_place, until_ms) = (instead_of.is_some(), held.reservation.expires_at_ms);
+        let Backing::Lease { replaces, .. } = &held.backing else { return };
+        let (takes_place, until_ms) = (replaces.is_some(), held.reservation.expires_at_ms);
         match self {
             Self::LeaseCycle => without(step, |guard| reads(guard, "cycle")),
             Self::ExpiredCheck if takes_place => without(step, |guard| matches!(guard, Guard::PackedEquals(..))),

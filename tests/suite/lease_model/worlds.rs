@@ -1,6 +1,6 @@
 //! The worlds that are searched.
 
-use tollgate::domain::{lease::MAX_TERM_MS, policy::Policy};
+use tollgate::domain::{lease::MAX_LEASE_TERM_MS, policy::Policy};
 
 use super::{TICK_MS, World, request::Deed, state::Left};
 
@@ -63,8 +63,8 @@ impl World {
 
     /// Time moves on until the record of a commit is gone, and that of the lease is not.
     pub(super) fn forgetting() -> Self {
-        let kept_ms = Policy::default().commit_kept_ms();
-        let much_later_ms = vec![kept_ms - MAX_TERM_MS - 1, kept_ms + 4 * TICK_MS, 2 * kept_ms];
+        let kept_ms = Policy::default().commit_retention_ms();
+        let much_later_ms = vec![kept_ms - MAX_LEASE_TERM_MS - 1, kept_ms + 4 * TICK_MS, 2 * kept_ms];
         Self { leases: 1, much_later_ms, may: Left { draws: 2, ..Left::default() }, ..Self::settling() }
     }
 

@@ -1,6 +1,6 @@
 //! Clocks that disagree: a sidecar that is stopped, and a store whose clock is set.
 
-use tollgate::{clock::ManualClock, domain::lease::LONGEST_LEASE_MS, escrow::EscrowMode};
+use tollgate::{clock::ManualClock, domain::lease::MAX_LEASE_LIFETIME_MS, escrow::EscrowMode};
 
 use super::stage::{
     HOLD_MS, MARGIN_MS, NOW_MS, Sidecars, TERM_MS, account, call, commit, lease_of, open, reserve, team,
@@ -69,7 +69,7 @@ async fn after_a_jump_nobody_takes_a_lease_for_abandoned_until_it_surely_is() {
     assert!(lease_of(&second).is_some(), "its sidecar has not heard of it");
 
     for clock in [&sidecars.clock, &own, &others] {
-        clock.advance_ms(LONGEST_LEASE_MS - 1);
+        clock.advance_ms(MAX_LEASE_LIFETIME_MS - 1);
     }
     other.sweep().await.unwrap();
     assert_eq!(account(&other).await.leased, leased);

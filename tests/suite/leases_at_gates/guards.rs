@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use tollgate::{
     domain::{
-        belief::Belief,
+        assumptions::Assumptions,
         catalogue::Catalogue,
         hold::{Hold, Holder, HoldsQuery},
         id::Id,
         keys,
         lease::{
-            GiveBack, LONGEST_LEASE_MS, LeaseGrant, LeaseRest, LeaseTerms, LeaseVerdict, Recall, Reclaim,
-            ReclaimVerdict, STRICT_MS,
+            LeaseGrant, LeaseRemainder, LeaseReturn, LeaseTerms, LeaseVerdict, MAX_LEASE_LIFETIME_MS, RECALL_PAUSE_MS,
+            Recall, Reclaim, ReclaimVerdict,
         },
         plan::Plan,
         policy::Policy,
@@ -58,10 +58,10 @@ impl Believed {
         step.verdict(&reply).unwrap()
     }
 
-    fn belief<'a>(&'a self, catalogue: &'a Catalogue) -> Belief<'a> {
+    fn belief<'a>(&'a self, catalogue: &'a Catalogue) -> Assumptions<'a> {
         let (terms, now_ms) = (&self.terms, self.now_ms);
         let remaining = Some(INCLUDED);
-        Belief { terms, catalogue, account_exists: false, remaining, waits_for_leases: true, now_ms }
+        Assumptions { terms, catalogue, account_exists: false, remaining, recall_leases_first: true, now_ms }
     }
 
     async fn send(&self, transaction: Transaction) {
@@ -130,9 +130,9 @@ async fn a_lease_whose_grant_was_not_answered_is_asked_for_again_and_granted_onc
         assert_eq!(believed.leased().await, SLICE);
     }
     let cycle_start_ms = believed.terms.anchor.cycle_at(NOW_MS).start_ms;
-    let rest = LeaseRest { id: id("a.1"), cycle_start_ms, credits: SLICE, undrawn: 20 };
+    let rest = LeaseRemainder { id: id("a.1"), cycle_start_ms, credits: SLICE, undrawn: 20 };
     for _ in 0..2 {
-        believed.send(GiveBack::new(&believed.team, &rest).transaction).await;
+        believed.send(LeaseReturn::new(&believed.team, &rest).transaction).await;
         assert_eq!(believed.leased().await, SLICE - 20, "what was not drawn comes back once");
     }
     assert_eq!(believed.take("a.1").await, LeaseVerdict::NotNow);
@@ -169,7 +169,7 @@ async fn no_lease_is_granted_by_terms_that_are_over_or_in_another_cycle() {
 async fn no_lease_is_granted_for_a_second_after_a_recall() {
     let believed = Believed::stage().await;
     believed.send(Recall::new(&believed.team).transaction).await;
-    believed.sidecars.clock.advance_ms(STRICT_MS - 1);
+    believed.sidecars.clock.advance_ms(RECALL_PAUSE_MS - 1);
     assert_eq!(believed.take("a.1").await, LeaseVerdict::NotNow);
     believed.sidecars.clock.advance_ms(1);
     assert_ne!(believed.take("a.1").await, LeaseVerdict::NotNow);
@@ -225,7 +225,7 @@ async fn the_end_of_a_lease_is_put_off_only_while_it_is_due_and_has_not_come() {
     assert_eq!(believed.take("a.1").await, granted(SLICE));
     let hold = believed.hold_of("a.1");
     let put_off = async || {
-        let mut step = Reclaim::put_off(&believed.team, &id("a.1"), &hold, LONGEST_LEASE_MS);
+        let mut step = Reclaim::postpone(&believed.team, &id("a.1"), &hold, MAX_LEASE_LIFETIME_MS);
         let reply = believed.sidecars.store.transact(step.transaction.take()).await.unwrap();
         step.verdict(&reply).unwrap()
     };
@@ -235,11 +235,11 @@ async fn the_end_of_a_lease_is_put_off_only_while_it_is_due_and_has_not_come() {
     for verdict in [ReclaimVerdict::Done, ReclaimVerdict::Stale] {
         assert_eq!(put_off().await, verdict);
     }
-    let due_ms = hold.expires_at_ms + LONGEST_LEASE_MS;
+    let due_ms = hold.expires_at_ms + MAX_LEASE_LIFETIME_MS;
     believed.sidecars.clock.advance_to(due_ms);
     assert_eq!(believed.reclaim("a.1", due_ms).await, ReclaimVerdict::Done);
     assert_eq!(put_off().await, ReclaimVerdict::Stale, "it has come");
-    believed.sidecars.clock.advance_ms(LONGEST_LEASE_MS);
+    believed.sidecars.clock.advance_ms(MAX_LEASE_LIFETIME_MS);
     let answer = believed.gate.check_and_reserve(call("too-much", 5)).await.unwrap();
     assert!(matches!(answer.decision, ReserveDecision::Suspend(_)), "what stayed due would be in the way: {answer:?}");
 }

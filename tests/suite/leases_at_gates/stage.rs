@@ -10,7 +10,7 @@ use tollgate::{
         id::Id,
         plan::Plan,
         policy::Policy,
-        reservation::{Backing, Held, read_grant},
+        reservation::{BackedReservation, Backing, read_grant},
         terms_change::TeamSettings,
     },
     escrow::EscrowMode,
@@ -150,8 +150,8 @@ pub(super) async fn refused(gate: &Arc<Gate>, call: ReserveCall) -> GateError {
 pub(super) fn lease_of(proceed: &Proceed) -> Option<Id> {
     let held = read_grant(&proceed.grant, proceed.id.as_ref()?)?;
     match held {
-        Held { backing: Backing::Lease { id, .. }, .. } => Some(id),
-        Held { backing: Backing::Record, .. } => None,
+        BackedReservation { backing: Backing::Lease { id, .. }, .. } => Some(id),
+        BackedReservation { backing: Backing::Record, .. } => None,
     }
 }
 

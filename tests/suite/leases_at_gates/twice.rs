@@ -5,14 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tollgate::{
     domain::{
-        commit::{CommitBelief, commit as commit_step},
+        commit::{CommitAssumptions, commit as commit_step},
         expire::expire,
         hold::{Hold, Holder, HoldsQuery},
         id::Id,
         keys,
         lease::{Reclaim, ReclaimVerdict},
         policy::Policy,
-        reservation::{Backing, Charged, Content, Held, State, read_grant},
+        reservation::{BackedReservation, Backing, Charged, Content, State, read_grant},
         settlement::Settlement,
     },
     gate::{Gate, GateError, calls::ReserveCall},
@@ -58,20 +58,20 @@ impl OpenedTwice {
     }
 
     /// What the second opened, as somebody believes it to be who has seen that the record is of what the first opened.
-    async fn second_in_place_of_the_first(&self) -> Held {
+    async fn second_in_place_of_the_first(&self) -> BackedReservation {
         let expired = self.third.reservation(&self.team, &id("r")).await.unwrap();
-        let Held { reservation, mut backing } = read_grant(&self.second_grant, &id("r")).unwrap();
-        if let Backing::Lease { instead_of, .. } = &mut backing {
-            *instead_of = Some(Box::new(expired));
+        let BackedReservation { reservation, mut backing } = read_grant(&self.second_grant, &id("r")).unwrap();
+        if let Backing::Lease { replaces, .. } = &mut backing {
+            *replaces = Some(Box::new(expired));
         }
-        Held { reservation, backing }
+        BackedReservation { reservation, backing }
     }
 
-    async fn commits(&self, held: &Held, late: bool) -> bool {
+    async fn commits(&self, held: &BackedReservation, late: bool) -> bool {
         let Content { units, model, .. } = held.reservation.content.clone();
         let charged = Charged { credits: 25, units, model, late };
         let policy = Policy::default();
-        self.is_done_by(commit_step(&self.team, &id("r"), held, &charged, CommitBelief::default(), &policy)).await
+        self.is_done_by(commit_step(&self.team, &id("r"), held, &charged, CommitAssumptions::default(), &policy)).await
     }
 
     /// Sends a step as somebody does who believes what it was built from; whether it was carried out.

@@ -1,4 +1,4 @@
-//! A store that outlives the sidecars on it.
+//! A store that supersedes the sidecars on it.
 
 use tempfile::TempDir;
 use tollgate::store::StoreLocation;

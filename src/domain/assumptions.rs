@@ -5,7 +5,7 @@ use crate::transaction::{Read, RecordRef, Transaction, Write};
 
 /// What a sidecar believes when it decides. The transaction carries all of it, so a wrong belief costs a retry only.
 #[derive(Clone, Debug)]
-pub struct Belief<'a> {
+pub struct Assumptions<'a> {
     /// The team's terms.
     pub terms: &'a Terms,
     /// Plans and cards.
@@ -16,15 +16,15 @@ pub struct Belief<'a> {
     /// its transaction small; `None` offers everything.
     pub remaining: Option<i64>,
     /// Past the allotment, leases are called back first: nothing but the allotment covers a call while one may be drawn from.
-    pub waits_for_leases: bool,
+    pub recall_leases_first: bool,
     /// The store's time, in Unix milliseconds.
     pub now_ms: i64,
 }
 
-impl Belief<'_> {
+impl Assumptions<'_> {
     /// The same for a call that did not fit where it seemed to.
     #[must_use]
-    pub fn offering_everything(self) -> Self {
+    pub fn with_all_options(self) -> Self {
         Self { remaining: None, ..self }
     }
 }
@@ -36,7 +36,7 @@ pub(crate) struct DeclaredAccount {
 }
 
 /// Declares the account of the cycle at the believed time; unless it is known to exist, it starts in this transaction.
-pub(crate) fn declare_account(transaction: &mut Transaction, belief: &Belief<'_>) -> DeclaredAccount {
+pub(crate) fn declare_account(transaction: &mut Transaction, belief: &Assumptions<'_>) -> DeclaredAccount {
     let cycle = belief.terms.anchor.cycle_at(belief.now_ms);
     let key = keys::account(cycle.start_ms);
     if belief.account_exists {

@@ -15,15 +15,15 @@ const CALLS_THAT_PAY: f64 = 8.0;
 /// What a team asks of one sidecar.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Demand {
-    lately: Asked,
-    just_now: Asked,
+    lately: DecayingTotals,
+    just_now: DecayingTotals,
     /// The last call, by the sidecar's clock, in milliseconds.
     asked_at_ms: i64,
 }
 
 /// What was asked for, fading.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Asked {
+struct DecayingTotals {
     credits: f64,
     calls: f64,
 }
@@ -47,13 +47,13 @@ impl Demand {
     }
 
     /// Whether leases pay at this rate.
-    pub fn pays(&self, terms: &LeaseTerms) -> bool {
+    pub fn is_worth_a_lease(&self, terms: &LeaseTerms) -> bool {
         self.lately.calls / LATELY_MS * half(terms) >= CALLS_THAT_PAY
     }
 
     /// The credits that are likely to be asked for within half a term: as lately or, if that is more, as just now, where calls were
     /// many enough to tell.
-    pub fn within_half_a_term(&self, terms: &LeaseTerms) -> i64 {
+    pub fn expected_credits(&self, terms: &LeaseTerms) -> i64 {
         let lately = self.lately.credits / LATELY_MS;
         let tells = self.just_now.calls >= CALLS_THAT_PAY;
         let just_now = if tells { self.just_now.credits * f64::from(JUST_NOW_PART) / LATELY_MS } else { 0.0 };
@@ -61,7 +61,7 @@ impl Demand {
     }
 }
 
-impl Asked {
+impl DecayingTotals {
     fn note(&mut self, credits: i64) {
         self.credits += credits as f64;
         self.calls += 1.0;
@@ -77,12 +77,12 @@ fn half(terms: &LeaseTerms) -> f64 {
     terms.term_ms as f64 / 2.0
 }
 
-/// The credits of the next lease: what is wanted, at most `max_slice_credits`, and at most half of an equal share of what remains
+/// The credits of the next lease: what is wanted, at most `max_lease_credits`, and at most half of an equal share of what remains
 /// among all that have one. 0 if that is less than a few calls': near the limit every call is written through.
-pub fn slice_credits(wanted: i64, max_slice_credits: i64, remaining: i64, open_leases: usize, least: i64) -> i64 {
+pub fn size_lease(wanted: i64, max_lease_credits: i64, remaining: i64, open_leases: usize, least: i64) -> i64 {
     let sharers = i64::try_from(open_leases).unwrap_or(i64::MAX).max(1);
     let share = remaining / sharers.saturating_mul(2);
-    let slice = wanted.max(least).min(max_slice_credits).min(share);
+    let slice = wanted.max(least).min(max_lease_credits).min(share);
     if slice < least { 0 } else { slice }
 }
 
@@ -99,16 +99,16 @@ mod tests {
             demand.note(5, at_ms);
         }
         // 100 calls of 5 credits a second: 2,500 credits in half a term.
-        let wanted = demand.within_half_a_term(&TERMS);
+        let wanted = demand.expected_credits(&TERMS);
         assert!((2_400..=2_600).contains(&wanted), "{wanted}");
-        assert!(demand.pays(&TERMS));
+        assert!(demand.is_worth_a_lease(&TERMS));
         for at_ms in (20_000..22_000).step_by(2) {
             demand.note(5, at_ms);
         }
-        let wanted = demand.within_half_a_term(&TERMS);
+        let wanted = demand.expected_credits(&TERMS);
         assert!((11_500..=13_000).contains(&wanted), "a load that is five times as high is seen at once: {wanted}");
         demand.note(5, 60_000);
-        assert!(!demand.pays(&TERMS), "what was asked a minute ago has faded");
+        assert!(!demand.is_worth_a_lease(&TERMS), "what was asked a minute ago has faded");
     }
 
     #[test]
@@ -122,7 +122,7 @@ mod tests {
             (1, 1_000, 0, 20),
             (2_500, 0, 0, 0),
         ] {
-            assert_eq!(slice_credits(wanted, 10_000, remaining, open_leases, 20), slice, "{wanted} of {remaining}");
+            assert_eq!(size_lease(wanted, 10_000, remaining, open_leases, 20), slice, "{wanted} of {remaining}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Giving back what nobody drew of a lease: when it is idle, over or called back, and when its sidecar ends.
 
-use super::{LeaseRest, field};
+use super::{LeaseRemainder, field};
 use crate::{
     domain::{Damaged, account::Account, hold::lease_member, id::Id, keys, terms::Terms},
     transaction::{Guard, Linear, Read, RecordRef, Reply, Transaction, Value, Write},
@@ -9,17 +9,17 @@ use crate::{
 /// The transaction that gives the undrawn part of one lease back, and how to read the reply. Its sidecar draws from the lease no
 /// more. Sent again, it changes nothing.
 #[derive(Debug)]
-pub struct GiveBack {
+pub struct LeaseReturn {
     /// What to send.
     pub transaction: Transaction,
     terms: RecordRef,
     account: RecordRef,
 }
 
-impl GiveBack {
+impl LeaseReturn {
     /// Builds the transaction.
-    pub fn new(team: &Id, rest: &LeaseRest) -> Self {
-        let LeaseRest { id, cycle_start_ms, credits, undrawn } = rest;
+    pub fn new(team: &Id, rest: &LeaseRemainder) -> Self {
+        let LeaseRemainder { id, cycle_start_ms, credits, undrawn } = rest;
         let mut transaction = Transaction::on(keys::team(team));
         let terms = transaction.record(keys::terms(), Read::Whole);
         let account = transaction.record(keys::account(*cycle_start_ms), Read::Whole);
