@@ -3,35 +3,33 @@
 //! A store gives effect to the words of [`crate::transaction`], whose documentation is the specification. It must not know
 //! what its records mean. All three stores are held to the same answers by one conformance suite (tests/suite/stores).
 
+mod cursor;
+mod deadline_queue;
 mod embedded;
 mod error;
 mod health;
 mod interpreter;
 mod location;
 mod memory;
-mod patience;
+mod options;
 mod redis;
 mod validate;
 
 pub(crate) use self::error::causes;
 pub use self::{
     embedded::EmbeddedStore,
-    error::{Cause, OpenError, StoreError},
+    error::{BatchReplies, Cause, OpenError, StoreError},
     health::StoreHealth,
     location::{LocationError, StoreLocation},
     memory::MemoryStore,
+    options::StoreOptions,
     redis::RedisStore,
 };
 
-use std::time::Duration;
-
 use tokio::sync::watch;
 
-use crate::{
-    clock::Clock,
-    transaction::{Reply, Transaction},
-};
-use validate::Cursors;
+use crate::transaction::{Reply, Transaction};
+use cursor::CursorFormat;
 
 /// A place for records, with one verb. Clones share it.
 #[derive(Clone)]
@@ -42,24 +40,6 @@ pub enum Store {
     Embedded(EmbeddedStore),
     /// On a Redis or Valkey server.
     Redis(RedisStore),
-}
-
-/// How a store is opened.
-#[derive(Clone, Debug)]
-pub struct StoreOptions {
-    /// The store's clock. With the system's clock, the Redis store takes the time of its server.
-    pub clock: Clock,
-    /// Refuse a Redis server that does not log its changes to disk.
-    pub require_aof: bool,
-    /// The longest that a call to a store outside this process, or on a disk, waits for its answer. After that the outcome is
-    /// unknown.
-    pub wait: Duration,
-}
-
-impl Default for StoreOptions {
-    fn default() -> Self {
-        Self { clock: Clock::default(), require_aof: false, wait: Duration::from_millis(250) }
-    }
 }
 
 impl Store {
@@ -80,7 +60,7 @@ impl Store {
     /// # Errors
     /// See [`StoreError`]. A stale or refused transaction is no error.
     pub async fn transact(&self, transaction: Transaction) -> Result<Reply, StoreError> {
-        validate::validate(&transaction, self.cursors())?;
+        validate::validate(&transaction, self.cursor_format())?;
         let mut replies = match self {
             Self::Memory(store) => return store.transact(&transaction),
             Self::Embedded(store) => store.transact_all(vec![transaction]).await?,
@@ -95,15 +75,14 @@ impl Store {
     /// # Errors
     /// If none of them has an answer: then for each the outcome is unknown, unless the error says otherwise. Transactions of
     /// several scopes are a fault.
-    pub async fn transact_all(
-        &self,
-        transactions: Vec<Transaction>,
-    ) -> Result<Vec<Result<Reply, StoreError>>, StoreError> {
+    pub async fn transact_all(&self, transactions: Vec<Transaction>) -> BatchReplies {
         if transactions.windows(2).any(|pair| pair[0].scope != pair[1].scope) {
             return Err(StoreError::fault("malformed call: its transactions are of several scopes"));
         }
-        let faults: Vec<_> =
-            transactions.iter().map(|transaction| validate::validate(transaction, self.cursors()).err()).collect();
+        let faults: Vec<_> = transactions
+            .iter()
+            .map(|transaction| validate::validate(transaction, self.cursor_format()).err())
+            .collect();
         let mut valid = transactions;
         let mut fault = faults.iter();
         valid.retain(|_| fault.next().is_some_and(Option::is_none));
@@ -112,7 +91,7 @@ impl Store {
         Ok(faults.into_iter().map(|fault| fault.map_or_else(|| replies.next().unwrap_or_else(missing), Err)).collect())
     }
 
-    async fn carry_out(&self, transactions: Vec<Transaction>) -> Result<Vec<Result<Reply, StoreError>>, StoreError> {
+    async fn carry_out(&self, transactions: Vec<Transaction>) -> BatchReplies {
         if transactions.is_empty() {
             return Ok(Vec::new());
         }
@@ -123,16 +102,16 @@ impl Store {
         }
     }
 
-    fn cursors(&self) -> Cursors {
+    fn cursor_format(&self) -> CursorFormat {
         match self {
-            Self::Memory(_) | Self::Embedded(_) => Cursors::Numbers,
-            Self::Redis(_) => Cursors::Streams,
+            Self::Memory(_) | Self::Embedded(_) => CursorFormat::Numbers,
+            Self::Redis(_) => CursorFormat::Streams,
         }
     }
 
     /// Whether a text has the form of the cursors that this store gives to entries of a log.
     pub fn is_cursor(&self, text: &str) -> bool {
-        self.cursors().have(text)
+        self.cursor_format().matches(text)
     }
 
     /// Whether it serves, now and whenever that changes. Nothing is ever sent of a store in memory, which always does.

@@ -7,22 +7,16 @@
 
 mod expression;
 mod key;
+mod number;
 mod reply;
 
 pub use expression::{Linear, Value};
-pub use key::{Key, Kind, Scope};
-pub use reply::{Fields, LogEntry, Outcome, Record, Reply, kept_number};
+pub use key::{Key, RecordKind, RecordRef, Scope};
+pub use number::{NUMBER_LIMIT, parse_stored_number};
+pub use reply::{FieldMap, LogEntry, Outcome, Record, Reply};
 
 /// The field that makes a hash record a passing one: from that time on, in Unix milliseconds, the record counts as absent.
 pub const PURGE_AT: &str = "purge_at";
-
-/// Every number a store keeps is an integer of a magnitude below this. Lua keeps numbers as doubles, so that is also
-/// what can be added up without loss, with room to spare.
-pub const NUMBER_LIMIT: i64 = 1 << 46;
-
-/// Names one of the records of a [`Transaction`]; made by [`Transaction::record`] and meaningless elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RecordRef(pub(crate) usize);
 
 /// One atomic step on the records of one scope.
 #[derive(Clone, Debug, PartialEq)]

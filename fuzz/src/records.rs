@@ -23,7 +23,7 @@ use tollgate::{
         terms::Terms,
         usage::{UsageCounts, UsageKey},
     },
-    transaction::{Fields, NUMBER_LIMIT, Value},
+    transaction::{FieldMap, NUMBER_LIMIT, Value},
 };
 
 /// Moments at the ends of what a store tells.
@@ -102,16 +102,16 @@ fn an_id(text: &str) {
     assert_eq!(Id::parse(text).ok().map(|id| id.to_string()), is_one.then(|| text.to_owned()));
 }
 
-fn account(fields: &Fields) {
+fn account(fields: &FieldMap) {
     let Ok(account) = Account::from_fields(fields) else { return };
-    let written = account.fields().into_iter().map(|(name, value)| (name, kept(value))).collect::<Fields>();
+    let written = account.fields().into_iter().map(|(name, value)| (name, kept(value))).collect::<FieldMap>();
     assert_eq!(Account::from_fields(&written).unwrap(), account);
     assert!(account.remaining() >= 0);
     account.bound();
     account.shortfall(10_000_000_000);
 }
 
-fn terms(fields: &Fields) {
+fn terms(fields: &FieldMap) {
     let Ok(terms) = Terms::from_fields(fields) else { return };
     for at_ms in MOMENTS {
         let cycle = terms.anchor.cycle_at(at_ms);
@@ -120,7 +120,7 @@ fn terms(fields: &Fields) {
     terms.stored_cap_blocks();
 }
 
-fn charge(fields: &Fields) {
+fn charge(fields: &FieldMap) {
     let Ok(entry) = ChargeEntry::from_fields(fields) else { return };
     let team = Id::parse("team").unwrap();
     for charge in entry.charges(&team, super::world::START_MS).take(3) {
@@ -129,7 +129,7 @@ fn charge(fields: &Fields) {
     }
 }
 
-fn catalogue(fields: &Fields) {
+fn catalogue(fields: &FieldMap) {
     let Ok(read) = VersionedCatalogue::from_fields(fields, super::world::START_MS) else { return };
     for at_ms in MOMENTS {
         let Some(in_effect) = read.card_in_effect(at_ms) else { continue };
@@ -141,7 +141,7 @@ fn catalogue(fields: &Fields) {
     assert!(Plan::ALL.into_iter().all(|plan| read.catalogue.included_credits.of(plan, true) < NUMBER_LIMIT));
 }
 
-fn fields(text: &str) -> Fields {
+fn fields(text: &str) -> FieldMap {
     text.lines().filter_map(|line| line.split_once('=')).collect()
 }
 

@@ -5,7 +5,7 @@ use super::{
     billing_cycle::Cycle,
     terms::{NO_CAP_BLOCKS, Terms},
 };
-use crate::transaction::{Fields, Guard, Linear, RecordRef, Value};
+use crate::transaction::{FieldMap, Guard, Linear, RecordRef, Value};
 
 /// The counters of one cycle, with the terms that the cycle has, or had when it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl Account {
     }
 
     /// Reads the record.
-    pub fn from_fields(fields: &Fields) -> Result<Self, Damaged> {
+    pub fn from_fields(fields: &FieldMap) -> Result<Self, Damaged> {
         let number = |field| fields.number(field).ok_or_else(|| Damaged::new("cycle", field));
         Ok(Self {
             cycle: Cycle { start_ms: number("start")?, end_ms: number("end")? },

@@ -1,7 +1,7 @@
 //! Entries of the audit logs: who changed what, and when. Whatever makes a change writes its entry in the same transaction.
 
 use super::{Damaged, id::Id};
-use crate::transaction::{Fields, RecordRef, Value, Write};
+use crate::transaction::{FieldMap, RecordRef, Value, Write};
 
 /// How many entries of a log stay.
 const MAX_ENTRIES: u32 = 10_000;
@@ -32,7 +32,7 @@ pub struct AuditedChange {
 
 impl AuditEntry {
     /// Reads an entry of a log.
-    pub fn from_fields(fields: &Fields) -> Result<Self, Damaged> {
+    pub fn from_fields(fields: &FieldMap) -> Result<Self, Damaged> {
         let text = |field| fields.text(field).map(str::to_owned).ok_or_else(|| Damaged::new("audit", field));
         Ok(Self {
             at_ms: fields.number("at").ok_or_else(|| Damaged::new("audit", "at"))?,

@@ -15,7 +15,7 @@ use super::{
     rate_card::{InvalidRateCard, Rate, RateCard},
     terms::MAX_INCLUDED_CREDITS,
 };
-use crate::transaction::{Fields, Guard, Key, Read, RecordRef, Scope, Transaction, Write};
+use crate::transaction::{FieldMap, Guard, Key, Read, RecordRef, Scope, Transaction, Write};
 
 /// A change of the catalogue takes effect no sooner than this after it was accepted, so that a copy prices correctly for as
 /// long after it was read, whatever has been accepted since.
@@ -130,7 +130,7 @@ impl Catalogue {
 
 impl VersionedCatalogue {
     /// Reads a catalogue's record, as a store had it at a time.
-    pub fn from_fields(fields: &Fields, read_at_ms: i64) -> Result<Self, Damaged> {
+    pub fn from_fields(fields: &FieldMap, read_at_ms: i64) -> Result<Self, Damaged> {
         let damaged = |what: &str| Damaged::new("catalogue", what);
         let version = fields.number("version").ok_or_else(|| damaged("no version"))?;
         let body = fields.text("body").ok_or_else(|| damaged("no body"))?;

@@ -3,7 +3,7 @@
 //! A commit that buys several blocks writes one entry for all of them, so that what it writes does not grow with them.
 
 use super::{Damaged, OVERAGE_BLOCK_CREDITS, id::Id};
-use crate::transaction::{Fields, Linear, RecordRef, Value};
+use crate::transaction::{FieldMap, Linear, RecordRef, Value};
 
 /// Blocks that one commit bought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct Charge {
 
 impl ChargeEntry {
     /// Reads an entry of the log.
-    pub fn from_fields(fields: &Fields) -> Result<Self, Damaged> {
+    pub fn from_fields(fields: &FieldMap) -> Result<Self, Damaged> {
         let number = |field| fields.number(field).ok_or_else(|| Damaged::new("charge", field));
         let block = |field| u32::try_from(number(field)?).map_err(|_| Damaged::new("charge", field));
         let entry = Self { first_block: block("first_block")?, blocks: block("blocks")?, charged_at_ms: number("at")? };

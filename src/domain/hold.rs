@@ -7,7 +7,7 @@ use super::{
     keys,
     reservation::{Basis, ReservationTerms},
 };
-use crate::transaction::{Read, Record, RecordRef, Reply, Transaction, kept_number};
+use crate::transaction::{Read, Record, RecordRef, Reply, Transaction, parse_stored_number};
 
 /// How many open holds a refusal looks at: to expire the due ones, and to say when others come back.
 const MAX_HOLDS_READ: u32 = 64;
@@ -46,8 +46,8 @@ impl Hold {
         let mut fields = member.split(SEPARATOR);
         let mut hold = || {
             let id = Id::parse(fields.next()?).ok()?;
-            let cycle_start_ms = kept_number(fields.next()?)?;
-            let credits = kept_number(fields.next()?).filter(|credits| *credits >= 0)?;
+            let cycle_start_ms = parse_stored_number(fields.next()?)?;
+            let credits = parse_stored_number(fields.next()?).filter(|credits| *credits >= 0)?;
             let holder = match fields.next() {
                 None => Holder::Reservation(id),
                 Some(LEASE_SUFFIX) => Holder::Lease(id),

@@ -1,7 +1,7 @@
 //! Runs: one execution of a flow, current from its BeginRun or first Proceed until its EndRun or its greatest age (rule 3).
 
 use super::{Damaged, id::Id, keys, policy::Policy};
-use crate::transaction::{Fields, Guard, Linear, PURGE_AT, Read, RecordRef, Reply, Transaction, Value, Write};
+use crate::transaction::{FieldMap, Guard, Linear, PURGE_AT, Read, RecordRef, Reply, Transaction, Value, Write};
 
 /// A run as the store has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Run {
     }
 
     /// Reads the record.
-    pub fn from_fields(fields: &Fields) -> Result<Self, Damaged> {
+    pub fn from_fields(fields: &FieldMap) -> Result<Self, Damaged> {
         let number = |field| fields.number(field).ok_or_else(|| Damaged::new("run", field));
         let ended_at_ms = number("ended_at")?;
         Ok(Self {

@@ -5,7 +5,7 @@ use super::{
     billing_cycle::Anchor,
     plan::{IncludedCredits, Plan},
 };
-use crate::transaction::{Fields, Value};
+use crate::transaction::{FieldMap, Value};
 
 /// The most credits that an override may include, so that sums stay far below what a store can add up.
 pub const MAX_INCLUDED_CREDITS: i64 = 1_000_000_000_000;
@@ -58,7 +58,7 @@ impl Terms {
     }
 
     /// Reads the record.
-    pub fn from_fields(fields: &Fields) -> Result<Self, Damaged> {
+    pub fn from_fields(fields: &FieldMap) -> Result<Self, Damaged> {
         let number = |field| fields.number(field).ok_or_else(|| Damaged::new("terms", field));
         let day = |field| u8::try_from(number(field)?).map_err(|_| Damaged::new("terms", field));
         let included = number("included_override")?;

@@ -7,7 +7,7 @@ use super::{
     keys,
     reservation::Trigger,
 };
-use crate::transaction::{Fields, Read, Transaction, Write};
+use crate::transaction::{FieldMap, Read, Transaction, Write};
 
 /// Sorts before every character of an id, so that the order of names is the order of their parts.
 const SEPARATOR: char = ',';
@@ -66,7 +66,7 @@ impl UsageKey {
 
 impl UsageCounts {
     /// Reads a row's record.
-    pub fn from_fields(fields: &Fields) -> Result<Self, Damaged> {
+    pub fn from_fields(fields: &FieldMap) -> Result<Self, Damaged> {
         let number = |field| fields.number(field).ok_or_else(|| Damaged::new("usage", field));
         Ok(Self { calls: number("calls")?, units: number("units")?, credits: number("credits")? })
     }

@@ -3,7 +3,7 @@
 //! One thread owns the file. It takes all calls that wait, carries them out in one database transaction, and makes it durable
 //! once, so that concurrent calls share a flush to disk. This module must not know what the records mean.
 
-mod file;
+mod store_file;
 mod tables;
 mod writer;
 
@@ -19,29 +19,29 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    StoreOptions,
-    error::{OpenError, StoreError},
-    health::{Standing, StoreHealth},
-    patience::Patience,
+    deadline_queue::DeadlineQueue,
+    error::{BatchReplies, OpenError, StoreError},
+    health::{HealthReporter, StoreHealth},
+    options::StoreOptions,
 };
-use crate::transaction::{Reply, Transaction};
-use writer::{Books, Job, Message, Writer};
+use crate::transaction::Transaction;
+use writer::{Job, Message, StoreFile, Writer};
 
 /// How many calls may wait for the writer. At a flush of some milliseconds for each batch of [`writer::BATCH_LIMIT`], a full
-/// queue is worth a few hundred milliseconds; more would outlive the callers' patience.
+/// queue is worth a few hundred milliseconds; more would outlive the callers' deadlines.
 const QUEUE_LIMIT: usize = 4096;
 
 /// A store in a file; clones share it.
 #[derive(Clone)]
 pub struct EmbeddedStore {
-    shared: Arc<Shared>,
+    inner: Arc<EmbeddedInner>,
 }
 
-struct Shared {
+struct EmbeddedInner {
     messages: mpsc::Sender<Message>,
     commits: Arc<AtomicU64>,
-    standing: Arc<Standing>,
-    patience: Patience,
+    health: Arc<HealthReporter>,
+    deadlines: DeadlineQueue,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -54,16 +54,16 @@ impl EmbeddedStore {
     }
 
     fn open_blocking(directory: &Path, options: StoreOptions) -> Result<Self, OpenError> {
-        let (database, place) = file::open(directory)?;
+        let (database, identity) = store_file::open(directory)?;
         let commits = Arc::new(AtomicU64::new(0));
-        let standing = Arc::new(Standing::up(format!("embedded:{}", directory.display())));
+        let health = Arc::new(HealthReporter::up(format!("embedded:{}", directory.display())));
         let (sender, receiver) = mpsc::channel(QUEUE_LIMIT);
         let reopen = {
-            let place = place.clone();
-            Box::new(move || place.reopen())
+            let identity = identity.clone();
+            Box::new(move || identity.reopen())
         };
-        let books = Books { place, reopen, standing: Arc::clone(&standing), commits: Arc::clone(&commits) };
-        let writer = Writer::start(database, books, options.clock).map_err(|error| {
+        let file = StoreFile { identity, reopen, health: Arc::clone(&health), commits: Arc::clone(&commits) };
+        let writer = Writer::start(database, file, options.clock).map_err(|error| {
             OpenError::because(format!("The embedded store in {} could not be prepared.", directory.display()), error)
         })?;
         let thread = std::thread::Builder::new()
@@ -71,20 +71,18 @@ impl EmbeddedStore {
             .spawn(move || writer.run(receiver))
             .map_err(|error| OpenError::because("The embedded store's writer thread could not be started.", error))?;
         let thread = Mutex::new(Some(thread));
-        let shared = Shared { messages: sender, commits, standing, patience: Patience::of(options.wait), thread };
-        Ok(Self { shared: Arc::new(shared) })
+        let inner =
+            EmbeddedInner { messages: sender, commits, health, deadlines: DeadlineQueue::of(options.wait), thread };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
-    pub(super) async fn transact_all(
-        &self,
-        transactions: Vec<Transaction>,
-    ) -> Result<Vec<Result<Reply, StoreError>>, StoreError> {
+    pub(super) async fn transact_all(&self, transactions: Vec<Transaction>) -> BatchReplies {
         let (reply, answer) = oneshot::channel();
-        self.shared.messages.try_send(Message::Job(Job { transactions, reply })).map_err(|error| match error {
+        self.inner.messages.try_send(Message::Job(Job { transactions, reply })).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => StoreError::unavailable("it is closed"),
         })?;
-        match self.shared.patience.bounded(answer).await {
+        match self.inner.deadlines.bounded(answer).await {
             Ok(answer) => answer.unwrap_or_else(|_| Err(StoreError::unavailable("it was closed before it answered"))),
             // It is carried out all the same, when its turn comes.
             Err(late) => Err(StoreError::unavailable_because("it did not answer in time", late)),
@@ -92,20 +90,20 @@ impl EmbeddedStore {
     }
 
     pub(super) fn health(&self) -> watch::Receiver<StoreHealth> {
-        self.shared.standing.watch()
+        self.inner.health.watch()
     }
 
     pub(super) async fn ended(&self) {
-        self.shared.messages.closed().await;
+        self.inner.messages.closed().await;
     }
 
     pub(super) async fn close(&self) {
         let (closed, done) = oneshot::channel();
         // Both fail only if it is closed already.
-        if self.shared.messages.send(Message::Close(closed)).await.is_ok() {
+        if self.inner.messages.send(Message::Close(closed)).await.is_ok() {
             let _ = done.await;
         }
-        let thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self.inner.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread
             && tokio::task::spawn_blocking(move || thread.join()).await.is_ok_and(|joined| joined.is_err())
         {
@@ -115,6 +113,6 @@ impl EmbeddedStore {
 
     /// How many times it has made changes durable since it was opened. Concurrent calls share these.
     pub fn commits(&self) -> u64 {
-        self.shared.commits.load(Ordering::SeqCst)
+        self.inner.commits.load(Ordering::SeqCst)
     }
 }

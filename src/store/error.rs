@@ -3,6 +3,11 @@
 
 use std::{error::Error, sync::Arc};
 
+use crate::transaction::Reply;
+
+/// The answer to a call that carries several transactions: one result for each transaction, or one error for all of them.
+pub type BatchReplies = Result<Vec<Result<Reply, StoreError>>, StoreError>;
+
 /// The cause of an error, shared by all callers that it hits at once.
 pub type Cause = Arc<dyn Error + Send + Sync>;
 

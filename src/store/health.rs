@@ -35,12 +35,12 @@ impl StoreHealth {
 
 /// The health of one store: told to whoever watches, and logged once when the store is lost and once when it is back.
 #[derive(Debug)]
-pub(super) struct Standing {
+pub(super) struct HealthReporter {
     store: String,
     health: watch::Sender<StoreHealth>,
 }
 
-impl Standing {
+impl HealthReporter {
     /// A store that was just opened. Its name must not have a password.
     pub(super) fn up(store: String) -> Self {
         Self { store, health: watch::Sender::new(StoreHealth::Up) }
@@ -118,15 +118,15 @@ mod tests {
 
     #[test]
     fn a_store_is_away_since_it_was_first_missed_whatever_the_reason_becomes() {
-        let standing = Standing::up("redis://h".to_owned());
-        let mut watch = standing.watch();
-        standing.back();
+        let health = HealthReporter::up("redis://h".to_owned());
+        let mut watch = health.watch();
+        health.back();
         assert!(!watch.has_changed().unwrap() && watch.borrow_and_update().is_up());
-        standing.down("the connection to it failed", None);
-        let StoreHealth::Down { since_ms, .. } = standing.now() else { panic!("{:?}", standing.now()) };
-        standing.refuses_changes("its memory is full", None);
-        assert_eq!(standing.now(), StoreHealth::RefusesChanges { since_ms, reason: "its memory is full" });
-        standing.back();
-        assert!(watch.has_changed().unwrap() && standing.now().is_up());
+        health.down("the connection to it failed", None);
+        let StoreHealth::Down { since_ms, .. } = health.now() else { panic!("{:?}", health.now()) };
+        health.refuses_changes("its memory is full", None);
+        assert_eq!(health.now(), StoreHealth::RefusesChanges { since_ms, reason: "its memory is full" });
+        health.back();
+        assert!(watch.has_changed().unwrap() && health.now().is_up());
     }
 }

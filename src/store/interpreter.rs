@@ -4,75 +4,81 @@
 //! The other place that says what a transaction means is `redis/transact.lua`; the conformance suite holds both to the
 //! same answers.
 
-mod plan;
+mod planned_writes;
 mod records;
-mod view;
+mod snapshot;
 
 pub(super) use records::{PackedRecord, Records};
 
 use super::error::StoreError;
 use crate::transaction::{Outcome, Reply, Transaction, Write};
-use plan::Plan;
-use view::{Trouble, View};
+use planned_writes::PlannedWrites;
+use snapshot::{EvaluationError, Snapshot};
 
 /// What came of a transaction.
-pub(super) struct CarriedOut {
+pub(super) struct Executed {
     /// The answer.
     pub(super) reply: Reply,
     /// Whether a record changed.
     pub(super) wrote: bool,
 }
 
-/// Carries out one transaction at this time. After an error of kind fault nothing is written.
-pub(super) fn carry_out(
+/// Carries out one transaction at this time. RecordAfter an error of kind fault nothing is written.
+pub(super) fn execute(
     records: &mut impl Records,
     transaction: &Transaction,
     now_ms: i64,
-) -> Result<CarriedOut, StoreError> {
-    let view = View::load(records, transaction, now_ms)?;
-    let decision = match decide(&view, transaction, records) {
+) -> Result<Executed, StoreError> {
+    let snapshot = Snapshot::load(records, transaction, now_ms)?;
+    let decision = match decide(&snapshot, transaction, records) {
         Ok(decision) => decision,
-        Err(Trouble::Missing) => Decision::Not(Outcome::Stale { guard: None }),
-        Err(Trouble::Failed(error)) => return Err(error),
+        Err(EvaluationError::Missing) => Decision::Not(Outcome::Stale { guard: None }),
+        Err(EvaluationError::Failed(error)) => return Err(error),
     };
     let (outcome, plan) = match decision {
-        Decision::Not(outcome) => (outcome, Plan::nothing(&view)),
+        Decision::Not(outcome) => (outcome, PlannedWrites::nothing(&snapshot)),
         Decision::Apply(option, plan) => (Outcome::Applied { option }, plan),
     };
-    let wrote = plan.carry_out(&view, records)?;
-    let records = plan.read(view, records, outcome)?;
-    Ok(CarriedOut { reply: Reply { now_ms, outcome, records }, wrote })
+    let wrote = plan.execute(&snapshot, records)?;
+    let records = plan.read(snapshot, records, outcome)?;
+    Ok(Executed { reply: Reply { now_ms, outcome, records }, wrote })
 }
 
 enum Decision<'w> {
     Not(Outcome),
-    Apply(usize, Plan<'w>),
+    Apply(usize, PlannedWrites<'w>),
 }
 
-fn decide<'w>(view: &View<'_>, transaction: &'w Transaction, records: &impl Records) -> Result<Decision<'w>, Trouble> {
+fn decide<'w>(
+    snapshot: &Snapshot<'_>,
+    transaction: &'w Transaction,
+    records: &impl Records,
+) -> Result<Decision<'w>, EvaluationError> {
     for (place, guard) in transaction.require.iter().enumerate() {
-        match view.holds(guard, records) {
+        match snapshot.holds(guard, records) {
             Ok(true) => {}
-            Ok(false) | Err(Trouble::Missing) => return Ok(Decision::Not(Outcome::Stale { guard: Some(place) })),
+            Ok(false) | Err(EvaluationError::Missing) => {
+                return Ok(Decision::Not(Outcome::Stale { guard: Some(place) }));
+            }
             Err(failed) => return Err(failed),
         }
     }
     for (place, choice) in transaction.options.iter().enumerate() {
         let mut holds = true;
         for guard in &choice.guards {
-            holds = view.holds(guard, records)?;
+            holds = snapshot.holds(guard, records)?;
             if !holds {
                 break;
             }
         }
         if holds {
-            return Ok(Decision::Apply(place, plan_of(view, &choice.writes)?));
+            return Ok(Decision::Apply(place, planned(snapshot, &choice.writes)?));
         }
     }
     Ok(Decision::Not(Outcome::Refused))
 }
 
-fn plan_of<'w>(view: &View<'_>, writes: &'w [Write]) -> Result<Plan<'w>, Trouble> {
+fn planned<'w>(snapshot: &Snapshot<'_>, writes: &'w [Write]) -> Result<PlannedWrites<'w>, EvaluationError> {
     // A dry option makes no record start either.
-    if writes.is_empty() { Ok(Plan::nothing(view)) } else { Plan::of(view, writes) }
+    if writes.is_empty() { Ok(PlannedWrites::nothing(snapshot)) } else { PlannedWrites::of(snapshot, writes) }
 }

@@ -12,12 +12,13 @@ use std::{
 use dashmap::DashMap;
 
 use super::{
+    cursor::parse_entry_number,
     error::StoreError,
-    interpreter::{PackedRecord, Records, carry_out},
+    interpreter::{PackedRecord, Records, execute},
 };
 use crate::{
     clock::Clock,
-    transaction::{Fields, Key, Kind, LogEntry, Reply, Scope, Transaction},
+    transaction::{FieldMap, Key, LogEntry, RecordKind, Reply, Scope, Transaction},
 };
 
 /// How many records whose time has come one call drops. It writes at most a few that ever have to be, so that this keeps
@@ -27,10 +28,10 @@ const PURGES_PER_CALL: usize = 16;
 /// A store in memory; clones share it.
 #[derive(Clone)]
 pub struct MemoryStore {
-    shared: Arc<Shared>,
+    inner: Arc<MemoryInner>,
 }
 
-struct Shared {
+struct MemoryInner {
     clock: Clock,
     /// The latest time that was given out.
     last_ms: AtomicI64,
@@ -41,29 +42,33 @@ struct Shared {
 
 #[derive(Default)]
 struct ScopeRecords {
-    hashes: BTreeMap<String, Fields>,
+    hashes: BTreeMap<String, FieldMap>,
     packed: BTreeMap<String, PackedRecord>,
-    indexes: BTreeMap<String, Index>,
-    logs: BTreeMap<String, Log>,
+    indexes: BTreeMap<String, MemoryIndex>,
+    logs: BTreeMap<String, MemoryLog>,
 }
 
 #[derive(Default)]
-struct Index {
+struct MemoryIndex {
     scores: BTreeMap<Arc<str>, i64>,
     order: BTreeSet<(i64, Arc<str>)>,
 }
 
 #[derive(Default)]
-struct Log {
-    entries: BTreeMap<u64, Fields>,
+struct MemoryLog {
+    entries: BTreeMap<u64, FieldMap>,
     last: u64,
 }
 
 impl MemoryStore {
     pub(super) fn new(clock: Clock) -> Self {
-        let shared =
-            Shared { clock, last_ms: AtomicI64::new(0), scopes: DashMap::new(), purges: Mutex::new(BTreeSet::new()) };
-        Self { shared: Arc::new(shared) }
+        let inner = MemoryInner {
+            clock,
+            last_ms: AtomicI64::new(0),
+            scopes: DashMap::new(),
+            purges: Mutex::new(BTreeSet::new()),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     pub(super) fn transact_all(&self, transactions: &[Transaction]) -> Vec<Result<Reply, StoreError>> {
@@ -72,22 +77,22 @@ impl MemoryStore {
 
     pub(super) fn transact(&self, transaction: &Transaction) -> Result<Reply, StoreError> {
         let scope = &transaction.scope;
-        let mut records = self.shared.scopes.entry(scope.clone()).or_default();
+        let mut records = self.inner.scopes.entry(scope.clone()).or_default();
         // Time is read under the entry, so that it does not go back between two steps on one scope.
-        let now_ms = self.shared.now_ms();
-        let mut in_scope = InScope { scope, records: &mut records, purges: &self.shared.purges };
-        let carried_out = carry_out(&mut in_scope, transaction, now_ms);
+        let now_ms = self.inner.now_ms();
+        let mut in_scope = MemoryScope { scope, records: &mut records, purges: &self.inner.purges };
+        let executed = execute(&mut in_scope, transaction, now_ms);
         let empty = records.is_empty();
         drop(records);
         if empty {
-            self.shared.scopes.remove_if(scope, |_, records| records.is_empty());
+            self.inner.scopes.remove_if(scope, |_, records| records.is_empty());
         }
-        self.shared.purge();
-        carried_out.map(|carried_out| carried_out.reply)
+        self.inner.purge();
+        executed.map(|executed| executed.reply)
     }
 }
 
-impl Shared {
+impl MemoryInner {
     fn now_ms(&self) -> i64 {
         let now_ms = self.clock.now_ms();
         self.last_ms.fetch_max(now_ms, Ordering::SeqCst).max(now_ms)
@@ -115,7 +120,7 @@ impl Shared {
 impl ScopeRecords {
     /// Between leaving the queue and now, the record may have been replaced by one with another purge time.
     fn drop_if_still_due(&mut self, purge_at: i64, key: &Key) {
-        if key.kind == Kind::Hash {
+        if key.kind == RecordKind::Hash {
             let text = purge_at.to_string();
             let kept = self.hashes.get(&key.name).and_then(|fields| fields.text(crate::transaction::PURGE_AT));
             if kept == Some(text.as_str()) {
@@ -132,7 +137,7 @@ impl ScopeRecords {
 }
 
 /// One scope's records while a transaction is carried out.
-struct InScope<'a> {
+struct MemoryScope<'a> {
     scope: &'a Scope,
     records: &'a mut ScopeRecords,
     purges: &'a Mutex<BTreeSet<(i64, Scope, Key)>>,
@@ -150,8 +155,8 @@ fn at_most(limit: u32) -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
-impl Records for InScope<'_> {
-    fn hash(&self, name: &str) -> Result<Option<Fields>, StoreError> {
+impl Records for MemoryScope<'_> {
+    fn hash(&self, name: &str) -> Result<Option<FieldMap>, StoreError> {
         Ok(self.records.hashes.get(name).cloned())
     }
 
@@ -178,13 +183,13 @@ impl Records for InScope<'_> {
     }
 
     fn log_after(&self, name: &str, cursor: &str, limit: u32) -> Result<Vec<LogEntry>, StoreError> {
-        let after = parse_cursor(cursor)?;
+        let after = parse_entry_number(cursor)?;
         let Some(log) = self.records.logs.get(name) else { return Ok(Vec::new()) };
         let entries = log.entries.range((Bound::Excluded(after), Bound::Unbounded)).take(at_most(limit));
         Ok(entries.map(|(place, fields)| LogEntry { cursor: place.to_string(), fields: fields.clone() }).collect())
     }
 
-    fn write_hash(&mut self, name: &str, fields: Option<&Fields>) -> Result<(), StoreError> {
+    fn write_hash(&mut self, name: &str, fields: Option<&FieldMap>) -> Result<(), StoreError> {
         match fields {
             Some(fields) => change(&mut self.records.hashes, name, |kept| kept.clone_from(fields)),
             None => drop(self.records.hashes.remove(name)),
@@ -227,7 +232,7 @@ impl Records for InScope<'_> {
         Ok(())
     }
 
-    fn append(&mut self, name: &str, fields: &Fields, keep: Option<u32>) -> Result<(), StoreError> {
+    fn append(&mut self, name: &str, fields: &FieldMap, keep: Option<u32>) -> Result<(), StoreError> {
         change(&mut self.records.logs, name, |log| {
             log.last += 1;
             log.entries.insert(log.last, fields.clone());
@@ -255,14 +260,6 @@ impl Records for InScope<'_> {
     }
 }
 
-/// Cursors of the stores that count their entries: the entry's number, from 1.
-pub(super) fn parse_cursor(cursor: &str) -> Result<u64, StoreError> {
-    if cursor.is_empty() {
-        return Ok(0);
-    }
-    cursor.parse().map_err(|_| StoreError::fault("a cursor is not one of this store"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,13 +282,13 @@ mod tests {
         for number in 0..100 {
             store.transact_all(&[put(&Scope::new(&format!("team-{number}")), "r", 10)]);
         }
-        assert_eq!(store.shared.scopes.len(), 100);
+        assert_eq!(store.inner.scopes.len(), 100);
         clock.advance_ms(10);
         for _ in 0..=(100 / PURGES_PER_CALL) {
             store.transact_all(&[Transaction::on(Scope::new("other"))]);
         }
-        assert_eq!(store.shared.purges.lock().unwrap().len(), 0);
-        assert!(store.shared.scopes.len() <= 1, "{}", store.shared.scopes.len());
+        assert_eq!(store.inner.purges.lock().unwrap().len(), 0);
+        assert!(store.inner.scopes.len() <= 1, "{}", store.inner.scopes.len());
     }
 
     #[test]
@@ -301,9 +298,9 @@ mod tests {
         let scope = Scope::new("team");
         store.transact_all(&[put(&scope, "r", 10)]);
         store.transact_all(&[put(&scope, "r", 1_000)]);
-        assert_eq!(store.shared.purges.lock().unwrap().len(), 1);
+        assert_eq!(store.inner.purges.lock().unwrap().len(), 1);
         clock.advance_ms(500);
         store.transact_all(&[Transaction::on(scope.clone())]);
-        assert!(store.shared.scopes.get(&scope).unwrap().packed.contains_key("r"));
+        assert!(store.inner.scopes.get(&scope).unwrap().packed.contains_key("r"));
     }
 }

@@ -1,14 +1,14 @@
 //! Records on a Redis or Valkey server that many sidecars share. One generic script carries out every transaction; this
 //! module sends it, and knows what a failed call means. It must not know what the records mean.
 
+mod batch_lane;
+mod capability_check;
 mod decode;
 mod encode;
-mod lane;
-mod link;
+mod requirements;
 mod script;
-mod server;
-mod trial;
-mod trouble;
+mod server_failure;
+mod shared_connection;
 mod watcher;
 
 use std::{sync::Arc, time::Duration};
@@ -18,18 +18,17 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
-    StoreOptions,
-    error::{OpenError, StoreError},
+    deadline_queue::DeadlineQueue,
+    error::{BatchReplies, OpenError, StoreError},
     health::StoreHealth,
     location::StoreLocation,
-    patience::Patience,
+    options::StoreOptions,
 };
 use crate::{clock::Clock, transaction::Transaction, wakeable::when_wakeable};
-use lane::{Lanes, Way};
-use link::Link;
-use script::Replies;
-use server::{Demands, refuses_login};
-use trouble::Trouble;
+use batch_lane::{Lanes, Way};
+use requirements::{Demands, refuses_login};
+use server_failure::Trouble;
+use shared_connection::Link;
 use watcher::{NotYet, Watcher, connect};
 
 /// How many calls may be on their way. A server that takes some ten microseconds for each works that off in well under the
@@ -54,7 +53,7 @@ pub struct RedisStore {
 struct Shared {
     link: Arc<Link>,
     clock: Clock,
-    patience: Patience,
+    deadlines: DeadlineQueue,
     in_flight: Semaphore,
     lanes: Lanes,
     durability: &'static str,
@@ -88,7 +87,8 @@ impl RedisStore {
         let demands = Demands { location: location.clone(), require_aof: options.require_aof };
         let fitness = demands.check(&mut connection).await.map_err(|unfit| unfit.at_start(location))?;
         let durability = fitness.durability(&mut connection, &demands).await;
-        let takes_scopes_together = match trial::try_everything(&mut connection).await.map_err(NotYet::from) {
+        let takes_scopes_together = match capability_check::try_everything(&mut connection).await.map_err(NotYet::from)
+        {
             // It serves reads, and changes once there is room for them.
             Err(full) if matches!(full.trouble(), Trouble::RefusesChanges(_)) => false,
             tried => tried.map_err(|failed| demands.refuse_at_start(failed))?.takes_scopes_together,
@@ -105,7 +105,7 @@ impl RedisStore {
         let shared = Shared {
             link,
             clock: options.clock,
-            patience: Patience::of(options.wait),
+            deadlines: DeadlineQueue::of(options.wait),
             in_flight: Semaphore::new(IN_FLIGHT_LIMIT),
             lanes: Lanes::default(),
             durability,
@@ -128,15 +128,15 @@ impl RedisStore {
     }
 
     /// Carries out transactions of one scope, of which there is at least one.
-    pub(super) async fn transact_all(&self, transactions: Vec<Transaction>) -> Replies {
+    pub(super) async fn transact_all(&self, transactions: Vec<Transaction>) -> BatchReplies {
         // The connection has a task of its own.
         when_wakeable().await;
         let shared = &self.shared;
         let _permit = shared.in_flight.try_acquire().map_err(|_| StoreError::Overloaded)?;
         let Some(scope) = transactions.first().map(|first| first.scope.clone()) else { return Ok(Vec::new()) };
-        match lane::enter(shared, scope, transactions) {
+        match batch_lane::enter(shared, scope, transactions) {
             Way::Go(_flight, transactions) => shared.call(transactions.iter()).await,
-            Way::Wait(answer) => match shared.patience.bounded(answer).await {
+            Way::Wait(answer) => match shared.deadlines.bounded(answer).await {
                 Ok(Ok(replies)) => replies,
                 Ok(Err(lost)) => Err(StoreError::unavailable_because("it ended before it answered", lost)),
                 // Whether the server is lost is for the call to say that was on its way meanwhile.
@@ -148,17 +148,17 @@ impl RedisStore {
 
 impl Shared {
     /// One call of the script.
-    async fn call<'t>(&self, transactions: impl Iterator<Item = &'t Transaction> + Clone) -> Replies {
+    async fn call<'t>(&self, transactions: impl Iterator<Item = &'t Transaction> + Clone) -> BatchReplies {
         let now_ms = match &self.clock {
             Clock::System => None,
             Clock::Manual(clock) => Some(clock.now_ms()),
         };
         let (mut connection, generation) = self.link.connection()?;
-        let calling = script::carry_out(&mut connection, transactions, now_ms);
-        match self.patience.bounded(calling).await {
+        let calling = script::execute(&mut connection, transactions, now_ms);
+        match self.deadlines.bounded(calling).await {
             Ok(Ok(replies)) => {
                 let failed = replies.iter().flatten().filter_map(|reply| reply.as_ref().err());
-                if let Some((trouble, cause)) = failed.filter_map(trouble::of_server).next() {
+                if let Some((trouble, cause)) = failed.filter_map(server_failure::of_server).next() {
                     self.link.met(generation, trouble, cause);
                 }
                 replies
@@ -174,7 +174,7 @@ impl Shared {
     }
 
     fn meaning(&self, generation: u64, error: RedisError) -> StoreError {
-        if error.code() == Some(trial::CROSS_SLOT) {
+        if error.code() == Some(capability_check::CROSS_SLOT) {
             self.link.learn(false);
             return StoreError::unavailable_because("its server has become one of a cluster", error);
         }

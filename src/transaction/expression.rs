@@ -1,6 +1,6 @@
 //! Numbers that a store computes: from fields it holds, from its own clock, from constants.
 
-use super::RecordRef;
+use super::key::RecordRef;
 
 /// Σ coefficient · field + coefficient · now + constant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -33,7 +33,7 @@ impl fmt::Display for Scope {
 
 /// What kind of record a key names. A key has one kind for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum RecordKind {
     /// Named fields: decimal integers or text. Small, and always read whole.
     Hash,
     /// One text, replaced whole.
@@ -48,7 +48,7 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// What kind of record it is.
-    pub kind: Kind,
+    pub kind: RecordKind,
     /// Its name, unique within the scope.
     pub name: String,
 }
@@ -56,21 +56,25 @@ pub struct Key {
 impl Key {
     /// A key of a hash.
     pub fn hash(name: impl Into<String>) -> Self {
-        Self { kind: Kind::Hash, name: name.into() }
+        Self { kind: RecordKind::Hash, name: name.into() }
     }
 
     /// A key of a packed record.
     pub fn packed(name: impl Into<String>) -> Self {
-        Self { kind: Kind::Packed, name: name.into() }
+        Self { kind: RecordKind::Packed, name: name.into() }
     }
 
     /// A key of an index.
     pub fn index(name: impl Into<String>) -> Self {
-        Self { kind: Kind::Index, name: name.into() }
+        Self { kind: RecordKind::Index, name: name.into() }
     }
 
     /// A key of a log.
     pub fn log(name: impl Into<String>) -> Self {
-        Self { kind: Kind::Log, name: name.into() }
+        Self { kind: RecordKind::Log, name: name.into() }
     }
 }
+
+/// Names one of the records of a [`super::Transaction`]; made by [`super::Transaction::record`] and meaningless elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordRef(pub(crate) usize);

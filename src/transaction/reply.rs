@@ -1,6 +1,6 @@
 //! What a store answers: its time, what became of the step, and the records as they are now.
 
-use super::{NUMBER_LIMIT, RecordRef};
+use super::{key::RecordRef, number::parse_stored_number};
 
 /// The answer to one transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ impl Reply {
     }
 
     /// The fields of a hash, if it exists.
-    pub fn hash(&self, record: RecordRef) -> Option<&Fields> {
+    pub fn hash(&self, record: RecordRef) -> Option<&FieldMap> {
         match self.record(record) {
             Record::Hash(fields) => Some(fields),
             _ => None,
@@ -62,7 +62,7 @@ pub enum Record {
     /// A hash or a packed record that does not exist.
     Absent,
     /// A hash.
-    Hash(Fields),
+    Hash(FieldMap),
     /// A packed record's value.
     Packed(String),
     /// Entries of an index: score and member.
@@ -77,20 +77,20 @@ pub struct LogEntry {
     /// Where it stands; opaque, in the store's own form.
     pub cursor: String,
     /// What was appended.
-    pub fields: Fields,
+    pub fields: FieldMap,
 }
 
 /// The fields of a small record, in no particular order. They lie in one piece: a reply has dozens of them, and most are never
 /// looked at.
 #[derive(Default)]
-pub struct Fields {
+pub struct FieldMap {
     /// Names and values, one after the other.
     texts: String,
     /// Where each name and each value ends.
     ends: Vec<[u32; 2]>,
 }
 
-impl Fields {
+impl FieldMap {
     /// No fields yet, with room for so many whose names and values take so many bytes.
     pub(crate) fn with_room(fields: usize, bytes: usize) -> Self {
         Self { texts: String::with_capacity(bytes), ends: Vec::with_capacity(fields) }
@@ -142,7 +142,7 @@ impl Fields {
 
     /// The field's number; `None` if it is missing, or no number that a store keeps.
     pub fn number(&self, field: &str) -> Option<i64> {
-        kept_number(self.text(field)?)
+        parse_stored_number(self.text(field)?)
     }
 }
 
@@ -151,7 +151,7 @@ fn place(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
-impl<Name: AsRef<str>, Text: AsRef<str>> FromIterator<(Name, Text)> for Fields {
+impl<Name: AsRef<str>, Text: AsRef<str>> FromIterator<(Name, Text)> for FieldMap {
     fn from_iter<I: IntoIterator<Item = (Name, Text)>>(fields: I) -> Self {
         let mut all = Self::default();
         for (field, value) in fields {
@@ -161,7 +161,7 @@ impl<Name: AsRef<str>, Text: AsRef<str>> FromIterator<(Name, Text)> for Fields {
     }
 }
 
-impl Clone for Fields {
+impl Clone for FieldMap {
     fn clone(&self) -> Self {
         Self { texts: self.texts.clone(), ends: self.ends.clone() }
     }
@@ -172,31 +172,18 @@ impl Clone for Fields {
     }
 }
 
-impl PartialEq for Fields {
+impl PartialEq for FieldMap {
     fn eq(&self, other: &Self) -> bool {
         self.ends == other.ends && self.texts == other.texts
     }
 }
 
-impl Eq for Fields {}
+impl Eq for FieldMap {}
 
-impl std::fmt::Debug for Fields {
+impl std::fmt::Debug for FieldMap {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_map().entries(self.iter()).finish()
     }
-}
-
-/// A number exactly as a store keeps one: within [`NUMBER_LIMIT`], so that sums with it stay in range whoever wrote it, and in the
-/// one form that it has in decimal.
-pub fn kept_number(text: &str) -> Option<i64> {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    let in_form = match digits.as_bytes() {
-        [b'0'] => digits.len() == text.len(),
-        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
-        _ => false,
-    };
-    let number = text.parse().ok().filter(|_| in_form);
-    number.filter(|number: &i64| number.unsigned_abs() < NUMBER_LIMIT.unsigned_abs())
 }
 
 #[cfg(test)]
@@ -205,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_field_that_is_set_again_leaves_the_others_as_they_are() {
-        let mut fields: Fields = [("a", "1"), ("bb", ""), ("c", "3")].into_iter().collect();
+        let mut fields: FieldMap = [("a", "1"), ("bb", ""), ("c", "3")].into_iter().collect();
         for (field, value) in [("bb", "long"), ("a", ""), ("c", "33"), ("bb", "x"), ("new", "é"), ("a", "11")] {
             fields.set(field, value);
             assert_eq!(fields.text(field), Some(value));
@@ -213,20 +200,5 @@ mod tests {
         let all: Vec<_> = fields.iter().collect();
         assert_eq!(all, [("a", "11"), ("bb", "x"), ("c", "33"), ("new", "é")]);
         assert_eq!((fields.text("b"), fields.text("aa")), (None, None));
-    }
-
-    #[test]
-    fn a_number_has_one_form_and_a_magnitude_below_the_limit() {
-        let (least, most) = (1 - NUMBER_LIMIT, NUMBER_LIMIT - 1);
-        for number in [0, 1, -1, 10, 1_000, least, most] {
-            assert_eq!(kept_number(&number.to_string()), Some(number));
-        }
-        let beyond = [NUMBER_LIMIT.to_string(), (-NUMBER_LIMIT).to_string(), i64::MIN.to_string(), "9".repeat(30)];
-        for text in ["", "-", "+1", "-0", "00", "01", "-01", " 1", "1 ", "1.0", "1e3", "0x1", "\u{661}"] {
-            assert_eq!(kept_number(text), None, "{text}");
-        }
-        for text in beyond {
-            assert_eq!(kept_number(&text), None, "{text}");
-        }
     }
 }

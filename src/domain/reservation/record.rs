@@ -6,7 +6,7 @@
 use super::{Basis, Charged, Content, Reservation, ReservationTerms, State, Trigger};
 use crate::{
     domain::{Damaged, billing_cycle::Cycle, id::Id, plan::Plan},
-    transaction::{Value, kept_number},
+    transaction::{Value, parse_stored_number},
 };
 
 /// The first field of every record: the form of the rest.
@@ -124,7 +124,7 @@ impl RecordReader<'_> {
 
     /// A number that a store could have kept: sums with it stay in range, whoever made up the record.
     fn number<N: TryFrom<i64>>(&mut self) -> Option<N> {
-        kept_number(self.0.next()?)?.try_into().ok()
+        parse_stored_number(self.0.next()?)?.try_into().ok()
     }
 
     fn credits(&mut self) -> Option<i64> {

@@ -5,11 +5,11 @@ use std::cell::RefCell;
 use redb::{ReadableTable, StorageError, Table, TableDefinition, TableError, WriteTransaction};
 
 use super::super::{
+    cursor::parse_entry_number,
     error::StoreError,
     interpreter::{PackedRecord, Records},
-    memory::parse_cursor,
 };
-use crate::transaction::{Fields, Key, Kind, LogEntry, Scope};
+use crate::transaction::{FieldMap, Key, LogEntry, RecordKind, Scope};
 
 type Named = (&'static str, &'static str);
 type Pairs = Vec<(&'static str, &'static str)>;
@@ -62,8 +62,8 @@ impl<'t> Tables<'t> {
     }
 
     /// One scope's records.
-    pub(super) fn of<'a>(&'a mut self, scope: &'a Scope) -> InScope<'a, 't> {
-        InScope { tables: self, scope: scope.as_str(), failure: RefCell::new(None) }
+    pub(super) fn of<'a>(&'a mut self, scope: &'a Scope) -> TableScope<'a, 't> {
+        TableScope { tables: self, scope: scope.as_str(), failure: RefCell::new(None) }
     }
 
     /// The latest time that was kept.
@@ -100,13 +100,13 @@ impl<'t> Tables<'t> {
 }
 
 /// One scope's records within one database transaction.
-pub(super) struct InScope<'a, 't> {
+pub(super) struct TableScope<'a, 't> {
     tables: &'a mut Tables<'t>,
     scope: &'a str,
     failure: RefCell<Option<StoreError>>,
 }
 
-impl InScope<'_, '_> {
+impl TableScope<'_, '_> {
     /// What the database reported, if it failed.
     pub(super) fn take_failure(&mut self) -> Option<StoreError> {
         self.failure.take()
@@ -188,7 +188,7 @@ impl InScope<'_, '_> {
         Ok(())
     }
 
-    fn append_to_log(&mut self, name: &str, fields: &Fields, keep: Option<u32>) -> Result<(), StorageError> {
+    fn append_to_log(&mut self, name: &str, fields: &FieldMap, keep: Option<u32>) -> Result<(), StorageError> {
         let state = self.tables.logs.get((self.scope, name))?.map(|state| state.value());
         let (last, length) = state.unwrap_or_default();
         let (last, mut length) = (last + 1, length + 1);
@@ -210,7 +210,7 @@ impl InScope<'_, '_> {
         Ok(())
     }
 
-    fn put_hash(&mut self, name: &str, fields: Option<&Fields>) -> Result<(), StorageError> {
+    fn put_hash(&mut self, name: &str, fields: Option<&FieldMap>) -> Result<(), StorageError> {
         match fields {
             Some(fields) => self.tables.hashes.insert((self.scope, name), pairs(fields)).map(drop),
             None => self.tables.hashes.remove((self.scope, name)).map(drop),
@@ -228,7 +228,7 @@ impl InScope<'_, '_> {
     }
 
     fn move_in_queue(&mut self, key: &Key, old: Option<i64>, new: Option<i64>) -> Result<(), StorageError> {
-        let is_hash = key.kind == Kind::Hash;
+        let is_hash = key.kind == RecordKind::Hash;
         if let Some(old) = old {
             self.tables.purges.remove((old, is_hash, self.scope, key.name.as_str()))?;
         }
@@ -239,16 +239,16 @@ impl InScope<'_, '_> {
     }
 }
 
-fn pairs(fields: &Fields) -> Vec<(&str, &str)> {
+fn pairs(fields: &FieldMap) -> Vec<(&str, &str)> {
     fields.iter().collect()
 }
 
-fn owned(pairs: &[(&str, &str)]) -> Fields {
+fn owned(pairs: &[(&str, &str)]) -> FieldMap {
     pairs.iter().copied().collect()
 }
 
-impl Records for InScope<'_, '_> {
-    fn hash(&self, name: &str) -> Result<Option<Fields>, StoreError> {
+impl Records for TableScope<'_, '_> {
+    fn hash(&self, name: &str) -> Result<Option<FieldMap>, StoreError> {
         let kept = self.noted(self.tables.hashes.get((self.scope, name)))?;
         Ok(kept.map(|pairs| owned(&pairs.value())))
     }
@@ -274,11 +274,11 @@ impl Records for InScope<'_, '_> {
     }
 
     fn log_after(&self, name: &str, cursor: &str, limit: u32) -> Result<Vec<LogEntry>, StoreError> {
-        let after = parse_cursor(cursor)?;
+        let after = parse_entry_number(cursor)?;
         self.noted(self.read_log(name, after, limit))
     }
 
-    fn write_hash(&mut self, name: &str, fields: Option<&Fields>) -> Result<(), StoreError> {
+    fn write_hash(&mut self, name: &str, fields: Option<&FieldMap>) -> Result<(), StoreError> {
         let result = self.put_hash(name, fields);
         self.noted(result)
     }
@@ -298,7 +298,7 @@ impl Records for InScope<'_, '_> {
         self.noted(result)
     }
 
-    fn append(&mut self, name: &str, fields: &Fields, keep: Option<u32>) -> Result<(), StoreError> {
+    fn append(&mut self, name: &str, fields: &FieldMap, keep: Option<u32>) -> Result<(), StoreError> {
         let result = self.append_to_log(name, fields, keep);
         self.noted(result)
     }

@@ -10,11 +10,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     super::{
-        error::{OpenError, StoreError},
-        health::Standing,
-        interpreter::carry_out,
+        error::{BatchReplies, OpenError, StoreError},
+        health::HealthReporter,
+        interpreter::execute,
     },
-    file::Place,
+    store_file::FileIdentity,
     tables::{Tables, broken},
 };
 use crate::{
@@ -36,14 +36,12 @@ const REOPEN_PAUSE_MS: i64 = 1_000;
 const REMOVED: &str = "its file was removed";
 
 /// The replies to a batch, and whether anything was written.
-type Carried = (Vec<Vec<Result<Reply, StoreError>>>, bool);
-
-type Replies = Result<Vec<Result<Reply, StoreError>>, StoreError>;
+type BatchResult = (Vec<Vec<Result<Reply, StoreError>>>, bool);
 
 /// One call.
 pub(super) struct Job {
     pub(super) transactions: Vec<Transaction>,
-    pub(super) reply: oneshot::Sender<Replies>,
+    pub(super) reply: oneshot::Sender<BatchReplies>,
 }
 
 /// What the thread is sent.
@@ -57,10 +55,10 @@ pub(super) enum Message {
 pub(super) type Reopen = Box<dyn Fn() -> Result<Database, OpenError> + Send>;
 
 /// Which file it is, how it stands with it, and how many commits it had.
-pub(super) struct Books {
-    pub(super) place: Place,
+pub(super) struct StoreFile {
+    pub(super) identity: FileIdentity,
     pub(super) reopen: Reopen,
-    pub(super) standing: Arc<Standing>,
+    pub(super) health: Arc<HealthReporter>,
     pub(super) commits: Arc<AtomicU64>,
 }
 
@@ -68,7 +66,7 @@ pub(super) struct Writer {
     /// None once its file failed: the database then refuses everything, even when a full disk has room again, until it is
     /// opened anew.
     database: Option<Database>,
-    books: Books,
+    file: StoreFile,
     /// No attempt to open the file again before this monotonic time, in milliseconds.
     reopen_from_ms: i64,
     clock: Clock,
@@ -78,9 +76,9 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Makes the tables that are missing, and learns the latest time.
-    pub(super) fn start(database: Database, books: Books, clock: Clock) -> Result<Self, redb::Error> {
+    pub(super) fn start(database: Database, file: StoreFile, clock: Clock) -> Result<Self, redb::Error> {
         let last_ms = prepare(&database)?;
-        Ok(Self { database: Some(database), books, reopen_from_ms: i64::MIN, clock, last_ms })
+        Ok(Self { database: Some(database), file, reopen_from_ms: i64::MIN, clock, last_ms })
     }
 
     /// Serves until it is told to close, or all handles are gone.
@@ -112,11 +110,11 @@ impl Writer {
         if jobs.is_empty() {
             return;
         }
-        match self.carry_out(jobs) {
+        match self.execute(jobs) {
             Ok((replies, wrote)) => {
                 // A disk that is full can still be read.
                 if wrote {
-                    self.books.standing.back();
+                    self.file.health.back();
                 }
                 for (job, replies) in jobs.drain(..).zip(replies) {
                     // A caller that went away has its transaction carried out all the same.
@@ -138,26 +136,26 @@ impl Writer {
             tracing::error!(error = error as &dyn std::error::Error, "the embedded store failed");
             return;
         };
-        if *reason == REMOVED && self.books.standing.now().is_up() {
-            tracing::error!("no call is served: {}", self.books.place.missing());
+        if *reason == REMOVED && self.file.health.now().is_up() {
+            tracing::error!("no call is served: {}", self.file.identity.missing());
         }
-        self.books.standing.down(reason, source.as_ref().map(|cause| cause as &dyn std::error::Error));
+        self.file.health.down(reason, source.as_ref().map(|cause| cause as &dyn std::error::Error));
     }
 
     /// Carries out a batch. An error is about the whole of it: none of its transactions took place, or, if the commit
     /// failed, nobody knows. The database is closed by it, and opened again for a later batch.
-    fn carry_out(&mut self, jobs: &[Job]) -> Result<Carried, StoreError> {
-        if !self.books.place.is_kept() {
+    fn execute(&mut self, jobs: &[Job]) -> Result<BatchResult, StoreError> {
+        if !self.file.identity.is_kept() {
             return Err(StoreError::unavailable(REMOVED));
         }
         let database = match self.database.take() {
             Some(database) => database,
             None => self.reopened()?,
         };
-        let carried = self.carry_out_on(&database, jobs)?;
+        let carried = self.execute_on(&database, jobs)?;
         self.database = Some(database);
         // What went to a file that was removed meanwhile is not kept, and must not be acknowledged.
-        if self.books.place.is_kept() { Ok(carried) } else { Err(StoreError::unavailable(REMOVED)) }
+        if self.file.identity.is_kept() { Ok(carried) } else { Err(StoreError::unavailable(REMOVED)) }
     }
 
     fn reopened(&mut self) -> Result<Database, StoreError> {
@@ -166,7 +164,7 @@ impl Writer {
             return Err(StoreError::unavailable("its file failed just now"));
         }
         self.reopen_from_ms = now_ms.saturating_add(REOPEN_PAUSE_MS);
-        let database = (self.books.reopen)()
+        let database = (self.file.reopen)()
             .map_err(|error| StoreError::unavailable_because("its file could not be opened again", error))?;
         // While it was closed, another sidecar may have had it.
         self.last_ms = self.last_ms.max(prepare(&database).map_err(broken)?);
@@ -174,12 +172,12 @@ impl Writer {
         Ok(database)
     }
 
-    fn carry_out_on(&mut self, database: &Database, jobs: &[Job]) -> Result<Carried, StoreError> {
+    fn execute_on(&mut self, database: &Database, jobs: &[Job]) -> Result<BatchResult, StoreError> {
         let write = database.begin_write().map_err(broken)?;
         let mut wrote = false;
         let replies = self.apply(&write, jobs, &mut wrote)?;
         if wrote {
-            self.books.commits.fetch_add(1, Ordering::SeqCst);
+            self.file.commits.fetch_add(1, Ordering::SeqCst);
             write.commit().map_err(broken)?;
         } else {
             write.abort().map_err(broken)?;
@@ -200,14 +198,14 @@ impl Writer {
             for transaction in &job.transactions {
                 self.last_ms = self.last_ms.max(self.clock.now_ms());
                 let mut records = tables.of(&transaction.scope);
-                let carried_out = carry_out(&mut records, transaction, self.last_ms);
+                let executed = execute(&mut records, transaction, self.last_ms);
                 // What the database itself reports leaves its transaction in an unknown state, so it ends the batch.
                 if let Some(error) = records.take_failure() {
                     return Err(error);
                 }
-                of_job.push(carried_out.map(|carried_out| {
-                    *wrote |= carried_out.wrote;
-                    carried_out.reply
+                of_job.push(executed.map(|executed| {
+                    *wrote |= executed.wrote;
+                    executed.reply
                 }));
             }
             replies.push(of_job);
@@ -319,9 +317,9 @@ mod tests {
             let (path, fate) = (path.to_owned(), Arc::clone(fate));
             Box::new(move || open(&path, &fate))
         };
-        let standing = Arc::new(Standing::up("embedded:test".to_owned()));
-        let books = Books { place: Place::of(path).unwrap(), reopen, standing, commits: Arc::default() };
-        Writer::start(database, books, Clock::Manual(clock.clone())).unwrap()
+        let health = Arc::new(HealthReporter::up("embedded:test".to_owned()));
+        let file = StoreFile { identity: FileIdentity::of(path).unwrap(), reopen, health, commits: Arc::default() };
+        Writer::start(database, file, Clock::Manual(clock.clone())).unwrap()
     }
 
     #[test]
@@ -342,7 +340,7 @@ mod tests {
         let path = directory.path().join("file");
         let (fate, clock) = (Arc::default(), ManualClock::at(1_000_000));
         let mut writer = writer(&path, &fate, &clock);
-        let health = writer.books.standing.watch();
+        let health = writer.file.health.watch();
         count(&mut writer).unwrap();
 
         fate.full.store(true, Ordering::SeqCst);

@@ -1,7 +1,7 @@
 //! What the interpreter needs of a store: to read and write the records of one scope.
 
 use super::super::error::StoreError;
-use crate::transaction::{Fields, Key, LogEntry};
+use crate::transaction::{FieldMap, Key, LogEntry};
 
 /// A packed record as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub(in crate::store) struct PackedRecord {
 /// The records of one scope. What is missing reads as none, or as empty. Whether a record's purge time has come is not
 /// this trait's concern: it hands out what is kept.
 pub(in crate::store) trait Records {
-    fn hash(&self, name: &str) -> Result<Option<Fields>, StoreError>;
+    fn hash(&self, name: &str) -> Result<Option<FieldMap>, StoreError>;
     fn packed(&self, name: &str) -> Result<Option<PackedRecord>, StoreError>;
     /// The entries with the lowest scores, in the order of score, then member.
     fn index_first(&self, name: &str, limit: u32) -> Result<Vec<(i64, String)>, StoreError>;
@@ -27,12 +27,12 @@ pub(in crate::store) trait Records {
     fn log_after(&self, name: &str, cursor: &str, limit: u32) -> Result<Vec<LogEntry>, StoreError>;
 
     /// Replaces a hash, or removes it.
-    fn write_hash(&mut self, name: &str, fields: Option<&Fields>) -> Result<(), StoreError>;
+    fn write_hash(&mut self, name: &str, fields: Option<&FieldMap>) -> Result<(), StoreError>;
     /// Replaces a packed record, or removes it.
     fn write_packed(&mut self, name: &str, record: Option<&PackedRecord>) -> Result<(), StoreError>;
     fn index_put(&mut self, name: &str, member: &str, score: i64) -> Result<(), StoreError>;
     fn index_remove(&mut self, name: &str, member: &str) -> Result<(), StoreError>;
-    fn append(&mut self, name: &str, fields: &Fields, keep: Option<u32>) -> Result<(), StoreError>;
+    fn append(&mut self, name: &str, fields: &FieldMap, keep: Option<u32>) -> Result<(), StoreError>;
     /// Removes a log with all its entries.
     fn clear_log(&mut self, name: &str) -> Result<(), StoreError>;
     /// Moves a record's place in the queue of those to be purged, from its old time, if it had one, to its new one.

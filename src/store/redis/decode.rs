@@ -8,9 +8,9 @@ use rmp::{Marker, decode};
 
 use super::{
     super::error::StoreError,
-    trouble::{ServerState, Trouble},
+    server_failure::{ServerState, Trouble},
 };
-use crate::transaction::{Fields, Kind, LogEntry, Outcome, Record, RecordUse, Reply, Scope, Transaction};
+use crate::transaction::{FieldMap, LogEntry, Outcome, Record, RecordKind, RecordUse, Reply, Scope, Transaction};
 
 /// A hash has no more fields than this, more often than not.
 const USUAL_FIELDS: usize = 12;
@@ -44,7 +44,7 @@ fn garbled() -> StoreError {
 struct Answer<'a> {
     rest: &'a [u8],
     /// The hashes that earlier transactions were told, by scope and name, as they are by now: a later one is told only what is new.
-    told: HashMap<(&'a Scope, &'a str), Fields, RandomState>,
+    told: HashMap<(&'a Scope, &'a str), FieldMap, RandomState>,
     /// Whether there is more than one transaction.
     shared: bool,
     /// Whether something that was read for this transaction is not what it should be, though what comes after it can be read.
@@ -78,13 +78,13 @@ impl<'a> Answer<'a> {
         if self.next_is(Marker::FixPos(0))? {
             return Some(Record::NotRead);
         }
-        if matches!(used.key.kind, Kind::Hash | Kind::Packed) && self.next_is(Marker::False)? {
+        if matches!(used.key.kind, RecordKind::Hash | RecordKind::Packed) && self.next_is(Marker::False)? {
             return Some(Record::Absent);
         }
         Some(match used.key.kind {
-            Kind::Hash => Record::Hash(self.hash(scope, &used.key.name)?),
-            Kind::Packed => Record::Packed(self.text()?.to_owned()),
-            Kind::Index => {
+            RecordKind::Hash => Record::Hash(self.hash(scope, &used.key.name)?),
+            RecordKind::Packed => Record::Packed(self.text()?.to_owned()),
+            RecordKind::Index => {
                 let entries = self.length()? / 2;
                 let entry = |answer: &mut Self| {
                     let member = answer.text()?.to_owned();
@@ -94,7 +94,7 @@ impl<'a> Answer<'a> {
                 };
                 Record::Index((0..entries).map(|_| entry(self)).collect::<Option<_>>()?)
             }
-            Kind::Log => {
+            RecordKind::Log => {
                 let entries = self.length()?;
                 Record::Log((0..entries).map(|_| self.entry()).collect::<Option<_>>()?)
             }
@@ -109,7 +109,7 @@ impl<'a> Answer<'a> {
         Some(LogEntry { cursor, fields: self.fields()? })
     }
 
-    fn hash(&mut self, scope: &'a Scope, name: &'a str) -> Option<Fields> {
+    fn hash(&mut self, scope: &'a Scope, name: &'a str) -> Option<FieldMap> {
         let fields = if self.next_is(Marker::True)? {
             let mut fields = self.told.remove(&(scope, name))?;
             self.each_field(|field, value| fields.set(field, value))?;
@@ -123,8 +123,8 @@ impl<'a> Answer<'a> {
         Some(fields)
     }
 
-    fn fields(&mut self) -> Option<Fields> {
-        let mut fields = Fields::with_room(USUAL_FIELDS, USUAL_FIELDS * USUAL_FIELD_BYTES);
+    fn fields(&mut self) -> Option<FieldMap> {
+        let mut fields = FieldMap::with_room(USUAL_FIELDS, USUAL_FIELDS * USUAL_FIELD_BYTES);
         self.each_field(|field, value| fields.push(field, value))?;
         Some(fields)
     }

@@ -4,7 +4,7 @@ use redis::{Cmd, RedisWrite as _};
 use rmp::encode::{ByteBuf, write_bool, write_sint, write_str};
 
 use crate::transaction::{
-    Choice, Guard, Kind, Linear, NUMBER_LIMIT, Read, RecordRef, RecordUse, Transaction, Value, Write,
+    Choice, Guard, Linear, NUMBER_LIMIT, Read, RecordKind, RecordRef, RecordUse, Transaction, Value, Write,
 };
 
 /// What a transaction's share of the argument comes to, more often than not.
@@ -71,15 +71,15 @@ impl Encoder {
 
     fn record(&mut self, used: &RecordUse) {
         self.number(match used.key.kind {
-            Kind::Hash => 1,
-            Kind::Packed => 2,
-            Kind::Index => 3,
-            Kind::Log => 4,
+            RecordKind::Hash => 1,
+            RecordKind::Packed => 2,
+            RecordKind::Index => 3,
+            RecordKind::Log => 4,
         });
         match &used.read {
             Read::Nothing | Read::Whole => {
                 self.number(if used.read == Read::Whole { 1 } else { 0 });
-                if used.key.kind == Kind::Hash {
+                if used.key.kind == RecordKind::Hash {
                     // Most exist already, and what they would start with is passed over.
                     self.measured(|encoder| used.start.iter().for_each(|pair| encoder.pair(pair)));
                 } else {

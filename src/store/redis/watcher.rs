@@ -11,10 +11,10 @@ use tokio::time::{error::Elapsed, sleep, timeout};
 
 use super::{
     super::{error::StoreError, health::StoreHealth},
-    link::Link,
-    server::{Demands, Unfit},
-    trial::{self, Shown, try_everything},
-    trouble::{Trouble, of_server},
+    capability_check::{self, Shown, try_everything},
+    requirements::{Demands, Unfit},
+    server_failure::{Trouble, of_server},
+    shared_connection::Link,
 };
 use crate::clock::Clock;
 
@@ -53,11 +53,11 @@ pub(super) enum NotYet {
     Late(#[from] Elapsed),
 }
 
-impl From<trial::Failed> for NotYet {
-    fn from(failed: trial::Failed) -> Self {
+impl From<capability_check::Failed> for NotYet {
+    fn from(failed: capability_check::Failed) -> Self {
         match failed {
-            trial::Failed::Call(error) => Self::Failed(error),
-            trial::Failed::Transaction(error) => Self::Answered(error),
+            capability_check::Failed::Call(error) => Self::Failed(error),
+            capability_check::Failed::Transaction(error) => Self::Answered(error),
         }
     }
 }

@@ -10,7 +10,7 @@ use tollgate::{
         reservation::{Reservation, State},
         terms::Terms,
     },
-    transaction::{Fields, Read, Record, RecordRef, Reply, Transaction},
+    transaction::{FieldMap, Read, Record, RecordRef, Reply, Transaction},
 };
 
 use super::request::{Recorded, cycle, lease_id, reservation_id, team};
@@ -174,7 +174,7 @@ impl Books {
 }
 
 impl LeaseRecord {
-    fn read(fields: &Fields, terms: &Terms) -> Self {
+    fn read(fields: &FieldMap, terms: &Terms) -> Self {
         let number = |field| fields.number(field).unwrap();
         Self {
             cycle: u8::from(number("cycle") != cycle(terms, 0).start_ms),

@@ -5,7 +5,7 @@ use tollgate::{
     clock::{Clock, ManualClock},
     store::{Store, StoreError, StoreLocation, StoreOptions},
     transaction::{
-        Fields, Guard, Key, Linear, Outcome, Read, Record, RecordRef, Reply, Scope, Transaction, Value, Write,
+        FieldMap, Guard, Key, Linear, Outcome, Read, Record, RecordRef, Reply, Scope, Transaction, Value, Write,
     },
 };
 
@@ -187,7 +187,7 @@ pub(crate) fn value(linear: Linear) -> Value {
     linear.into()
 }
 
-pub(crate) fn sorted(fields: Fields) -> Vec<(String, String)> {
+pub(crate) fn sorted(fields: FieldMap) -> Vec<(String, String)> {
     let mut fields = pairs(&fields.iter().collect::<Vec<_>>());
     fields.sort();
     fields

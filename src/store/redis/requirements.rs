@@ -7,7 +7,7 @@ use super::{
         error::{OpenError, StoreError},
         location::StoreLocation,
     },
-    trouble::{Trouble, is_forbidden},
+    server_failure::{Trouble, is_forbidden},
     watcher::NotYet,
 };
 

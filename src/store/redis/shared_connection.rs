@@ -18,15 +18,15 @@ use tokio::sync::{Notify, watch};
 use super::{
     super::{
         error::StoreError,
-        health::{Standing, StoreHealth},
+        health::{HealthReporter, StoreHealth},
     },
-    trouble::Trouble,
+    server_failure::Trouble,
 };
 
 /// The way to the server, and whether it can be taken.
 pub(super) struct Link {
     way: RwLock<Way>,
-    standing: Standing,
+    health: HealthReporter,
     /// Wakes the watcher.
     trouble: Notify,
     /// Whether the server takes keys of several scopes in one call.
@@ -43,7 +43,7 @@ impl Link {
     /// By a connection to a server that was found fit. Its name must not have a password.
     pub(super) fn by(connection: MultiplexedConnection, store: String) -> Self {
         let way = RwLock::new(Way { connection: Some(connection), generation: 0 });
-        Self { way, standing: Standing::up(store), trouble: Notify::new(), together: AtomicBool::default() }
+        Self { way, health: HealthReporter::up(store), trouble: Notify::new(), together: AtomicBool::default() }
     }
 
     /// Whether the server takes keys of several scopes in one call, as far as is known.
@@ -61,7 +61,7 @@ impl Link {
         let way = self.way.read().unwrap_or_else(PoisonError::into_inner);
         match &way.connection {
             Some(connection) => Ok((connection.clone(), way.generation)),
-            None => Err(StoreError::unavailable(match self.standing.now() {
+            None => Err(StoreError::unavailable(match self.health.now() {
                 StoreHealth::Down { reason, .. } | StoreHealth::RefusesChanges { reason, .. } => reason,
                 StoreHealth::Up => "it was lost",
             })),
@@ -69,11 +69,11 @@ impl Link {
     }
 
     pub(super) fn health(&self) -> StoreHealth {
-        self.standing.now()
+        self.health.now()
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<StoreHealth> {
-        self.standing.watch()
+        self.health.watch()
     }
 
     /// A call by the connection of that generation met this.
@@ -85,16 +85,16 @@ impl Link {
         match trouble {
             Trouble::Lost(reason) => {
                 way.connection = None;
-                self.standing.down(reason, Some(cause));
+                self.health.down(reason, Some(cause));
             }
-            Trouble::RefusesChanges(reason) => self.standing.refuses_changes(reason, Some(cause)),
+            Trouble::RefusesChanges(reason) => self.health.refuses_changes(reason, Some(cause)),
         }
         self.trouble.notify_one();
     }
 
     /// An attempt to find the way again met this.
     pub(super) fn still(&self, reason: &'static str, cause: &dyn Error) {
-        self.standing.down(reason, Some(cause));
+        self.health.down(reason, Some(cause));
     }
 
     /// Calls can take this connection from now on; it may be that changes are refused yet.
@@ -102,8 +102,8 @@ impl Link {
         let mut way = self.way.write().unwrap_or_else(PoisonError::into_inner);
         *way = Way { connection: Some(connection), generation: way.generation + 1 };
         match refused {
-            Some((reason, cause)) => self.standing.refuses_changes(reason, Some(cause)),
-            None => self.standing.back(),
+            Some((reason, cause)) => self.health.refuses_changes(reason, Some(cause)),
+            None => self.health.back(),
         }
     }
 
@@ -111,7 +111,7 @@ impl Link {
     pub(super) fn takes_changes(&self) {
         let way = self.way.write().unwrap_or_else(PoisonError::into_inner);
         if way.connection.is_some() {
-            self.standing.back();
+            self.health.back();
         }
     }
 

@@ -1,4 +1,4 @@
-//! The file and its place: opened so that it can be trusted, and looked for where it has to be.
+//! The file and its identity: opened so that it can be trusted, and looked for where it has to be.
 
 use std::{
     fs::{self, File},
@@ -20,13 +20,13 @@ const CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// Where the file is, and which it is. What is written to a file that was removed is gone with this process, though every
 /// write to it goes well.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct FileIdentity {
     path: PathBuf,
     device: u64,
     inode: u64,
 }
 
-impl Place {
+impl FileIdentity {
     /// Of the file that is there now.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let found = fs::metadata(path)?;
@@ -38,7 +38,7 @@ impl Place {
         Self::of(&self.path).is_ok_and(|now| (now.device, now.inode) == (self.device, self.inode))
     }
 
-    /// Opens this very file again. Another one in its place, or a new one, would begin the books anew.
+    /// Opens this very file again. Another one in its identity, or a new one, would begin the file anew.
     pub(super) fn reopen(&self) -> Result<Database, OpenError> {
         if !self.is_kept() {
             return Err(OpenError::new(self.missing()));
@@ -56,20 +56,20 @@ impl Place {
 }
 
 /// Opens the file in this directory; both are made if they are missing.
-pub(super) fn open(directory: &Path) -> Result<(Database, Place), OpenError> {
+pub(super) fn open(directory: &Path) -> Result<(Database, FileIdentity), OpenError> {
     make_directory(directory).map_err(|error| {
         OpenError::because(format!("The directory {} could not be made: {error}.", directory.display()), error)
     })?;
     let path = directory.join(FILE_NAME);
     let opened = open_at(&path, directory).map_err(|error| refusal(&path, error))?;
-    let place = Place::of(&path).map_err(|error| refusal(&path, error.into()))?;
-    Ok((opened, place))
+    let identity = FileIdentity::of(&path).map_err(|error| refusal(&path, error.into()))?;
+    Ok((opened, identity))
 }
 
 fn open_at(path: &Path, directory: &Path) -> Result<Database, DatabaseError> {
     let found = fs::metadata(path);
     if found.as_ref().is_ok_and(|found| found.len() == 0) {
-        // Taken for a new one, it would begin books anew that there were before.
+        // Taken for a new one, it would begin file anew that there were before.
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is empty").into());
     }
     let is_new = found.is_err();
@@ -143,13 +143,13 @@ mod tests {
     #[test]
     fn another_file_in_its_place_is_not_opened_again() {
         let directory = tempfile::tempdir().unwrap();
-        let (database, place) = open(directory.path()).unwrap();
+        let (database, identity) = open(directory.path()).unwrap();
         drop(database);
-        drop(place.reopen().unwrap());
+        drop(identity.reopen().unwrap());
         let copy = directory.path().join("copy");
-        fs::copy(&place.path, &copy).unwrap();
-        fs::rename(&copy, &place.path).unwrap();
-        let refused = place.reopen().err().map(|error| error.to_string());
-        assert_eq!(refused, Some(place.missing()));
+        fs::copy(&identity.path, &copy).unwrap();
+        fs::rename(&copy, &identity.path).unwrap();
+        let refused = identity.reopen().err().map(|error| error.to_string());
+        assert_eq!(refused, Some(identity.missing()));
     }
 }

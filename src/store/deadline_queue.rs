@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::clock::Clock;
 
 /// The bound of the calls to one store.
-pub(super) struct Patience {
+pub(super) struct DeadlineQueue {
     wait: Duration,
     line: Arc<Mutex<Line>>,
 }
@@ -33,7 +33,7 @@ struct Line {
     kept: bool,
 }
 
-impl Patience {
+impl DeadlineQueue {
     pub(super) fn of(wait: Duration) -> Self {
         Self { wait, line: Arc::default() }
     }
@@ -112,20 +112,20 @@ mod tests {
     #[tokio::test]
     async fn each_call_has_its_own_bound_and_those_who_are_answered_leave_no_trace() {
         let wait = Duration::from_millis(60);
-        let patience = Patience::of(wait);
+        let deadlines = DeadlineQueue::of(wait);
         let begun_ms = Clock::System.monotonic_ms();
         let late = async |after_ms| {
             tokio::time::sleep(Duration::from_millis(after_ms)).await;
             let begun_ms = Clock::System.monotonic_ms();
-            assert!(patience.bounded(pending::<()>()).await.is_err());
+            assert!(deadlines.bounded(pending::<()>()).await.is_err());
             Clock::System.monotonic_ms() - begun_ms
         };
         let waited_ms: [i64; 3] = tokio::join!(late(0), late(20), late(40)).into();
         assert!(waited_ms.iter().all(|waited_ms| *waited_ms >= 59), "{waited_ms:?}");
         assert!(Clock::System.monotonic_ms() - begun_ms < 10_000);
         for _ in 0..1_000 {
-            assert_eq!(patience.bounded(ready(7)).await.unwrap(), 7);
+            assert_eq!(deadlines.bounded(ready(7)).await.unwrap(), 7);
         }
-        assert!(patience.line.lock().unwrap().waiting.len() <= 1);
+        assert!(deadlines.line.lock().unwrap().waiting.len() <= 1);
     }
 }

@@ -3,7 +3,7 @@
 //! There is one lane for all teams, unless the server takes keys of one scope only in a call, as one of a cluster does: then each has
 //! its own, as global scopes always have. A lane is there only while calls of it are on their way. Who finds fewer than
 //! [`FLIGHTS`] of them goes at once, in a task of his own, and pays nothing but his entry. Who comes later waits in the lane, and
-//! when a call returns, those who wait go together, in the order in which they came. Nobody depends on another's patience: who
+//! when a call returns, those who wait go together, in the order in which they came. Nobody depends on another's deadlines: who
 //! goes away is left behind, and a call whose caller went away still lets the next one go.
 
 use std::{collections::VecDeque, sync::Arc};
@@ -11,11 +11,11 @@ use std::{collections::VecDeque, sync::Arc};
 use dashmap::{DashMap, Entry};
 use tokio::{runtime::Handle, sync::oneshot};
 
-use super::{Shared, script::Replies};
-use crate::{
-    store::StoreError,
-    transaction::{Scope, Transaction},
+use super::{
+    super::error::{BatchReplies, StoreError},
+    Shared,
 };
+use crate::transaction::{Scope, Transaction};
 
 /// How many calls of one lane are on their way at once: with one alone the server would stand idle while an answer travels and
 /// is read; with many, each would carry less.
@@ -40,7 +40,7 @@ struct Lane {
 /// Transactions that wait for a call to return.
 struct Waiting {
     transactions: Vec<Transaction>,
-    answer: oneshot::Sender<Replies>,
+    answer: oneshot::Sender<BatchReplies>,
 }
 
 /// How a call goes on.
@@ -48,7 +48,7 @@ pub(super) enum Way {
     /// At once.
     Go(Flight, Vec<Transaction>),
     /// With others; this gets the answer.
-    Wait(oneshot::Receiver<Replies>),
+    Wait(oneshot::Receiver<BatchReplies>),
 }
 
 /// One of the calls of a lane that are on their way. When it ends, however it does, those who wait go on.
@@ -74,7 +74,7 @@ impl Lanes {
         &self,
         lane: &Scope,
         transactions: Vec<Transaction>,
-    ) -> Result<Vec<Transaction>, oneshot::Receiver<Replies>> {
+    ) -> Result<Vec<Transaction>, oneshot::Receiver<BatchReplies>> {
         let mut lane = self.0.entry(lane.clone()).or_default();
         if lane.flights < FLIGHTS {
             lane.flights += 1;
@@ -159,7 +159,7 @@ impl Drop for Flight {
 }
 
 /// Gives everybody what is theirs of the replies to a call.
-fn answer(batch: Vec<Waiting>, replies: Replies) {
+fn answer(batch: Vec<Waiting>, replies: BatchReplies) {
     let mut replies = replies.map(Vec::into_iter);
     for waiting in batch {
         let count = waiting.transactions.len();

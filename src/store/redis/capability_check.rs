@@ -5,11 +5,11 @@
 
 use redis::{RedisError, aio::MultiplexedConnection};
 
-use super::script::{Replies, carry_out};
-use crate::{
-    store::StoreError,
-    transaction::{Key, PURGE_AT, Read, Scope, Transaction, Value, Write},
+use super::{
+    super::error::{BatchReplies, StoreError},
+    script::execute,
 };
+use crate::transaction::{Key, PURGE_AT, Read, Scope, Transaction, Value, Write};
 
 /// Its records are in no team's scope, and gone with the trial, or with the next one.
 const SCOPE: &str = "!probe";
@@ -41,19 +41,19 @@ pub(super) async fn try_everything(connection: &mut MultiplexedConnection) -> Re
     // Whether somebody is there is asked all the time, so it has to be permitted too.
     let _: () = redis::cmd("PING").query_async(connection).await?;
     let of_both_scopes = [write(), page(), look_at(OTHER_SCOPE)];
-    let (replies, takes_scopes_together) = match carry_out(connection, of_both_scopes.iter(), None).await {
+    let (replies, takes_scopes_together) = match execute(connection, of_both_scopes.iter(), None).await {
         Err(error) if error.code() == Some(CROSS_SLOT) => {
-            (carry_out(connection, of_both_scopes[..2].iter(), None).await?, false)
+            (execute(connection, of_both_scopes[..2].iter(), None).await?, false)
         }
         replies => (replies?, true),
     };
     all_carried_out(replies)?;
     // What is written and removed in one call may never be written.
-    all_carried_out(carry_out(connection, [remove()].iter(), None).await?)?;
+    all_carried_out(execute(connection, [remove()].iter(), None).await?)?;
     Ok(Shown { takes_scopes_together })
 }
 
-fn all_carried_out(replies: Replies) -> Result<(), StoreError> {
+fn all_carried_out(replies: BatchReplies) -> Result<(), StoreError> {
     replies?.into_iter().try_for_each(|reply| reply.map(|_| ()))
 }
 

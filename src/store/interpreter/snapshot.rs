@@ -7,18 +7,18 @@ use super::{
     records::Records,
 };
 use crate::transaction::{
-    Fields, Guard, Kind, Linear, NUMBER_LIMIT, PURGE_AT, RecordRef, RecordUse, Transaction, Value,
+    FieldMap, Guard, Linear, NUMBER_LIMIT, PURGE_AT, RecordKind, RecordRef, RecordUse, Transaction, Value,
 };
 
 /// Why a guard or a value has no answer.
-pub(super) enum Trouble {
+pub(super) enum EvaluationError {
     /// A record or a field that it counts on is missing.
     Missing,
     /// A fault, or the store did not answer.
     Failed(StoreError),
 }
 
-impl From<StoreError> for Trouble {
+impl From<StoreError> for EvaluationError {
     fn from(error: StoreError) -> Self {
         Self::Failed(error)
     }
@@ -26,9 +26,9 @@ impl From<StoreError> for Trouble {
 
 /// A record before the step.
 #[derive(Default)]
-pub(super) struct Before {
+pub(super) struct RecordBefore {
     /// A hash's fields; of an absent hash those that it starts with.
-    pub(super) fields: Option<Fields>,
+    pub(super) fields: Option<FieldMap>,
     /// A packed record's value.
     pub(super) value: Option<String>,
     /// Whether it exists: it is kept, and its purge time has not come.
@@ -38,35 +38,35 @@ pub(super) struct Before {
 }
 
 /// The records of a transaction before the step.
-pub(super) struct View<'a> {
+pub(super) struct Snapshot<'a> {
     pub(super) now_ms: i64,
     pub(super) uses: &'a [RecordUse],
-    pub(super) before: Vec<Before>,
+    pub(super) before: Vec<RecordBefore>,
 }
 
-impl<'a> View<'a> {
+impl<'a> Snapshot<'a> {
     pub(super) fn load(records: &impl Records, transaction: &'a Transaction, now_ms: i64) -> Result<Self, StoreError> {
-        let mut view =
-            View { now_ms, uses: &transaction.records, before: Vec::with_capacity(transaction.records.len()) };
+        let mut snapshot =
+            Snapshot { now_ms, uses: &transaction.records, before: Vec::with_capacity(transaction.records.len()) };
         for used in &transaction.records {
             let before = match used.key.kind {
-                Kind::Hash => view.load_hash(records, used)?,
-                Kind::Packed => match records.packed(&used.key.name)? {
+                RecordKind::Hash => snapshot.load_hash(records, used)?,
+                RecordKind::Packed => match records.packed(&used.key.name)? {
                     Some(record) => {
                         let present = record.purge_at.is_none_or(|purge_at| purge_at > now_ms);
                         let value = present.then_some(record.value);
-                        Before { fields: None, value, present, purge_at: record.purge_at }
+                        RecordBefore { fields: None, value, present, purge_at: record.purge_at }
                     }
-                    None => Before::default(),
+                    None => RecordBefore::default(),
                 },
-                Kind::Index | Kind::Log => Before::default(),
+                RecordKind::Index | RecordKind::Log => RecordBefore::default(),
             };
-            view.before.push(before);
+            snapshot.before.push(before);
         }
-        Ok(view)
+        Ok(snapshot)
     }
 
-    fn load_hash(&self, records: &impl Records, used: &RecordUse) -> Result<Before, StoreError> {
+    fn load_hash(&self, records: &impl Records, used: &RecordUse) -> Result<RecordBefore, StoreError> {
         let kept = records.hash(&used.key.name)?;
         let purge_at = match &kept {
             Some(fields) => purge_time(fields)?,
@@ -78,23 +78,23 @@ impl<'a> View<'a> {
         } else if used.start.is_empty() {
             None
         } else {
-            let mut fields = Fields::default();
+            let mut fields = FieldMap::default();
             let mut text = String::new();
             for (field, value) in &used.start {
                 text.clear();
                 match self.write_text(value, &mut text) {
                     Ok(()) => fields.set(field, &text),
-                    Err(Trouble::Failed(error)) => return Err(error),
-                    Err(Trouble::Missing) => return Err(StoreError::fault("a start counts on fields")),
+                    Err(EvaluationError::Failed(error)) => return Err(error),
+                    Err(EvaluationError::Missing) => return Err(StoreError::fault("a start counts on fields")),
                 }
             }
             Some(fields)
         };
-        Ok(Before { fields, value: None, present, purge_at })
+        Ok(RecordBefore { fields, value: None, present, purge_at })
     }
 
     /// Whether a guard holds.
-    pub(super) fn holds(&self, guard: &Guard, records: &impl Records) -> Result<bool, Trouble> {
+    pub(super) fn holds(&self, guard: &Guard, records: &impl Records) -> Result<bool, EvaluationError> {
         Ok(match guard {
             Guard::Absent(record) => !self.before[record.0].present,
             Guard::Present(record) => self.before[record.0].present,
@@ -113,7 +113,7 @@ impl<'a> View<'a> {
     }
 
     /// Appends a value, in decimal or as it is.
-    pub(super) fn write_text(&self, value: &Value, texts: &mut String) -> Result<(), Trouble> {
+    pub(super) fn write_text(&self, value: &Value, texts: &mut String) -> Result<(), EvaluationError> {
         match value {
             Value::Text(text) => texts.push_str(text),
             Value::Greatest(_) => {
@@ -125,14 +125,14 @@ impl<'a> View<'a> {
     }
 
     /// A value in decimal, or as it is.
-    pub(super) fn text(&self, value: &Value) -> Result<String, Trouble> {
+    pub(super) fn text(&self, value: &Value) -> Result<String, EvaluationError> {
         let mut text = String::new();
         self.write_text(value, &mut text)?;
         Ok(text)
     }
 
     /// A value that is a number to be kept.
-    pub(super) fn number(&self, value: &Value) -> Result<i64, Trouble> {
+    pub(super) fn number(&self, value: &Value) -> Result<i64, EvaluationError> {
         let Value::Greatest(linears) = value else {
             return Err(StoreError::fault("a text stands where a number has to").into());
         };
@@ -143,7 +143,7 @@ impl<'a> View<'a> {
         Ok(kept(greatest)?)
     }
 
-    fn linear(&self, linear: &Linear) -> Result<i64, Trouble> {
+    fn linear(&self, linear: &Linear) -> Result<i64, EvaluationError> {
         let mut sum = exact_sum(linear.constant, linear.now, self.now_ms)?;
         for (coefficient, record, field) in &linear.terms {
             sum = exact_sum(sum, *coefficient, parse(self.field(*record, field)?)?)?;
@@ -151,8 +151,8 @@ impl<'a> View<'a> {
         Ok(sum)
     }
 
-    fn field(&self, record: RecordRef, field: &str) -> Result<&str, Trouble> {
-        self.before[record.0].fields.as_ref().and_then(|fields| fields.text(field)).ok_or(Trouble::Missing)
+    fn field(&self, record: RecordRef, field: &str) -> Result<&str, EvaluationError> {
+        self.before[record.0].fields.as_ref().and_then(|fields| fields.text(field)).ok_or(EvaluationError::Missing)
     }
 }
 
@@ -188,6 +188,6 @@ pub(super) fn parse(text: &str) -> Result<i64, StoreError> {
 }
 
 /// The purge time that stands in a hash.
-pub(super) fn purge_time(fields: &Fields) -> Result<Option<i64>, StoreError> {
+pub(super) fn purge_time(fields: &FieldMap) -> Result<Option<i64>, StoreError> {
     fields.text(PURGE_AT).map(parse).transpose()
 }

@@ -1,0 +1,38 @@
+//! The numbers that a store keeps.
+
+/// Every number a store keeps is an integer of a magnitude below this. Lua keeps numbers as doubles, so that is also
+/// what can be added up without loss, with room to spare.
+pub const NUMBER_LIMIT: i64 = 1 << 46;
+
+/// A number exactly as a store keeps one: within [`NUMBER_LIMIT`], so that sums with it stay in range whoever wrote it, and in the
+/// one form that it has in decimal.
+pub fn parse_stored_number(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let in_form = match digits.as_bytes() {
+        [b'0'] => digits.len() == text.len(),
+        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    let number = text.parse().ok().filter(|_| in_form);
+    number.filter(|number: &i64| number.unsigned_abs() < NUMBER_LIMIT.unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_has_one_form_and_a_magnitude_below_the_limit() {
+        let (least, most) = (1 - NUMBER_LIMIT, NUMBER_LIMIT - 1);
+        for number in [0, 1, -1, 10, 1_000, least, most] {
+            assert_eq!(parse_stored_number(&number.to_string()), Some(number));
+        }
+        let beyond = [NUMBER_LIMIT.to_string(), (-NUMBER_LIMIT).to_string(), i64::MIN.to_string(), "9".repeat(30)];
+        for text in ["", "-", "+1", "-0", "00", "01", "-01", " 1", "1 ", "1.0", "1e3", "0x1", "\u{661}"] {
+            assert_eq!(parse_stored_number(text), None, "{text}");
+        }
+        for text in beyond {
+            assert_eq!(parse_stored_number(&text), None, "{text}");
+        }
+    }
+}
