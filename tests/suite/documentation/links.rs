@@ -73,7 +73,7 @@ fn every_page_of_docs_is_in_its_index() {
 
 #[test]
 fn a_link_that_leads_nowhere_is_found() {
-    let page = Path::new("docs/page.md");
+    let page = Path::new("docs/rules.md");
     let text = "# One `two`\n## Of [a](b.md), (c)";
     assert_eq!(targets("[a](b.md) and [c](#d)"), ["b.md", "#d"]);
     for (target, expected) in [
