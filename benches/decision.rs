@@ -25,7 +25,7 @@ use tollgate::{
         terms::{MAX_INCLUDED_CREDITS, Terms},
         terms_change::TeamSettings,
     },
-    escrow::{Escrow, EscrowAnswer, EscrowMode, EscrowOptions, EscrowRequest, KnownRun},
+    escrow::{Escrow, EscrowAnswer, EscrowOptions, EscrowRequest, KnownRun},
     gate::{
         Gate, GateOptions,
         calls::{ActualUse, ReserveAnswer, ReserveCall, ReserveDecision, SettleCall},
@@ -282,7 +282,7 @@ impl<'a> Drawing<'a> {
     fn new(bench: &'a Bench) -> anyhow::Result<Self> {
         let lease_terms = LeaseTerms { term_ms: LONG_AFTER_MS, hold_ms: HOLD_MS };
         let escrow =
-            Escrow::new(EscrowOptions { mode: EscrowMode::Auto, terms: lease_terms, max_lease_credits: i64::MAX });
+            Escrow::new(EscrowOptions { terms: lease_terms, max_lease_credits: i64::MAX, ..EscrowOptions::default() });
         let (now_ms, at_ms) = (bench.clock.now_ms(), bench.clock.monotonic_ms());
         let cycle = bench.terms.anchor.cycle_at(now_ms);
         let (plan, rate_card) = (bench.terms.plan, Id::parse("2025-01-22")?);

@@ -42,20 +42,39 @@ pub struct EscrowOptions {
     pub mode: EscrowMode,
     /// For how long leases are drawn from, and what is drawn from them held.
     pub terms: LeaseTerms,
-    /// The most credits of one lease.
+    /// Maximum size of one lease, in credits.
     pub max_lease_credits: i64,
+    /// When a lease is taken for a team.
+    pub policy: LeasePolicy,
 }
 
-/// For which teams leases are taken.
+/// For which kinds of store leases are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EscrowMode {
-    /// For none: every call is written through.
+    /// For none. Every call is written through.
     Off,
-    /// For those that ask more often than a lease costs, if the store is outside this process.
+    /// For stores outside this process. A store in memory answers as fast as a lease does, and the embedded store's promise is
+    /// that every answered reservation is on disk.
     Auto,
-    /// For every team, at its first call, which waits for it, and whenever one covers another call: so that a test need not make a
-    /// team busy first.
-    Eager,
+    /// For every kind of store.
+    On,
+}
+
+/// When a lease is taken for a team, and how large it is. The defaults suit production.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeasePolicy {
+    /// Whether leases are only taken for teams that call often enough for a lease to save store calls.
+    pub only_busy_teams: bool,
+    /// Minimum size of a lease, in calls at the price of the call that needs it. No smaller lease is granted.
+    pub min_calls: i64,
+    /// Minimum size that is asked for, in calls at the price of the call that needs it. More is asked for if the team's demand is
+    /// higher.
+    pub usual_calls: i64,
+    /// Whether a call that no held lease covers waits for a new lease. If `false`, that call is written through, and new leases
+    /// are taken in the background before the held ones run out.
+    pub wait_for_lease: bool,
+    /// Pause after a request for a lease was refused, in milliseconds. Until it is over, the team's calls are written through.
+    pub retry_pause_ms: i64,
 }
 
 impl Default for EscrowOptions {
@@ -64,7 +83,14 @@ impl Default for EscrowOptions {
             mode: EscrowMode::Auto,
             terms: LeaseTerms { term_ms: 30_000, hold_ms: MAX_LEASE_HOLD_MS },
             max_lease_credits: 10_000,
+            policy: LeasePolicy::default(),
         }
+    }
+}
+
+impl Default for LeasePolicy {
+    fn default() -> Self {
+        Self { only_busy_teams: true, min_calls: 8, usual_calls: 8, wait_for_lease: false, retry_pause_ms: 250 }
     }
 }
 
@@ -191,8 +217,13 @@ impl Escrow {
                 self.open_from(&mut team, request, key, status == RunStatus::Unknown)
             }
         };
-        let wanted = team.request_lease(&self.options, request.draw.terms_version, request.draw.credits, request.at_ms);
-        (answered, wanted)
+        team.last_request_credits = request.draw.credits;
+        let is_answered = !matches!(answered, EscrowAnswer::AskStore);
+        if is_answered && self.options.policy.wait_for_lease {
+            // The next call that no lease covers asks for one, and waits for it.
+            return (answered, None);
+        }
+        (answered, team.request_lease(&self.options, request.draw.terms_version, request.at_ms))
     }
 
     /// A lease was granted. The result is what to give back at once: it was called back meanwhile.
@@ -349,7 +380,8 @@ impl Escrow {
         }
         let mut team = self.teams.entry(request.team.clone()).or_default();
         team.demand.note(request.draw.credits, request.at_ms);
-        team.request_lease(&self.options, request.draw.terms_version, request.draw.credits, request.at_ms)
+        team.last_request_credits = request.draw.credits;
+        team.request_lease(&self.options, request.draw.terms_version, request.at_ms)
     }
 
     fn open_from(

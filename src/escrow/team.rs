@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{EscrowMode, EscrowOptions, LeaseRequest, open::OpenReservations};
+use super::{EscrowMode, EscrowOptions, LeasePolicy, LeaseRequest, open::OpenReservations};
 use crate::domain::lease::{Demand, Draw, Lease, LeaseRemainder};
 
 /// So many leases that are of use are in hand at most: one that is drawn from, and others taken ahead of need.
@@ -10,9 +10,6 @@ const MAX_USABLE_LEASES: usize = 4;
 
 /// So many are in hand at most with those that are used up and not given back yet.
 const MAX_HELD_LEASES: usize = 64;
-
-/// A lease is of so many calls at least.
-const MIN_CALLS_PER_LEASE: i64 = 8;
 
 /// The leases of a team that nobody asked for lately are given back after this part of their term.
 const IDLE_TERM_FRACTION: i64 = 4;
@@ -28,8 +25,8 @@ pub(super) struct TeamEscrow {
     request_pending: bool,
     /// None is asked for before this time of the sidecar's clock.
     not_before_ms: i64,
-    /// What the last call asked for: a lease of less is used up.
-    last_request_credits: i64,
+    /// Price of the last call, in credits. A lease with fewer credits left is used up.
+    pub(super) last_request_credits: i64,
     /// How many were open when one was granted last, whoever has them.
     open_leases: usize,
     /// What was granted by then, in Unix milliseconds of the store, is called back.
@@ -48,20 +45,16 @@ impl TeamEscrow {
         None
     }
 
-    /// Whether another lease should be asked for now, after a call of so many credits. Whoever is told so asks.
+    /// Returns the lease to ask for now, if the team needs another one. The caller has to ask for it.
     pub(super) fn request_lease(
         &mut self,
         options: &EscrowOptions,
         terms_version: i64,
-        credits: i64,
         at_ms: i64,
     ) -> Option<LeaseRequest> {
-        let is_worth_a_lease = match options.mode {
-            EscrowMode::Off => false,
-            EscrowMode::Auto => self.demand.is_worth_a_lease(&options.terms),
-            EscrowMode::Eager => true,
-        };
-        self.last_request_credits = credits;
+        let LeasePolicy { only_busy_teams, min_calls, usual_calls, .. } = options.policy;
+        let is_worth_a_lease =
+            options.mode != EscrowMode::Off && (!only_busy_teams || self.demand.is_worth_a_lease(&options.terms));
         if !is_worth_a_lease
             || self.request_pending
             || at_ms < self.not_before_ms
@@ -69,12 +62,10 @@ impl TeamEscrow {
         {
             return None;
         }
-        // A test's lease is of one more call, if there is as much.
-        let (least_calls, calls) =
-            if options.mode == EscrowMode::Eager { (1, 2) } else { (MIN_CALLS_PER_LEASE, MIN_CALLS_PER_LEASE) };
+        let credits = self.last_request_credits;
         let of_calls = |calls| credits.max(1).saturating_mul(calls);
-        let min_credits = of_calls(least_calls);
-        let likely = self.demand.expected_credits(&options.terms).max(of_calls(calls));
+        let min_credits = of_calls(min_calls);
+        let likely = self.demand.expected_credits(&options.terms).max(of_calls(usual_calls));
         // What is over soon is as good as gone.
         let soon_ms = at_ms + options.terms.term_ms / 4;
         let is_of_use = |lease: &&Lease| lease.undrawn >= credits && lease.may_be_drawn(terms_version, soon_ms);

@@ -19,16 +19,13 @@ use crate::{
         reservation::BackedReservation,
         terms::Terms,
     },
-    escrow::{EscrowMode, LeaseRequest},
+    escrow::LeaseRequest,
     metrics::LeaseEvent,
     transaction::{Outcome, Transaction},
 };
 
 /// Between two looks at what is to be done about leases: so long it takes a sidecar to hear that one is called back.
 pub(super) const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
-
-/// A team that could have no lease is written through for so long before another one is asked for, in milliseconds.
-const NOT_GRANTED_PAUSE_MS: i64 = 250;
 
 /// Between two sendings of a request for a lease whose answer did not come.
 const ASK_AGAIN: std::time::Duration = std::time::Duration::from_millis(50);
@@ -120,7 +117,7 @@ impl Gate {
     }
 
     fn no_lease(&self, team: &Id) {
-        let pause_ms = if self.escrow.options().mode == EscrowMode::Eager { 0 } else { NOT_GRANTED_PAUSE_MS };
+        let pause_ms = self.escrow.options().policy.retry_pause_ms;
         self.escrow.lease_not_granted(team, self.clock.monotonic_ms() + pause_ms);
     }
 
@@ -252,14 +249,14 @@ impl Gate {
             // Early or late makes no difference, so that a wait that was broken off costs nothing.
             let _ = timeout(LOOK_EVERY, self.out_of_hand.added.notified()).await;
             if self.escrow.is_on() {
-                looked_at_ms = self.look_after_leases_once(looked_at_ms).await;
+                looked_at_ms = self.tend_leases(looked_at_ms).await;
             }
         }
     }
 
-    /// One look: gives back what was called back since a time of the store, in Unix milliseconds, and what is of no use. The time of
-    /// the store then.
-    async fn look_after_leases_once(&self, since_ms: i64) -> i64 {
+    /// Gives back the leases that were called back after `since_ms` of the store's time, in Unix milliseconds, and those that are of
+    /// no more use. Returns the `since_ms` of the next call. The background does this every 100 ms.
+    pub async fn tend_leases(&self, since_ms: i64) -> i64 {
         let mut looked_at_ms = since_ms;
         if self.escrow.has_any_lease() {
             // Somebody waits for these, so they come first.
@@ -275,15 +272,6 @@ impl Gate {
         let now_ms = self.clock.monotonic_ms();
         self.bring_back(self.out_of_hand.take(now_ms)).await;
         self.give_back_all(self.escrow.evict_leases(now_ms, TEAMS_A_LOOK)).await;
-        looked_at_ms
-    }
-
-    /// Does at once all that is done in the background about leases and what was opened from them; for tests whose clock stands still.
-    /// Recalls are answered from that time of the store on, in Unix milliseconds; the result is from when on the next time.
-    pub async fn catch_up(&self, looked_at_ms: i64) -> i64 {
-        let looked_at_ms = self.look_after_leases_once(looked_at_ms).await;
-        self.record_waiting_runs().await;
-        self.expire_from_leases().await;
         looked_at_ms
     }
 
@@ -303,8 +291,9 @@ impl Gate {
         Ok(reply.now_ms)
     }
 
-    /// Expires what was opened from leases and has run out.
-    pub(super) async fn expire_from_leases(&self) {
+    /// Expires the reservations that were opened from leases here and whose holds have run out. The background does this every
+    /// second.
+    pub async fn expire_opened(&self) {
         loop {
             let due = self.escrow.take_due(self.store_time.now_ms(), PAGE_OF_DUE);
             if due.is_empty() {

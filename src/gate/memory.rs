@@ -19,7 +19,7 @@ use crate::{
         lease::Draw,
         reservation::{Basis, ReservationTerms},
     },
-    escrow::{EscrowAnswer, EscrowMode, EscrowRequest, KnownRun, LeaseRequest},
+    escrow::{EscrowAnswer, EscrowRequest, KnownRun, LeaseRequest},
 };
 
 /// What is believed of a call before the store is asked.
@@ -67,13 +67,8 @@ impl Gate {
             (FromEscrow::Answer(answer), wanted) => (Some(answer), wanted),
         };
         let Some(wanted) = wanted else { return answer };
-        if self.escrow.options().mode == EscrowMode::Eager {
-            if answer.is_none() {
-                return Box::pin(self.answer_from_new_lease(call, id, beliefs, wanted)).await;
-            }
-            // The next call that no lease covers takes one, and waits for it.
-            self.escrow.lease_not_granted(&call.team, self.clock.monotonic_ms());
-            return answer;
+        if self.escrow.options().policy.wait_for_lease {
+            return Box::pin(self.answer_from_new_lease(call, id, beliefs, wanted)).await;
         }
         self.take_lease_ahead(&call.team, wanted);
         answer

@@ -3,12 +3,15 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use futures::{StreamExt as _, stream};
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{sync::Notify, time::sleep};
 
 use super::{Gate, GateError, sweep::is_known};
 use crate::{
@@ -45,63 +48,56 @@ pub(crate) struct NewRun {
 }
 
 /// The runs that wait to be recorded.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct RunRecords {
-    begun: mpsc::Sender<NewRun>,
-    /// Taken by the task that records them.
-    to_record: Mutex<Option<mpsc::Receiver<NewRun>>>,
-}
-
-impl Default for RunRecords {
-    fn default() -> Self {
-        let (begun, to_record) = mpsc::channel(WAITING);
-        Self { begun, to_record: Mutex::new(Some(to_record)) }
-    }
+    waiting: Mutex<Vec<NewRun>>,
+    /// Length of `waiting`, which each call reads without the lock.
+    length: AtomicUsize,
+    /// Wakes the task that records them.
+    added: Notify,
 }
 
 impl RunRecords {
     /// Whether calls may begin runs from memory. Some room is left for those that were told so and have not begun theirs yet.
     pub(crate) fn have_room(&self) -> bool {
-        self.begun.capacity() > WAITING / 16
+        self.length.load(Ordering::Relaxed) < WAITING - WAITING / 16
     }
 
     /// A run begins.
     pub(crate) fn begin(&self, run: NewRun) {
-        if self.begun.try_send(run).is_err() {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() >= WAITING {
             tracing::debug!("a run is not recorded: too many are waiting");
+            return;
         }
+        waiting.push(run);
+        self.length.store(waiting.len(), Ordering::Relaxed);
+        drop(waiting);
+        self.added.notify_one();
+    }
+
+    fn take(&self) -> Vec<NewRun> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.length.store(0, Ordering::Relaxed);
+        std::mem::take(&mut *waiting)
     }
 }
 
 impl Gate {
     /// Records runs for ever.
     pub(super) async fn record_runs(&self) {
-        let taken = self.run_records.to_record.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut to_record) = taken else { return };
-        let mut gathered = Vec::new();
-        while to_record.recv_many(&mut gathered, WAITING).await > 0 {
+        loop {
+            self.run_records.added.notified().await;
             sleep(GATHERED_FOR).await;
-            while let Ok(run) = to_record.try_recv() {
-                gathered.push(run);
-            }
-            self.record_gathered(&mut gathered).await;
+            self.record_waiting_runs().await;
         }
     }
 
-    /// Records the runs that wait now, unless that is being done in the background.
-    pub(super) async fn record_waiting_runs(&self) {
-        let mut gathered = Vec::new();
-        if let Some(to_record) = &mut *self.run_records.to_record.lock().unwrap_or_else(PoisonError::into_inner) {
-            while let Ok(run) = to_record.try_recv() {
-                gathered.push(run);
-            }
-        }
-        self.record_gathered(&mut gathered).await;
-    }
-
-    async fn record_gathered(&self, gathered: &mut Vec<NewRun>) {
+    /// Records the runs that calls began from memory and that wait to be recorded. The background does this within some ten
+    /// milliseconds of a run's first call.
+    pub async fn record_waiting_runs(&self) {
         let mut by_team: HashMap<Id, Vec<NewRun>> = HashMap::new();
-        for run in gathered.drain(..) {
+        for run in self.run_records.take() {
             by_team.entry(run.team.clone()).or_default().push(run);
         }
         let some_of_each: Vec<_> =

@@ -71,7 +71,7 @@ impl Gate {
                     tracing::warn!(%team, %error, "holds that ran out could not be given back yet");
                 }
             }
-            self.expire_from_leases().await;
+            self.expire_opened().await;
             self.cache.evict_idle(self.clock.monotonic_ms());
             self.suspended.drop_old(self.clock.monotonic_ms());
         }

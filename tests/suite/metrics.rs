@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use tollgate::{
-    escrow::{EscrowMode, EscrowOptions},
     proto::v1::{
         BeginRunRequest, CheckAndReserveRequest, CommitRequest, CommitResponse, ListTeamsRequest, PutTeamRequest, Team,
     },
@@ -16,7 +15,9 @@ use tonic_prost::ProstCodec;
 use crate::suite::{
     probes::{ANY_PORT, is_as_promtool_wants_it, scrape, value},
     support::{
+        Leasing,
         client::{Client, block, channel, professional_team, prompt_test, team_without_seat},
+        escrow,
         servers::{Engine, Server},
         sidecar::Sidecar,
         wait_for,
@@ -288,7 +289,7 @@ async fn no_team_is_named_unless_that_is_asked_for_and_then_no_more_than_were_sa
 
 /// A sidecar on a server, in this process, that takes a lease for every team, for so many seconds, and holds drawn from it as long.
 async fn with_leases(server: &Server, seconds: i64) -> (InProcess, Client, String) {
-    let mut escrow = EscrowOptions { mode: EscrowMode::Eager, ..EscrowOptions::default() };
+    let mut escrow = escrow(Leasing::AtOnce);
     (escrow.terms.term_ms, escrow.terms.hold_ms) = (seconds * 1_000, seconds * 1_000);
     let probe = Some("127.0.0.1:0".parse().unwrap());
     let options = ServeOptions { store: server.location(), escrow, probe, ..ServeOptions::default() };

@@ -15,7 +15,6 @@ use tollgate::{
         id::Id,
         reservation::{Backing, read_grant},
     },
-    escrow::{EscrowMode, EscrowOptions},
     proto::v1::{GetUsageRequest, ListTeamsRequest},
     serve::{ServeOptions, Sidecar as InProcess},
     store::StoreLocation,
@@ -24,7 +23,9 @@ use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use crate::suite::support::{
+    Leasing,
     client::{Client, block, channel, prompt_test, team_without_seat},
+    escrow,
     servers::{Engine, Server},
     sidecar::{Sidecar, run, tollgate},
     tool, wait_for, wait_until, written_through,
@@ -252,7 +253,7 @@ async fn without_a_lease_a_catalogue_that_is_fresh_keeps_nothing_ready() {
 /// A sidecar that has lost its server, and is ready by a lease that is drawn from for so long; and where it is probed.
 async fn ready_by_a_lease(term_ms: i64) -> (InProcess, String) {
     let mut server = Server::start_durable(Engine::Redis);
-    let mut escrow = EscrowOptions { mode: EscrowMode::Eager, ..EscrowOptions::default() };
+    let mut escrow = escrow(Leasing::AtOnce);
     escrow.terms.term_ms = term_ms;
     let probe = Some("127.0.0.1:0".parse().unwrap());
     let options = ServeOptions { store: server.location(), escrow, probe, ..ServeOptions::default() };

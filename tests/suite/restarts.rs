@@ -14,7 +14,6 @@ use tollgate::{
         id::Id,
         reservation::{Backing, read_grant},
     },
-    escrow::EscrowMode,
     proto::v1::{Proceed, ReservationState, check_and_reserve_response::Decision},
     serve::{ServeOptions, Sidecar as InProcess},
     store::StoreLocation,
@@ -25,6 +24,7 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 use crate::suite::{
     probes::{scrape, value},
     support::{
+        Leasing,
         client::{Client, block, channel, is_of_unknown_outcome, team_without_seat},
         escrow,
         kept::Kept,
@@ -199,13 +199,14 @@ async fn for_the_delay_everything_is_served_and_whoever_connects_is_let_in() {
 #[tokio::test]
 async fn at_its_end_a_sidecar_gives_its_leases_back_and_others_know_what_it_had_opened() {
     let server = Server::start(Engine::Redis);
-    let options = |mode| ServeOptions { store: server.location(), escrow: escrow(mode), ..ServeOptions::default() };
-    let start = async |mode| {
-        let sidecar = InProcess::start(options(mode)).await.unwrap();
+    let options =
+        |leasing| ServeOptions { store: server.location(), escrow: escrow(leasing), ..ServeOptions::default() };
+    let start = async |leasing| {
+        let sidecar = InProcess::start(options(leasing)).await.unwrap();
         let client = Client::of(&sidecar.listen_address().to_string(), &sidecar.admin_address().to_string());
         (sidecar, client)
     };
-    let (sidecar, client) = start(EscrowMode::Eager).await;
+    let (sidecar, client) = start(Leasing::AtOnce).await;
     client.put_team(team_without_seat(TEAM, 1_000)).await;
     let calls = AtomicUsize::new(0);
     let open = || async {
@@ -217,7 +218,7 @@ async fn at_its_end_a_sidecar_gives_its_leases_back_and_others_know_what_it_had_
     let id = wait_for("a reservation from a lease", open).await;
     sidecar.shutdown().await;
 
-    let (sidecar, client) = start(EscrowMode::Off).await;
+    let (sidecar, client) = start(Leasing::Off).await;
     // What is leased counts as held.
     let held = i64::try_from(2 * calls.load(Ordering::Relaxed)).unwrap();
     assert_eq!(client.books(TEAM).await.balance.held, held);

@@ -18,7 +18,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tollgate::{
     clock::Clock,
     domain::lease::{LeaseTerms, MAX_LEASE_HOLD_MS},
-    escrow::{EscrowMode, EscrowOptions},
+    escrow::{EscrowMode, EscrowOptions, LeasePolicy},
     gate::Gate,
     serve::ServeOptions,
 };
@@ -30,15 +30,41 @@ pub(crate) const PATIENCE_MS: i64 = 20_000;
 /// only a second longer for its calls.
 pub(crate) const STORE_WAIT: Duration = Duration::from_secs(3);
 
-/// Leases for these teams, of ten seconds and holds of two minutes, whatever the defaults are: tests count with these times.
-pub(crate) fn escrow(mode: EscrowMode) -> EscrowOptions {
+/// Which teams of a test's sidecar get leases.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Leasing {
+    /// No team.
+    Off,
+    /// Busy teams, on a store outside the process, as in production.
+    Auto,
+    /// Every team, from its first call on. A call that no lease covers waits for one.
+    AtOnce,
+}
+
+/// Leases of ten seconds with holds of two minutes, whatever the defaults are: tests count with these times.
+pub(crate) fn escrow(leasing: Leasing) -> EscrowOptions {
     let terms = LeaseTerms { term_ms: 10_000, hold_ms: MAX_LEASE_HOLD_MS };
-    EscrowOptions { mode, terms, ..EscrowOptions::default() }
+    let (mode, policy) = match leasing {
+        Leasing::Off => (EscrowMode::Off, LeasePolicy::default()),
+        Leasing::Auto => (EscrowMode::Auto, LeasePolicy::default()),
+        Leasing::AtOnce => {
+            // A lease covers one call more than the one that it was taken for, if the team has that much.
+            let policy = LeasePolicy {
+                only_busy_teams: false,
+                min_calls: 1,
+                usual_calls: 2,
+                wait_for_lease: true,
+                retry_pause_ms: 0,
+            };
+            (EscrowMode::On, policy)
+        }
+    };
+    EscrowOptions { mode, terms, policy, ..EscrowOptions::default() }
 }
 
 /// The options of a sidecar that writes every call through. Whether a team is asked often enough for leases depends on the machine.
 pub(crate) fn written_through() -> ServeOptions {
-    ServeOptions { escrow: escrow(EscrowMode::Off), ..ServeOptions::default() }
+    ServeOptions { escrow: escrow(Leasing::Off), ..ServeOptions::default() }
 }
 
 /// Does in the background what a sidecar does, until the first of these is dropped; the second ends then.
@@ -47,6 +73,15 @@ pub(crate) fn alive(gate: &Arc<Gate>) -> (DropGuard, JoinHandle<()>) {
     let (worker, stopped) = (Arc::clone(gate), stop.clone());
     let running = tokio::spawn(async move { worker.run(stopped).await });
     (stop.drop_guard(), running)
+}
+
+/// Does once what a sidecar does in the background about its leases and the reservations opened from them; for tests whose clock
+/// stands still. Answers the recalls announced after `since_ms`, in Unix milliseconds of the store. Returns the next `since_ms`.
+pub(crate) async fn catch_up(gate: &Gate, since_ms: i64) -> i64 {
+    let since_ms = gate.tend_leases(since_ms).await;
+    gate.record_waiting_runs().await;
+    gate.expire_opened().await;
+    since_ms
 }
 
 /// Between two looks at a condition.

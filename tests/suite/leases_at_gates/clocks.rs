@@ -1,10 +1,11 @@
 //! Clocks that disagree: a sidecar that is stopped, and a store whose clock is set.
 
-use tollgate::{clock::ManualClock, domain::lease::MAX_LEASE_LIFETIME_MS, escrow::EscrowMode};
+use tollgate::{clock::ManualClock, domain::lease::MAX_LEASE_LIFETIME_MS};
 
 use super::stage::{
     HOLD_MS, MARGIN_MS, NOW_MS, Sidecars, TERM_MS, account, call, commit, lease_of, open, reserve, team,
 };
+use crate::suite::support::{Leasing, catch_up};
 
 #[tokio::test]
 async fn a_sidecar_that_was_stopped_beyond_the_term_draws_nothing_from_its_lease() {
@@ -43,7 +44,7 @@ async fn leases_are_given_back_when_the_stores_clock_jumps() {
         let first = open(&gate, "first", 1).await;
         sidecars.clock.advance_ms(jump_ms);
         assert!(account(&gate).await.leased > 25);
-        gate.catch_up(0).await;
+        catch_up(&gate, 0).await;
         assert_eq!(account(&gate).await.leased > 25, kept, "{jump_ms}");
         // What was opened is settled all the same.
         commit(&gate, "first", &first).await.unwrap();
@@ -55,7 +56,7 @@ async fn after_a_jump_nobody_takes_a_lease_for_abandoned_until_it_surely_is() {
     let sidecars = Sidecars::in_memory().await;
     let (own, others) = (ManualClock::at(5_000), ManualClock::at(7_000));
     let gate = sidecars.with_clock(&own).await;
-    let other = sidecars.with(EscrowMode::Off, &others).await;
+    let other = sidecars.with(Leasing::Off, &others).await;
     team(&gate, false, 10_000).await;
     open(&gate, "first", 1).await;
     let leased = account(&other).await.leased;
@@ -85,7 +86,7 @@ async fn a_sidecar_that_sees_the_jump_by_the_sweep_itself_ends_no_lease_either()
     let sidecars = Sidecars::in_memory().await;
     let (own, others) = (ManualClock::at(5_000), ManualClock::at(7_000));
     let gate = sidecars.with_clock(&own).await;
-    let other = sidecars.with(EscrowMode::Off, &others).await;
+    let other = sidecars.with(Leasing::Off, &others).await;
     team(&gate, false, 10_000).await;
     open(&gate, "first", 1).await;
     let leased = account(&other).await.leased;

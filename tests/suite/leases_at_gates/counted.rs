@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use tollgate::{
     clock::ManualClock,
     domain::{keys, plan::Plan},
-    escrow::EscrowMode,
     gate::Gate,
     metrics::Metrics,
     transaction::{Read, Transaction, Write},
 };
 
 use super::stage::{HOLD_MS, MARGIN_MS, Sidecars, TERM_MS, account, call, commit, id, open, reserve, settings, team};
+use crate::suite::support::{Leasing, catch_up};
 
 /// A gate's numbers.
 struct Counted {
@@ -52,7 +52,7 @@ impl Counted {
 
 /// A gate that takes leases at once, of whose team nothing is in hand yet.
 async fn with_team(sidecars: &Sidecars, included: i64) -> (Arc<Gate>, Counted) {
-    let (gate, metrics) = sidecars.counted(EscrowMode::Eager, &sidecars.clock).await;
+    let (gate, metrics) = sidecars.counted(Leasing::AtOnce, &sidecars.clock).await;
     team(&gate, false, included).await;
     (gate, Counted::of(metrics))
 }
@@ -67,7 +67,7 @@ const RETURNING: &str = "leases{state=\"returning\"}";
 #[tokio::test]
 async fn a_lease_is_told_from_its_grant_until_it_was_called_back_and_has_come_back() {
     let sidecars = Sidecars::in_memory().await;
-    let other = sidecars.with(EscrowMode::Off, &sidecars.clock).await;
+    let other = sidecars.with(Leasing::Off, &sidecars.clock).await;
     let (gate, mut counted) = with_team(&sidecars, 10_000).await;
     let grant = open(&gate, "first", 1).await;
     counted.moved(&["leases", "open"], &[(GRANTED, 1.0), (IN_HAND, 1.0), ("open_reservations", 1.0)]);
@@ -78,7 +78,7 @@ async fn a_lease_is_told_from_its_grant_until_it_was_called_back_and_has_come_ba
     other.put_team(&id("team"), &settings(Plan::Basic, false, 20_000), "test").await.unwrap();
     account(&gate).await;
     counted.moved(&["leases"], &[(RECALLED, 1.0), (IN_HAND, -1.0), (RETURNING, 1.0)]);
-    gate.catch_up(0).await;
+    catch_up(&gate, 0).await;
     counted.moved(&["leases", "open"], &[(GIVEN_BACK, 1.0), (RETURNING, -1.0)]);
     assert_eq!(counted.level("leased_credits"), 0.0);
     commit(&gate, "first", &grant).await.unwrap();
@@ -89,12 +89,12 @@ async fn a_lease_is_told_from_its_grant_until_it_was_called_back_and_has_come_ba
 async fn a_lease_that_is_called_back_is_counted_as_such_by_whichever_way_that_is_heard_of() {
     // By the list of recalls.
     let sidecars = Sidecars::in_memory().await;
-    let other = sidecars.with(EscrowMode::Off, &sidecars.clock).await;
+    let other = sidecars.with(Leasing::Off, &sidecars.clock).await;
     let (gate, mut counted) = with_team(&sidecars, 10_000).await;
     open(&gate, "first", 1).await;
     other.put_team(&id("team"), &settings(Plan::Basic, false, 20_000), "test").await.unwrap();
     counted.moved(&["leases_total"], &[(GRANTED, 1.0)]);
-    gate.catch_up(0).await;
+    catch_up(&gate, 0).await;
     counted.moved(&["leases_total"], &[(RECALLED, 1.0), (GIVEN_BACK, 1.0)]);
 
     // By whoever calls back: it needs what it has in a lease for a call that no lease covers.
@@ -112,7 +112,7 @@ async fn a_lease_whose_sidecar_is_gone_is_counted_once_by_who_finds_it() {
     let (gone, _) = with_team(&sidecars, 10_000).await;
     open(&gone, "first", 1).await;
     drop(gone);
-    let (finder, metrics) = sidecars.counted(EscrowMode::Off, &sidecars.clock).await;
+    let (finder, metrics) = sidecars.counted(Leasing::Off, &sidecars.clock).await;
     let mut counted = Counted::of(metrics);
     for (later_ms, found) in [(TERM_MS, &[][..]), (HOLD_MS + MARGIN_MS, &[(RECLAIMED, 1.0)]), (0, &[])] {
         sidecars.clock.advance_ms(later_ms);
@@ -125,7 +125,7 @@ async fn a_lease_whose_sidecar_is_gone_is_counted_once_by_who_finds_it() {
 async fn a_jump_of_the_stores_clock_is_counted_once_and_a_small_one_not() {
     for (jump_ms, jumps) in [(MARGIN_MS, &[][..]), (MARGIN_MS + 2, &[("store_time_jumps_total", 1.0)])] {
         let sidecars = Sidecars::in_memory().await;
-        let (gate, metrics) = sidecars.counted(EscrowMode::Off, &ManualClock::at(5_000)).await;
+        let (gate, metrics) = sidecars.counted(Leasing::Off, &ManualClock::at(5_000)).await;
         team(&gate, false, 10_000).await;
         let mut counted = Counted::of(metrics);
         sidecars.clock.advance_ms(jump_ms);
@@ -146,9 +146,9 @@ const MISS: &str = "cache_lookups_total{result=\"miss\"}";
 async fn each_call_to_the_store_is_counted_by_its_kind_and_each_look_into_memory_by_what_it_found() {
     let families = ["store_", "cache_", "stale_"];
     let sidecars = Sidecars::in_memory().await;
-    let other = sidecars.with(EscrowMode::Off, &sidecars.clock).await;
+    let other = sidecars.with(Leasing::Off, &sidecars.clock).await;
     team(&other, false, 10_000).await;
-    let (gate, metrics) = sidecars.counted(EscrowMode::Off, &sidecars.clock).await;
+    let (gate, metrics) = sidecars.counted(Leasing::Off, &sidecars.clock).await;
     let mut counted = Counted::of(metrics);
     reserve(&gate, call("first", 1)).await;
     counted.moved(&families, &[(MISS, 1.0), ("cache_refreshes_total", 1.0), (READ, 1.0), (WRITE, 1.0)]);
@@ -171,7 +171,7 @@ async fn each_call_to_the_store_is_counted_by_its_kind_and_each_look_into_memory
 #[tokio::test]
 async fn each_transaction_that_the_store_cannot_carry_out_is_counted_though_several_travel_together() {
     let sidecars = Sidecars::in_memory().await;
-    let (gate, metrics) = sidecars.counted(EscrowMode::Off, &sidecars.clock).await;
+    let (gate, metrics) = sidecars.counted(Leasing::Off, &sidecars.clock).await;
     let team = team(&gate, false, 10_000).await;
     for name in ["first", "second"] {
         reserve(&gate, call(name, 1)).await;

@@ -5,6 +5,7 @@ use tollgate::{domain::reservation::State, gate::GateError};
 use super::stage::{
     HOLD_MS, MARGIN_MS, NOW_MS, Sidecars, TERM_MS, account, call, commit, id, open, reserve, settle, team,
 };
+use crate::suite::support::catch_up;
 
 #[tokio::test]
 async fn an_abandoned_reservation_expires_at_its_time_by_its_own_sidecar_and_is_committed_late() {
@@ -14,11 +15,11 @@ async fn an_abandoned_reservation_expires_at_its_time_by_its_own_sidecar_and_is_
     let grant = open(&gate, "r", 1).await;
     // The hold ends within a second of the clock, not at its end.
     sidecars.clock.advance_ms(59_999);
-    gate.catch_up(0).await;
+    catch_up(&gate, 0).await;
     assert_eq!(account(&other).await.leased, 25, "what was not drawn is idle by now, and given back");
     assert_eq!(gate.reservation(&team, &id("r")).await.unwrap().state, State::Open);
     sidecars.clock.advance_ms(1);
-    gate.catch_up(0).await;
+    catch_up(&gate, 0).await;
     assert_eq!(account(&other).await.leased, 0);
     let expired = other.reservation(&team, &id("r")).await.unwrap();
     assert_eq!((expired.state, expired.settled_at_ms), (State::Expired, Some(NOW_MS + 60_000)));
@@ -41,7 +42,7 @@ async fn a_sidecar_that_slept_expires_what_it_opened_though_the_lease_has_ended_
     sidecars.clock.advance_ms(TERM_MS + HOLD_MS + MARGIN_MS);
     other.sweep().await.unwrap();
     assert_eq!(account(&other).await.leased, 0);
-    gate.catch_up(0).await;
+    catch_up(&gate, 0).await;
     for name in ["r", "s"] {
         let expired = other.reservation(&team, &id(name)).await.unwrap();
         assert_eq!(expired.state, State::Expired);
@@ -136,7 +137,7 @@ async fn a_sidecar_that_slept_for_hours_takes_nothing_from_others_for_what_was_c
     open(&slept, "abandoned", 1).await;
     commit(&other, "committed", &committed).await.unwrap();
     sidecars.clock.advance_ms(2 * 3_600_000);
-    slept.catch_up(0).await;
+    catch_up(&slept, 0).await;
     assert_eq!(account(&other).await.leased, 25, "what was abandoned is there, and what nobody drew came back");
     let unknown = slept.reservation(&team, &id("committed")).await;
     assert!(matches!(unknown, Err(GateError::ReservationNotFound)), "{unknown:?}");

@@ -19,12 +19,12 @@ use tollgate::{
         terms::Terms,
         terms_change::{Change, TermsChange, TermsVerdict},
     },
-    escrow::EscrowMode,
     gate::{Gate, calls::ReserveDecision},
     transaction::{Read, Transaction},
 };
 
 use super::stage::{HOLD_MS, MARGIN_MS, NOW_MS, Sidecars, TERM_MS, account, call, id, settings, team};
+use crate::suite::support::Leasing;
 
 const INCLUDED: i64 = 100;
 
@@ -43,7 +43,7 @@ struct Believed {
 impl Believed {
     async fn stage() -> Self {
         let sidecars = Sidecars::in_memory().await;
-        let gate = sidecars.with(EscrowMode::Off, &sidecars.clock).await;
+        let gate = sidecars.with(Leasing::Off, &sidecars.clock).await;
         let team = team(&gate, false, INCLUDED).await;
         let terms = Terms { version: 1, ..settings(Plan::Basic, false, INCLUDED).first_terms() };
         Self { sidecars, gate, team, terms, now_ms: NOW_MS }

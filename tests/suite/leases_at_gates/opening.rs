@@ -4,17 +4,16 @@ use std::cell::Cell;
 
 use tollgate::{
     domain::reservation::State,
-    escrow::EscrowMode,
     gate::{GateError, calls::ReserveCall},
 };
 
 use super::stage::{Sidecars, account, call, commit, id, lease_of, open, refused, reserve, settle, team};
-use crate::suite::support::wait_for;
+use crate::suite::support::{Leasing, catch_up, wait_for};
 
 #[tokio::test]
 async fn a_call_of_a_busy_team_costs_no_store_call() {
     let sidecars = Sidecars::on_redis().await;
-    let gate = sidecars.with(EscrowMode::Auto, &sidecars.clock).await;
+    let gate = sidecars.with(Leasing::Auto, &sidecars.clock).await;
     team(&gate, false, 1_000_000).await;
     let number = Cell::new(0);
     wait_for("the team to have a lease", async || {
@@ -39,7 +38,7 @@ async fn a_call_of_a_busy_team_costs_no_store_call() {
 #[tokio::test]
 async fn a_team_that_asks_seldom_is_written_through() {
     let sidecars = Sidecars::on_redis().await;
-    let gate = sidecars.with(EscrowMode::Auto, &sidecars.clock).await;
+    let gate = sidecars.with(Leasing::Auto, &sidecars.clock).await;
     team(&gate, false, 1_000_000).await;
     let mut monitor = sidecars.monitor();
     for number in 0..20 {
@@ -55,7 +54,7 @@ async fn a_team_that_asks_seldom_is_written_through() {
 #[tokio::test]
 async fn on_a_store_in_this_process_no_team_is_leased_to() {
     let sidecars = Sidecars::in_memory().await;
-    let gate = sidecars.with(EscrowMode::Auto, &sidecars.clock).await;
+    let gate = sidecars.with(Leasing::Auto, &sidecars.clock).await;
     team(&gate, false, 1_000_000).await;
     for number in 0..50 {
         assert_eq!(lease_of(&reserve(&gate, call(&format!("r-{number}"), 1)).await), None);
@@ -133,7 +132,7 @@ async fn a_repeat_tells_what_another_sidecar_has_done_meanwhile() {
     let grant = open(&gate, "settled-and-due", 1).await;
     commit(&other, "settled-and-due", &grant).await.unwrap();
     sidecars.clock.advance_ms(60_000);
-    gate.catch_up(0).await;
+    catch_up(&gate, 0).await;
     let again = reserve(&gate, call("settled-and-due", 1)).await;
     assert!(again.replayed && matches!(again.reservation.state, State::Committed(_)), "{again:?}");
 }

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use tollgate::{
     clock::Clock,
     domain::{plan::Plan, reservation::Basis},
-    escrow::EscrowMode,
     gate::{
         Gate,
         calls::{ActualUse, ReserveCall, ReserveDecision, RunDecision},
@@ -15,12 +14,12 @@ use tollgate::{
 };
 
 use super::stage::{Sidecars, account, call, id, lease_of, open, reserve, settings, settle, team};
-use crate::suite::support::alive;
+use crate::suite::support::{Leasing, alive, catch_up};
 
 /// A team with 100 credits, of which one sidecar has drawn 25 from a lease of 50, and another has made a reservation of the 50
 /// that remained.
 async fn one_has_idle_credits(sidecars: &Sidecars, paid_seat: bool) -> (Arc<Gate>, Arc<Gate>, Bytes) {
-    let (idle, asking) = (sidecars.one().await, sidecars.with(EscrowMode::Off, &sidecars.clock).await);
+    let (idle, asking) = (sidecars.one().await, sidecars.with(Leasing::Off, &sidecars.clock).await);
     team(&idle, paid_seat, 100).await;
     open(&idle, "drawn", 1).await;
     assert_eq!(account(&idle).await.leased, 50);
@@ -52,7 +51,7 @@ async fn a_current_run_does_not_pass_the_limit_while_another_sidecar_has_idle_cr
 #[tokio::test]
 async fn overages_are_not_drawn_on_while_another_sidecar_has_idle_credits() {
     let sidecars = Sidecars::in_memory().await;
-    let (idle, asking) = (sidecars.one().await, sidecars.with(EscrowMode::Off, &sidecars.clock).await);
+    let (idle, asking) = (sidecars.one().await, sidecars.with(Leasing::Off, &sidecars.clock).await);
     let team = id("team");
     idle.put_team(&team, &settings(Plan::Professional, true, 100), "test").await.unwrap();
     idle.set_overages(&team, true, None, "test").await.unwrap();
@@ -102,7 +101,7 @@ async fn what_comes_back_too_late_is_there_for_the_next_call() {
     let (idle, asking, _) = one_has_idle_credits(&sidecars, false).await;
     let answer = asking.check_and_reserve(call("asked", 1)).await.unwrap();
     assert!(matches!(answer.decision, ReserveDecision::Suspend(_)), "{answer:?}");
-    idle.catch_up(0).await;
+    catch_up(&idle, 0).await;
     sidecars.clock.advance_ms(1_001);
     reserve(&asking, call("asked", 1)).await;
 }

@@ -9,7 +9,7 @@ use tollgate::{
 };
 
 use super::stage::{NOW_MS, Sidecars, account, call, commit, id, open, refused, reserve, team};
-use crate::suite::support::{alive, wait_for};
+use crate::suite::support::{alive, catch_up, wait_for};
 
 #[tokio::test]
 async fn a_run_that_began_from_memory_is_recorded_behind_the_answer() {
@@ -33,7 +33,7 @@ async fn a_run_completes_past_the_limit_on_any_sidecar_once_it_is_recorded() {
     let (gate, other) = (sidecars.one().await, sidecars.one().await);
     let team = team(&gate, true, 100).await;
     open(&gate, "first", 1).await;
-    gate.catch_up(0).await;
+    catch_up(&gate, 0).await;
     gate.give_everything_back().await;
     let decision = other.begin_run(&team, &id("flow"), &id("run")).await.unwrap().decision;
     let RunDecision::Admitted { replayed: true, expires_at_ms } = decision else { panic!("{decision:?}") };

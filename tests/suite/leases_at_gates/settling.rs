@@ -13,6 +13,7 @@ use tollgate::{
 };
 
 use super::stage::{NOW_MS, Sidecars, account, commit, id, lease_of, open, reserve, settle, team};
+use crate::suite::support::catch_up;
 
 #[tokio::test]
 async fn with_its_grant_a_reservation_is_settled_in_one_store_call_by_a_sidecar_that_never_saw_it() {
@@ -205,7 +206,7 @@ async fn a_made_up_grant_takes_nothing_in_a_cycle_that_its_lease_is_not_of() {
     let before = reserve(&gate, super::stage::call("before", 1)).await;
     commit(&gate, "before", &before.grant).await.unwrap();
     sidecars.clock.advance_to(before.reservation.terms.cycle.end_ms);
-    gate.catch_up(0).await;
+    catch_up(&gate, 0).await;
     open(&gate, "first", 1).await;
     let real = reserve(&gate, super::stage::call("real", 1)).await;
     let mut of_before = real.reservation.clone();

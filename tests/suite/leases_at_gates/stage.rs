@@ -13,7 +13,6 @@ use tollgate::{
         reservation::{BackedReservation, Backing, read_grant},
         terms_change::TeamSettings,
     },
-    escrow::EscrowMode,
     gate::{
         Gate, GateError, GateOptions,
         calls::{ActualUse, CommitAnswer, Page, Proceed, ReserveAnswer, ReserveCall, ReserveDecision, SettleCall},
@@ -25,7 +24,7 @@ use tollgate::{
 use crate::suite::{
     gates,
     support::{
-        STORE_WAIT, escrow,
+        Leasing, STORE_WAIT, escrow,
         monitor::Monitor,
         servers::{Engine, Server},
     },
@@ -71,29 +70,29 @@ impl Sidecars {
 
     /// One that takes leases at once, and does nothing in the background.
     pub(super) async fn one(&self) -> Arc<Gate> {
-        self.with(EscrowMode::Eager, &self.clock).await
+        self.with(Leasing::AtOnce, &self.clock).await
     }
 
     /// One with a clock of its own.
     pub(super) async fn with_clock(&self, clock: &ManualClock) -> Arc<Gate> {
-        self.with(EscrowMode::Eager, clock).await
+        self.with(Leasing::AtOnce, clock).await
     }
 
     /// One that accepts rate cards at short notice.
-    pub(super) async fn with(&self, mode: EscrowMode, clock: &ManualClock) -> Arc<Gate> {
-        self.with_policy(mode, clock, Policy { rate_card_notice_ms: 0, ..Policy::default() }).await
+    pub(super) async fn with(&self, leasing: Leasing, clock: &ManualClock) -> Arc<Gate> {
+        self.with_policy(leasing, clock, Policy { rate_card_notice_ms: 0, ..Policy::default() }).await
     }
 
     /// One that keeps what was committed for so long, in milliseconds, if it may.
     pub(super) async fn with_retention(&self, committed_retention_ms: i64) -> Arc<Gate> {
         let policy = Policy { committed_retention_ms, ..Policy::default() };
-        self.with_policy(EscrowMode::Eager, &self.clock, policy).await
+        self.with_policy(Leasing::AtOnce, &self.clock, policy).await
     }
 
     /// One whose numbers can be read.
-    pub(super) async fn counted(&self, mode: EscrowMode, clock: &ManualClock) -> (Arc<Gate>, Metrics) {
+    pub(super) async fn counted(&self, leasing: Leasing, clock: &ManualClock) -> (Arc<Gate>, Metrics) {
         let metrics = Metrics::new(&StoreLocation::Memory, 0).unwrap();
-        let (clock, escrow) = (Clock::Manual(clock.clone()), escrow(mode));
+        let (clock, escrow) = (Clock::Manual(clock.clone()), escrow(leasing));
         let options = GateOptions { clock, escrow, metrics: Arc::clone(metrics.gate()), ..GateOptions::default() };
         let gate = Gate::open(self.store.clone(), options).await.unwrap();
         let looked_at = Arc::downgrade(&gate);
@@ -101,8 +100,8 @@ impl Sidecars {
         (gate, metrics)
     }
 
-    async fn with_policy(&self, mode: EscrowMode, clock: &ManualClock, policy: Policy) -> Arc<Gate> {
-        let escrow = escrow(mode);
+    async fn with_policy(&self, leasing: Leasing, clock: &ManualClock, policy: Policy) -> Arc<Gate> {
+        let escrow = escrow(leasing);
         let options = GateOptions { clock: Clock::Manual(clock.clone()), policy, escrow, ..GateOptions::default() };
         Gate::open(self.store.clone(), options).await.unwrap()
     }

@@ -22,6 +22,7 @@ use tollgate::{
 use super::stage::{
     HOLD_MS, MARGIN_MS, NOW_MS, Sidecars, TERM_MS, account, call, commit, id, open, reserve, settings, settle, team,
 };
+use crate::suite::support::catch_up;
 
 /// Two sidecars have opened one reservation from leases of their own; what the first opened has expired, what the second opened
 /// has not.
@@ -39,7 +40,7 @@ impl OpenedTwice {
     async fn stage() -> Self {
         let opened = Self::before_any_expires().await;
         opened.sidecars.clock.advance_ms(55_000);
-        opened.first.catch_up(0).await;
+        catch_up(&opened.first, 0).await;
         opened
     }
 
@@ -84,7 +85,7 @@ impl OpenedTwice {
     async fn ends_with_charges(self, charges: i64) {
         self.sidecars.clock.advance_ms(TERM_MS + HOLD_MS + MARGIN_MS);
         for gate in [&self.first, &self.second] {
-            gate.catch_up(0).await;
+            catch_up(gate, 0).await;
         }
         self.third.sweep().await.unwrap();
         for (gate, grant) in [(&self.third, &self.first_grant), (&self.third, &self.second_grant)] {
@@ -171,7 +172,7 @@ async fn of_two_openings_that_both_expired_one_is_committed_late() {
     for first_grant in [true, false] {
         let opened = OpenedTwice::stage().await;
         opened.sidecars.clock.advance_ms(5_000);
-        opened.second.catch_up(0).await;
+        catch_up(&opened.second, 0).await;
         let grant = if first_grant { &opened.first_grant } else { &opened.second_grant };
         let committed = commit(&opened.third, "r", grant).await.unwrap();
         assert_eq!((committed.credits, committed.late, committed.replayed), (25, true, false));

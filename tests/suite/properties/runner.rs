@@ -27,7 +27,6 @@ use tollgate::{
         reservation::{State, Trigger},
         terms_change::TeamSettings,
     },
-    escrow::EscrowMode,
     gate::{
         Gate, GateError, GateOptions,
         calls::{ActualUse, Page, ReserveCall, ReserveDecision, RunDecision, SettleCall, SuspendAnswer},
@@ -36,7 +35,7 @@ use tollgate::{
 };
 
 use super::{
-    super::support::escrow,
+    super::support::{Leasing, catch_up, escrow},
     books::Books,
     model::{Answer, Call, Model},
     operation::{MODELS, Operation},
@@ -97,11 +96,11 @@ impl Runner {
         let policy = Policy { run_completion_credits: Some(200), ..Policy::default() };
         let gates_clock = ManualClock::at(clock.now_ms());
         let clock_of_gates = Clock::Manual(gates_clock.clone());
-        let mode = match answers {
-            Answers::WrittenThrough => EscrowMode::Off,
-            Answers::FromLeases => EscrowMode::Eager,
+        let leasing = match answers {
+            Answers::WrittenThrough => Leasing::Off,
+            Answers::FromLeases => Leasing::AtOnce,
         };
-        let escrow = escrow(mode);
+        let escrow = escrow(leasing);
         let options = GateOptions { policy: policy.clone(), clock: clock_of_gates, escrow, ..GateOptions::default() };
         let gate = Gate::open(store.clone(), options.clone()).await.unwrap();
         let other = Gate::open(store, options).await.unwrap();
@@ -202,7 +201,7 @@ impl Runner {
             return Ok(());
         }
         for gate in &self.gates {
-            gate.catch_up(self.clock.now_ms()).await;
+            catch_up(gate, self.clock.now_ms()).await;
         }
         self.gates[self.asked].sweep().await
     }
@@ -250,7 +249,7 @@ impl Runner {
         let looking = async {
             while !is_answered.get() {
                 for gate in &gates {
-                    gate.catch_up(now_ms).await;
+                    catch_up(gate, now_ms).await;
                 }
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }

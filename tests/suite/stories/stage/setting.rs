@@ -3,13 +3,10 @@
 
 use std::cell::RefCell;
 
-use tollgate::{
-    escrow::{EscrowMode, EscrowOptions},
-    store::StoreLocation,
-};
+use tollgate::{escrow::EscrowOptions, store::StoreLocation};
 
 use super::super::super::support::{
-    self,
+    self, Leasing,
     servers::{Engine, Server},
 };
 
@@ -78,7 +75,7 @@ pub(super) fn store() -> StoreLocation {
 }
 
 pub(super) fn escrow() -> EscrowOptions {
-    support::escrow(if is_from_leases() { EscrowMode::Eager } else { EscrowMode::Off })
+    support::escrow(if is_from_leases() { Leasing::AtOnce } else { Leasing::Off })
 }
 
 /// Makes a test of each story for each setting: of those that play on any store, and of those that have stores of their own.
