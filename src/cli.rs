@@ -18,27 +18,10 @@ use clap::{
 use self::{check_config::CheckConfigArguments, completions::CompletionsArguments, reload::Reload};
 use crate::{
     config::{self, ConfigError, Flags, Variables},
+    exit_code::{self, CommandError},
     operator,
     replay::{self, ReplayArguments},
 };
-
-/// What was asked for came to nothing.
-const EXIT_FAILURE: u8 = 1;
-
-/// The command was used wrongly.
-const EXIT_USAGE: u8 = 64;
-
-/// A file that was named is missing, or cannot be read.
-const EXIT_NO_INPUT: u8 = 66;
-
-/// The store is not available.
-const EXIT_UNAVAILABLE: u8 = 69;
-
-/// Something broke that should not.
-const EXIT_SOFTWARE: u8 = 70;
-
-/// A setting is of no use.
-const EXIT_CONFIG: u8 = 78;
 
 /// Tollgate holds credits before a model is called, and charges them exactly once after.
 ///
@@ -67,24 +50,11 @@ enum Command {
     Completions(CompletionsArguments),
 }
 
-/// Why a command ended without having done what it was asked: a sentence, and an exit code.
-#[derive(Debug)]
-struct Failure {
-    sentence: String,
-    code: u8,
-}
-
-impl Failure {
-    fn new(code: u8, sentence: impl ToString) -> Self {
-        Self { sentence: sentence.to_string(), code }
-    }
-}
-
-impl From<ConfigError> for Failure {
+impl From<ConfigError> for CommandError {
     fn from(error: ConfigError) -> Self {
         let code = match &error {
-            ConfigError::Unreadable(_) => EXIT_NO_INPUT,
-            ConfigError::Invalid(_) => EXIT_CONFIG,
+            ConfigError::Unreadable(_) => exit_code::NO_INPUT,
+            ConfigError::Invalid(_) => exit_code::CONFIG,
         };
         Self::new(code, error)
     }
@@ -94,14 +64,14 @@ impl From<ConfigError> for Failure {
 pub fn main() -> ExitCode {
     match run() {
         Ok(code) => code,
-        Err(Failure { sentence, code }) => {
-            eprintln!("tollgate: {sentence}");
+        Err(CommandError { message, code }) => {
+            eprintln!("tollgate: {message}");
             ExitCode::from(code)
         }
     }
 }
 
-fn run() -> Result<ExitCode, Failure> {
+fn run() -> Result<ExitCode, CommandError> {
     let command_line = match CommandLine::try_parse() {
         Ok(command_line) => command_line,
         Err(error) => return Ok(refused(error)),
@@ -115,13 +85,14 @@ fn run() -> Result<ExitCode, Failure> {
         Command::Replay(arguments) => {
             log::start(&config::log_of_environment(&variables)?)?;
             let replayed = replay::run(arguments);
-            complete(async { replayed.await.map_err(|error| Failure::new(EXIT_FAILURE, format!("{error:#}"))) })?;
+            complete(async {
+                replayed.await.map_err(|error| CommandError::new(exit_code::FAILURE, format!("{error:#}")))
+            })?;
         }
         Command::Operate(command) => {
             log::start(&config::log_of_environment(&variables)?)?;
             let operated = operator::run(command);
-            let failed = |operator::OperatorError { sentence, code }| Failure { sentence, code };
-            return complete(async { operated.await.map_err(failed) }).map(ExitCode::from);
+            return complete(operated).map(ExitCode::from);
         }
         Command::Completions(arguments) => completions::run::<CommandLine>(&arguments)?,
     }
@@ -129,11 +100,11 @@ fn run() -> Result<ExitCode, Failure> {
 }
 
 /// Does something to its end; what else was begun meanwhile is not waited for.
-fn complete<T>(task: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+fn complete<T>(task: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(EXIT_SOFTWARE, format!("cannot start: {error}")))?;
+        .map_err(|error| CommandError::new(exit_code::SOFTWARE, format!("cannot start: {error}")))?;
     let outcome = runtime.block_on(task);
     // What is still running was given its time; waiting for it could be waiting for ever.
     runtime.shutdown_background();
@@ -152,7 +123,7 @@ fn refused(mut error: clap::Error) -> ExitCode {
     let _ = error.print();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-        _ => ExitCode::from(EXIT_USAGE),
+        _ => ExitCode::from(exit_code::USAGE),
     }
 }
 

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod escrow;
+pub mod exit_code;
 pub mod gate;
 pub mod metrics;
 pub mod operator;

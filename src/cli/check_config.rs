@@ -13,10 +13,10 @@ use comfy_table::{Table, presets};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{EXIT_SOFTWARE, Failure};
 use crate::{
     config::{self, Configuration, Flags, Shown, Variables},
     domain::{id::Id, plan::IncludedCredits, rate_card::RateCard, seed::TeamSeed},
+    exit_code::{self, CommandError},
     serve::Clients,
 };
 
@@ -31,11 +31,11 @@ pub(super) struct CheckConfigArguments {
 }
 
 /// Says what would apply.
-pub(super) fn run(arguments: &CheckConfigArguments, variables: &Variables) -> Result<(), Failure> {
+pub(super) fn run(arguments: &CheckConfigArguments, variables: &Variables) -> Result<(), CommandError> {
     let configuration = config::load(&arguments.flags, variables, Path::new(""))?;
     let answer = if arguments.json {
         let report = Report::of(&configuration);
-        serde_json::to_string_pretty(&report).map_err(|error| Failure::new(EXIT_SOFTWARE, error))?
+        serde_json::to_string_pretty(&report).map_err(|error| CommandError::new(exit_code::SOFTWARE, error))?
     } else {
         Readable(&configuration).to_string()
     };

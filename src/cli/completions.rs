@@ -5,7 +5,7 @@ use std::io::Write as _;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use super::{EXIT_SOFTWARE, Failure};
+use crate::exit_code::{self, CommandError};
 
 /// For which shell.
 #[derive(Args)]
@@ -15,14 +15,14 @@ pub(super) struct CompletionsArguments {
 }
 
 /// Prints the completions of a command line.
-pub(super) fn run<CommandLine: CommandFactory>(arguments: &CompletionsArguments) -> Result<(), Failure> {
+pub(super) fn run<CommandLine: CommandFactory>(arguments: &CompletionsArguments) -> Result<(), CommandError> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut CommandLine::command(), "tollgate", &mut script);
     let mut output = std::io::stdout().lock();
     match output.write_all(&script).and_then(|()| output.flush()) {
         // Whoever reads has read enough, as `head` does.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(EXIT_SOFTWARE, format!("cannot print: {error}")))
+            Err(CommandError::new(exit_code::SOFTWARE, format!("cannot print: {error}")))
         }
         _ => Ok(()),
     }

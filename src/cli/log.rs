@@ -4,8 +4,10 @@ use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
-use super::{EXIT_CONFIG, Failure};
-use crate::config::{Log, LogFormat};
+use crate::{
+    config::{Log, LogFormat},
+    exit_code::{self, CommandError},
+};
 
 /// Changes what is logged.
 pub(super) struct LogFilter(Box<dyn Fn(EnvFilter) -> Result<(), tracing_subscriber::reload::Error> + Send + Sync>);
@@ -22,8 +24,8 @@ impl LogFilter {
 }
 
 /// Logs from now on.
-pub(super) fn start(log: &Log) -> Result<LogFilter, Failure> {
-    let filter = EnvFilter::try_new(&log.filter).map_err(|error| Failure::new(EXIT_CONFIG, error))?;
+pub(super) fn start(log: &Log) -> Result<LogFilter, CommandError> {
+    let filter = EnvFilter::try_new(&log.filter).map_err(|error| CommandError::new(exit_code::CONFIG, error))?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     Ok(match log.format {
         LogFormat::Text => {

@@ -6,9 +6,10 @@ use std::{convert::Infallible, path::Path, time::Duration};
 
 use tokio::{signal::unix::Signal, time::sleep};
 
-use super::{Failure, log::LogFilter};
+use super::log::LogFilter;
 use crate::{
     config::{self, Configuration, Flags, Variables},
+    exit_code::CommandError,
     gate::Gate,
     watched_file::WatchedFile,
 };
@@ -27,7 +28,7 @@ pub(super) struct Reload {
 
 impl Reload {
     /// Reads the configuration for the first time, and logs as it says.
-    pub(super) fn begin(flags: Flags, variables: Variables) -> Result<Self, Failure> {
+    pub(super) fn begin(flags: Flags, variables: Variables) -> Result<Self, CommandError> {
         // Looked at before it is read, so that no change falls between the two.
         let file = WatchedFile::now(config::file_to_read(&flags, &variables));
         let applied = config::load(&flags, &variables, Path::new(""))?;

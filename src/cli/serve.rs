@@ -4,15 +4,18 @@ use std::{convert::Infallible, io::Write, sync::Arc};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{EXIT_CONFIG, EXIT_NO_INPUT, EXIT_SOFTWARE, EXIT_UNAVAILABLE, Failure, reload::Reload};
-use crate::serve::{AccessError, Sidecar, StartError};
+use super::reload::Reload;
+use crate::{
+    exit_code::{self, CommandError},
+    serve::{AccessError, Sidecar, StartError},
+};
 
 /// A file has become as large as this process may make one; the number is that of Linux and of the BSDs.
 const SIGXFSZ: i32 = 25;
 
 /// Serves until SIGTERM or SIGINT, then ends in an orderly way; a second signal ends it at once. At SIGHUP it reads its configuration
 /// anew.
-pub(super) async fn run(reload: Reload) -> Result<(), Failure> {
+pub(super) async fn run(reload: Reload) -> Result<(), CommandError> {
     let mut signals = Signals::listen()?;
     let mut hang_up = listen(SignalKind::hangup())?;
     let options = reload.applied().settings.serve.clone();
@@ -46,27 +49,30 @@ pub(super) async fn run(reload: Reload) -> Result<(), Failure> {
         never = signals.exit_at_next() => match never {},
     }
     if failed {
-        return Err(Failure::new(EXIT_SOFTWARE, "a part of the sidecar stopped by itself; the log says more"));
+        return Err(CommandError::new(
+            exit_code::SOFTWARE,
+            "a part of the sidecar stopped by itself; the log says more",
+        ));
     }
     tracing::info!("stopped");
     Ok(())
 }
 
-fn not_started(error: &StartError) -> Failure {
+fn not_started(error: &StartError) -> CommandError {
     let code = match error {
-        StartError::Access(AccessError::Unreadable { .. }) => EXIT_NO_INPUT,
-        StartError::Listen(_) | StartError::Access(_) | StartError::Traces(_) => EXIT_CONFIG,
-        StartError::Store(error) if error.is_unfit() => EXIT_CONFIG,
-        StartError::Store(_) | StartError::Gate(_) => EXIT_UNAVAILABLE,
-        StartError::Reflection(_) | StartError::Metrics(_) => EXIT_SOFTWARE,
+        StartError::Access(AccessError::Unreadable { .. }) => exit_code::NO_INPUT,
+        StartError::Listen(_) | StartError::Access(_) | StartError::Traces(_) => exit_code::CONFIG,
+        StartError::Store(error) if error.is_unfit() => exit_code::CONFIG,
+        StartError::Store(_) | StartError::Gate(_) => exit_code::UNAVAILABLE,
+        StartError::Reflection(_) | StartError::Metrics(_) => exit_code::SOFTWARE,
     };
     // The sentence is for whoever started it; what the system said to that is there for whoever wants to know more.
     tracing::debug!(?error, "not started");
-    Failure::new(code, error)
+    CommandError::new(code, error)
 }
 
-fn listen(kind: SignalKind) -> Result<Signal, Failure> {
-    signal(kind).map_err(|error| Failure::new(EXIT_SOFTWARE, format!("cannot listen for signals: {error}")))
+fn listen(kind: SignalKind) -> Result<Signal, CommandError> {
+    signal(kind).map_err(|error| CommandError::new(exit_code::SOFTWARE, format!("cannot listen for signals: {error}")))
 }
 
 /// The signals that end a sidecar.
@@ -78,7 +84,7 @@ struct Signals {
 }
 
 impl Signals {
-    fn listen() -> Result<Self, Failure> {
+    fn listen() -> Result<Self, CommandError> {
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
@@ -97,6 +103,6 @@ impl Signals {
     async fn exit_at_next(&mut self) -> Infallible {
         let name = self.next().await;
         eprintln!("tollgate: {name} again: stopped at once");
-        std::process::exit(137)
+        std::process::exit(exit_code::KILLED.into())
     }
 }

@@ -5,10 +5,11 @@ use std::{path::Path, time::Duration};
 use clap::Args;
 use tonic::{Code, Request, Response, Status, transport::Channel};
 
-use super::failure::{EXIT_CONFIG, EXIT_NOT_FOUND, EXIT_USAGE, OperatorError, Stop, is_of_closed_connection};
+use super::failure::{Stop, is_of_closed_connection};
 use crate::{
     client::{SecurityArguments, SecurityError, SidecarAddress, SidecarEndpoint},
     config::{self, AdminFlags, ConfigError},
+    exit_code::{self, CommandError},
     proto::v1::{
         GetRateCardRequest, GetRateCardResponse, GetTeamRequest, GetTeamResponse, GetUsageRequest, GetUsageResponse,
         ListAuditEntriesRequest, ListAuditEntriesResponse, ListChargesRequest, ListChargesResponse,

@@ -12,12 +12,13 @@ use self::{file::CardText, render::CardStatus};
 use super::{
     EXIT_CODES,
     connection::{Admin, AdminClient, CallError, PAGE_SIZE, each},
-    failure::{EXIT_DATA, EXIT_NOT_FOUND, EXIT_SOFTWARE, OperatorError, Stop},
+    failure::Stop,
     list::JsonList,
     output::{OutputArguments, print, print_json},
 };
 use crate::{
     config::without_url,
+    exit_code::{self, CommandError},
     proto::v1::{GetRateCardRequest, ListRateCardsRequest, PutRateCardRequest, RateCard},
 };
 

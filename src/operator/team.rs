@@ -12,12 +12,15 @@ use super::{
     EXIT_CODES,
     changes::TermsText,
     connection::{Admin, each},
-    failure::{OperatorError, Stop},
+    failure::Stop,
     list::List,
     or_none::OrNone,
     output::{OutputArguments, counted},
 };
-use crate::proto::v1::{GetTeamRequest, ListTeamsRequest, SetOveragesRequest, Team};
+use crate::{
+    exit_code::{self, CommandError},
+    proto::v1::{GetTeamRequest, ListTeamsRequest, SetOveragesRequest, Team},
+};
 
 /// A sidecar reads each team of a page by itself: a large page from a store that is far away would take longer than a call may.
 const TEAMS_PER_PAGE: u32 = 100;
@@ -132,7 +135,7 @@ async fn overages(arguments: OveragesArguments) -> Result<(), Stop> {
 
 /// The team that an answer has to have.
 fn present(team: Option<Team>) -> Result<Team, OperatorError> {
-    team.ok_or_else(|| OperatorError::new(super::failure::EXIT_SOFTWARE, "the sidecar answered without the team"))
+    team.ok_or_else(|| OperatorError::new(EXIT_SOFTWARE, "the sidecar answered without the team"))
 }
 
 /// What became of a change.

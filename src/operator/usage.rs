@@ -9,12 +9,13 @@ use clap::Args;
 use self::cycle::CycleUsage;
 use super::{
     connection::{Admin, PAGE_SIZE},
-    failure::{EXIT_SOFTWARE, OperatorError, Stop},
+    failure::Stop,
     moment::{self, Moment},
     output::{OutputArguments, print, print_json},
 };
 use crate::{
     clock::Clock,
+    exit_code::{self, CommandError},
     proto::v1::{GetTeamRequest, GetUsageRequest},
 };
 

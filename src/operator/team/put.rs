@@ -6,10 +6,11 @@ use clap::Args;
 
 use super::{present, render::show, told};
 use crate::{
+    exit_code::{self, CommandError},
     operator::{
         changes::TermsText,
         connection::{Admin, CallError},
-        failure::{EXIT_USAGE, OperatorError, Stop},
+        failure::Stop,
         or_none::OrNone,
         output::OutputArguments,
     },
