@@ -1,4 +1,4 @@
-//! One line for each setting.
+//! One entry for each setting.
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -10,67 +10,67 @@ const MINUTE_MS: i64 = 60 * SECOND_MS;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
-/// A rule's duration: at most ten years, far below what a store's sums can hold.
-const OF_A_RULE: RangeInclusive<i64> = SECOND_MS..=3_650 * DAY_MS;
+/// Range of a rule's duration. Ten years is far below what the store's 64-bit sums can hold.
+const RULE_DURATION_MS: RangeInclusive<i64> = SECOND_MS..=3_650 * DAY_MS;
 
-/// So many credits are far below what a store can add up.
+/// Largest number of credits in a setting. It is far below what the store's 64-bit sums can hold.
 const MAX_CREDITS: i64 = 1_000_000_000_000;
 
-const WHERE: &str = "Where";
-const END: &str = "The end";
-const ACCESS: &str = "Who is let in";
+const ADDRESSES: &str = "Listeners and store";
+const SHUTDOWN: &str = "Shutdown";
+const ACCESS: &str = "TLS and tokens";
 const RULES: &str = "Rules";
 const ESCROW: &str = "Escrow";
 const LOG: &str = "Log";
-const LIMITS: &str = "Limits of each listener";
+const LIMITS: &str = "Limits (each listener)";
 
-/// All settings, in the order in which they are shown.
+/// All settings, in the order in which `--help` and `check-config` show them.
 pub static SETTINGS: &[Setting] = &[
     Setting {
         key: "listen",
         value_name: "ADDRESS",
         default: "127.0.0.1:50051",
-        help: "Where executors reach QuotaService.",
-        heading: WHERE,
+        help: "Address of the data listener, where executors call QuotaService.",
+        heading: ADDRESSES,
         kind: Kind::Address(|settings, address| settings.serve.listen = address),
     },
     Setting {
         key: "admin",
         value_name: "ADDRESS",
         default: "127.0.0.1:50052",
-        help: "Where billing and operators reach AccountService and UsageService.",
-        heading: WHERE,
+        help: "Address of the admin listener, where billing and operators call AccountService and UsageService.",
+        heading: ADDRESSES,
         kind: Kind::Address(|settings, address| settings.serve.admin = address),
     },
     Setting {
         key: "probe",
         value_name: "ADDRESS",
         default: "off",
-        help: "Where kubelets and Prometheus reach health and /metrics, in plaintext, and nothing else.",
-        heading: WHERE,
+        help: "Address of the probe listener: gRPC health and /metrics in plaintext, for the kubelet and Prometheus.",
+        heading: ADDRESSES,
         kind: Kind::Port(|settings, address| settings.serve.probe = address),
     },
     Setting {
         key: "metrics_teams",
         value_name: "TEAMS",
         default: "0",
-        help: "How many teams have decisions and credits of their own in /metrics, those that come first; the rest is `other`.",
-        heading: WHERE,
+        help: "Number of teams with their own `team` label in /metrics. The first teams seen get one; all others share `other`.",
+        heading: ADDRESSES,
         kind: Kind::Number(0..=1_000, |settings, teams| settings.serve.metrics_teams = teams),
     },
     Setting {
         key: "otlp_endpoint",
         value_name: "URL",
         default: "off",
-        help: "The OTLP collector (gRPC) that is sent a span of each call whose caller traces it.",
-        heading: WHERE,
+        help: "OTLP/gRPC collector. The sidecar sends it one span for each call whose caller is traced.",
+        heading: ADDRESSES,
         kind: Kind::Collector(|settings, url| settings.serve.otlp_endpoint = url),
     },
     Setting {
         key: "listen_tls_certificate",
         value_name: "FILE",
         default: "none",
-        help: "The certificate of the data listener, and those that lead to its authority, in PEM: with it, it speaks TLS.",
+        help: "Certificate chain of the data listener (PEM). Setting it turns TLS on.",
         heading: ACCESS,
         kind: Kind::File(|settings, file| settings.serve.access.listen_tls.certificate = file),
     },
@@ -78,7 +78,7 @@ pub static SETTINGS: &[Setting] = &[
         key: "listen_tls_key",
         value_name: "FILE",
         default: "none",
-        help: "The private key of that certificate, in PEM.",
+        help: "Private key of the data listener's certificate (PEM).",
         heading: ACCESS,
         kind: Kind::File(|settings, file| settings.serve.access.listen_tls.key = file),
     },
@@ -86,7 +86,7 @@ pub static SETTINGS: &[Setting] = &[
         key: "listen_tls_client_ca",
         value_name: "FILE",
         default: "none",
-        help: "The authorities of executors, in PEM: with it, each needs a certificate of one of them.",
+        help: "CA certificates (PEM) for mutual TLS on the data listener. Every client must then present a certificate that one of them signed.",
         heading: ACCESS,
         kind: Kind::File(|settings, file| settings.serve.access.listen_tls.client_ca = file),
     },
@@ -94,7 +94,7 @@ pub static SETTINGS: &[Setting] = &[
         key: "admin_tls_certificate",
         value_name: "FILE",
         default: "none",
-        help: "The certificate of the admin listener, and those that lead to its authority, in PEM: with it, it speaks TLS.",
+        help: "Certificate chain of the admin listener (PEM). Setting it turns TLS on.",
         heading: ACCESS,
         kind: Kind::File(|settings, file| settings.serve.access.admin_tls.certificate = file),
     },
@@ -102,7 +102,7 @@ pub static SETTINGS: &[Setting] = &[
         key: "admin_tls_key",
         value_name: "FILE",
         default: "none",
-        help: "The private key of that certificate, in PEM.",
+        help: "Private key of the admin listener's certificate (PEM).",
         heading: ACCESS,
         kind: Kind::File(|settings, file| settings.serve.access.admin_tls.key = file),
     },
@@ -110,7 +110,7 @@ pub static SETTINGS: &[Setting] = &[
         key: "admin_tls_client_ca",
         value_name: "FILE",
         default: "none",
-        help: "The authorities of billing and operators, in PEM: with it, each needs a certificate of one of them.",
+        help: "CA certificates (PEM) for mutual TLS on the admin listener. Every client must then present a certificate that one of them signed.",
         heading: ACCESS,
         kind: Kind::File(|settings, file| settings.serve.access.admin_tls.client_ca = file),
     },
@@ -118,7 +118,7 @@ pub static SETTINGS: &[Setting] = &[
         key: "admin_token_file",
         value_name: "FILE",
         default: "none",
-        help: "The file with the token that calls of the admin listener need: one word, with or without a line end.",
+        help: "File with the bearer token that calls to the admin listener must send. It holds one word; a trailing newline is ignored.",
         heading: ACCESS,
         kind: Kind::File(|settings, file| settings.serve.access.admin_token_file = file),
     },
@@ -127,48 +127,48 @@ pub static SETTINGS: &[Setting] = &[
         value_name: "STORE",
         default: "embedded:./tollgate-data",
         help: "Where credits are kept. Sidecars of one installation share one Redis or Valkey server.",
-        heading: WHERE,
+        heading: ADDRESSES,
         kind: Kind::Store,
     },
     Setting {
         key: "store_wait",
         value_name: "DURATION",
         default: "250ms",
-        help: "How long a call waits for the store: its caller waits to call a model, and is better told to come again.",
-        heading: WHERE,
-        kind: Kind::Milliseconds(10..=30 * SECOND_MS, |settings, wait_ms| settings.serve.store_wait = lasting(wait_ms)),
+        help: "How long a call waits for the store before it fails with UNAVAILABLE.",
+        heading: ADDRESSES,
+        kind: Kind::Milliseconds(10..=30 * SECOND_MS, |settings, wait_ms| settings.serve.store_wait = duration(wait_ms)),
     },
     Setting {
         key: "require_aof",
         value_name: "SWITCH",
         default: "false",
-        help: "Refuse a Redis server that does not log its changes to disk (appendonly).",
-        heading: WHERE,
+        help: "Whether to refuse a Redis server that does not log its changes to disk (`appendonly yes`).",
+        heading: ADDRESSES,
         kind: Kind::Switch(|settings, on| settings.serve.require_aof = on),
     },
     Setting {
         key: "drain_delay",
         value_name: "DURATION",
         default: "5s",
-        help: "How long everything is still served after a signal to stop: so long others take to learn that it is not ready.",
-        heading: END,
+        help: "How long to keep serving after SIGTERM, so that load balancers notice.",
+        heading: SHUTDOWN,
         kind: Kind::Milliseconds(0..=10 * MINUTE_MS, |settings, delay_ms| {
-            settings.serve.drain_delay = lasting(delay_ms)
+            settings.serve.drain_delay = duration(delay_ms)
         }),
     },
     Setting {
         key: "run_max_age",
         value_name: "DURATION",
         default: "24h",
-        help: "How long a run stays current without an EndRun.",
+        help: "How long a run without an EndRun stays current. Only a current run may go past the limit.",
         heading: RULES,
-        kind: Kind::Milliseconds(OF_A_RULE, |settings, age_ms| settings.serve.policy.run_max_age_ms = age_ms),
+        kind: Kind::Milliseconds(RULE_DURATION_MS, |settings, age_ms| settings.serve.policy.run_max_age_ms = age_ms),
     },
     Setting {
         key: "run_completion_credits",
         value_name: "CREDITS",
         default: "1000",
-        help: "How many credits one current run may use past the limit of a team with a paid seat.",
+        help: "Credits that one current run may use past the limit, if the team has a paid seat.",
         heading: RULES,
         kind: Kind::Credits(0..=MAX_CREDITS, |settings, credits| {
             settings.serve.policy.run_completion_credits = credits;
@@ -178,7 +178,7 @@ pub static SETTINGS: &[Setting] = &[
         key: "rate_card_notice",
         value_name: "DURATION",
         default: "7d",
-        help: "How far ahead a rate card has to be announced; ten seconds is what sidecars need to hear of it.",
+        help: "How far ahead a new rate card must be announced. Sidecars need at least 10 seconds to load it.",
         heading: RULES,
         kind: Kind::Milliseconds(10 * SECOND_MS..=3_650 * DAY_MS, |settings, notice_ms| {
             settings.serve.policy.rate_card_notice_ms = notice_ms;
@@ -188,9 +188,9 @@ pub static SETTINGS: &[Setting] = &[
         key: "reservation_retention",
         value_name: "DURATION",
         default: "2h",
-        help: "How long a committed reservation answers repeats; five minutes at least.",
+        help: "How long a repeated Commit still gets its first answer. Values below 5 minutes count as 5 minutes.",
         heading: RULES,
-        kind: Kind::Milliseconds(OF_A_RULE, |settings, retention_ms| {
+        kind: Kind::Milliseconds(RULE_DURATION_MS, |settings, retention_ms| {
             settings.serve.policy.committed_retention_ms = retention_ms;
         }),
     },
@@ -198,7 +198,7 @@ pub static SETTINGS: &[Setting] = &[
         key: "escrow",
         value_name: "MODE",
         default: "auto",
-        help: "Whether, on Redis, calls of busy teams are answered from memory, from credits taken out in advance.",
+        help: "Whether calls of busy teams on Redis are answered from memory, using credits that the sidecar leased in advance.",
         heading: ESCROW,
         kind: Kind::Escrow,
     },
@@ -206,7 +206,7 @@ pub static SETTINGS: &[Setting] = &[
         key: "lease_term",
         value_name: "DURATION",
         default: "30s",
-        help: "How long credits are taken out for: long enough to be worth it, and so long they lie idle where a team moves on.",
+        help: "How long a lease lasts. A longer lease means fewer store calls, but unused credits stay set aside for up to this long.",
         heading: ESCROW,
         kind: Kind::Milliseconds(2 * SECOND_MS..=MAX_LEASE_TERM_MS, |settings, term_ms| {
             settings.serve.escrow.terms.term_ms = term_ms;
@@ -216,7 +216,7 @@ pub static SETTINGS: &[Setting] = &[
         key: "lease_hold",
         value_name: "DURATION",
         default: "2m",
-        help: "The longest hold that memory answers; with the term, so long the credits of a sidecar that died are away.",
+        help: "Longest hold that can be answered from a lease. The credits of a crashed sidecar return after `lease_term` + `lease_hold` + 1 s.",
         heading: ESCROW,
         kind: Kind::Milliseconds(SECOND_MS..=MAX_LEASE_HOLD_MS, |settings, hold_ms| {
             settings.serve.escrow.terms.hold_ms = hold_ms;
@@ -226,7 +226,7 @@ pub static SETTINGS: &[Setting] = &[
         key: "max_slice",
         value_name: "CREDITS",
         default: "10000",
-        help: "The most credits taken out at once: what a sidecar that dies keeps from its team meanwhile.",
+        help: "Most credits in one lease. A larger lease means fewer store calls, but a crashed sidecar keeps more credits from its team.",
         heading: ESCROW,
         kind: Kind::Amount(1..=MAX_CREDITS, |settings, credits| settings.serve.escrow.max_lease_credits = credits),
     },
@@ -234,7 +234,7 @@ pub static SETTINGS: &[Setting] = &[
         key: "log",
         value_name: "FILTER",
         default: "info",
-        help: "What is logged, on standard error. RUST_LOG is asked if nothing else says it.",
+        help: "Log level, for everything or for each module. The log goes to standard error; RUST_LOG applies if this is not set.",
         heading: LOG,
         kind: Kind::LogFilter,
     },
@@ -242,7 +242,7 @@ pub static SETTINGS: &[Setting] = &[
         key: "log_format",
         value_name: "FORMAT",
         default: "text",
-        help: "Lines for people, or one JSON object a line for machines.",
+        help: "Format of a log line: text for people, or one JSON object for programs.",
         heading: LOG,
         kind: Kind::LogFormat,
     },
@@ -250,7 +250,7 @@ pub static SETTINGS: &[Setting] = &[
         key: "max_message_bytes",
         value_name: "BYTES",
         default: "65536",
-        help: "The largest request that is read: only a rate card of hundreds of models is larger.",
+        help: "Largest request message in bytes. Only a rate card with hundreds of models needs more than the default.",
         heading: LIMITS,
         kind: Kind::Number(4_096..=4_194_304, |settings, bytes| settings.serve.limits.max_message_bytes = bytes),
     },
@@ -258,7 +258,7 @@ pub static SETTINGS: &[Setting] = &[
         key: "max_header_bytes",
         value_name: "BYTES",
         default: "16384",
-        help: "The largest list of headers of one call: a trace context and a bearer token take about two thousand.",
+        help: "Largest header list of one call in bytes. A trace context and a bearer token take about 2,000 bytes.",
         heading: LIMITS,
         kind: Kind::Number(4_096..=1_048_576, |settings, bytes| settings.serve.limits.max_header_bytes = bytes),
     },
@@ -266,7 +266,7 @@ pub static SETTINGS: &[Setting] = &[
         key: "max_calls_per_connection",
         value_name: "CALLS",
         default: "256",
-        help: "How many calls one connection may have in flight: a quarter of all, so that no client takes all of them.",
+        help: "Most calls in flight on one connection. Keep it below `max_calls`, so that one client cannot use every slot.",
         heading: LIMITS,
         kind: Kind::Number(1..=65_536, |settings, calls| settings.serve.limits.max_calls_per_connection = calls),
     },
@@ -274,7 +274,7 @@ pub static SETTINGS: &[Setting] = &[
         key: "max_calls",
         value_name: "CALLS",
         default: "1024",
-        help: "How many calls all connections may have in flight: more are told to come again, before memory grows.",
+        help: "Most calls in flight on all connections together. Further calls fail with RESOURCE_EXHAUSTED, which bounds memory.",
         heading: LIMITS,
         kind: Kind::Number(1..=1_000_000, |settings, calls| settings.serve.limits.max_calls = calls),
     },
@@ -282,7 +282,7 @@ pub static SETTINGS: &[Setting] = &[
         key: "max_streams",
         value_name: "STREAMS",
         default: "256",
-        help: "How many watches of the health and talks with reflection may be open: they last as long as clients like.",
+        help: "Most open health watches and reflection streams. They have their own limit because clients keep them open.",
         heading: LIMITS,
         kind: Kind::Number(1..=65_536, |settings, streams| settings.serve.limits.max_streams = streams),
     },
@@ -290,17 +290,17 @@ pub static SETTINGS: &[Setting] = &[
         key: "max_call_time",
         value_name: "DURATION",
         default: "10s",
-        help: "How long a call may take to arrive and be answered, so that nobody holds a place a byte at a time.",
+        help: "Longest time to receive a request and answer it. A slow client cannot occupy a slot for longer.",
         heading: LIMITS,
         kind: Kind::Milliseconds(100..=10 * MINUTE_MS, |settings, time_ms| {
-            settings.serve.limits.max_call_time = lasting(time_ms);
+            settings.serve.limits.max_call_time = duration(time_ms);
         }),
     },
     Setting {
         key: "max_connections",
         value_name: "CONNECTIONS",
         default: "256",
-        help: "How many connections are open at once: one more takes the place of the one that was silent for longest.",
+        help: "Most open connections. When the limit is reached, a new connection replaces the one that has been idle for longest.",
         heading: LIMITS,
         kind: Kind::Number(1..=65_536, |settings, connections| settings.serve.limits.max_connections = connections),
     },
@@ -308,44 +308,44 @@ pub static SETTINGS: &[Setting] = &[
         key: "handshake_timeout",
         value_name: "DURATION",
         default: "5s",
-        help: "How long a new connection has to send its first bytes of HTTP/2, so that a silent one takes no place.",
+        help: "How long a new connection may take to send its first HTTP/2 bytes before it is closed.",
         heading: LIMITS,
         kind: Kind::Milliseconds(100..=MINUTE_MS, |settings, wait_ms| {
-            settings.serve.limits.handshake_timeout = lasting(wait_ms);
+            settings.serve.limits.handshake_timeout = duration(wait_ms);
         }),
     },
     Setting {
         key: "keepalive_interval",
         value_name: "DURATION",
         default: "30s",
-        help: "A silent connection is asked this often whether its client is still there.",
+        help: "How long a connection may be silent before the sidecar sends a ping.",
         heading: LIMITS,
         kind: Kind::Milliseconds(SECOND_MS..=HOUR_MS, |settings, pause_ms| {
-            settings.serve.limits.keepalive_interval = lasting(pause_ms);
+            settings.serve.limits.keepalive_interval = duration(pause_ms);
         }),
     },
     Setting {
         key: "keepalive_timeout",
         value_name: "DURATION",
         default: "10s",
-        help: "How long a client has to answer that question before its connection is closed.",
+        help: "How long to wait for the answer to a ping, or for a client to read, before the connection is closed.",
         heading: LIMITS,
         kind: Kind::Milliseconds(100..=10 * MINUTE_MS, |settings, wait_ms| {
-            settings.serve.limits.keepalive_timeout = lasting(wait_ms);
+            settings.serve.limits.keepalive_timeout = duration(wait_ms);
         }),
     },
     Setting {
         key: "max_connection_age",
         value_name: "DURATION",
         default: "1h",
-        help: "After so long a connection is asked to end once its calls are answered, so that clients find new sidecars.",
+        help: "How long a connection lives before clients are asked to reconnect (GOAWAY), so that they find new sidecars.",
         heading: LIMITS,
         kind: Kind::Milliseconds(10 * SECOND_MS..=30 * DAY_MS, |settings, age_ms| {
-            settings.serve.limits.max_connection_age = lasting(age_ms);
+            settings.serve.limits.max_connection_age = duration(age_ms);
         }),
     },
 ];
 
-fn lasting(milliseconds: i64) -> Duration {
+fn duration(milliseconds: i64) -> Duration {
     Duration::from_millis(milliseconds.unsigned_abs())
 }
