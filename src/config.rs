@@ -97,8 +97,7 @@ pub fn load(flags: &Flags, variables: &Variables, directory: &Path) -> Result<Co
         }
         Err(unreadable) => return Err(unreadable),
     };
-    let layers = vec![Layer::defaults(), fallback, contents.layer, from_variables, from_flags];
-    let merged = layers::merge(layers).map_err(|error| broken(&error))?;
+    let merged = layers::merge(&[Layer::defaults(), fallback, contents.layer, from_variables, from_flags]);
     let settings = settle(&merged, contents.seed, contents.clients, &mut problems);
     let shown = merged.0.iter().map(|given| Shown {
         key: given.setting.key,
@@ -191,12 +190,6 @@ fn settle(merged: &Layer, seed: Seed, clients: Option<Clients>, problems: &mut P
         contradicts(key, sentence);
     }
     settings
-}
-
-fn broken(error: &config::ConfigError) -> ConfigError {
-    // Keys are those of the table and values are texts, which the library merges without a question.
-    let sentence = format!("the layers could not be put together: {error}");
-    ConfigError::Invalid(vec![Problem { key: String::new(), origin: String::new(), sentence }])
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! One layer over the other: of each setting the value of the highest layer that has one, and where it is from.
 
-use config::{Config, Map, Source, Value};
-
 use super::{
     Settings,
     problem::{Problem, Problems},
@@ -25,17 +23,6 @@ pub(super) struct Layer(pub(super) Vec<Given>);
 impl std::fmt::Debug for Layer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_list().entries(self.0.iter().map(|given| (given.setting.key, &given.origin))).finish()
-    }
-}
-
-impl Source for Layer {
-    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn collect(&self) -> Result<Map<String, Value>, config::ConfigError> {
-        let value = |given: &Given| Value::new(Some(&given.origin), given.text.as_str());
-        Ok(self.0.iter().map(|given| (given.setting.key.to_owned(), value(given))).collect())
     }
 }
 
@@ -71,14 +58,7 @@ impl Layer {
 }
 
 /// Puts layers over each other, the lowest first.
-pub(super) fn merge(layers: Vec<Layer>) -> Result<Layer, config::ConfigError> {
-    let builder = layers.into_iter().fold(Config::builder(), |builder, layer| builder.add_source(layer));
-    let mut merged = builder.build()?.collect()?;
-    let mut given = Vec::with_capacity(SETTINGS.len());
-    for setting in SETTINGS {
-        let Some(value) = merged.remove(setting.key) else { continue };
-        let origin = value.origin().unwrap_or_default().to_owned();
-        given.push(Given { setting, text: value.into_string()?, origin });
-    }
-    Ok(Layer(given))
+pub(super) fn merge(layers: &[Layer]) -> Layer {
+    let highest = |setting: &Setting| layers.iter().rev().find_map(|layer| layer.find(setting.key));
+    Layer(SETTINGS.iter().filter_map(highest).cloned().collect())
 }

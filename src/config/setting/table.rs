@@ -136,7 +136,9 @@ pub static SETTINGS: &[Setting] = &[
         default: "250ms",
         help: "How long a call waits for the store before it fails with UNAVAILABLE.",
         heading: ADDRESSES,
-        kind: Kind::Milliseconds(10..=30 * SECOND_MS, |settings, wait_ms| settings.serve.store_wait = duration(wait_ms)),
+        kind: Kind::Milliseconds(10..=30 * SECOND_MS, |settings, wait_ms| {
+            settings.serve.store_wait = duration(wait_ms)
+        }),
     },
     Setting {
         key: "require_aof",
