@@ -1,4 +1,4 @@
-//! Compiles the contract in proto/ with a compiler written in Rust, so that no protoc has to be installed.
+//! Generates Rust code from proto/. The compiler is protox, written in Rust, so that protoc does not need to be installed.
 
 use std::{env, error::Error, fs, path::PathBuf};
 

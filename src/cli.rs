@@ -1,6 +1,6 @@
-//! The command line: what `tollgate` is asked to do, and how it says that it could not.
+//! The command line: parses the arguments, runs one command, and reports its error.
 //!
-//! Standard output has what was asked for, standard error the log and what went wrong. Exit codes are those of sysexits.h.
+//! Results go to standard output; the log and errors go to standard error. [`exit_code`] has the exit codes.
 
 mod check_config;
 mod completions;
@@ -15,7 +15,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use self::{check_config::CheckConfigArguments, completions::CompletionsArguments, reload::Reload};
+use self::{check_config::CheckConfigArguments, completions::CompletionsArguments, reload::LiveConfiguration};
 use crate::{
     config::{self, ConfigError, Flags, Variables},
     exit_code::{self, CommandError},
@@ -23,30 +23,30 @@ use crate::{
     replay::{self, ReplayArguments},
 };
 
-/// Tollgate holds credits before a model is called, and charges them exactly once after.
+/// Reserves credits before a model call, and charges them exactly once after it.
 ///
-/// Without a command it serves, with the same options as `tollgate serve`. Each setting can stand in a file, tollgate.toml,
-/// in an environment variable, or on the command line, where the last of these counts.
+/// Without a command, it runs `tollgate serve`. A setting can be in the file tollgate.toml, in an environment variable, or in a
+/// flag; a flag overrides a variable, and a variable overrides the file.
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 struct CommandLine {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<CliCommand>,
     #[command(flatten)]
     serve: Flags,
 }
 
 #[derive(Subcommand)]
-enum Command {
-    /// Answers executors, billing and operators over gRPC until it is told to stop.
+enum CliCommand {
+    /// Runs a sidecar, which serves executors, billing and operators over gRPC until SIGTERM or SIGINT.
     Serve(Flags),
-    /// Says which settings `tollgate serve` would apply with the same options, and where each is from.
+    /// Shows the settings that `tollgate serve` would use with the same options, and where each comes from.
     CheckConfig(CheckConfigArguments),
-    /// Drives a trace of real model calls through a sidecar, as flow executors would, and checks its books.
+    /// Sends a trace of real model calls to a sidecar, as flow executors would, and checks the credits it charged.
     Replay(ReplayArguments),
     #[command(flatten)]
     Operate(operator::OperatorCommand),
-    /// Prints what a shell needs to complete these commands: `source <(tollgate completions bash)`.
+    /// Prints shell completions. For bash: `source <(tollgate completions bash)`.
     Completions(CompletionsArguments),
 }
 
@@ -60,7 +60,7 @@ impl From<ConfigError> for CommandError {
     }
 }
 
-/// Reads the command line, does what it says, and tells how that went.
+/// Runs the command of the command line and returns its exit code.
 pub fn main() -> ExitCode {
     match run() {
         Ok(code) => code,
@@ -74,52 +74,52 @@ pub fn main() -> ExitCode {
 fn run() -> Result<ExitCode, CommandError> {
     let command_line = match CommandLine::try_parse() {
         Ok(command_line) => command_line,
-        Err(error) => return Ok(refused(error)),
+        Err(error) => return Ok(report_usage(error)),
     };
-    let variables = Variables::of_process();
-    match command_line.command.unwrap_or(Command::Serve(command_line.serve)) {
-        Command::Serve(flags) => {
-            complete(serve::run(Reload::begin(flags, variables)?))?;
+    let variables = Variables::from_process();
+    match command_line.command.unwrap_or(CliCommand::Serve(command_line.serve)) {
+        CliCommand::Serve(flags) => {
+            block_on(serve::run(LiveConfiguration::load(flags, variables)?))?;
         }
-        Command::CheckConfig(arguments) => check_config::run(&arguments, &variables)?,
-        Command::Replay(arguments) => {
-            log::start(&config::log_of_environment(&variables)?)?;
+        CliCommand::CheckConfig(arguments) => check_config::run(&arguments, &variables)?,
+        CliCommand::Replay(arguments) => {
+            log::start(&config::log_from_environment(&variables)?)?;
             let replayed = replay::run(arguments);
-            complete(async {
+            block_on(async {
                 replayed.await.map_err(|error| CommandError::new(exit_code::FAILURE, format!("{error:#}")))
             })?;
         }
-        Command::Operate(command) => {
-            log::start(&config::log_of_environment(&variables)?)?;
+        CliCommand::Operate(command) => {
+            log::start(&config::log_from_environment(&variables)?)?;
             let operated = operator::run(command);
-            return complete(operated).map(ExitCode::from);
+            return block_on(operated).map(ExitCode::from);
         }
-        Command::Completions(arguments) => completions::run::<CommandLine>(&arguments)?,
+        CliCommand::Completions(arguments) => completions::run::<CommandLine>(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Does something to its end; what else was begun meanwhile is not waited for.
-fn complete<T>(task: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
+/// Runs a future on a new runtime until it ends.
+fn block_on<T>(task: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| CommandError::new(exit_code::SOFTWARE, format!("cannot start: {error}")))?;
+        .map_err(|error| CommandError::new(exit_code::SOFTWARE, format!("cannot start the runtime: {error}")))?;
     let outcome = runtime.block_on(task);
-    // What is still running was given its time; waiting for it could be waiting for ever.
+    // Tasks that still run had their time to stop. Waiting for them could take for ever.
     runtime.shutdown_background();
     outcome
 }
 
-/// Shows the help that was asked for, or what is wrong with the command line.
-fn refused(mut error: clap::Error) -> ExitCode {
+/// Prints the requested help, or what is wrong with the command line.
+fn report_usage(mut error: clap::Error) -> ExitCode {
     for kind in [ContextKind::InvalidSubcommand, ContextKind::InvalidArg, ContextKind::InvalidValue] {
-        // A URL may hold a password, also where it is misplaced.
-        if error.get(kind).is_some_and(|said| said.to_string().contains("://")) {
+        // A misplaced URL may hold a password, so it is not quoted.
+        if error.get(kind).is_some_and(|quoted| quoted.to_string().contains("://")) {
             error.insert(kind, ContextValue::String("URL".to_owned()));
         }
     }
-    // If it cannot be shown, there is nobody left to tell.
+    // If it cannot be printed, there is no other way to report it.
     let _ = error.print();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
@@ -139,10 +139,10 @@ mod tests {
     }
 
     #[test]
-    fn serving_is_what_happens_without_a_command_and_takes_the_same_options() {
+    fn without_a_command_the_options_are_those_of_serve() {
         let bare = CommandLine::try_parse_from(["tollgate", "--store=memory"]);
         assert!(bare.is_ok_and(|line| line.command.is_none()));
         let named = CommandLine::try_parse_from(["tollgate", "serve", "--store=memory"]);
-        assert!(named.is_ok_and(|line| matches!(line.command, Some(Command::Serve(_)))));
+        assert!(named.is_ok_and(|line| matches!(line.command, Some(CliCommand::Serve(_)))));
     }
 }

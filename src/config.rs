@@ -1,82 +1,87 @@
-//! What an installation says of itself: defaults, below a file, below environment variables, below flags.
+//! The configuration: built-in defaults, overridden by a file, then by environment variables, then by flags.
 //!
-//! This adapter knows files, the environment and the command line. What it makes of them is plain values: nothing else in the
-//! crate knows where one came from. It must know no rule of the product, and touch no store.
+//! [`load`] reads all sources, checks every value, and returns [`Settings`], plain values for the rest of the crate. Problems are
+//! reported all at once, each with its file and line, variable or flag. The table of settings is in `setting/table.rs`.
+//!
+//! This module must know no rule of the product, and must not open a store.
 
 mod clients;
 mod document;
 mod duration;
-mod fields;
 mod file;
 mod flags;
 mod layers;
-mod log;
+mod log_options;
 mod problem;
 pub mod rate_card;
 mod seed;
 mod setting;
 mod suggestion;
+mod table_reader;
 mod variables;
 
 use std::path::{Path, PathBuf};
 
 pub use self::{
-    document::Format,
-    file::{Contents, file_to_read, parse, without_url},
+    document::DocumentFormat,
+    file::{FileContents, file_path, parse, without_url},
     flags::{AdminFlags, Flags},
-    log::{Log, LogFormat},
+    log_options::{LogFormat, LogOptions},
     problem::{ConfigError, Problem},
     setting::{SETTINGS, Setting},
     variables::Variables,
 };
-use self::{layers::Layer, problem::Problems};
+use self::{
+    layers::{Assignment, Layer},
+    problem::Problems,
+};
 use crate::{
     domain::seed::Seed,
     serve::{Clients, ListenAddress, ListenError, ServeOptions},
 };
 
-/// What all settings together come to.
+/// The values of all settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How to serve.
+    /// Options of the sidecar, including the seed of the file.
     pub serve: ServeOptions,
-    /// What to log.
-    pub log: Log,
+    /// Options of the log.
+    pub log: LogOptions,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { serve: ServeOptions { demo_teams: true, ..ServeOptions::default() }, log: Log::default() }
+        Self { serve: ServeOptions { demo_teams: true, ..ServeOptions::default() }, log: LogOptions::default() }
     }
 }
 
-/// What applies, and where it is from.
+/// A valid configuration, and where its values come from.
 #[derive(Clone, Debug)]
 pub struct Configuration {
-    /// What all settings together come to. What the file seeds is among the options to serve with.
+    /// The values of all settings.
     pub settings: Settings,
-    /// The file that was read, if one was.
+    /// The file that was read, if any.
     pub file: Option<PathBuf>,
-    /// Each setting, as it may be shown.
-    pub shown: Vec<Shown>,
+    /// Every setting for display, in the order of [`SETTINGS`].
+    pub effective: Vec<EffectiveSetting>,
 }
 
-/// A setting's value, without a password, and where it is from.
+/// The value of a setting for display, without a password, and its source.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Shown {
-    /// The setting's key.
+pub struct EffectiveSetting {
+    /// Key of the setting.
     #[serde(skip)]
     pub key: &'static str,
-    /// Its value, as it was written.
+    /// Value as the user wrote it.
     pub value: String,
-    /// `default`, the file and the line, the variable, or the flag.
+    /// Source: `default`, the file and the line, the variable, or the flag.
     pub from: String,
 }
 
-/// Reads what there is and puts it together. Relative paths start at `directory`.
+/// Reads all sources and merges them. Relative paths start at `directory`.
 ///
 /// # Errors
-/// See [`ConfigError`].
+/// If the file cannot be read, or if any source is not valid; then the error has all problems.
 pub fn load(flags: &Flags, variables: &Variables, directory: &Path) -> Result<Configuration, ConfigError> {
     let mut problems = Problems::default();
     variables.check_names(&mut problems);
@@ -90,55 +95,56 @@ pub fn load(flags: &Flags, variables: &Variables, directory: &Path) -> Result<Co
             problems.append(found);
             (Some(path), contents)
         }
-        Ok(None) => (None, Contents::default()),
+        Ok(None) => (None, FileContents::default()),
         Err(ConfigError::Invalid(found)) => {
             found.into_iter().for_each(|problem| problems.push(problem));
-            (None, Contents::default())
+            (None, FileContents::default())
         }
         Err(unreadable) => return Err(unreadable),
     };
     let merged = layers::merge(&[Layer::defaults(), fallback, contents.layer, from_variables, from_flags]);
-    let settings = settle(&merged, contents.seed, contents.clients, &mut problems);
-    let shown = merged.0.iter().map(|given| Shown {
-        key: given.setting.key,
-        value: given.setting.shown(&given.text),
-        from: given.origin.clone(),
+    let settings = resolve(&merged, contents.seed, contents.clients, &mut problems);
+    let effective = merged.0.into_iter().map(|Assignment { setting, text, origin }| EffectiveSetting {
+        key: setting.key,
+        value: setting.redacted(&text),
+        from: origin,
     });
-    let configuration = Configuration { settings, file: path, shown: shown.collect() };
-    problems.none_or(configuration)
+    let configuration = Configuration { settings, file: path, effective: effective.collect() };
+    problems.into_result(configuration)
 }
 
-/// The admin listener, as a command knows it that asks a running sidecar.
+/// Where a command finds the admin listener of a running sidecar.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminListener {
-    /// Where it is.
+    /// Address of the listener.
     pub address: ListenAddress,
-    /// The file with the token that it wants.
+    /// File with the token that the listener requires, if it requires one.
     pub token_file: Option<PathBuf>,
 }
 
-/// The admin listener, for a command that asks a running sidecar. Whatever else is wrong is not this command's to say: it reads
-/// the file only if neither the flag nor the variable tells where the listener is.
+/// Returns where a command finds the admin listener of a running sidecar.
+///
+/// It reads the file only if neither the flag nor the variable has the address, and ignores problems of other settings: a command
+/// must work although the sidecar's configuration has a mistake.
 ///
 /// # Errors
-/// If the address is none, or the file that has to be asked is of no use.
+/// If the address is not valid, or if the file is needed and cannot be parsed.
 pub fn admin_listener(flags: &AdminFlags) -> Result<AdminListener, ConfigError> {
-    admin_from(&flags.0, &Variables::of_process(), Path::new(""))
+    admin_from(&flags.0, &Variables::from_process(), Path::new(""))
 }
 
-/// What a command that reads no file logs: as TOLLGATE_LOG, or else RUST_LOG, and TOLLGATE_LOG_FORMAT say.
+/// Returns the log options of a command that reads no file, from TOLLGATE_LOG, RUST_LOG and TOLLGATE_LOG_FORMAT.
 ///
 /// # Errors
-/// If they are of no use.
-pub fn log_of_environment(variables: &Variables) -> Result<Log, ConfigError> {
+/// If one of them is not valid.
+pub fn log_from_environment(variables: &Variables) -> Result<LogOptions, ConfigError> {
     let mut problems = Problems::default();
     let mut settings = Settings::default();
     for layer in [variables.fallback(&mut problems), variables.layer(&mut problems)] {
-        let given = layer.0.into_iter().filter(|given| given.setting.key.starts_with("log"));
-        let layer = Layer(given.collect());
-        layer.apply(&mut settings, &mut problems);
+        let of_log = layer.0.into_iter().filter(|assignment| assignment.setting.key.starts_with("log"));
+        Layer(of_log.collect()).apply(&mut settings, &mut problems);
     }
-    problems.none_or(settings.log)
+    problems.into_result(settings.log)
 }
 
 fn admin_from(flags: &Flags, variables: &Variables, directory: &Path) -> Result<AdminListener, ConfigError> {
@@ -151,43 +157,38 @@ fn admin_from(flags: &Flags, variables: &Variables, directory: &Path) -> Result<
         layers.push(contents.layer);
     }
     layers.push(Layer::defaults());
-    let said = |key: &str| layers.iter().find_map(|layer| layer.find(key)).cloned();
-    let layer = Layer(["admin", "admin_token_file"].into_iter().filter_map(said).collect());
+    let highest = |key: &str| layers.iter().find_map(|layer| layer.find(key)).cloned();
+    let layer = Layer(["admin", "admin_token_file"].into_iter().filter_map(highest).collect());
     layer.apply(&mut settings, &mut problems);
     let serve = settings.serve;
-    problems.none_or(AdminListener { address: serve.admin, token_file: serve.access.admin_token_file })
+    problems.into_result(AdminListener { address: serve.admin, token_file: serve.access.admin_token_file })
 }
 
-/// Takes the values that apply, and checks what two of them make together.
-fn settle(merged: &Layer, seed: Seed, clients: Option<Clients>, problems: &mut Problems) -> Settings {
+/// Parses the merged values, and checks settings that depend on each other.
+fn resolve(merged: &Layer, seed: Seed, clients: Option<Clients>, problems: &mut Problems) -> Settings {
     let mut settings = Settings::default();
     settings.serve.seed = seed;
     settings.serve.access.clients = clients;
-    // Each layer was checked by itself, so that what is of no use was told already; only the fallback was not.
-    let mut of_fallback = Problems::default();
-    merged.apply(&mut settings, &mut of_fallback);
-    problems.append(of_fallback);
+    // Every layer but the fallback was checked before. A problem that is found again is added once.
+    merged.apply(&mut settings, problems);
     let serve = &settings.serve;
-    let mut contradicts = |key: &str, sentence: String| {
-        let origin = merged.find(key).map(|given| given.origin.clone()).unwrap_or_default();
-        problems.push(Problem { key: key.to_owned(), origin, sentence });
+    let mut contradicts = |key: &str, message: String| {
+        let origin = merged.find(key).map(|assignment| assignment.origin.clone()).unwrap_or_default();
+        problems.push(Problem { key: key.to_owned(), origin, message });
     };
     let all = [("listen", Some(&serve.listen)), ("admin", Some(&serve.admin)), ("probe", serve.probe.as_ref())];
     for (one, other) in [(0, 1), (0, 2), (1, 2)] {
         let ((first, Some(taken)), (key, Some(address))) = (all[one], all[other]) else { continue };
         let any_port = matches!(taken, ListenAddress::Tcp { port: 0, .. });
         if !any_port && taken.as_seen_from_here() == address.as_seen_from_here() {
-            contradicts(
-                key,
-                format!("must not be where {first} is, {taken}; choose another port or socket for one of them"),
-            );
+            contradicts(key, format!("must not be the address of {first}, {taken}; choose another port or socket"));
         }
     }
     if serve.admin.is_beyond_this_machine() && !serve.access.lets_admin_beyond_this_machine() {
         contradicts("admin", ListenError::BeyondThisMachine(serve.admin.clone()).to_string());
     }
-    for (key, sentence) in serve.access.contradictions(&serve.listen, &serve.admin) {
-        contradicts(key, sentence);
+    for (key, message) in serve.access.contradictions(&serve.listen, &serve.admin) {
+        contradicts(key, message);
     }
     settings
 }

@@ -1,4 +1,4 @@
-//! The `tollgate` binary.
+//! The `tollgate` binary. Everything is in the library; see [`tollgate::cli`].
 
 fn main() -> std::process::ExitCode {
     tollgate::cli::main()

@@ -3,7 +3,7 @@
 use std::fmt::{Debug, Display};
 
 use tollgate::{
-    config::{self, Format, rate_card},
+    config::{self, DocumentFormat, rate_card},
     serve::ListenAddress,
     store::StoreLocation,
 };
@@ -50,7 +50,7 @@ fn file(text: &str) {
 
 /// A card is valid if it is accepted at all.
 fn card(text: &str) {
-    for format in [Format::Toml, Format::Json] {
+    for format in [DocumentFormat::Toml, DocumentFormat::Json] {
         if let Ok(card) = rate_card::parse(text, format) {
             card.validate().unwrap();
         }

@@ -1,5 +1,4 @@
-//! `tollgate check-config`: which settings would apply, where each is from, and what the file seeds. It touches no store and
-//! listens nowhere.
+//! `tollgate check-config`: shows the settings, their sources, and the seed of the file. It opens no store and no listener.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,50 +13,51 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::{
-    config::{self, Configuration, Flags, Shown, Variables},
+    config::{self, Configuration, EffectiveSetting, Flags, Variables},
     domain::{id::Id, plan::IncludedCredits, rate_card::RateCard, seed::TeamSeed},
     exit_code::{self, CommandError},
     serve::Clients,
 };
 
-/// Options of `tollgate check-config`: those of `tollgate serve`, and how to answer.
+/// Options of `tollgate check-config`: those of `tollgate serve`, and the output format.
 #[derive(Clone, Args)]
 pub(super) struct CheckConfigArguments {
-    /// Answer in JSON.
+    /// Print JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     flags: Flags,
 }
 
-/// Says what would apply.
+/// Prints the configuration.
 pub(super) fn run(arguments: &CheckConfigArguments, variables: &Variables) -> Result<(), CommandError> {
     let configuration = config::load(&arguments.flags, variables, Path::new(""))?;
-    let answer = if arguments.json {
-        let report = Report::of(&configuration);
+    let output = if arguments.json {
+        let report = ConfigurationJson::of(&configuration);
         serde_json::to_string_pretty(&report).map_err(|error| CommandError::new(exit_code::SOFTWARE, error))?
     } else {
-        Readable(&configuration).to_string()
+        ConfigurationTables(&configuration).to_string()
     };
-    // Whoever closed standard output does not want to read this; the exit code has told them.
-    let _ = writeln!(std::io::stdout(), "{}", answer.trim_end());
+    // A reader that closed standard output does not want the rest. The exit code has the result.
+    let _ = writeln!(std::io::stdout(), "{}", output.trim_end());
     Ok(())
 }
 
+/// The output for programs.
 #[derive(Serialize)]
-struct Report<'a> {
+struct ConfigurationJson<'a> {
     file: Option<String>,
-    settings: BTreeMap<&'static str, &'a Shown>,
+    settings: BTreeMap<&'static str, &'a EffectiveSetting>,
     clients: BTreeMap<&'a str, Vec<&'a str>>,
     seed: serde_json::Value,
 }
 
-impl<'a> Report<'a> {
+impl<'a> ConfigurationJson<'a> {
     fn of(configuration: &'a Configuration) -> Self {
         let seed = &configuration.settings.serve.seed;
         Self {
             file: configuration.file.as_ref().map(|file| file.display().to_string()),
-            settings: configuration.shown.iter().map(|shown| (shown.key, shown)).collect(),
+            settings: configuration.effective.iter().map(|setting| (setting.key, setting)).collect(),
             clients: clients(configuration).into_iter().flat_map(Clients::iter).map(teams_of).collect(),
             seed: json!({
                 "plans": seed.included_credits,
@@ -72,13 +72,13 @@ fn clients(configuration: &Configuration) -> Option<&Clients> {
     configuration.settings.serve.access.clients.as_ref()
 }
 
-/// The teams that a client may ask for, as they are written.
+/// Returns a client and the teams for which it may call, as they are written in the file.
 fn teams_of<'a>((client, teams): (&'a str, Option<&'a BTreeSet<Id>>)) -> (&'a str, Vec<&'a str>) {
     (client, teams.map_or_else(|| vec!["*"], |teams| teams.iter().map(Id::as_str).collect()))
 }
 
 fn card_json(card: &RateCard) -> serde_json::Value {
-    json!({ "version": card.version, "effective_at": moment(card.effective_at_ms), "rates": card.rates })
+    json!({ "version": card.version, "effective_at": time(card.effective_at_ms), "rates": card.rates })
 }
 
 fn team_json(TeamSeed { team, terms }: &TeamSeed) -> serde_json::Value {
@@ -93,14 +93,14 @@ fn team_json(TeamSeed { team, terms }: &TeamSeed) -> serde_json::Value {
     })
 }
 
-/// The same for people.
-struct Readable<'a>(&'a Configuration);
+/// The output for people.
+struct ConfigurationTables<'a>(&'a Configuration);
 
-impl fmt::Display for Readable<'_> {
+impl fmt::Display for ConfigurationTables<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Configuration { settings, file, shown } = self.0;
+        let Configuration { settings, file, effective } = self.0;
         let mut table = table(&["setting", "value", "from"]);
-        for Shown { key, value, from } in shown {
+        for EffectiveSetting { key, value, from } in effective {
             table.add_row([key, value.as_str(), from]);
         }
         writeln!(formatter, "{table}")?;
@@ -112,13 +112,13 @@ impl fmt::Display for Readable<'_> {
             None => {
                 return writeln!(
                     formatter,
-                    "\nThere is no file; nothing is seeded but the plans and prices that ship."
+                    "\nNo configuration file: a new store gets the built-in plans and rate card."
                 );
             }
             Some(file) if *seed == Default::default() => {
-                return writeln!(formatter, "\n{} has no plans, rate cards or teams to seed.", file.display());
+                return writeln!(formatter, "\n{} has no plans, rate cards or teams for a new store.", file.display());
             }
-            Some(file) => writeln!(formatter, "\nWhere the store has none, {} gives it:", file.display())?,
+            Some(file) => writeln!(formatter, "\nFrom {}, if the store does not have them:", file.display())?,
         }
         if let Some(plans) = &seed.included_credits {
             writeln!(formatter, "\n{}", plans_table(plans))?;
@@ -134,7 +134,7 @@ impl fmt::Display for Readable<'_> {
 }
 
 fn clients_table(clients: &Clients) -> Table {
-    let mut table = table(&["client", "may ask for"]);
+    let mut table = table(&["client", "teams"]);
     for (client, teams) in clients.iter().map(teams_of) {
         table.add_row([client, &teams.join(", ")]);
     }
@@ -153,7 +153,7 @@ fn cards_table(cards: &[RateCard]) -> Table {
     let mut table = table(&["rate card", "effective at", "models"]);
     for card in cards {
         let models: Vec<_> = card.rates.iter().map(|rate| rate.model.as_str()).collect();
-        table.add_row([card.version.clone(), moment(card.effective_at_ms), models.join(", ")]);
+        table.add_row([card.version.clone(), time(card.effective_at_ms), models.join(", ")]);
     }
     table
 }
@@ -171,7 +171,7 @@ fn teams_table(teams: &[TeamSeed]) -> Table {
             terms.plan.name().to_owned(),
             if terms.paid_seat { "yes" } else { "no" }.to_owned(),
             terms.anchor.day.to_string(),
-            terms.included_override.map_or_else(|| "as the plan".to_owned(), |credits| credits.to_string()),
+            terms.included_override.map_or_else(|| "of the plan".to_owned(), |credits| credits.to_string()),
             overages,
         ]);
     }
@@ -184,6 +184,6 @@ fn table(header: &[&str]) -> Table {
     table
 }
 
-fn moment(at_ms: i64) -> String {
+fn time(at_ms: i64) -> String {
     jiff::Timestamp::from_millisecond(at_ms).map_or_else(|_| format!("{at_ms} ms"), |at| at.to_string())
 }

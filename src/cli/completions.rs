@@ -1,4 +1,4 @@
-//! `tollgate completions`: what a shell needs to complete this command line.
+//! `tollgate completions`: prints shell completions.
 
 use std::io::Write as _;
 
@@ -7,10 +7,10 @@ use clap_complete::Shell;
 
 use crate::exit_code::{self, CommandError};
 
-/// For which shell.
+/// Options of `tollgate completions`.
 #[derive(Args)]
 pub(super) struct CompletionsArguments {
-    /// The shell
+    /// Shell to print completions for
     shell: Shell,
 }
 
@@ -20,7 +20,7 @@ pub(super) fn run<CommandLine: CommandFactory>(arguments: &CompletionsArguments)
     clap_complete::generate(arguments.shell, &mut CommandLine::command(), "tollgate", &mut script);
     let mut output = std::io::stdout().lock();
     match output.write_all(&script).and_then(|()| output.flush()) {
-        // Whoever reads has read enough, as `head` does.
+        // A reader that stops early, like `head`, is not an error.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(CommandError::new(exit_code::SOFTWARE, format!("cannot print: {error}")))
         }

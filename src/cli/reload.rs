@@ -1,6 +1,7 @@
-//! What a sidecar takes from its configuration while it runs: what is logged, and what a store is given that lacks it.
+//! The configuration of a running sidecar.
 //!
-//! It reads everything anew at SIGHUP, and when the file changes. What is refused changes nothing.
+//! It is read again on SIGHUP and when the file changes. Two things take effect without a restart: the log filter, and the seed,
+//! which goes to the store if the store does not have it. If the new configuration is not valid, nothing changes.
 
 use std::{convert::Infallible, path::Path, time::Duration};
 
@@ -8,90 +9,90 @@ use tokio::{signal::unix::Signal, time::sleep};
 
 use super::log::LogFilter;
 use crate::{
-    config::{self, Configuration, Flags, Variables},
+    config::{self, Configuration, EffectiveSetting, Flags, Variables},
     exit_code::CommandError,
     gate::Gate,
     watched_file::WatchedFile,
 };
 
-/// How long to wait before a store is given again what it could not be given.
-const PLANT_AGAIN: Duration = Duration::from_secs(5);
+/// How long to wait before the seed is applied again after the store did not take it.
+const SEED_RETRY: Duration = Duration::from_secs(5);
 
-/// Where a configuration is from, and what of it applies.
-pub(super) struct Reload {
+/// The configuration of a running sidecar, and its sources.
+pub(super) struct LiveConfiguration {
     flags: Flags,
     variables: Variables,
     file: WatchedFile,
-    applied: Configuration,
+    current: Configuration,
     log: LogFilter,
 }
 
-impl Reload {
-    /// Reads the configuration for the first time, and logs as it says.
-    pub(super) fn begin(flags: Flags, variables: Variables) -> Result<Self, CommandError> {
-        // Looked at before it is read, so that no change falls between the two.
-        let file = WatchedFile::now(config::file_to_read(&flags, &variables));
-        let applied = config::load(&flags, &variables, Path::new(""))?;
-        let log = super::log::start(&applied.settings.log)?;
-        Ok(Self { flags, variables, file, applied, log })
+impl LiveConfiguration {
+    /// Reads the configuration for the first time and starts the log.
+    pub(super) fn load(flags: Flags, variables: Variables) -> Result<Self, CommandError> {
+        // Watched before it is read, so that a change between the two is noticed.
+        let file = WatchedFile::now(config::file_path(&flags, &variables));
+        let current = config::load(&flags, &variables, Path::new(""))?;
+        let log = super::log::start(&current.settings.log)?;
+        Ok(Self { flags, variables, file, current, log })
     }
 
-    /// What applies.
-    pub(super) fn applied(&self) -> &Configuration {
-        &self.applied
+    /// Returns the current configuration.
+    pub(super) fn current(&self) -> &Configuration {
+        &self.current
     }
 
-    /// Follows it for ever.
-    pub(super) async fn follow(mut self, hang_up: &mut Signal, gate: &Gate) -> Infallible {
-        let mut is_planted = true;
+    /// Reloads the configuration whenever it may have changed. Never returns.
+    pub(super) async fn keep_current(mut self, hang_up: &mut Signal, gate: &Gate) -> Infallible {
+        let mut is_seeded = true;
         loop {
             tokio::select! {
-                _ = hang_up.recv() => is_planted &= !self.read("SIGHUP"),
-                () = self.file.changed() => is_planted &= !self.read("the file has changed"),
-                () = sleep(PLANT_AGAIN), if !is_planted => {}
+                _ = hang_up.recv() => is_seeded &= !self.reload("SIGHUP"),
+                () = self.file.changed() => is_seeded &= !self.reload("file change"),
+                () = sleep(SEED_RETRY), if !is_seeded => {}
             }
-            if !is_planted {
-                is_planted = self.plant(gate).await;
+            if !is_seeded {
+                is_seeded = self.apply_seed(gate).await;
             }
         }
     }
 
-    /// Reads it anew, and applies what can be; whether it is of use.
-    fn read(&mut self, why: &'static str) -> bool {
-        let read = match config::load(&self.flags, &self.variables, Path::new("")) {
-            Ok(read) if read.file.is_none() && self.applied.file.is_some() => Err("the file is gone".to_owned()),
-            Ok(read) => Ok(read),
+    /// Reads the configuration again, and applies the log filter. Returns whether the configuration is valid.
+    fn reload(&mut self, cause: &'static str) -> bool {
+        let loaded = match config::load(&self.flags, &self.variables, Path::new("")) {
+            Ok(loaded) if loaded.file.is_none() && self.current.file.is_some() => Err("the file is gone".to_owned()),
+            Ok(loaded) => Ok(loaded),
             Err(error) => Err(error.to_string()),
         };
-        let read = match read {
-            Ok(read) => read,
+        let loaded = match loaded {
+            Ok(loaded) => loaded,
             Err(error) => {
-                tracing::error!("{why}, and is refused; what was read before stays: {error}");
+                tracing::error!(cause, %error, "reloading the configuration failed; keeping the previous version");
                 return false;
             }
         };
-        let file = read.file.as_deref().map_or_else(|| "no file".to_owned(), config::without_url);
-        let (log, teams) = (&read.settings.log.filter, read.settings.serve.seed.teams.len());
+        let file = loaded.file.as_deref().map_or_else(|| "none".to_owned(), config::without_url);
+        let (log, teams) = (&loaded.settings.log.filter, loaded.settings.serve.seed.teams.len());
         self.log.set(log);
-        tracing::info!(file, log, teams, "{why}: read anew");
-        let differs = |(new, old): (&config::Shown, &config::Shown)| new.key != "log" && new.value != old.value;
-        let shown = read.shown.iter().zip(&self.applied.shown);
-        let later: Vec<_> = shown.filter(|pair| differs(*pair)).map(|(new, _)| new.key).collect();
-        if !later.is_empty() {
-            tracing::warn!("what is new of {} takes effect at the next start", later.join(", "));
+        tracing::info!(cause, file, log, teams, "configuration reloaded");
+        let differs = |(new, old): (&EffectiveSetting, &EffectiveSetting)| new.key != "log" && new.value != old.value;
+        let pairs = loaded.effective.iter().zip(&self.current.effective);
+        let changed: Vec<_> = pairs.filter(|pair| differs(*pair)).map(|(new, _)| new.key).collect();
+        if !changed.is_empty() {
+            tracing::warn!(settings = changed.join(", "), "changed settings take effect at the next start");
         }
-        // The rest is compared with what is in effect, not with what was read last.
-        self.applied.settings.serve.seed = read.settings.serve.seed;
-        self.applied.file = read.file;
+        // The other settings stay those of the start, so that the next reload is compared with what is in effect.
+        self.current.settings.serve.seed = loaded.settings.serve.seed;
+        self.current.file = loaded.file;
         true
     }
 
-    /// Gives the store what it lacks; whether that could be done.
-    async fn plant(&self, gate: &Gate) -> bool {
-        let planted = gate.plant(self.applied.settings.serve.seed.clone()).await;
-        if let Err(error) = &planted {
-            tracing::warn!(%error, "what the file has for the store could not be given to it yet");
+    /// Writes the parts of the seed that the store does not have. Returns whether the store took them.
+    async fn apply_seed(&self, gate: &Gate) -> bool {
+        let applied = gate.plant(self.current.settings.serve.seed.clone()).await;
+        if let Err(error) = &applied {
+            tracing::warn!(%error, "applying the seed to the store failed; trying again");
         }
-        planted.is_ok()
+        applied.is_ok()
     }
 }

@@ -1,64 +1,62 @@
-//! `tollgate serve`: a sidecar from its configuration to the signal that ends it.
+//! `tollgate serve`: runs a sidecar until a signal ends it.
 
 use std::{convert::Infallible, io::Write, sync::Arc};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::reload::Reload;
+use super::reload::LiveConfiguration;
 use crate::{
     exit_code::{self, CommandError},
     serve::{AccessError, Sidecar, StartError},
 };
 
-/// A file has become as large as this process may make one; the number is that of Linux and of the BSDs.
+/// Signal for a write beyond the file size limit (RLIMIT_FSIZE). Linux and the BSDs use the same number.
 const SIGXFSZ: i32 = 25;
 
-/// Serves until SIGTERM or SIGINT, then ends in an orderly way; a second signal ends it at once. At SIGHUP it reads its configuration
-/// anew.
-pub(super) async fn run(reload: Reload) -> Result<(), CommandError> {
+/// Serves until SIGTERM or SIGINT, and then shuts down gracefully. A second signal ends the process immediately.
+///
+/// SIGHUP reloads the configuration.
+pub(super) async fn run(configuration: LiveConfiguration) -> Result<(), CommandError> {
     let mut signals = Signals::listen()?;
     let mut hang_up = listen(SignalKind::hangup())?;
-    let options = reload.applied().settings.serve.clone();
+    let options = configuration.current().settings.serve.clone();
     let drain_delay = options.drain_delay;
     let mut sidecar = tokio::select! {
-        started = Sidecar::start(options) => started.map_err(|error| not_started(&error))?,
+        started = Sidecar::start(options) => started.map_err(|error| start_error(&error))?,
         _ = signals.next() => return Ok(()),
     };
-    // Whoever closed standard output does not want to read this, and is served all the same.
+    // If standard output is closed, the banner is lost, and the sidecar serves all the same.
     let mut output = std::io::stdout();
     let _ = write!(output, "{}", sidecar.welcome()).and_then(|()| output.flush());
 
     let gate = Arc::clone(sidecar.gate());
     let failed = tokio::select! {
-        name = signals.next() => {
-            tracing::info!(?drain_delay, "{name}: not ready any more; all calls are served for the delay");
+        signal = signals.next() => {
+            tracing::info!(signal, ?drain_delay, "shutting down: reporting NOT_SERVING, and serving for drain_delay");
             false
         }
         () = sidecar.broken() => true,
-        never = reload.follow(&mut hang_up, &gate) => match never {},
+        never = configuration.keep_current(&mut hang_up, &gate) => match never {},
     };
-    let leaving = async {
+    let shutdown = async {
         if !failed {
             sidecar.withdraw().await;
-            tracing::info!("no new reservations; calls in flight finish");
+            tracing::info!("shutting down: rejecting new reservations, and finishing calls in flight");
         }
         sidecar.shutdown().await;
     };
     tokio::select! {
-        () = leaving => {}
+        () = shutdown => {}
         never = signals.exit_at_next() => match never {},
     }
     if failed {
-        return Err(CommandError::new(
-            exit_code::SOFTWARE,
-            "a part of the sidecar stopped by itself; the log says more",
-        ));
+        return Err(CommandError::new(exit_code::SOFTWARE, "a task of the sidecar stopped unexpectedly; see the log"));
     }
     tracing::info!("stopped");
     Ok(())
 }
 
-fn not_started(error: &StartError) -> CommandError {
+fn start_error(error: &StartError) -> CommandError {
     let code = match error {
         StartError::Access(AccessError::Unreadable { .. }) => exit_code::NO_INPUT,
         StartError::Listen(_) | StartError::Access(_) | StartError::Traces(_) => exit_code::CONFIG,
@@ -66,8 +64,8 @@ fn not_started(error: &StartError) -> CommandError {
         StartError::Store(_) | StartError::Gate(_) => exit_code::UNAVAILABLE,
         StartError::Reflection(_) | StartError::Metrics(_) => exit_code::SOFTWARE,
     };
-    // The sentence is for whoever started it; what the system said to that is there for whoever wants to know more.
-    tracing::debug!(?error, "not started");
+    // The message is for the user. The debug output also has the cause that the system gave.
+    tracing::debug!(?error, "starting failed");
     CommandError::new(code, error)
 }
 
@@ -79,7 +77,7 @@ fn listen(kind: SignalKind) -> Result<Signal, CommandError> {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    /// Unheard, it would end the process; heard, a file that may not grow is an error of the write, like a full disk.
+    /// Without a handler, this signal ends the process. With one, the write fails instead, as on a full disk.
     _file_too_large: Signal,
 }
 
@@ -92,6 +90,7 @@ impl Signals {
         })
     }
 
+    /// Waits for the next signal and returns its name.
     async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
@@ -99,10 +98,10 @@ impl Signals {
         }
     }
 
-    /// Ends the process at the next signal, with the code that a shell gives to one that SIGKILL ended.
+    /// Ends the process at the next signal, with the exit code of a process that SIGKILL ended.
     async fn exit_at_next(&mut self) -> Infallible {
         let name = self.next().await;
-        eprintln!("tollgate: {name} again: stopped at once");
+        eprintln!("tollgate: second {name}: stopping immediately");
         std::process::exit(exit_code::KILLED.into())
     }
 }

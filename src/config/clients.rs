@@ -1,51 +1,53 @@
-//! `[clients]`: for which teams each client of the data listener may ask.
+//! Reads `[clients]`: the teams for which each client of the data listener may call.
 
 use super::{
-    document::{Content, Node},
-    fields::{list, text},
-    problem::{Problems, short},
+    document::{Node, NodeValue},
+    problem::{Problems, shortened},
+    table_reader::{list, text},
 };
 use crate::{domain::id::Id, serve::Clients};
 
-/// The key of the file.
+/// Key of the table in the file.
 pub(super) const KEY: &str = "clients";
 
-/// What stands for every team.
+/// Stands for all teams in a client's list.
 pub(super) const ALL: &str = "*";
 
-/// Reads the table: what certificates call clients, and of each a list of teams. What is wrong is left out.
+/// Reads the table. Its keys are client names as certificates have them, and its values are lists of teams.
+///
+/// Entries that are not valid are reported and omitted.
 pub(super) fn read(node: &Node, problems: &mut Problems) -> Clients {
-    let Content::Table(entries) = &node.content else {
-        problems.add(KEY, node.line, format!("must be a table, and is {}", node.content.name()));
+    let NodeValue::Table(entries) = &node.value else {
+        problems.add(KEY, node.line, format!("must be a table, not {}", node.value.type_name()));
         return Clients::default();
     };
     if entries.is_empty() {
         problems.add(
             KEY,
             node.line,
-            "names no client, so that none could ask for anything; name some, or leave it out",
+            "has no clients, so that every call would be rejected; add a client, or remove the table",
         );
     }
     let mut clients = Clients::default();
     for (client, node) in entries {
-        let path = format!("{KEY}.{}", short(client));
+        let path = format!("{KEY}.{}", shortened(client));
         match list(team)(node) {
             Ok(teams) if teams.is_empty() => {
-                problems.add(&path, node.line, format!("names no team; \"{ALL}\" is all of them"));
+                problems.add(&path, node.line, format!("has no teams; \"{ALL}\" means all teams"));
             }
-            // One that stands for all teams makes it all of them.
+            // One `None` in the list collects into `None`: all teams.
             Ok(teams) => clients = clients.with(client.as_str(), teams.into_iter().collect()),
-            Err(sentence) => problems.add(&path, node.line, sentence),
+            Err(message) => problems.add(&path, node.line, message),
         }
     }
     clients
 }
 
-/// A team; `None` is all of them.
+/// Reads a team. `None` means all teams.
 fn team(node: &Node) -> Result<Option<Id>, String> {
     let team = text(node)?;
     if team == ALL {
         return Ok(None);
     }
-    Id::parse(&team).map(Some).map_err(|problem| format!("has a team that {problem}; \"{ALL}\" is all of them"))
+    Id::parse(&team).map(Some).map_err(|problem| format!("has a team id that {problem}; \"{ALL}\" means all teams"))
 }

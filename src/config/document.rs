@@ -1,44 +1,45 @@
-//! A text of TOML or JSON as a tree that remembers its lines. It knows no key.
+//! Parses TOML or JSON into a tree whose values remember their line numbers. It knows no setting.
 
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{ConfigError, Problems};
 
-/// How a text is written.
+/// Syntax of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum DocumentFormat {
     /// TOML 1.0.
     Toml,
     /// JSON.
     Json,
 }
 
-/// A value, and the line that it is on.
+/// A value and its place in the document.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Node {
+    /// Line number, counted from 1. `None` for JSON and for the root.
     pub(super) line: Option<usize>,
-    pub(super) content: Content,
+    pub(super) value: NodeValue,
 }
 
-/// What a value is.
+/// A value of a document.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Content {
-    /// A text, or a moment that is written without quotes.
+pub(super) enum NodeValue {
+    /// A string, or a TOML time written without quotes.
     Text(String),
     Number(i64),
     Switch(bool),
     List(Vec<Node>),
-    /// In the order of the text.
+    /// Keys and values in the order of the document.
     Table(Vec<(String, Node)>),
-    /// Something that no key may be, by what it is called.
+    /// A value of a type that no key accepts, by the name of the type.
     Other(&'static str),
 }
 
-impl Content {
-    /// What it is called.
-    pub(super) fn name(&self) -> &'static str {
+impl NodeValue {
+    /// Returns the name of the value's type for error messages.
+    pub(super) fn type_name(&self) -> &'static str {
         match self {
-            Self::Text(_) => "a text",
+            Self::Text(_) => "a string",
             Self::Number(_) => "a number",
             Self::Switch(_) => "true or false",
             Self::List(_) => "a list",
@@ -48,21 +49,21 @@ impl Content {
     }
 }
 
-/// Reads a text of this name. What is wrong with it is told without repeating it: it may hold a password.
-pub(super) fn parse(text: &str, format: Format, source: &str) -> Result<Node, ConfigError> {
+/// Parses a document. `source` is its name in error messages, which never quote the text: it may hold a password.
+pub(super) fn parse(text: &str, format: DocumentFormat, source: &str) -> Result<Node, ConfigError> {
     match format {
-        Format::Toml => parse_toml(text, source),
-        Format::Json => parse_json(text, source),
+        DocumentFormat::Toml => parse_toml(text, source),
+        DocumentFormat::Json => parse_json(text, source),
     }
 }
 
 fn parse_toml(text: &str, source: &str) -> Result<Node, ConfigError> {
-    let lines = Lines::of(text);
+    let lines = LineStarts::of(text);
     DeTable::parse(text).map(|root| table(root.get_ref(), &lines, None)).map_err(|error| {
         let mut problems = Problems::of(source);
-        let line = error.span().map(|span| lines.of_byte(span.start));
-        // The parser's message names what it expected. What it found stands in the snippet that is left out here.
-        problems.add("", line, format!("this is not TOML: {}", error.message()));
+        let line = error.span().map(|span| lines.line_of(span.start));
+        // The message names what the parser expected. Only the snippet, which is left out here, quotes the text.
+        problems.add("", line, format!("invalid TOML: {}", error.message()));
         problems.error()
     })
 }
@@ -70,63 +71,65 @@ fn parse_toml(text: &str, source: &str) -> Result<Node, ConfigError> {
 fn parse_json(text: &str, source: &str) -> Result<Node, ConfigError> {
     serde_json::from_str(text).map(json).map_err(|error| {
         let mut problems = Problems::of(source);
-        problems.add("", Some(error.line()), format!("this is not JSON (column {})", error.column()));
+        problems.add("", Some(error.line()), format!("invalid JSON at column {}", error.column()));
         problems.error()
     })
 }
 
-fn table(entries: &DeTable<'_>, lines: &Lines, line: Option<usize>) -> Node {
-    let mut placed: Vec<_> = entries.iter().map(|(key, value)| (key.span().start, key, value)).collect();
-    placed.sort_by_key(|(place, ..)| *place);
-    let entries = placed
+fn table(entries: &DeTable<'_>, lines: &LineStarts, line: Option<usize>) -> Node {
+    let mut located: Vec<_> = entries.iter().map(|(key, value)| (key.span().start, key, value)).collect();
+    located.sort_by_key(|(offset, ..)| *offset);
+    let entries = located
         .into_iter()
-        .map(|(place, key, value)| (key.get_ref().to_string(), node(value.get_ref(), lines, lines.of_byte(place))));
-    Node { line, content: Content::Table(entries.collect()) }
+        .map(|(offset, key, value)| (key.get_ref().to_string(), node(value.get_ref(), lines, lines.line_of(offset))));
+    Node { line, value: NodeValue::Table(entries.collect()) }
 }
 
-fn node(value: &DeValue<'_>, lines: &Lines, line: usize) -> Node {
-    let content = match value {
-        DeValue::String(text) => Content::Text(text.to_string()),
+fn node(value: &DeValue<'_>, lines: &LineStarts, line: usize) -> Node {
+    let value = match value {
+        DeValue::String(text) => NodeValue::Text(text.to_string()),
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-            .map_or(Content::Other("a number that is too large"), Content::Number),
-        DeValue::Boolean(on) => Content::Switch(*on),
-        DeValue::Datetime(moment) => Content::Text(moment.to_string()),
-        DeValue::Float(_) => Content::Other("a number with a fraction"),
-        DeValue::Array(items) => Content::List(
-            items.iter().map(|item| node(item.get_ref(), lines, lines.of_byte(item.span().start))).collect(),
+            .map_or(NodeValue::Other("a number that is too large"), NodeValue::Number),
+        DeValue::Boolean(on) => NodeValue::Switch(*on),
+        DeValue::Datetime(time) => NodeValue::Text(time.to_string()),
+        DeValue::Float(_) => NodeValue::Other("a number with a fraction"),
+        DeValue::Array(items) => NodeValue::List(
+            items.iter().map(|item| node(item.get_ref(), lines, lines.line_of(item.span().start))).collect(),
         ),
         DeValue::Table(entries) => return table(entries, lines, Some(line)),
     };
-    Node { line: Some(line), content }
+    Node { line: Some(line), value }
 }
 
 fn json(value: serde_json::Value) -> Node {
     use serde_json::Value;
-    let content = match value {
-        Value::Null => Content::Other("null"),
-        Value::Bool(on) => Content::Switch(on),
+    let value = match value {
+        Value::Null => NodeValue::Other("null"),
+        Value::Bool(on) => NodeValue::Switch(on),
         Value::Number(number) => {
-            number.as_i64().map_or(Content::Other("a number that is too large or has a fraction"), Content::Number)
+            number.as_i64().map_or(NodeValue::Other("a number that is too large or has a fraction"), NodeValue::Number)
         }
-        Value::String(text) => Content::Text(text),
-        Value::Array(items) => Content::List(items.into_iter().map(json).collect()),
-        Value::Object(entries) => Content::Table(entries.into_iter().map(|(key, value)| (key, json(value))).collect()),
+        Value::String(text) => NodeValue::Text(text),
+        Value::Array(items) => NodeValue::List(items.into_iter().map(json).collect()),
+        Value::Object(entries) => {
+            NodeValue::Table(entries.into_iter().map(|(key, value)| (key, json(value))).collect())
+        }
     };
-    Node { line: None, content }
+    Node { line: None, value }
 }
 
-/// Where the lines of a text begin.
-struct Lines(Vec<usize>);
+/// Byte offsets at which the lines of a text start.
+struct LineStarts(Vec<usize>);
 
-impl Lines {
+impl LineStarts {
     fn of(text: &str) -> Self {
-        let later = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(place, _)| place + 1);
+        let later = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(offset, _)| offset + 1);
         Self(std::iter::once(0).chain(later).collect())
     }
 
-    /// Counted from 1.
-    fn of_byte(&self, place: usize) -> usize {
-        self.0.partition_point(|begin| *begin <= place)
+    /// Returns the line number of a byte offset, counted from 1.
+    fn line_of(&self, offset: usize) -> usize {
+        self.0.partition_point(|start| *start <= offset)
     }
 }
 
@@ -135,20 +138,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_found_on_their_lines_in_the_order_of_the_text() {
+    fn values_keep_their_lines_and_their_order() {
         let text = "b = 1\n\na = \"x\"\n[[teams]]\nid = 2026-01-01T00:00:00Z\n[[teams]]\nid = 0x10\n";
-        let root = parse(text, Format::Toml, "").unwrap();
-        let Content::Table(entries) = root.content else { panic!("no table") };
+        let root = parse(text, DocumentFormat::Toml, "").unwrap();
+        let NodeValue::Table(entries) = root.value else { panic!("no table") };
         let lines: Vec<_> = entries.iter().map(|(key, value)| (key.as_str(), value.line)).collect();
         assert_eq!(lines, [("b", Some(1)), ("a", Some(3)), ("teams", Some(4))]);
-        let Content::List(teams) = &entries[2].1.content else { panic!("no list") };
+        let NodeValue::List(teams) = &entries[2].1.value else { panic!("no list") };
         assert_eq!(teams.iter().map(|team| team.line).collect::<Vec<_>>(), [Some(4), Some(6)]);
-        let id = Node { line: Some(7), content: Content::Number(16) };
-        assert_eq!(teams[1].content, Content::Table(vec![("id".to_owned(), id)]));
+        let id = Node { line: Some(7), value: NodeValue::Number(16) };
+        assert_eq!(teams[1].value, NodeValue::Table(vec![("id".to_owned(), id)]));
     }
 
     #[test]
-    fn what_cannot_be_read_is_told_by_its_line_and_never_repeated() {
+    fn a_syntax_error_names_its_line_and_quotes_nothing() {
         for text in [
             "a = 1\nstore = \"redis://:secret@h\nb = 2",
             "a = 1\nstore = redis://:secret@h",
@@ -162,11 +165,11 @@ mod tests {
             "a = 1\nstore = [\"secret\", secret]",
             "a = 1\nsecret = 1\nsecret = 2",
         ] {
-            let error = parse(text, Format::Toml, "tollgate.toml").unwrap_err().to_string();
+            let error = parse(text, DocumentFormat::Toml, "tollgate.toml").unwrap_err().to_string();
             assert!(error.starts_with("tollgate.toml, line "), "{error}");
             assert!(!error.contains("secret"), "{error}");
         }
-        let error = parse("{\n \"store\": secret}", Format::Json, "").unwrap_err().to_string();
+        let error = parse("{\n \"store\": secret}", DocumentFormat::Json, "").unwrap_err().to_string();
         assert!(error.starts_with("line 2: ") && !error.contains("secret"), "{error}");
     }
 }

@@ -1,27 +1,32 @@
-//! Durations as people write them.
+//! Parses and formats durations such as `7d` or `1h 30m`.
 
 use std::ops::RangeInclusive;
 
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 
-/// Units that a duration is shown in, the largest first, in milliseconds.
+/// Units for display with their lengths in milliseconds, the largest first.
 const UNITS: [(i64, &str); 5] = [(24 * 3_600_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
 
-/// Reads a duration such as `7d`, `250ms` or `1h 30m`, in milliseconds. A day has 24 hours.
+/// Parses a duration such as `7d`, `250ms` or `1h 30m` and returns it in milliseconds. A day has 24 hours.
+///
+/// Fails if the text is not a duration, is outside the range, or has a fraction of a millisecond.
 pub(super) fn parse_ms(text: &str, range: &RangeInclusive<i64>) -> Result<i64, String> {
-    // Whoever forgets the unit, or writes more than a duration can hold, has to be told apart from whoever writes nonsense.
+    // A missing unit and a number that is too large for a duration get messages of their own.
     if text.trim().parse::<f64>().is_ok() {
-        return Err(format!("a duration has a unit, as in `{text}s` or `{text}ms`; write {}", words(range)));
+        return Err(format!(
+            "a duration needs a unit, such as `{text}s` or `{text}ms`; the range is {}",
+            format_range(range)
+        ));
     }
     let span: Span = match text.parse() {
         Ok(span) => span,
         Err(_) if begins_with_a_number(text) && ends_with_a_unit(text) => return Err(out_of_range(range)),
-        Err(_) => return Err("a duration is written as `7d`, `1h 30m`, `30s` or `250ms`".to_owned()),
+        Err(_) => return Err("must be a duration such as `7d`, `1h 30m`, `30s` or `250ms`".to_owned()),
     };
     let duration: SignedDuration = span
         .to_duration(SpanRelativeTo::days_are_24_hours())
-        .map_err(|_| "months and years differ in length; say it in days or hours".to_owned())?;
-    // A fraction of a millisecond is none of the units that a setting can keep.
+        .map_err(|_| "months and years vary in length; use days or hours".to_owned())?;
+    // Settings are whole milliseconds.
     let whole = duration.as_nanos() % 1_000_000 == 0;
     i64::try_from(duration.as_millis())
         .ok()
@@ -29,18 +34,18 @@ pub(super) fn parse_ms(text: &str, range: &RangeInclusive<i64>) -> Result<i64, S
         .ok_or_else(|| out_of_range(range))
 }
 
-/// A range of durations, for people.
-pub(super) fn words(range: &RangeInclusive<i64>) -> String {
-    format!("{} to {}", word(*range.start()), word(*range.end()))
+/// Formats a range of durations, such as `10ms to 30s`.
+pub(super) fn format_range(range: &RangeInclusive<i64>) -> String {
+    format!("{} to {}", format_ms(*range.start()), format_ms(*range.end()))
 }
 
-fn word(milliseconds: i64) -> String {
+fn format_ms(milliseconds: i64) -> String {
     let unit = UNITS.into_iter().find(|(unit, _)| milliseconds >= *unit && milliseconds % unit == 0);
     unit.map_or_else(|| format!("{milliseconds}ms"), |(unit, name)| format!("{}{name}", milliseconds / unit))
 }
 
 fn out_of_range(range: &RangeInclusive<i64>) -> String {
-    format!("must be {}", words(range))
+    format!("must be {}", format_range(range))
 }
 
 fn begins_with_a_number(text: &str) -> bool {
@@ -59,7 +64,7 @@ mod tests {
     const ANY: RangeInclusive<i64> = 10..=3_650 * 24 * 3_600_000;
 
     #[test]
-    fn durations_are_read_as_people_write_them() {
+    fn durations_may_be_written_in_many_ways() {
         const HOUR_MS: i64 = 3_600_000;
         let table = [
             ("7d", 168 * HOUR_MS),
@@ -78,14 +83,14 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_length_or_too_much_is_told_the_range() {
+    fn a_duration_out_of_range_is_rejected_with_the_range() {
         for text in ["0s", "9ms", "-1h", "-5h", "4000d", "99999999999999h", "-99999999999999999999d", "10.5ms"] {
             assert_eq!(parse_ms(text, &ANY), Err("must be 10ms to 3650d".to_owned()), "{text}");
         }
     }
 
     #[test]
-    fn what_is_no_duration_is_told_how_one_is_written() {
+    fn text_that_is_not_a_duration_is_rejected_with_examples() {
         for (text, says) in
             [("", "`1h 30m`"), ("7", "`7ms`"), ("1mo", "days or hours"), ("1y", "hours"), ("soon", "7d")]
         {

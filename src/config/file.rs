@@ -1,4 +1,4 @@
-//! The file's layer: where it is, reading it, and what it says.
+//! Finds, reads and parses the configuration file.
 
 use std::{
     fs::File,
@@ -8,115 +8,117 @@ use std::{
 
 use super::{
     clients,
-    document::{self, Content, Format},
-    fields::Fields,
+    document::{self, DocumentFormat, NodeValue},
     flags::Flags,
-    layers::{Given, Layer},
+    layers::{Assignment, Layer},
     problem::{ConfigError, Problems},
     seed,
     setting::SETTINGS,
+    table_reader::TableReader,
     variables::{CONFIG_VARIABLE, Variables},
 };
 use crate::{domain::seed::Seed, serve::Clients};
 
-/// The file that is read if none is named.
+/// File that is read if no other is named.
 pub(super) const DEFAULT_FILE: &str = "tollgate.toml";
 
-/// The largest file that is read, in bytes: some ten thousand teams.
+/// Largest file that is read, in bytes. It has room for about ten thousand teams.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
-/// What a file says.
+/// Contents of a configuration file.
 #[derive(Debug, Default)]
-pub struct Contents {
+pub struct FileContents {
     pub(super) layer: Layer,
-    /// What it gives a store that lacks it.
+    /// Plans, rate cards and teams for a store that does not have them.
     pub seed: Seed,
-    /// For which teams each client may ask, if it says so.
+    /// Teams for which each client may call. `None` if the file has no `[clients]`.
     pub clients: Option<Clients>,
 }
 
-/// Reads a text as it may stand in `tollgate.toml`. It looks at nothing but the text.
+/// Parses the text of a `tollgate.toml`. It reads no file, variable or flag.
 ///
 /// # Errors
-/// [`ConfigError::Invalid`], with everything that is wrong and the lines it is on.
-pub fn parse(text: &str) -> Result<Contents, ConfigError> {
+/// [`ConfigError::Invalid`], with all problems and their lines.
+pub fn parse(text: &str) -> Result<FileContents, ConfigError> {
     let (contents, problems) = parse_named(text, DEFAULT_FILE)?;
-    problems.none_or(contents)
+    problems.into_result(contents)
 }
 
-/// A file's name as it may be shown: a URL in its place may hold a password.
+/// Returns a file's name for a message. A URL given by mistake may hold a password, so it is not shown.
 pub fn without_url(name: &Path) -> String {
-    let shown = name.display().to_string();
-    if shown.contains("://") { "(a URL)".to_owned() } else { shown }
+    let name = name.display().to_string();
+    if name.contains("://") { "(a URL)".to_owned() } else { name }
 }
 
-/// The file that the flags or the variables name, or the one that is read if none is; it need not be there.
-pub fn file_to_read(flags: &Flags, variables: &Variables) -> PathBuf {
+/// Returns the path of the file that the flags or variables name, or else of the default file, which may be absent.
+pub fn file_path(flags: &Flags, variables: &Variables) -> PathBuf {
     named(flags, variables).map_or_else(|| PathBuf::from(DEFAULT_FILE), |(path, _)| path)
 }
 
-/// The file that somebody names, and by what.
+/// Returns the path that the flags or variables name, and the name of the flag or variable.
 fn named(flags: &Flags, variables: &Variables) -> Option<(PathBuf, &'static str)> {
-    let named_by_variable = || variables.config().map(|name| (PathBuf::from(name), CONFIG_VARIABLE));
-    flags.config.clone().map(|name| (name, "--config")).or_else(named_by_variable)
+    let from_variable = || variables.config().map(|name| (PathBuf::from(name), CONFIG_VARIABLE));
+    flags.config.clone().map(|name| (name, "--config")).or_else(from_variable)
 }
 
-/// Reads the file that the flags or the variables name, or the one that is read if none is; none if there is no such one.
-/// Relative paths start at `directory`. What is wrong with single keys is told apart, for whoever needs but one of them.
+/// Reads the file that the flags or variables name, or else the default file. Relative paths start at `directory`.
+///
+/// Returns `None` if no file is named and the default file is absent. Problems of single keys are returned beside the contents,
+/// for callers that need only some of the keys.
 pub(super) fn read(
     flags: &Flags,
     variables: &Variables,
     directory: &Path,
-) -> Result<Option<(PathBuf, Contents, Problems)>, ConfigError> {
-    let (named, path) = (named(flags, variables), file_to_read(flags, variables));
+) -> Result<Option<(PathBuf, FileContents, Problems)>, ConfigError> {
+    let (named, path) = (named(flags, variables), file_path(flags, variables));
     let unreadable = |cause: &str| {
-        let by = named.as_ref().map_or_else(String::new, |(_, by)| format!(", which {by} names,"));
-        ConfigError::Unreadable(format!("the file {}{by} cannot be read: {cause}", without_url(&path)))
+        let source = named.as_ref().map_or_else(String::new, |(_, source)| format!(" (named by {source})"));
+        ConfigError::Unreadable(format!("cannot read {}{source}: {cause}", without_url(&path)))
     };
     let mut bytes = Vec::new();
     let read = File::open(directory.join(&path)).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
     match read {
         Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => return Ok(None),
         Err(error) => return Err(unreadable(&error.to_string())),
-        Ok(_) if bytes.len() as u64 > MAX_FILE_BYTES => return Err(unreadable("it has more than 4 MiB")),
+        Ok(_) if bytes.len() as u64 > MAX_FILE_BYTES => return Err(unreadable("it is larger than 4 MiB")),
         Ok(_) => {}
     }
     let name = path.display().to_string();
     let text = String::from_utf8(bytes).map_err(|_| {
         let mut problems = Problems::of(&name);
-        problems.add("", None, "this is not text in UTF-8");
+        problems.add("", None, "must be valid UTF-8");
         problems.error()
     })?;
     parse_named(&text, &name).map(|(contents, problems)| Some((path, contents, problems)))
 }
 
-fn parse_named(text: &str, name: &str) -> Result<(Contents, Problems), ConfigError> {
-    let root = document::parse(text, Format::Toml, name)?;
+fn parse_named(text: &str, name: &str) -> Result<(FileContents, Problems), ConfigError> {
+    let document = document::parse(text, DocumentFormat::Toml, name)?;
     let mut problems = Problems::of(name);
     let known: Vec<_> = SETTINGS.iter().map(|setting| setting.key).chain(seed::KEYS).chain([clients::KEY]).collect();
-    let Some(fields) = Fields::open("", &root, &known, &mut problems) else { return Err(problems.error()) };
+    let Some(root) = TableReader::open("", &document, &known, &mut problems) else { return Err(problems.error()) };
     let mut layer = Layer::default();
     for setting in SETTINGS {
-        let Some(node) = fields.get(setting.key) else { continue };
-        let text = match &node.content {
-            Content::Text(text) => text.clone(),
-            Content::Number(number) => number.to_string(),
-            Content::Switch(on) => on.to_string(),
+        let Some(node) = root.get(setting.key) else { continue };
+        let text = match &node.value {
+            NodeValue::Text(text) => text.clone(),
+            NodeValue::Number(number) => number.to_string(),
+            NodeValue::Switch(on) => on.to_string(),
             other => {
                 problems.add(
                     setting.key,
                     node.line,
-                    format!("must not be {}; write {}", other.name(), setting.values()),
+                    format!("must not be {}; use {}", other.type_name(), setting.values()),
                 );
                 continue;
             }
         };
-        layer.0.push(Given { setting, text, origin: problems.place(node.line) });
+        layer.0.push(Assignment { setting, text, origin: problems.origin(node.line) });
     }
     layer.check(&mut problems);
-    let seed = seed::read(&fields, &mut problems);
-    let clients = fields.get(clients::KEY).map(|node| clients::read(node, &mut problems));
-    Ok((Contents { layer, seed, clients }, problems))
+    let seed = seed::read(&root, &mut problems);
+    let clients = root.get(clients::KEY).map(|node| clients::read(node, &mut problems));
+    Ok((FileContents { layer, seed, clients }, problems))
 }
 
 #[cfg(test)]
@@ -154,9 +156,9 @@ mod tests {
             "#,
         )
         .unwrap();
-        let said: Vec<_> = contents.layer.0.iter().map(|given| (given.text.as_str(), given.origin.as_str())).collect();
+        let found: Vec<_> = contents.layer.0.iter().map(|found| (found.text.as_str(), found.origin.as_str())).collect();
         assert_eq!(
-            said,
+            found,
             [
                 ("unix:/run/tollgate.sock", "tollgate.toml, line 2"),
                 ("true", "tollgate.toml, line 4"),
@@ -177,39 +179,36 @@ mod tests {
     }
 
     #[test]
-    fn clients_have_teams_or_all_of_them() {
+    fn a_client_may_call_for_some_teams_or_for_all() {
         let text = "[clients]\n\"spiffe://acme/executor\" = [\"acme\", \"small\"]\nbilling = [\"small\", \"*\"]";
         let clients = parse(text).unwrap().clients.unwrap();
-        let said: Vec<_> = clients.iter().map(|(client, teams)| (client, teams.map(|teams| teams.len()))).collect();
-        assert_eq!(said, [("billing", None), ("spiffe://acme/executor", Some(2))]);
+        let found: Vec<_> = clients.iter().map(|(client, teams)| (client, teams.map(|teams| teams.len()))).collect();
+        assert_eq!(found, [("billing", None), ("spiffe://acme/executor", Some(2))]);
     }
 
     #[test]
-    fn what_is_wrong_is_named_by_its_path_and_line() {
+    fn a_problem_names_its_path_and_line() {
         let team = "[[teams]]\nteam_id = \"a\"\nplan = \"free\"\n";
         let card = "[[rate_cards]]\nversion = \"1\"\neffective_at = 2026-01-01T00:00:00Z\nrates = [{model = \"m\", unit = \"call\", credits = 1}]\n";
-        for (text, says) in [
-            ("lisen = 1".to_owned(), "lisen (tollgate.toml, line 1): there is no such key; did you mean listen?"),
+        for (text, expected) in [
+            ("lisen = 1".to_owned(), "lisen (tollgate.toml, line 1): unknown key; did you mean listen?"),
             (
                 "[plans]\nmax_calls = 1".to_owned(),
-                "plans.max_calls (tollgate.toml, line 2): there is no such key; max_calls is a setting: put it above",
+                "plans.max_calls (tollgate.toml, line 2): unknown key; max_calls is a setting: move it above",
             ),
-            (
-                "[plans]\nfre = 1".to_owned(),
-                "plans.fre (tollgate.toml, line 2): there is no such key; did you mean free?",
-            ),
-            ("[limits]\nmax_calls = 1".to_owned(), "limits (tollgate.toml, line 1): there is no such key"),
-            ("max_calls = 0".to_owned(), "max_calls (tollgate.toml, line 1): `0` is refused: must be 1 to 1000000"),
-            ("store_wait = 250".to_owned(), "as in `250s` or `250ms`"),
+            ("[plans]\nfre = 1".to_owned(), "plans.fre (tollgate.toml, line 2): unknown key; did you mean free?"),
+            ("[limits]\nmax_calls = 1".to_owned(), "limits (tollgate.toml, line 1): unknown key"),
+            ("max_calls = 0".to_owned(), "max_calls (tollgate.toml, line 1): invalid value `0`: must be 1 to 1000000"),
+            ("store_wait = 250".to_owned(), "such as `250s` or `250ms`"),
             ("store_wait = 0.25".to_owned(), "must not be a number with a fraction"),
             ("teams = 1".to_owned(), "teams (tollgate.toml, line 1): must be a list of tables"),
             ("teams = [1]".to_owned(), "teams[0] (tollgate.toml, line 1): must be a table"),
             (
                 format!("{team}[[teams]]\nteam_id = \"b\"\nplan = \"gold\""),
-                "teams[1].plan (tollgate.toml, line 6): `gold` is no plan; the plans are free, basic, professional",
+                "teams[1].plan (tollgate.toml, line 6): unknown plan `gold`; the plans are free, basic, professional",
             ),
-            (format!("{team}seat = true"), "teams[0].seat (tollgate.toml, line 4): there is no such key"),
-            (format!("{team}{team}"), "teams[1].team_id (tollgate.toml, line 4): is that of teams[0] too"),
+            (format!("{team}seat = true"), "teams[0].seat (tollgate.toml, line 4): unknown key"),
+            (format!("{team}{team}"), "teams[1].team_id (tollgate.toml, line 4): is already used by teams[0]"),
             (
                 format!("{team}overages_enabled = true"),
                 "teams[0].overages_enabled (tollgate.toml, line 4): overages need the professional plan",
@@ -224,34 +223,37 @@ mod tests {
             ),
             (team.replace("\"a\"", "\"a b\""), "teams[0].team_id (tollgate.toml, line 2): may only have"),
             (team.replace("plan = \"free\"\n", ""), "teams[0].plan (tollgate.toml, line 1): is missing"),
-            (format!("{card}{card}"), "rate_cards[1].version (tollgate.toml, line 5): is that of rate_cards[0] too"),
             (
                 format!("{card}{card}"),
-                "rate_cards[1].effective_at (tollgate.toml, line 5): is that of rate_cards[0] too",
+                "rate_cards[1].version (tollgate.toml, line 5): is already used by rate_cards[0]",
+            ),
+            (
+                format!("{card}{card}"),
+                "rate_cards[1].effective_at (tollgate.toml, line 5): is already used by rate_cards[0]",
             ),
             ("clients = 1".to_owned(), "clients (tollgate.toml, line 1): must be a table"),
-            ("[clients]".to_owned(), "clients (tollgate.toml, line 1): names no client"),
-            ("[clients]\na = []".to_owned(), "clients.a (tollgate.toml, line 2): names no team; \"*\" is all"),
-            ("[clients]\na = \"b\"".to_owned(), "clients.a (tollgate.toml, line 2): must be a list, and is a text"),
-            ("[clients]\na = [\"b c\"]".to_owned(), "clients.a (tollgate.toml, line 2): has a team that may only have"),
+            ("[clients]".to_owned(), "clients (tollgate.toml, line 1): has no clients"),
+            ("[clients]\na = []".to_owned(), "clients.a (tollgate.toml, line 2): has no teams; \"*\" means all"),
+            ("[clients]\na = \"b\"".to_owned(), "clients.a (tollgate.toml, line 2): must be a list, not a string"),
             (
-                card.replace("credits", "credit"),
-                "rate_cards[0].rates[0].credit (tollgate.toml, line 4): there is no such key",
+                "[clients]\na = [\"b c\"]".to_owned(),
+                "clients.a (tollgate.toml, line 2): has a team id that may only have",
             ),
+            (card.replace("credits", "credit"), "rate_cards[0].rates[0].credit (tollgate.toml, line 4): unknown key"),
         ] {
             let found = problems(&text);
-            assert!(found.contains(says), "{text}: {found}");
+            assert!(found.contains(expected), "{text}: {found}");
         }
     }
 
     #[test]
-    fn all_problems_of_a_file_are_told_at_once() {
+    fn all_problems_of_a_file_are_reported_at_once() {
         let found = problems("listen = \"nowhere\"\nlisen = 1\nmax_calls = 0\n[[teams]]\nteam_id = 5\n");
         assert!(found.starts_with("5 problems:"), "{found}");
     }
 
     #[test]
-    fn the_store_is_never_repeated() {
+    fn the_store_is_never_quoted() {
         for value in ["redis://:secret@h:port", "postgres://u:secret@h", "rediss://u:12/secret@h", "secret"] {
             let found = problems(&format!("store = \"{value}\"\nlog_format = \"redis://secret@h\""));
             assert!(found.contains("store (tollgate.toml, line 1)") && !found.contains("secret"), "{found}");

@@ -1,39 +1,39 @@
-//! The command line's layer: a flag for each setting, and `--config`.
+//! The flags: one for each setting, and `--config`.
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, builder::PathBufValueParser, error::ErrorKind};
 
 use super::{
-    layers::{Given, Layer},
+    layers::{Assignment, Layer},
     setting::{SETTINGS, Setting},
     variables::CONFIG_VARIABLE,
 };
 
 const CONFIG: &str = "config";
 
-/// What the command line says of settings.
+/// The settings that the command line names.
 #[derive(Clone, Default)]
 pub struct Flags {
     pub(super) config: Option<PathBuf>,
     values: BTreeMap<&'static str, String>,
 }
 
-/// The flags of a command that talks to a running sidecar's admin listener: `--admin` and `--config` only.
+/// The flags of a command that calls a running sidecar's admin listener: only `--admin` and `--config`.
 #[derive(Clone, Debug, Default)]
 pub struct AdminFlags(pub(super) Flags);
 
 impl Flags {
     pub(super) fn layer(&self) -> Layer {
-        let given = SETTINGS.iter().filter_map(|setting| {
+        let assignments = SETTINGS.iter().filter_map(|setting| {
             let text = self.values.get(setting.key)?.clone();
-            Some(Given { setting, text, origin: format!("--{}", setting.flag()) })
+            Some(Assignment { setting, text, origin: format!("--{}", setting.flag()) })
         });
-        Layer(given.collect())
+        Layer(assignments.collect())
     }
 }
 
-/// Values are left out: one of them may be a URL with a password.
+/// Omits the values: one of them may be a URL with a password.
 impl fmt::Debug for Flags {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Flags").field("config", &self.config).field("keys", &self.values.keys()).finish()
@@ -65,7 +65,7 @@ impl FromArgMatches for Flags {
         }
         for setting in SETTINGS {
             let Ok(Some(value)) = matches.try_get_one::<String>(setting.key) else { continue };
-            // Values may begin with a hyphen, so that `-5h` is told its range; the next flag is none.
+            // A value may begin with a hyphen, so that the message for `-5h` names the range. The next flag is not a value.
             if value.starts_with("--") {
                 let flag = setting.flag();
                 return Err(clap::Error::raw(ErrorKind::InvalidValue, format!("--{flag} needs a value\n")));
@@ -78,7 +78,7 @@ impl FromArgMatches for Flags {
 
 impl Args for AdminFlags {
     fn augment_args(command: Command) -> Command {
-        let admin = Setting::of_key("admin").map(argument);
+        let admin = Setting::by_key("admin").map(argument);
         command.arg(config_argument()).args(admin)
     }
 
@@ -98,13 +98,11 @@ impl FromArgMatches for AdminFlags {
 }
 
 fn config_argument() -> Arg {
-    let help = format!(
-        "The file to read; without it, tollgate.toml of this directory if there is one [env: {CONFIG_VARIABLE}]"
-    );
+    let help = format!("Configuration file [default: tollgate.toml, if it exists] [env: {CONFIG_VARIABLE}]");
     Arg::new(CONFIG).long(CONFIG).value_name("FILE").value_parser(PathBufValueParser::new()).help(help)
 }
 
-// clap reads neither the variable nor the value: its messages repeat what they do not understand, and that may be a password.
+// clap neither reads the variable nor parses the value, because its messages quote values, which may hold a password.
 fn argument(setting: &'static Setting) -> Arg {
     let Setting { key, value_name, default, help, heading, .. } = setting;
     let help = format!("{help} [{}] [default: {default}] [env: {}]", setting.values(), setting.variable());
@@ -131,28 +129,28 @@ mod tests {
     fn every_setting_has_a_flag() {
         for setting in SETTINGS {
             let flags = flags(&[&format!("--{}=-1", setting.flag())]).unwrap();
-            let [given] = &flags.layer().0[..] else { panic!("{}", setting.key) };
-            assert_eq!((given.setting.key, given.text.as_str()), (setting.key, "-1"));
-            assert_eq!(given.origin, format!("--{}", setting.flag()));
+            let [found] = &flags.layer().0[..] else { panic!("{}", setting.key) };
+            assert_eq!((found.setting.key, found.text.as_str()), (setting.key, "-1"));
+            assert_eq!(found.origin, format!("--{}", setting.flag()));
         }
     }
 
     #[test]
-    fn a_switch_needs_no_value_and_may_have_one() {
+    fn the_value_of_a_switch_is_optional() {
         for (argument, value) in [("--require-aof", "true"), ("--require-aof=false", "false")] {
             assert_eq!(flags(&[argument]).unwrap().values["require_aof"], value);
         }
     }
 
     #[test]
-    fn a_value_may_be_negative_and_the_next_flag_is_none() {
+    fn a_value_may_be_negative_but_not_the_next_flag() {
         assert_eq!(flags(&["--run-max-age", "-5h"]).unwrap().values["run_max_age"], "-5h");
         let error = flags(&["--run-max-age", "--require-aof"]).unwrap_err();
         assert!(error.to_string().contains("--run-max-age needs a value"), "{error}");
     }
 
     #[test]
-    fn values_are_never_shown_by_accident() {
+    fn debug_output_has_no_values() {
         let flags = flags(&["--store=redis://:secret@h"]).unwrap();
         assert!(!format!("{flags:?}").contains("secret"));
     }

@@ -1,64 +1,65 @@
-//! What is wrong with a configuration: which key, where it stands, what is wrong and what to do. Never a store's URL.
+//! Errors of a configuration. Each names the key, its place, what is wrong and what to do, and never quotes a URL.
 
 use std::fmt;
 
 use thiserror::Error;
 
-/// So many problems are shown at once; whoever has more has one mistake that makes them all.
+/// Most problems that one error message lists.
 const SHOWN_PROBLEMS: usize = 20;
 
-/// The longest part of a value or a key that is repeated, in characters.
-const REPEATED_CHARACTERS: usize = 60;
+/// Longest part of a key or value that a message quotes, in characters.
+const QUOTED_CHARACTERS: usize = 60;
 
-/// Why there is no configuration.
+/// Why a configuration could not be loaded.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ConfigError {
-    /// The file is missing, or cannot be read.
+    /// The file is missing or cannot be read.
     #[error("{0}")]
     Unreadable(String),
-    /// Something in it is wrong; all that could be found at once.
-    #[error("{}", shown(.0))]
+    /// The configuration is not valid. It has all problems that could be found.
+    #[error("{}", report(.0))]
     Invalid(Vec<Problem>),
 }
 
-/// One thing that is wrong.
+/// One mistake in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The key, by its whole path; empty if it is about no key.
+    /// Full path of the key. Empty if the problem is not about one key.
     pub key: String,
-    /// Where it stands: the file and the line, the variable, or the flag; empty if that goes without saying.
+    /// Where the key is: the file and the line, the variable, or the flag. Empty if the user knows.
     pub origin: String,
-    /// What is wrong with it, and what to do.
-    pub sentence: String,
+    /// What is wrong, and what to do.
+    pub message: String,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, origin, sentence } = self;
+        let Self { key, origin, message } = self;
         match (key.is_empty(), origin.is_empty()) {
-            (true, true) => formatter.write_str(sentence),
-            (true, false) => write!(formatter, "{origin}: {sentence}"),
-            (false, true) => write!(formatter, "{key}: {sentence}"),
-            (false, false) => write!(formatter, "{key} ({origin}): {sentence}"),
+            (true, true) => formatter.write_str(message),
+            (true, false) => write!(formatter, "{origin}: {message}"),
+            (false, true) => write!(formatter, "{key}: {message}"),
+            (false, false) => write!(formatter, "{key} ({origin}): {message}"),
         }
     }
 }
 
-/// Collects what is wrong in one text, and names its places.
+/// Collects the problems of one document or of all sources.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
+    /// Name of the document. Empty if messages do not need it.
     source: String,
     found: Vec<Problem>,
 }
 
 impl Problems {
-    /// Of the text of this name; it has none if nobody needs to be told which text it is.
+    /// Starts a collection for a document of this name.
     pub(super) fn of(source: &str) -> Self {
         Self { source: source.to_owned(), found: Vec::new() }
     }
 
-    /// Where a line is.
-    pub(super) fn place(&self, line: Option<usize>) -> String {
+    /// Returns the origin of a line of the document, such as `tollgate.toml, line 3`.
+    pub(super) fn origin(&self, line: Option<usize>) -> String {
         match (self.source.is_empty(), line) {
             (_, None) => self.source.clone(),
             (true, Some(line)) => format!("line {line}"),
@@ -66,50 +67,50 @@ impl Problems {
         }
     }
 
-    /// Something is wrong with a key on that line.
-    pub(super) fn add(&mut self, key: &str, line: Option<usize>, sentence: impl Into<String>) {
-        let origin = self.place(line);
-        self.push(Problem { key: key.to_owned(), origin, sentence: sentence.into() });
+    /// Adds a problem with a key on a line of the document.
+    pub(super) fn add(&mut self, key: &str, line: Option<usize>, message: impl Into<String>) {
+        let origin = self.origin(line);
+        self.push(Problem { key: key.to_owned(), origin, message: message.into() });
     }
 
-    /// Something is wrong; what was said already is not said again.
+    /// Adds a problem, unless the same one is there already.
     pub(super) fn push(&mut self, problem: Problem) {
         if !self.found.contains(&problem) {
             self.found.push(problem);
         }
     }
 
-    /// Takes over what others found.
+    /// Adds the problems of another collection.
     pub(super) fn append(&mut self, others: Self) {
         others.found.into_iter().for_each(|problem| self.push(problem));
     }
 
-    /// What goes on, if nothing is wrong.
-    pub(super) fn none_or<T>(self, value: T) -> Result<T, ConfigError> {
+    /// Returns `value` if there is no problem, and otherwise the error.
+    pub(super) fn into_result<T>(self, value: T) -> Result<T, ConfigError> {
         if self.found.is_empty() { Ok(value) } else { Err(ConfigError::Invalid(self.found)) }
     }
 
-    /// Everything that is wrong so far.
+    /// Returns the error with all problems.
     pub(super) fn error(self) -> ConfigError {
         ConfigError::Invalid(self.found)
     }
 }
 
-/// A value as a problem repeats it. What could be a URL may hold a password, and is not repeated.
-pub(super) fn repeated(value: &str) -> String {
-    if value.contains("://") || value.contains('@') { "this value".to_owned() } else { format!("`{}`", short(value)) }
+/// Quotes a value for a message. A value that could be a URL may hold a password and is not quoted.
+pub(super) fn quoted(value: &str) -> String {
+    if value.contains("://") || value.contains('@') { "(hidden)".to_owned() } else { format!("`{}`", shortened(value)) }
 }
 
-/// A text that somebody wrote, on one line, and not longer than helps.
-pub(super) fn short(text: &str) -> String {
-    let mut shown: String = text.chars().take(REPEATED_CHARACTERS).flat_map(char::escape_debug).collect();
-    if text.chars().nth(REPEATED_CHARACTERS).is_some() {
-        shown.push('…');
+/// Escapes a text so that it fits on one line, and cuts it off after [`QUOTED_CHARACTERS`].
+pub(super) fn shortened(text: &str) -> String {
+    let mut short: String = text.chars().take(QUOTED_CHARACTERS).flat_map(char::escape_debug).collect();
+    if text.chars().nth(QUOTED_CHARACTERS).is_some() {
+        short.push('…');
     }
-    shown
+    short
 }
 
-fn shown(problems: &[Problem]) -> String {
+fn report(problems: &[Problem]) -> String {
     if let [problem] = problems {
         return problem.to_string();
     }
@@ -126,11 +127,11 @@ mod tests {
     use super::*;
 
     fn problem(key: &str) -> Problem {
-        Problem { key: key.to_owned(), origin: "here".to_owned(), sentence: "is wrong".to_owned() }
+        Problem { key: key.to_owned(), origin: "here".to_owned(), message: "is wrong".to_owned() }
     }
 
     #[test]
-    fn one_problem_is_a_sentence_and_several_are_a_list_that_ends() {
+    fn several_problems_are_a_list_with_a_limit() {
         assert_eq!(ConfigError::Invalid(vec![problem("a")]).to_string(), "a (here): is wrong");
         let two = ConfigError::Invalid(vec![problem("a"), problem("b")]).to_string();
         assert_eq!(two, "2 problems:\n  a (here): is wrong\n  b (here): is wrong");
@@ -139,12 +140,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_repeated_is_short_and_no_url() {
-        assert_eq!(repeated("5ms"), "`5ms`");
-        assert_eq!(repeated("a\u{1b}[31m\nb"), "`a\\u{1b}[31m\\nb`");
-        assert_eq!(repeated(&"x".repeat(500)), format!("`{}…`", "x".repeat(60)));
+    fn a_quoted_value_is_short_and_is_not_a_url() {
+        assert_eq!(quoted("5ms"), "`5ms`");
+        assert_eq!(quoted("a\u{1b}[31m\nb"), "`a\\u{1b}[31m\\nb`");
+        assert_eq!(quoted(&"x".repeat(500)), format!("`{}…`", "x".repeat(60)));
         for url in ["redis://:secret@h", "user:secret@h"] {
-            assert_eq!(repeated(url), "this value");
+            assert_eq!(quoted(url), "(hidden)");
         }
     }
 }

@@ -1,11 +1,11 @@
-//! One rate card as people write it, in a file of its own or under `[[rate_cards]]`.
+//! Reads a rate card in TOML or JSON, from a file of its own or from `[[rate_cards]]`.
 
 use std::collections::BTreeMap;
 
 use super::{
-    document::{self, Content, Format, Node},
-    fields::{Fields, list, number, text},
+    document::{self, DocumentFormat, Node, NodeValue},
     problem::{ConfigError, Problems},
+    table_reader::{TableReader, list, number, text},
 };
 use crate::domain::{
     plan::Plan,
@@ -16,25 +16,24 @@ const KEYS: [&str; 3] = ["version", "effective_at", "rates"];
 
 const RATE_KEYS: [&str; 5] = ["model", "aliases", "unit", "credits", "credits_by_plan"];
 
-/// Reads one card from a text. It is complete and valid by itself; whether it is announced early enough is for the store to
-/// say.
+/// Parses one rate card and checks it. Whether it is announced early enough is checked later, against the store.
 ///
 /// # Errors
-/// [`ConfigError::Invalid`], with everything that is wrong and the lines it is on.
-pub fn parse(text: &str, format: Format) -> Result<RateCard, ConfigError> {
+/// [`ConfigError::Invalid`], with all problems and their lines.
+pub fn parse(text: &str, format: DocumentFormat) -> Result<RateCard, ConfigError> {
     let root = document::parse(text, format, "")?;
     let mut problems = Problems::default();
     match read("", &root, &mut problems) {
-        Some(card) => problems.none_or(card),
+        Some(card) => problems.into_result(card),
         None => Err(problems.error()),
     }
 }
 
-/// Reads a card at a path; none if something is wrong with it.
+/// Reads the card at a path. Returns `None` if it is not valid, and reports why.
 pub(super) fn read(path: &str, node: &Node, problems: &mut Problems) -> Option<RateCard> {
-    let fields = Fields::open(path, node, &KEYS, problems)?;
+    let fields = TableReader::open(path, node, &KEYS, problems)?;
     let version = fields.required("version", problems, text);
-    let effective_at_ms = fields.required("effective_at", problems, moment_ms);
+    let effective_at_ms = fields.required("effective_at", problems, time_ms);
     if fields.get("rates").is_none() {
         problems.add(&fields.path_of("rates"), fields.line(), "is missing");
     }
@@ -57,7 +56,7 @@ pub(super) fn read(path: &str, node: &Node, problems: &mut Problems) -> Option<R
 }
 
 fn rate(path: &str, node: &Node, problems: &mut Problems) -> Option<Rate> {
-    let fields = Fields::open(path, node, &RATE_KEYS, problems)?;
+    let fields = TableReader::open(path, node, &RATE_KEYS, problems)?;
     let model = fields.required("model", problems, text);
     let aliases = fields.get("aliases").map_or(Some(Vec::new()), |_| fields.optional("aliases", problems, list(text)));
     let unit = fields.required("unit", problems, unit);
@@ -66,10 +65,10 @@ fn rate(path: &str, node: &Node, problems: &mut Problems) -> Option<Rate> {
     Some(Rate { model: model?, aliases: aliases?, unit: unit?, credits: credits?, credits_by_plan: credits_by_plan? })
 }
 
-fn credits_by_plan(fields: &Fields<'_>, problems: &mut Problems) -> Option<BTreeMap<Plan, i64>> {
+fn credits_by_plan(fields: &TableReader<'_>, problems: &mut Problems) -> Option<BTreeMap<Plan, i64>> {
     let key = "credits_by_plan";
     let Some(node) = fields.get(key) else { return Some(BTreeMap::new()) };
-    let plans = Fields::open(&fields.path_of(key), node, &Plan::ALL.map(Plan::name), problems)?;
+    let plans = TableReader::open(&fields.path_of(key), node, &Plan::ALL.map(Plan::name), problems)?;
     let mut credits = BTreeMap::new();
     for (name, _) in plans.entries() {
         let price = plans.optional(name, problems, number(0..=MAX_CREDITS_PER_UNIT))?;
@@ -79,18 +78,18 @@ fn credits_by_plan(fields: &Fields<'_>, problems: &mut Problems) -> Option<BTree
 }
 
 fn unit(node: &Node) -> Result<Unit, String> {
-    match &node.content {
-        Content::Text(name) if name == "call" => Ok(Unit::Call),
-        Content::Text(name) if name == "image" => Ok(Unit::Image),
+    match &node.value {
+        NodeValue::Text(name) if name == "call" => Ok(Unit::Call),
+        NodeValue::Text(name) if name == "image" => Ok(Unit::Image),
         _ => Err("must be \"call\" or \"image\"".to_owned()),
     }
 }
 
-fn moment_ms(node: &Node) -> Result<i64, String> {
-    let said = || "must be a moment with its offset, as in 2026-03-01T00:00:00Z".to_owned();
-    let Content::Text(text) = &node.content else { return Err(said()) };
-    let moment: jiff::Timestamp = text.parse().map_err(|_| said())?;
-    Ok(moment.as_millisecond())
+fn time_ms(node: &Node) -> Result<i64, String> {
+    let invalid = || "must be a time with its offset, such as 2026-03-01T00:00:00Z".to_owned();
+    let NodeValue::Text(text) = &node.value else { return Err(invalid()) };
+    let time: jiff::Timestamp = text.parse().map_err(|_| invalid())?;
+    Ok(time.as_millisecond())
 }
 
 #[cfg(test)]
@@ -115,44 +114,44 @@ credits_by_plan = { free = 10 }
 "#;
 
     fn problems(text: &str) -> String {
-        parse(text, Format::Toml).unwrap_err().to_string()
+        parse(text, DocumentFormat::Toml).unwrap_err().to_string()
     }
 
     #[test]
     fn a_card_is_the_same_in_toml_and_in_json() {
-        let card = parse(CARD, Format::Toml).unwrap();
+        let card = parse(CARD, DocumentFormat::Toml).unwrap();
         assert_eq!((card.version.as_str(), card.effective_at_ms), ("2026-03", 1_772_323_200_000));
         assert_eq!(card.rates[0].aliases, ["4o"]);
         assert_eq!(card.rates[1].price(Plan::Free, 2), 20);
         let json = r#"{"version": "2026-03", "effective_at": "2026-03-01T00:00:00Z", "rates": [
             {"model": "gpt-4o", "aliases": ["4o"], "unit": "call", "credits": 2},
             {"model": "dall-e-3", "unit": "image", "credits": 5, "credits_by_plan": {"free": 10}}]}"#;
-        assert_eq!(parse(json, Format::Json).unwrap(), card);
+        assert_eq!(parse(json, DocumentFormat::Json).unwrap(), card);
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_line() {
-        for (from, to, says) in [
-            ("2026-03-01T00:00:00Z", "2026-03-01", "effective_at (line 3): must be a moment"),
+    fn a_problem_names_its_path_and_line() {
+        for (from, to, expected) in [
+            ("2026-03-01T00:00:00Z", "2026-03-01", "effective_at (line 3): must be a time"),
             ("version = \"2026-03\"\n", "", "version: is missing"),
             ("\"2026-03\"", "\"a b\"", "version: may only have"),
             ("unit = \"image\"", "unit = \"picture\"", "rates[1].unit (line 13): must be \"call\" or \"image\""),
             ("credits = 5", "credits = -5", "rates[1].credits (line 14): must be 0 to 1000000"),
-            ("credits = 5", "credit = 5", "rates[1].credit (line 14): there is no such key; did you mean credits?"),
-            ("free = 10", "gold = 10", "rates[1].credits_by_plan.gold (line 15): there is no such key"),
+            ("credits = 5", "credit = 5", "rates[1].credit (line 14): unknown key; did you mean credits?"),
+            ("free = 10", "gold = 10", "rates[1].credits_by_plan.gold (line 15): unknown key"),
             ("free = 10", "free = \"10\"", "rates[1].credits_by_plan.free (line 15): must be a number"),
             ("dall-e-3", "4o", "rates[1].model (line 11): names 4o, which is on this card already"),
             ("[\"4o\"]", "\"4o\"", "rates[0].aliases (line 7): must be a list"),
         ] {
             let found = problems(&CARD.replacen(from, to, 1));
-            assert!(found.contains(says), "{to}: {found}");
+            assert!(found.contains(expected), "{to}: {found}");
         }
         assert!(problems("version = \"1\"\neffective_at = 2026-01-01T00:00:00Z\n").contains("rates: is missing"));
         assert!(problems("rates = 1\n").contains("list of tables"));
     }
 
     #[test]
-    fn all_problems_are_told_at_once() {
+    fn all_problems_are_reported_at_once() {
         let text = CARD.replace("credits = 2", "credits = \"two\"").replace("image", "picture");
         assert!(problems(&text).starts_with("2 problems:"), "{}", problems(&text));
     }

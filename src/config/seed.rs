@@ -1,12 +1,12 @@
-//! What the file gives a store that lacks it: `[plans]`, `[[rate_cards]]` and `[[teams]]`.
+//! Reads the seed: `[plans]`, `[[rate_cards]]` and `[[teams]]`, which a store gets if it does not have them.
 
 use std::collections::BTreeMap;
 
 use super::{
     document::Node,
-    fields::{Fields, number, switch, text},
-    problem::{Problems, repeated},
+    problem::{Problems, quoted},
     rate_card,
+    table_reader::{TableReader, number, switch, text},
 };
 use crate::domain::{
     catalogue::MAX_BYTES,
@@ -18,7 +18,7 @@ use crate::domain::{
     terms_change::{OveragesUnavailable, TeamSettings},
 };
 
-/// The keys of the file that seed.
+/// Keys of the file that belong to the seed.
 pub(super) const KEYS: [&str; 3] = ["plans", "rate_cards", "teams"];
 
 const PLAN_KEYS: [&str; 4] = ["without_seat", "free", "basic", "professional"];
@@ -33,8 +33,8 @@ const TEAM_KEYS: [&str; 7] = [
     "overage_cap_blocks",
 ];
 
-/// Reads all that seeds. What is wrong is left out of the result, which is then of no use.
-pub(super) fn read(root: &Fields<'_>, problems: &mut Problems) -> Seed {
+/// Reads the whole seed. Entries that are not valid are reported and omitted.
+pub(super) fn read(root: &TableReader<'_>, problems: &mut Problems) -> Seed {
     Seed {
         included_credits: root.get("plans").and_then(|node| plans(node, problems)),
         rate_cards: rate_cards(root, problems),
@@ -43,7 +43,7 @@ pub(super) fn read(root: &Fields<'_>, problems: &mut Problems) -> Seed {
 }
 
 fn plans(node: &Node, problems: &mut Problems) -> Option<IncludedCredits> {
-    let fields = Fields::open("plans", node, &PLAN_KEYS, problems)?;
+    let fields = TableReader::open("plans", node, &PLAN_KEYS, problems)?;
     let mut included =
         |key, shipped| fields.optional(key, problems, number(0..=MAX_INCLUDED_CREDITS)).unwrap_or(shipped);
     let shipped = IncludedCredits::SHIPPED;
@@ -55,7 +55,7 @@ fn plans(node: &Node, problems: &mut Problems) -> Option<IncludedCredits> {
     })
 }
 
-fn rate_cards(root: &Fields<'_>, problems: &mut Problems) -> Vec<RateCard> {
+fn rate_cards(root: &TableReader<'_>, problems: &mut Problems) -> Vec<RateCard> {
     let (mut versions, mut times) = (BTreeMap::new(), BTreeMap::new());
     let mut cards = Vec::new();
     for (path, node) in root.tables("rate_cards", problems) {
@@ -64,29 +64,33 @@ fn rate_cards(root: &Fields<'_>, problems: &mut Problems) -> Vec<RateCard> {
             problems.add(
                 &format!("{path}.version"),
                 node.line,
-                format!("is that of {first} too; each card has its own"),
+                format!("is already used by {first}; each card needs its own version"),
             );
         }
         if let Some(first) = times.insert(card.effective_at_ms, path.clone()) {
-            let sentence = format!("is that of {first} too; only one card can take effect at a time");
-            problems.add(&format!("{path}.effective_at"), node.line, sentence);
+            let message = format!("is already used by {first}; only one card can take effect at a time");
+            problems.add(&format!("{path}.effective_at"), node.line, message);
         }
         cards.push(card);
     }
     if serde_json::to_vec(&cards).map_or(usize::MAX, |bytes| bytes.len()) > MAX_BYTES / 2 {
         let line = root.get("rate_cards").and_then(|node| node.line);
-        problems.add("rate_cards", line, "are too large together: a store would have no room for later ones");
+        problems.add("rate_cards", line, "are too large together; the store needs room for later cards");
     }
     cards
 }
 
-fn teams(root: &Fields<'_>, problems: &mut Problems) -> Vec<TeamSeed> {
+fn teams(root: &TableReader<'_>, problems: &mut Problems) -> Vec<TeamSeed> {
     let mut ids = BTreeMap::new();
     let mut teams = Vec::new();
     for (path, node) in root.tables("teams", problems) {
         let Some(team) = team(&path, node, problems) else { continue };
         if let Some(first) = ids.insert(team.team.clone(), path.clone()) {
-            problems.add(&format!("{path}.team_id"), node.line, format!("is that of {first} too; name each team once"));
+            problems.add(
+                &format!("{path}.team_id"),
+                node.line,
+                format!("is already used by {first}; list each team once"),
+            );
         }
         teams.push(team);
     }
@@ -94,7 +98,7 @@ fn teams(root: &Fields<'_>, problems: &mut Problems) -> Vec<TeamSeed> {
 }
 
 fn team(path: &str, node: &Node, problems: &mut Problems) -> Option<TeamSeed> {
-    let fields = Fields::open(path, node, &TEAM_KEYS, problems)?;
+    let fields = TableReader::open(path, node, &TEAM_KEYS, problems)?;
     let team =
         fields.required("team_id", problems, |node| Id::parse(&text(node)?).map_err(|problem| problem.to_string()));
     let plan = fields.required("plan", problems, plan);
@@ -112,8 +116,8 @@ fn team(path: &str, node: &Node, problems: &mut Problems) -> Option<TeamSeed> {
     };
     if !terms.may_have_overages() {
         for key in ["overages_enabled", "overage_cap_blocks"] {
-            let asked = if key == "overages_enabled" { overages_enabled } else { cap_blocks.is_some() };
-            if asked {
+            let is_set = if key == "overages_enabled" { overages_enabled } else { cap_blocks.is_some() };
+            if is_set {
                 let line = fields.get(key).and_then(|node| node.line);
                 problems.add(&fields.path_of(key), line, OveragesUnavailable.to_string());
             }
@@ -125,6 +129,6 @@ fn team(path: &str, node: &Node, problems: &mut Problems) -> Option<TeamSeed> {
 fn plan(node: &Node) -> Result<Plan, String> {
     let name = text(node)?;
     Plan::parse(&name).ok_or_else(|| {
-        format!("{} is no plan; the plans are {}", repeated(&name), Plan::ALL.map(Plan::name).join(", "))
+        format!("unknown plan {}; the plans are {}", quoted(&name), Plan::ALL.map(Plan::name).join(", "))
     })
 }

@@ -1,11 +1,11 @@
-//! The table of all settings. Their flags, variables, keys of the file, help and ranges all come from it.
+//! What a setting is. Flags, variables, keys of the file, help and ranges are all derived from the table of settings.
 
 mod table;
 
 use std::{fmt, ops::RangeInclusive, path::PathBuf, str::FromStr};
 
 pub use self::table::SETTINGS;
-use super::{Settings, duration, log, problem::repeated};
+use super::{Settings, duration, log_options, problem::quoted};
 use crate::{
     escrow::EscrowMode,
     serve::{InvalidAddress, ListenAddress},
@@ -15,175 +15,185 @@ use crate::{
 /// One setting.
 #[derive(Debug)]
 pub struct Setting {
-    /// Its name in the file.
+    /// Name in the file.
     pub key: &'static str,
-    /// What a value is called in help.
+    /// Placeholder for a value in `--help`.
     pub value_name: &'static str,
-    /// What it is if nobody says anything, as one would write it.
+    /// Default value, as a user would write it.
     pub default: &'static str,
-    /// What it does; for a limit, also why.
+    /// One or two sentences: what it sets, and what more or less of it does.
     pub help: &'static str,
-    /// Under which heading help shows it.
+    /// Heading above it in `--help`.
     pub heading: &'static str,
-    pub(super) kind: Kind,
+    pub(super) value_type: ValueType,
 }
 
-/// What values a setting has, and where a value goes.
-pub(super) enum Kind {
+/// Type of a setting's value, with a function that stores a value in [`Settings`].
+pub(super) enum ValueType {
     Address(fn(&mut Settings, ListenAddress)),
-    /// `off` is none; it is reached by TCP only.
-    Port(fn(&mut Settings, Option<ListenAddress>)),
-    /// `off` is none; it is reached in plaintext, and without a password.
+    /// A TCP address. `off` is `None`.
+    OptionalPort(fn(&mut Settings, Option<ListenAddress>)),
+    /// A plaintext URL without a password. `off` is `None`.
     Collector(fn(&mut Settings, Option<String>)),
+    /// A path. `none` is `None`.
     File(fn(&mut Settings, Option<PathBuf>)),
     Store,
     Switch(fn(&mut Settings, bool)),
     Milliseconds(RangeInclusive<i64>, fn(&mut Settings, i64)),
     Number(RangeInclusive<u32>, fn(&mut Settings, u32)),
-    /// `None` is unlimited.
-    Credits(RangeInclusive<i64>, fn(&mut Settings, Option<i64>)),
-    Amount(RangeInclusive<i64>, fn(&mut Settings, i64)),
+    /// A number of credits. `unlimited` is `None`.
+    OptionalCredits(RangeInclusive<i64>, fn(&mut Settings, Option<i64>)),
+    Credits(RangeInclusive<i64>, fn(&mut Settings, i64)),
     Escrow,
     LogFilter,
     LogFormat,
 }
 
-impl fmt::Debug for Kind {
+impl fmt::Debug for ValueType {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.words())
+        formatter.write_str(&self.description())
     }
 }
 
 impl Setting {
-    /// The setting of that key.
-    pub fn of_key(key: &str) -> Option<&'static Self> {
+    /// Returns the setting with this key.
+    pub fn by_key(key: &str) -> Option<&'static Self> {
         SETTINGS.iter().find(|setting| setting.key == key)
     }
 
-    /// Its name on the command line, without the hyphens before it.
+    /// Returns its flag, without the leading hyphens.
     pub fn flag(&self) -> String {
         self.key.replace('_', "-")
     }
 
-    /// Its environment variable.
+    /// Returns the name of its environment variable.
     pub fn variable(&self) -> String {
         format!("TOLLGATE_{}", self.key.to_uppercase())
     }
 
-    /// Which values it may have, for people.
+    /// Describes the valid values, such as `1 to 65536`.
     pub fn values(&self) -> String {
-        self.kind.words()
+        self.value_type.description()
     }
 
-    /// Whether it can be said without a value, which then is `true`.
+    /// Returns whether its flag has an optional value, which is `true` if absent.
     pub(super) fn is_switch(&self) -> bool {
-        matches!(self.kind, Kind::Switch(_))
+        matches!(self.value_type, ValueType::Switch(_))
     }
 
-    /// Whether a value of it may begin with a hyphen, if only to be refused with a sentence.
+    /// Returns whether its flag accepts a value that begins with a hyphen, so that the error message can name the range.
     pub(super) fn is_number(&self) -> bool {
-        matches!(self.kind, Kind::Milliseconds(..) | Kind::Number(..) | Kind::Credits(..) | Kind::Amount(..))
+        matches!(
+            self.value_type,
+            ValueType::Milliseconds(..)
+                | ValueType::Number(..)
+                | ValueType::OptionalCredits(..)
+                | ValueType::Credits(..)
+        )
     }
 
-    /// A value of it as it may be shown: without a password.
-    pub(super) fn shown(&self, text: &str) -> String {
-        match self.kind {
-            Kind::Store => {
+    /// Returns a value for display, without a password.
+    pub(super) fn redacted(&self, text: &str) -> String {
+        match self.value_type {
+            ValueType::Store => {
                 text.parse().map_or_else(|_| "(hidden)".to_owned(), |store: StoreLocation| store.to_string())
             }
-            // Whatever it was instead of a collector's URL, it may hold a password.
-            Kind::Collector(_) if text != "off" && !is_collector(text) => "(hidden)".to_owned(),
+            // A text that is not a valid URL may still hold a password.
+            ValueType::Collector(_) if text != "off" && !is_collector(text) => "(hidden)".to_owned(),
             _ => text.to_owned(),
         }
     }
 
-    /// Takes a value, as somebody wrote it.
+    /// Parses a value and stores it in `settings`. The error says what a valid value is.
     pub(super) fn apply(&self, text: &str, settings: &mut Settings) -> Result<(), String> {
-        // What a store may not be is said without repeating it; whatever else it was, it may hold a password.
-        let told = |sentence: String| format!("{} is refused: {sentence}", repeated(text));
-        match &self.kind {
-            Kind::Address(set) => {
-                set(settings, text.parse().map_err(|problem: InvalidAddress| told(problem.to_string()))?);
+        // The messages about a store or collector do not quote the text, which may hold a password.
+        let invalid = |problem: String| format!("invalid value {}: {problem}", quoted(text));
+        match &self.value_type {
+            ValueType::Address(set) => {
+                set(settings, text.parse().map_err(|problem: InvalidAddress| invalid(problem.to_string()))?);
             }
-            Kind::Port(set) => match text {
+            ValueType::OptionalPort(set) => match text {
                 "off" => set(settings, None),
                 text => match text.parse() {
                     Ok(address @ ListenAddress::Tcp { .. }) => set(settings, Some(address)),
-                    _ => return Err(told(format!("must be {}", self.values()))),
+                    _ => return Err(invalid(format!("must be {}", self.values()))),
                 },
             },
-            Kind::Collector(set) => match text {
+            ValueType::Collector(set) => match text {
                 "off" => set(settings, None),
                 url if is_collector(url) => set(settings, Some(url.to_owned())),
                 _ => return Err(format!("must be {}", self.values())),
             },
-            Kind::File(set) => match text {
+            ValueType::File(set) => match text {
                 "none" => set(settings, None),
-                "" => return Err(told("must be a file, or none".to_owned())),
-                // Whoever mistakes it for what the file holds is told so, and shows it to nobody.
+                "" => return Err(invalid("must be a path, or none".to_owned())),
+                // The text may be a private key, so it is not quoted.
                 text if text.contains("-----BEGIN") => {
-                    return Err("must be the name of a file, not what it holds".to_owned());
+                    return Err("must be the path of a file, not its contents".to_owned());
                 }
                 file => set(settings, Some(file.into())),
             },
-            Kind::Store => {
+            ValueType::Store => {
                 settings.serve.store = text.parse().map_err(|problem: LocationError| problem.to_string())?;
             }
-            Kind::Switch(set) => set(settings, text.parse().map_err(|_| told("must be true or false".to_owned()))?),
-            Kind::Milliseconds(range, set) => set(settings, duration::parse_ms(text, range).map_err(told)?),
-            Kind::Number(range, set) => {
-                set(settings, within(text, range).ok_or_else(|| told(format!("must be {}", self.values())))?);
+            ValueType::Switch(set) => {
+                set(settings, text.parse().map_err(|_| invalid("must be true or false".to_owned()))?)
             }
-            Kind::Credits(range, set) => {
+            ValueType::Milliseconds(range, set) => set(settings, duration::parse_ms(text, range).map_err(invalid)?),
+            ValueType::Number(range, set) => {
+                set(settings, within(text, range).ok_or_else(|| invalid(format!("must be {}", self.values())))?);
+            }
+            ValueType::OptionalCredits(range, set) => {
                 let credits = match text {
                     "unlimited" => None,
-                    text => Some(within(text, range).ok_or_else(|| told(format!("must be {}", self.values())))?),
+                    text => Some(within(text, range).ok_or_else(|| invalid(format!("must be {}", self.values())))?),
                 };
                 set(settings, credits);
             }
-            Kind::Amount(range, set) => {
-                set(settings, within(text, range).ok_or_else(|| told(format!("must be {}", self.values())))?);
+            ValueType::Credits(range, set) => {
+                set(settings, within(text, range).ok_or_else(|| invalid(format!("must be {}", self.values())))?);
             }
-            Kind::Escrow => {
+            ValueType::Escrow => {
                 settings.serve.escrow.mode = match text {
                     "auto" => EscrowMode::Auto,
                     "off" => EscrowMode::Off,
-                    _ => return Err(told("must be auto or off".to_owned())),
+                    _ => return Err(invalid("must be auto or off".to_owned())),
                 };
             }
-            Kind::LogFilter => settings.log.filter = log::filter(text).map_err(told)?,
-            Kind::LogFormat => settings.log.format = text.parse().map_err(told)?,
+            ValueType::LogFilter => settings.log.filter = log_options::filter(text).map_err(invalid)?,
+            ValueType::LogFormat => settings.log.format = text.parse().map_err(invalid)?,
         }
         Ok(())
     }
 }
 
-impl Kind {
-    fn words(&self) -> String {
+impl ValueType {
+    fn description(&self) -> String {
         match self {
             Self::Address(_) => "host:port, or unix:/path/of/socket".to_owned(),
-            Self::Port(_) => "host:port, or off".to_owned(),
+            Self::OptionalPort(_) => "host:port, or off".to_owned(),
             Self::Collector(_) => "http://host:port, or off".to_owned(),
-            Self::File(_) => "a file, or none".to_owned(),
+            Self::File(_) => "path, or none".to_owned(),
             Self::Store => "memory, embedded:DIRECTORY, redis://…, rediss://…, redis+unix://…".to_owned(),
             Self::Switch(_) => "true, false".to_owned(),
-            Self::Milliseconds(range, _) => duration::words(range),
+            Self::Milliseconds(range, _) => duration::format_range(range),
             Self::Number(range, _) => format!("{} to {}", range.start(), range.end()),
-            Self::Credits(range, _) => format!("{} to {}, or unlimited", range.start(), range.end()),
-            Self::Amount(range, _) => format!("{} to {}", range.start(), range.end()),
+            Self::OptionalCredits(range, _) => format!("{} to {}, or unlimited", range.start(), range.end()),
+            Self::Credits(range, _) => format!("{} to {}", range.start(), range.end()),
             Self::Escrow => "auto, off".to_owned(),
-            Self::LogFilter => "error, warn, info, debug, trace, or by part: tollgate=debug,info".to_owned(),
+            Self::LogFilter => "error, warn, info, debug, trace, or by module: tollgate=debug,info".to_owned(),
             Self::LogFormat => "text, json".to_owned(),
         }
     }
 }
 
-/// Whether a text is a URL of nothing but a host and a port.
+/// Returns whether a text is an `http` URL with only a host and a port.
 fn is_collector(text: &str) -> bool {
     let is_whole = |uri: &http::Uri| uri.scheme_str() == Some("http") && uri.port_u16().is_some() && uri.path() == "/";
     text.parse().is_ok_and(|uri| is_whole(&uri) && uri.query().is_none()) && !text.contains('@')
 }
 
+/// Parses a number, if it is within the range.
 fn within<Number: FromStr + PartialOrd>(text: &str, range: &RangeInclusive<Number>) -> Option<Number> {
     text.parse().ok().filter(|number| range.contains(number))
 }
@@ -198,13 +208,13 @@ mod tests {
         store::StoreOptions,
     };
 
-    fn with(key: &str, value: &str) -> Result<Settings, String> {
+    fn settings_with(key: &str, value: &str) -> Result<Settings, String> {
         let mut settings = Settings::default();
-        Setting::of_key(key).unwrap().apply(value, &mut settings).map(|()| settings)
+        Setting::by_key(key).unwrap().apply(value, &mut settings).map(|()| settings)
     }
 
     #[test]
-    fn what_is_not_said_is_what_the_product_ships() {
+    fn the_defaults_are_those_of_the_options() {
         let mut settings = Settings::default();
         for setting in SETTINGS {
             setting.apply(setting.default, &mut settings).unwrap();
@@ -224,8 +234,8 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_has_a_value_of_its_own() {
-        // Each value differs from the default, so that one that goes to another's place is found.
+    fn every_setting_sets_its_own_option() {
+        // Each value is distinct and differs from the default, so that a setting that sets another's option is found.
         let values = [
             "h:1",
             "h:2",
@@ -296,15 +306,15 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_of_no_use_is_refused_with_what_would_be() {
-        for (key, value, says) in [
+    fn an_invalid_value_is_rejected_with_the_valid_ones() {
+        for (key, value, expected) in [
             ("listen", "50051", "host:port"),
             ("probe", "unix:/probe", "host:port, or off"),
             ("probe", "50053", "host:port, or off"),
             ("otlp_endpoint", "https://h:4317", "http://host:port"),
             ("otlp_endpoint", "http://h", "http://host:port"),
             ("otlp_endpoint", "http://user:secret@h:4317", "http://host:port"),
-            ("listen_tls_key", "-----BEGIN PRIVATE KEY-----", "the name of a file"),
+            ("listen_tls_key", "-----BEGIN PRIVATE KEY-----", "the path of a file"),
             ("store", "postgres://h", "embedded:DIRECTORY"),
             ("drain_delay", "11m", "0ms to 10m"),
             ("store_wait", "9ms", "10ms to 30s"),
@@ -324,15 +334,15 @@ mod tests {
             ("log", "tollgate=debug,inof", "tollgate=debug,info"),
             ("log_format", "xml", "text or json"),
         ] {
-            let problem = with(key, value).unwrap_err();
-            assert!(problem.contains(says), "{key} = {value}: {problem}");
+            let problem = settings_with(key, value).unwrap_err();
+            assert!(problem.contains(expected), "{key} = {value}: {problem}");
         }
-        assert_eq!(with("run_completion_credits", "0").unwrap().serve.policy.run_completion_credits, Some(0));
+        assert_eq!(settings_with("run_completion_credits", "0").unwrap().serve.policy.run_completion_credits, Some(0));
     }
 
     #[test]
     fn the_docs_list_every_setting() {
-        let mut table = "| key | default | values | |\n|---|---|---|---|\n".to_owned();
+        let mut table = "| setting | default | values | description |\n|---|---|---|---|\n".to_owned();
         for setting in SETTINGS {
             let Setting { key, default, help, .. } = setting;
             table.push_str(&format!("| `{key}` | `{default}` | {} | {help} |\n", setting.values()));

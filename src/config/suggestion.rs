@@ -1,16 +1,16 @@
-//! The known name that an unknown one was probably meant to be.
+//! Finds the known name that an unknown name was probably meant to be.
 
-/// Names that are less alike than this are no typing mistake.
-const ALIKE: f64 = 0.8;
+/// Smallest Jaro-Winkler similarity that counts as a typing mistake.
+const MIN_SIMILARITY: f64 = 0.8;
 
-/// The nearest of the known names, if one is near.
+/// Returns the most similar known name, if one is similar enough. Case and `-` against `_` do not matter.
 pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let plain = |text: &str| text.to_lowercase().replace('-', "_");
-    let written = plain(name);
+    let normalized = |text: &str| text.to_lowercase().replace('-', "_");
+    let written = normalized(name);
     known
         .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(&written, &plain(candidate)), candidate))
-        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .map(|candidate| (strsim::jaro_winkler(&written, &normalized(candidate)), candidate))
+        .filter(|(similarity, _)| *similarity >= MIN_SIMILARITY)
         .max_by(|one, other| one.0.total_cmp(&other.0))
         .map(|(_, candidate)| candidate)
 }
@@ -20,9 +20,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_typing_mistake_is_recognized_and_another_word_is_not() {
+    fn a_typing_mistake_gets_a_suggestion() {
         let known = ["listen", "max_calls", "max_connections", "store", "store_wait"];
-        for (name, meant) in [
+        for (name, suggestion) in [
             ("lisen", Some("listen")),
             ("max-connections", Some("max_connections")),
             ("MAX_CALL", Some("max_calls")),
@@ -30,7 +30,7 @@ mod tests {
             ("colour", None),
             ("", None),
         ] {
-            assert_eq!(nearest(name, known), meant, "{name}");
+            assert_eq!(nearest(name, known), suggestion, "{name}");
         }
     }
 }

@@ -13,20 +13,21 @@ fn variables(pairs: &[(&str, &str)]) -> Variables {
     pairs.iter().map(|&(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// A directory with this in its `tollgate.toml`.
+/// Returns a directory whose `tollgate.toml` has this text.
 fn directory(file: &str) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("tollgate.toml"), file).unwrap();
     directory
 }
 
-fn shown(configuration: &Configuration, key: &str) -> (String, String) {
-    let shown = configuration.shown.iter().find(|shown| shown.key == key).unwrap();
-    (shown.value.clone(), shown.from.clone())
+/// Returns the value and the source of a setting.
+fn effective(configuration: &Configuration, key: &str) -> (String, String) {
+    let found = configuration.effective.iter().find(|setting| setting.key == key).unwrap();
+    (found.value.clone(), found.from.clone())
 }
 
 #[test]
-fn of_four_layers_the_highest_that_speaks_counts() {
+fn the_highest_of_four_layers_wins() {
     let file = directory("max_calls = 1\nmax_connections = 2\nlog = \"warn\"\nmax_header_bytes = 5000");
     let variables = variables(&[
         ("TOLLGATE_MAX_CALLS", "3"),
@@ -42,7 +43,7 @@ fn of_four_layers_the_highest_that_speaks_counts() {
         ("max_message_bytes", "65536", "default"),
         ("log", "warn", "tollgate.toml, line 3"),
     ] {
-        assert_eq!(shown(&configuration, key), (value.to_owned(), from.to_owned()), "{key}");
+        assert_eq!(effective(&configuration, key), (value.to_owned(), from.to_owned()), "{key}");
     }
     let limits = configuration.settings.serve.limits;
     assert_eq!((limits.max_calls, limits.max_connections, limits.max_header_bytes), (5, 4, 5_000));
@@ -50,12 +51,12 @@ fn of_four_layers_the_highest_that_speaks_counts() {
 }
 
 #[test]
-fn rust_log_is_asked_if_nothing_else_says_what_to_log() {
+fn rust_log_is_a_fallback() {
     let nowhere = tempfile::tempdir().unwrap();
     let log = |pairs: &[(&str, &str)]| {
         let configuration = load(&Flags::default(), &variables(pairs), nowhere.path()).unwrap();
-        assert_eq!(log_of_environment(&variables(pairs)).unwrap(), configuration.settings.log);
-        shown(&configuration, "log")
+        assert_eq!(log_from_environment(&variables(pairs)).unwrap(), configuration.settings.log);
+        effective(&configuration, "log")
     };
     assert_eq!(log(&[]), ("info".to_owned(), "default".to_owned()));
     assert_eq!(log(&[("RUST_LOG", "debug")]), ("debug".to_owned(), "RUST_LOG".to_owned()));
@@ -64,7 +65,7 @@ fn rust_log_is_asked_if_nothing_else_says_what_to_log() {
 }
 
 #[test]
-fn what_is_wrong_in_any_layer_is_told_at_once_even_if_another_overrides_it() {
+fn problems_of_all_layers_are_reported_even_if_overridden() {
     let file = directory("store_wait = \"1ms\"\nlisen = 1");
     let variables = variables(&[("TOLLGATE_STORE_WAIT", "1h"), ("TOLLGATE_LISEN", "x"), ("RUST_LOG", "a=loud")]);
     let flags = flags(&["--store-wait=soon", "--log=info", "--admin=127.0.0.1:50051"]);
@@ -85,7 +86,7 @@ fn what_is_wrong_in_any_layer_is_told_at_once_even_if_another_overrides_it() {
 }
 
 #[test]
-fn the_two_listeners_are_not_in_one_place() {
+fn listeners_need_different_addresses() {
     let nowhere = tempfile::tempdir().unwrap();
     let loads = |listen: &str, admin: &str| {
         let flags = flags(&["--listen", listen, "--admin", admin]);
@@ -96,7 +97,7 @@ fn the_two_listeners_are_not_in_one_place() {
 }
 
 #[test]
-fn a_file_that_is_named_has_to_be_there_and_another_need_not() {
+fn only_a_named_file_is_required() {
     let directory = tempfile::tempdir().unwrap();
     assert_eq!(load(&Flags::default(), &Variables::default(), directory.path()).unwrap().file, None);
     let by_flag = (flags(&["--config", "none.toml"]), Variables::default());
@@ -108,11 +109,12 @@ fn a_file_that_is_named_has_to_be_there_and_another_need_not() {
     }
     fs::write(directory.path().join("other.toml"), [0xff]).unwrap();
     let error = load(&flags(&["--config=other.toml"]), &Variables::default(), directory.path()).unwrap_err();
-    assert_eq!(error.to_string(), "other.toml: this is not text in UTF-8");
+    assert_eq!(error.to_string(), "other.toml: must be valid UTF-8");
 }
 
+/// A command finds the admin listener although other settings are not valid.
 #[test]
-fn whoever_looks_for_the_admin_listener_is_not_kept_from_it_by_other_settings() {
+fn the_admin_listener_is_found_despite_other_problems() {
     let broken = directory("admin = \"h:7\"\nmax_calls = 0\nnonsense = 1");
     let address = |arguments: &[&str], pairs: &[(&str, &str)], directory: &tempfile::TempDir| {
         admin_from(&flags(arguments), &variables(pairs), directory.path()).map(|admin| admin.address.to_string())
@@ -127,12 +129,12 @@ fn whoever_looks_for_the_admin_listener_is_not_kept_from_it_by_other_settings() 
 }
 
 #[test]
-fn a_password_is_nowhere_to_be_seen() {
+fn a_password_is_never_shown() {
     let nowhere = tempfile::tempdir().unwrap();
     let store = "rediss://user:secret@h:6380/3?x=secret";
     let pairs = [("TOLLGATE_STORE", store)];
     let configuration = load(&flags(&["--store", store]), &variables(&pairs), nowhere.path()).unwrap();
-    assert_eq!(shown(&configuration, "store").0, "rediss://h:6380/3");
+    assert_eq!(effective(&configuration, "store").0, "rediss://h:6380/3");
     assert!(!format!("{configuration:?}").contains("secret"));
     for store in ["redis://:secret@h:port", "redis://u:1/secret@h", "secret", "postgres://secret"] {
         let error = load(&flags(&["--store", store]), &Variables::default(), nowhere.path()).unwrap_err();
@@ -142,7 +144,7 @@ fn a_password_is_nowhere_to_be_seen() {
 }
 
 #[test]
-fn whoever_looks_for_the_admin_listener_finds_the_file_of_its_token() {
+fn a_command_finds_the_admin_token_file() {
     let file = directory("admin = \"h:7\"\nadmin_token_file = \"in-file\"\nmax_calls = 0");
     let token = |arguments: &[&str], pairs: &[(&str, &str)]| {
         admin_from(&flags(arguments), &variables(pairs), file.path()).unwrap().token_file
@@ -153,24 +155,24 @@ fn whoever_looks_for_the_admin_listener_finds_the_file_of_its_token() {
 }
 
 #[test]
-fn what_lets_clients_in_fits_together() {
-    let refused = |text: &str, says: &[&str]| {
+fn access_settings_that_contradict_are_rejected() {
+    let rejected = |text: &str, expected: &[&str]| {
         let file = directory(text);
         let error = load(&Flags::default(), &Variables::default(), file.path()).unwrap_err().to_string();
-        assert!(says.iter().all(|part| error.contains(part)), "{text}: {error}");
+        assert!(expected.iter().all(|part| error.contains(part)), "{text}: {error}");
     };
     let pair = "listen_tls_certificate = \"c\"\nlisten_tls_key = \"k\"\n";
-    refused("listen_tls_key = \"k\"", &["listen_tls_key (tollgate.toml, line 1): needs listen_tls_certificate too"]);
-    refused(
+    rejected("listen_tls_key = \"k\"", &["listen_tls_key (tollgate.toml, line 1): needs listen_tls_certificate too"]);
+    rejected(
         &format!("{pair}listen = \"unix:/s\""),
         &["line 1): is for a listener on host:port", "unix:/s is a socket"],
     );
-    refused(&format!("{pair}[clients]\na = [\"*\"]"), &["clients: needs listen_tls_client_ca"]);
+    rejected(&format!("{pair}[clients]\na = [\"*\"]"), &["clients: needs listen_tls_client_ca"]);
     let beyond = "admin = \"0.0.0.0:1\"\n";
     let tls = "admin_tls_certificate = \"c\"\nadmin_tls_key = \"k\"\n";
     let token = "admin_token_file = \"t\"\n";
     for text in [beyond.to_owned(), [beyond, tls].concat(), [beyond, token].concat()] {
-        refused(&text, &["admin (tollgate.toml, line 1)", "needs TLS and a token"]);
+        rejected(&text, &["admin (tollgate.toml, line 1)", "needs TLS and a token"]);
     }
     let file = directory(&[beyond, tls, token].concat());
     load(&Flags::default(), &Variables::default(), file.path()).unwrap();

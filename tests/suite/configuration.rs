@@ -1,4 +1,4 @@
-//! Settings as an operator meets them: which layer counts, what is refused, and what a store is given that has nothing.
+//! Tests of the configuration through the program: precedence of sources, errors, and the seed of a new store.
 
 use std::{fs, process::Command, sync::Arc};
 
@@ -15,7 +15,7 @@ use crate::suite::support::{
     sidecar::{Sidecar, argument, run},
 };
 
-/// Plans, a card in effect, one that is announced, one that comes too late for a store that has a catalogue, and two teams.
+/// Plans, a rate card in effect, an announced rate card, and two teams. A store with a catalogue rejects the first card as too late.
 const SEEDS: &str = r#"
 [plans]
 free = 7000
@@ -44,14 +44,14 @@ paid_seat = true
 billing_anchor_day = 31
 "#;
 
-/// A directory whose `tollgate.toml` says this.
+/// Returns a directory whose `tollgate.toml` has this text.
 fn directory(file: &str) -> Arc<TempDir> {
     let directory = Arc::new(tempfile::tempdir().unwrap());
     fs::write(directory.path().join("tollgate.toml"), file).unwrap();
     directory
 }
 
-/// Runs the program in this directory, and returns its exit code, and what it printed and said.
+/// Runs the program in a directory. Returns its exit code, standard output and standard error.
 fn tollgate_in(directory: &TempDir, arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let mut command = Command::new("env");
     command.arg("-C").arg(directory.path()).arg(env!("CARGO_BIN_EXE_tollgate")).args(arguments);
@@ -60,30 +60,30 @@ fn tollgate_in(directory: &TempDir, arguments: &[&str], variables: &[(&str, &str
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
-/// What a setting is and where it is from, as check-config says in JSON.
-fn checked(directory: &TempDir, arguments: &[&str], variables: &[(&str, &str)], key: &str) -> (String, String) {
-    let (code, said, error) = tollgate_in(directory, &[&["check-config", "--json"], arguments].concat(), variables);
+/// Returns the value and the source of a setting, as `check-config --json` prints them.
+fn checked_setting(directory: &TempDir, arguments: &[&str], variables: &[(&str, &str)], key: &str) -> (String, String) {
+    let (code, printed, error) = tollgate_in(directory, &[&["check-config", "--json"], arguments].concat(), variables);
     assert_eq!(code, Some(0), "{error}");
-    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
-    let text = |name: &str| said["settings"][key][name].as_str().unwrap().to_owned();
+    let printed: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    let text = |name: &str| printed["settings"][key][name].as_str().unwrap().to_owned();
     (text("value"), text("from"))
 }
 
-/// Asserts that both commands end with this code, having said this, and printed nothing.
+/// Asserts that `serve` and `check-config` fail with this exit code and all of these texts, and print nothing.
 #[track_caller]
-fn refuses(directory: &TempDir, arguments: &[&str], variables: &[(&str, &str)], code: i32, says: &[&str]) {
+fn both_fail(directory: &TempDir, arguments: &[&str], variables: &[(&str, &str)], code: i32, expected: &[&str]) {
     for command in ["serve", "check-config"] {
-        let (ended, printed, error) = tollgate_in(directory, &[&[command], arguments].concat(), variables);
-        assert_eq!(ended, Some(code), "{command}: {error}");
+        let (found, printed, error) = tollgate_in(directory, &[&[command], arguments].concat(), variables);
+        assert_eq!(found, Some(code), "{command}: {error}");
         assert!(printed.is_empty() && !error.contains("secret"), "{command}: {printed}{error}");
-        for part in says {
-            assert!(error.contains(part), "{command}: {error} does not say {part}");
+        for part in expected {
+            assert!(error.contains(part), "{command}: {error} does not have {part}");
         }
     }
 }
 
 #[test]
-fn flags_count_before_variables_before_the_file_before_what_ships() {
+fn a_flag_beats_a_variable_beats_the_file_beats_the_default() {
     let file = directory("max_calls = 2000");
     let variable = [("TOLLGATE_MAX_CALLS", "3000")];
     let nothing = tempfile::tempdir().unwrap();
@@ -93,13 +93,13 @@ fn flags_count_before_variables_before_the_file_before_what_ships() {
         (&file, &[][..], &variable[..], "3000", "TOLLGATE_MAX_CALLS"),
         (&file, &["--max-calls", "5000"][..], &variable[..], "5000", "--max-calls"),
     ] {
-        let found = checked(directory, arguments, variables, "max_calls");
+        let found = checked_setting(directory, arguments, variables, "max_calls");
         assert_eq!(found, (value.to_owned(), from.to_owned()));
     }
 }
 
 #[test]
-fn what_serves_is_what_the_layers_say() {
+fn serve_uses_the_same_precedence() {
     let nowhere = |name: &str| format!("redis+unix:///nowhere/{name}");
     let [of_file, of_variable, of_flag] = ["file", "variable", "flag"].map(nowhere);
     let file = directory(&format!("store = \"{of_file}\"\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\""));
@@ -117,69 +117,75 @@ fn what_serves_is_what_the_layers_say() {
 }
 
 #[test]
-fn a_file_that_is_named_counts_and_has_to_be_there() {
+fn a_named_file_is_read_and_must_exist() {
     let file = directory("max_calls = 1");
     fs::write(file.path().join("other.toml"), "max_calls = 2").unwrap();
     fs::write(file.path().join("third.toml"), "max_calls = 3").unwrap();
     let variable = [("TOLLGATE_CONFIG", "other.toml")];
-    assert_eq!(checked(&file, &[], &variable, "max_calls").1, "other.toml, line 1");
-    assert_eq!(checked(&file, &["--config", "third.toml"], &variable, "max_calls").1, "third.toml, line 1");
-    refuses(&file, &["--config", "none.toml"], &[], 66, &["none.toml, which --config names, cannot be read"]);
-    refuses(&file, &[], &[("TOLLGATE_CONFIG", "none.toml")], 66, &["none.toml, which TOLLGATE_CONFIG names"]);
-    refuses(&file, &["--config", "redis://u:secret@h"], &[], 66, &["the file (a URL), which --config names"]);
+    assert_eq!(checked_setting(&file, &[], &variable, "max_calls").1, "other.toml, line 1");
+    assert_eq!(checked_setting(&file, &["--config", "third.toml"], &variable, "max_calls").1, "third.toml, line 1");
+    both_fail(&file, &["--config", "none.toml"], &[], 66, &["cannot read none.toml (named by --config)"]);
+    both_fail(
+        &file,
+        &[],
+        &[("TOLLGATE_CONFIG", "none.toml")],
+        66,
+        &["cannot read none.toml (named by TOLLGATE_CONFIG)"],
+    );
+    both_fail(&file, &["--config", "redis://u:secret@h"], &[], 66, &["cannot read (a URL) (named by --config)"]);
 }
 
 #[test]
-fn a_bad_value_is_refused_with_its_place_in_every_layer() {
+fn an_invalid_value_is_rejected_with_its_source() {
     let nothing = tempfile::tempdir().unwrap();
     let file = directory("store_wait = \"1ms\"");
-    refuses(&file, &[], &[], 78, &["store_wait (tollgate.toml, line 1): `1ms` is refused: must be 10ms to 30s"]);
-    refuses(&nothing, &[], &[("TOLLGATE_STORE_WAIT", "1ms")], 78, &["store_wait (TOLLGATE_STORE_WAIT): "]);
-    refuses(&nothing, &["--store-wait=1ms"], &[], 78, &["store_wait (--store-wait): "]);
-    refuses(&nothing, &["--run-max-age", "-5h"], &[], 78, &["`-5h` is refused: must be 1s to 3650d"]);
-    refuses(
+    both_fail(&file, &[], &[], 78, &["store_wait (tollgate.toml, line 1): invalid value `1ms`: must be 10ms to 30s"]);
+    both_fail(&nothing, &[], &[("TOLLGATE_STORE_WAIT", "1ms")], 78, &["store_wait (TOLLGATE_STORE_WAIT): "]);
+    both_fail(&nothing, &["--store-wait=1ms"], &[], 78, &["store_wait (--store-wait): "]);
+    both_fail(&nothing, &["--run-max-age", "-5h"], &[], 78, &["invalid value `-5h`: must be 1s to 3650d"]);
+    both_fail(
         &nothing,
         &["--listen=127.0.0.1:5", "--admin=127.0.0.1:5"],
         &[],
         78,
-        &["admin (--admin): must not be where"],
+        &["admin (--admin): must not be the address of listen"],
     );
-    refuses(&nothing, &[], &[("RUST_LOG", "a=loud")], 78, &["log (RUST_LOG): "]);
-    refuses(&directory("listen = "), &[], &[], 78, &["tollgate.toml, line 1: this is not TOML"]);
+    both_fail(&nothing, &[], &[("RUST_LOG", "a=loud")], 78, &["log (RUST_LOG): "]);
+    both_fail(&directory("listen = "), &[], &[], 78, &["tollgate.toml, line 1: invalid TOML"]);
     let all = ["store_wait (tollgate.toml, line 1)", "max_calls (TOLLGATE_MAX_CALLS)", "log_format (--log-format)"];
-    refuses(&file, &["--log-format=xml"], &[("TOLLGATE_MAX_CALLS", "0")], 78, &all);
+    both_fail(&file, &["--log-format=xml"], &[("TOLLGATE_MAX_CALLS", "0")], 78, &all);
 }
 
 #[test]
-fn an_unknown_key_is_refused_by_its_name_with_the_nearest_that_there_is() {
+fn an_unknown_name_is_rejected_with_a_suggestion() {
     let nothing = tempfile::tempdir().unwrap();
-    let near = "max_conections (tollgate.toml, line 1): there is no such key; did you mean max_connections?";
-    refuses(&directory("max_conections = 1"), &[], &[], 78, &[near]);
+    let near = "max_conections (tollgate.toml, line 1): unknown key; did you mean max_connections?";
+    both_fail(&directory("max_conections = 1"), &[], &[], 78, &[near]);
     let nested = "[[teams]]\nteam_id = \"a\"\nplan = \"free\"\npayed_seat = true";
-    refuses(
+    both_fail(
         &directory(nested),
         &[],
         &[],
         78,
         &["teams[0].payed_seat (tollgate.toml, line 4)", "did you mean paid_seat?"],
     );
-    refuses(&nothing, &[], &[("TOLLGATE_STROE", "secret")], 78, &["TOLLGATE_STROE", "did you mean TOLLGATE_STORE?"]);
-    refuses(&nothing, &["--stroe", "secret"], &[], 64, &["--stroe", "--store"]);
-    refuses(&nothing, &["redis://:secret@h"], &[], 64, &["unexpected argument"]);
-    refuses(&nothing, &["--store-wait"], &[], 64, &["--store-wait"]);
-    let of_kubernetes = [("TOLLGATE_SERVICE_HOST", "10.0.0.1"), ("TOLLGATE_PORT_50051_TCP_ADDR", "10.0.0.1")];
-    assert_eq!(checked(&nothing, &[], &of_kubernetes, "listen").1, "default");
+    both_fail(&nothing, &[], &[("TOLLGATE_STROE", "secret")], 78, &["TOLLGATE_STROE", "did you mean TOLLGATE_STORE?"]);
+    both_fail(&nothing, &["--stroe", "secret"], &[], 64, &["--stroe", "--store"]);
+    both_fail(&nothing, &["redis://:secret@h"], &[], 64, &["unexpected argument"]);
+    both_fail(&nothing, &["--store-wait"], &[], 64, &["--store-wait"]);
+    let from_kubernetes = [("TOLLGATE_SERVICE_HOST", "10.0.0.1"), ("TOLLGATE_PORT_50051_TCP_ADDR", "10.0.0.1")];
+    assert_eq!(checked_setting(&nothing, &[], &from_kubernetes, "listen").1, "default");
 }
 
 #[test]
 fn a_password_is_never_shown() {
     let nothing = tempfile::tempdir().unwrap();
     for store in ["redis://:secret@h:port", "redis://u:1/secret@h", "postgres://u:secret@h", "redis://:secret@h/name"] {
-        refuses(&directory(&format!("store = \"{store}\"")), &[], &[], 78, &["store (tollgate.toml, line 1)"]);
-        refuses(&nothing, &[], &[("TOLLGATE_STORE", store)], 78, &["store (TOLLGATE_STORE)"]);
-        refuses(&nothing, &["--store", store], &[], 78, &["store (--store)"]);
+        both_fail(&directory(&format!("store = \"{store}\"")), &[], &[], 78, &["store (tollgate.toml, line 1)"]);
+        both_fail(&nothing, &[], &[("TOLLGATE_STORE", store)], 78, &["store (TOLLGATE_STORE)"]);
+        both_fail(&nothing, &["--store", store], &[], 78, &["store (--store)"]);
     }
-    refuses(&directory("store = \"redis://:secret@h"), &[], &[], 78, &["this is not TOML"]);
+    both_fail(&directory("store = \"redis://:secret@h"), &[], &[], 78, &["invalid TOML"]);
     for arguments in [&["check-config"][..], &["check-config", "--json"]] {
         let variables = [("TOLLGATE_STORE", "redis://u:secret@h:1/2")];
         let (code, printed, error) = tollgate_in(&nothing, arguments, &variables);
@@ -189,14 +195,14 @@ fn a_password_is_never_shown() {
 }
 
 #[test]
-fn check_config_shows_what_the_file_seeds_and_touches_no_store() {
+fn check_config_shows_the_seed_and_opens_no_store() {
     let file = directory(&format!("store = \"embedded:data\"\n{SEEDS}"));
     let (code, printed, error) = tollgate_in(&file, &["check-config"], &[]);
     assert_eq!((code, error.as_str()), (Some(0), ""));
     for part in
         ["embedded:data", "tollgate.toml, line 1", "7000", "announced", "2100-01-01T00:00:00Z", "at most 4 blocks"]
     {
-        assert!(printed.contains(part), "{printed} does not say {part}");
+        assert!(printed.contains(part), "{printed} does not have {part}");
     }
     let (_, printed, _) = tollgate_in(&file, &["check-config", "--json"], &[]);
     let seed = &serde_json::from_str::<serde_json::Value>(&printed).unwrap()["seed"];
@@ -205,7 +211,7 @@ fn check_config_shows_what_the_file_seeds_and_touches_no_store() {
 }
 
 #[test]
-fn the_log_can_be_lines_of_json() {
+fn the_log_format_can_be_json() {
     let sidecar =
         Sidecar::start_in(&directory(SEEDS), &[&ANY_PORTS[..], &["--store=memory", "--log-format=json"]].concat());
     let log = sidecar.stderr();
@@ -217,7 +223,7 @@ fn the_log_can_be_lines_of_json() {
 
 const ANY_PORTS: [&str; 4] = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
 
-/// A sidecar on a store, started in a directory.
+/// Starts a sidecar on a store, in a directory.
 fn sidecar(directory: &Arc<TempDir>, store: &StoreLocation) -> Sidecar {
     Sidecar::start_in(directory, &[&ANY_PORTS[..], &["--store", &argument(store)]].concat())
 }
@@ -239,7 +245,7 @@ async fn versions(client: &Client) -> Vec<String> {
     until_answered("the cards", list).await.rate_cards.into_iter().map(|card| card.version).collect()
 }
 
-/// Asserts that a store has what the file says.
+/// Asserts that a store has the teams, plans and rate cards of [`SEEDS`].
 async fn has_seeds(client: &Client) {
     assert_eq!(team_ids(client).await, ["acme", "small"]);
     assert_eq!(versions(client).await, ["first", "announced"]);
@@ -249,8 +255,9 @@ async fn has_seeds(client: &Client) {
     assert_eq!(client.books("small").await.balance.included, 7_000);
 }
 
+/// Every kind of store gets the seed of the file, and then no demo teams.
 #[tokio::test]
-async fn every_kind_of_store_is_given_what_it_lacks_and_no_demo_teams() {
+async fn every_kind_of_store_gets_the_seed() {
     let embedded = Kept::embedded();
     let servers = [Engine::Redis, Engine::Valkey].map(Server::start);
     let stores = [StoreLocation::Memory, embedded.location(), servers[0].location(), servers[1].location()];
@@ -261,8 +268,9 @@ async fn every_kind_of_store_is_given_what_it_lacks_and_no_demo_teams() {
     }
 }
 
+/// Of several sidecars that start at the same time, one writes each part of the seed.
 #[tokio::test]
-async fn sidecars_that_start_at_once_seed_each_thing_once() {
+async fn sidecars_that_start_together_seed_once() {
     let server = Server::start(Engine::Redis);
     let location = server.location();
     let started: Vec<_> = std::thread::scope(|scope| {
@@ -281,17 +289,17 @@ async fn sidecars_that_start_at_once_seed_each_thing_once() {
 }
 
 #[tokio::test]
-async fn what_a_store_has_is_never_overwritten() {
+async fn the_seed_never_overwrites_what_a_store_has() {
     let kept = Kept::durable(Engine::Redis);
     {
         let first = sidecar(&Arc::new(tempfile::tempdir().unwrap()), &kept.location());
         first.client().put_team(team_without_seat("acme", 5)).await;
     }
-    let with_a_card_of_the_same_name = format!(
+    let with_a_reused_version = format!(
         "{SEEDS}\n[[rate_cards]]\nversion = \"2025-01-22\"\neffective_at = 2100-02-01T00:00:00Z\n\
          rates = [{{ model = \"gpt-4o\", unit = \"call\", credits = 99 }}]"
     );
-    let second = sidecar(&directory(&with_a_card_of_the_same_name), &kept.location());
+    let second = sidecar(&directory(&with_a_reused_version), &kept.location());
     let client = second.client();
     let acme = team(&client, "acme").await;
     assert_eq!((acme.plan.as_str(), acme.overages_enabled, acme.included_credits), ("free", false, Some(5)));
@@ -304,19 +312,19 @@ async fn what_a_store_has_is_never_overwritten() {
         ("WARN", "the store has another rate card of this version"),
         ("INFO", "the store has other terms than the file"),
     ] {
-        assert!(log.lines().any(|line| line.contains(level) && line.contains(part)), "{log} does not say {part}");
+        assert!(log.lines().any(|line| line.contains(level) && line.contains(part)), "{log} does not have {part}");
     }
 }
 
 #[test]
-fn demo_teams_are_made_only_where_the_file_names_none() {
+fn demo_teams_are_created_if_the_file_names_no_team() {
     let with_plans_only = SEEDS.split("[[teams]]").next().unwrap();
     let sidecar = sidecar(&directory(with_plans_only), &StoreLocation::Memory);
     assert!(sidecar.stdout().contains("three demo teams"), "{}", sidecar.stdout());
 }
 
 #[tokio::test]
-async fn a_store_that_others_use_gets_no_demo_teams() {
+async fn a_shared_store_gets_no_demo_teams() {
     let server = Server::start(Engine::Redis);
     let sidecar = sidecar(&directory(""), &server.location());
     assert!(!sidecar.stdout().contains("demo"), "{}", sidecar.stdout());

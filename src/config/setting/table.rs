@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::{Kind, Setting};
+use super::{Setting, ValueType};
 use crate::domain::lease::{MAX_LEASE_HOLD_MS, MAX_LEASE_TERM_MS};
 
 const SECOND_MS: i64 = 1_000;
@@ -32,7 +32,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "127.0.0.1:50051",
         help: "Address of the data listener, where executors call QuotaService.",
         heading: ADDRESSES,
-        kind: Kind::Address(|settings, address| settings.serve.listen = address),
+        value_type: ValueType::Address(|settings, address| settings.serve.listen = address),
     },
     Setting {
         key: "admin",
@@ -40,7 +40,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "127.0.0.1:50052",
         help: "Address of the admin listener, where billing and operators call AccountService and UsageService.",
         heading: ADDRESSES,
-        kind: Kind::Address(|settings, address| settings.serve.admin = address),
+        value_type: ValueType::Address(|settings, address| settings.serve.admin = address),
     },
     Setting {
         key: "probe",
@@ -48,7 +48,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "off",
         help: "Address of the probe listener: gRPC health and /metrics in plaintext, for the kubelet and Prometheus.",
         heading: ADDRESSES,
-        kind: Kind::Port(|settings, address| settings.serve.probe = address),
+        value_type: ValueType::OptionalPort(|settings, address| settings.serve.probe = address),
     },
     Setting {
         key: "metrics_teams",
@@ -56,7 +56,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "0",
         help: "Number of teams with their own `team` label in /metrics. The first teams seen get one; all others share `other`.",
         heading: ADDRESSES,
-        kind: Kind::Number(0..=1_000, |settings, teams| settings.serve.metrics_teams = teams),
+        value_type: ValueType::Number(0..=1_000, |settings, teams| settings.serve.metrics_teams = teams),
     },
     Setting {
         key: "otlp_endpoint",
@@ -64,7 +64,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "off",
         help: "OTLP/gRPC collector. The sidecar sends it one span for each call whose caller is traced.",
         heading: ADDRESSES,
-        kind: Kind::Collector(|settings, url| settings.serve.otlp_endpoint = url),
+        value_type: ValueType::Collector(|settings, url| settings.serve.otlp_endpoint = url),
     },
     Setting {
         key: "listen_tls_certificate",
@@ -72,7 +72,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         help: "Certificate chain of the data listener (PEM). Setting it turns TLS on.",
         heading: ACCESS,
-        kind: Kind::File(|settings, file| settings.serve.access.listen_tls.certificate = file),
+        value_type: ValueType::File(|settings, file| settings.serve.access.listen_tls.certificate = file),
     },
     Setting {
         key: "listen_tls_key",
@@ -80,7 +80,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         help: "Private key of the data listener's certificate (PEM).",
         heading: ACCESS,
-        kind: Kind::File(|settings, file| settings.serve.access.listen_tls.key = file),
+        value_type: ValueType::File(|settings, file| settings.serve.access.listen_tls.key = file),
     },
     Setting {
         key: "listen_tls_client_ca",
@@ -88,7 +88,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         help: "CA certificates (PEM) for mutual TLS on the data listener. Every client must then present a certificate that one of them signed.",
         heading: ACCESS,
-        kind: Kind::File(|settings, file| settings.serve.access.listen_tls.client_ca = file),
+        value_type: ValueType::File(|settings, file| settings.serve.access.listen_tls.client_ca = file),
     },
     Setting {
         key: "admin_tls_certificate",
@@ -96,7 +96,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         help: "Certificate chain of the admin listener (PEM). Setting it turns TLS on.",
         heading: ACCESS,
-        kind: Kind::File(|settings, file| settings.serve.access.admin_tls.certificate = file),
+        value_type: ValueType::File(|settings, file| settings.serve.access.admin_tls.certificate = file),
     },
     Setting {
         key: "admin_tls_key",
@@ -104,7 +104,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         help: "Private key of the admin listener's certificate (PEM).",
         heading: ACCESS,
-        kind: Kind::File(|settings, file| settings.serve.access.admin_tls.key = file),
+        value_type: ValueType::File(|settings, file| settings.serve.access.admin_tls.key = file),
     },
     Setting {
         key: "admin_tls_client_ca",
@@ -112,7 +112,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         help: "CA certificates (PEM) for mutual TLS on the admin listener. Every client must then present a certificate that one of them signed.",
         heading: ACCESS,
-        kind: Kind::File(|settings, file| settings.serve.access.admin_tls.client_ca = file),
+        value_type: ValueType::File(|settings, file| settings.serve.access.admin_tls.client_ca = file),
     },
     Setting {
         key: "admin_token_file",
@@ -120,7 +120,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         help: "File with the bearer token that calls to the admin listener must send. It holds one word; a trailing newline is ignored.",
         heading: ACCESS,
-        kind: Kind::File(|settings, file| settings.serve.access.admin_token_file = file),
+        value_type: ValueType::File(|settings, file| settings.serve.access.admin_token_file = file),
     },
     Setting {
         key: "store",
@@ -128,7 +128,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "embedded:./tollgate-data",
         help: "Where credits are kept. Sidecars of one installation share one Redis or Valkey server.",
         heading: ADDRESSES,
-        kind: Kind::Store,
+        value_type: ValueType::Store,
     },
     Setting {
         key: "store_wait",
@@ -136,7 +136,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "250ms",
         help: "How long a call waits for the store before it fails with UNAVAILABLE.",
         heading: ADDRESSES,
-        kind: Kind::Milliseconds(10..=30 * SECOND_MS, |settings, wait_ms| {
+        value_type: ValueType::Milliseconds(10..=30 * SECOND_MS, |settings, wait_ms| {
             settings.serve.store_wait = duration(wait_ms)
         }),
     },
@@ -146,7 +146,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "false",
         help: "Whether to refuse a Redis server that does not log its changes to disk (`appendonly yes`).",
         heading: ADDRESSES,
-        kind: Kind::Switch(|settings, on| settings.serve.require_aof = on),
+        value_type: ValueType::Switch(|settings, on| settings.serve.require_aof = on),
     },
     Setting {
         key: "drain_delay",
@@ -154,7 +154,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "5s",
         help: "How long to keep serving after SIGTERM, so that load balancers notice.",
         heading: SHUTDOWN,
-        kind: Kind::Milliseconds(0..=10 * MINUTE_MS, |settings, delay_ms| {
+        value_type: ValueType::Milliseconds(0..=10 * MINUTE_MS, |settings, delay_ms| {
             settings.serve.drain_delay = duration(delay_ms)
         }),
     },
@@ -164,7 +164,9 @@ pub static SETTINGS: &[Setting] = &[
         default: "24h",
         help: "How long a run without an EndRun stays current. Only a current run may go past the limit.",
         heading: RULES,
-        kind: Kind::Milliseconds(RULE_DURATION_MS, |settings, age_ms| settings.serve.policy.run_max_age_ms = age_ms),
+        value_type: ValueType::Milliseconds(RULE_DURATION_MS, |settings, age_ms| {
+            settings.serve.policy.run_max_age_ms = age_ms
+        }),
     },
     Setting {
         key: "run_completion_credits",
@@ -172,7 +174,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "1000",
         help: "Credits that one current run may use past the limit, if the team has a paid seat.",
         heading: RULES,
-        kind: Kind::Credits(0..=MAX_CREDITS, |settings, credits| {
+        value_type: ValueType::OptionalCredits(0..=MAX_CREDITS, |settings, credits| {
             settings.serve.policy.run_completion_credits = credits;
         }),
     },
@@ -182,7 +184,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "7d",
         help: "How far ahead a new rate card must be announced. Sidecars need at least 10 seconds to load it.",
         heading: RULES,
-        kind: Kind::Milliseconds(10 * SECOND_MS..=3_650 * DAY_MS, |settings, notice_ms| {
+        value_type: ValueType::Milliseconds(10 * SECOND_MS..=3_650 * DAY_MS, |settings, notice_ms| {
             settings.serve.policy.rate_card_notice_ms = notice_ms;
         }),
     },
@@ -192,7 +194,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "2h",
         help: "How long a repeated Commit still gets its first answer. Values below 5 minutes count as 5 minutes.",
         heading: RULES,
-        kind: Kind::Milliseconds(RULE_DURATION_MS, |settings, retention_ms| {
+        value_type: ValueType::Milliseconds(RULE_DURATION_MS, |settings, retention_ms| {
             settings.serve.policy.committed_retention_ms = retention_ms;
         }),
     },
@@ -202,7 +204,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "auto",
         help: "Whether calls of busy teams on Redis are answered from memory, using credits that the sidecar leased in advance.",
         heading: ESCROW,
-        kind: Kind::Escrow,
+        value_type: ValueType::Escrow,
     },
     Setting {
         key: "lease_term",
@@ -210,7 +212,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "30s",
         help: "How long a lease lasts. A longer lease means fewer store calls, but unused credits stay set aside for up to this long.",
         heading: ESCROW,
-        kind: Kind::Milliseconds(2 * SECOND_MS..=MAX_LEASE_TERM_MS, |settings, term_ms| {
+        value_type: ValueType::Milliseconds(2 * SECOND_MS..=MAX_LEASE_TERM_MS, |settings, term_ms| {
             settings.serve.escrow.terms.term_ms = term_ms;
         }),
     },
@@ -220,7 +222,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "2m",
         help: "Longest hold that can be answered from a lease. The credits of a crashed sidecar return after `lease_term` + `lease_hold` + 1 s.",
         heading: ESCROW,
-        kind: Kind::Milliseconds(SECOND_MS..=MAX_LEASE_HOLD_MS, |settings, hold_ms| {
+        value_type: ValueType::Milliseconds(SECOND_MS..=MAX_LEASE_HOLD_MS, |settings, hold_ms| {
             settings.serve.escrow.terms.hold_ms = hold_ms;
         }),
     },
@@ -230,7 +232,9 @@ pub static SETTINGS: &[Setting] = &[
         default: "10000",
         help: "Most credits in one lease. A larger lease means fewer store calls, but a crashed sidecar keeps more credits from its team.",
         heading: ESCROW,
-        kind: Kind::Amount(1..=MAX_CREDITS, |settings, credits| settings.serve.escrow.max_lease_credits = credits),
+        value_type: ValueType::Credits(1..=MAX_CREDITS, |settings, credits| {
+            settings.serve.escrow.max_lease_credits = credits
+        }),
     },
     Setting {
         key: "log",
@@ -238,7 +242,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "info",
         help: "Log level, for everything or for each module. The log goes to standard error; RUST_LOG applies if this is not set.",
         heading: LOG,
-        kind: Kind::LogFilter,
+        value_type: ValueType::LogFilter,
     },
     Setting {
         key: "log_format",
@@ -246,7 +250,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "text",
         help: "Format of a log line: text for people, or one JSON object for programs.",
         heading: LOG,
-        kind: Kind::LogFormat,
+        value_type: ValueType::LogFormat,
     },
     Setting {
         key: "max_message_bytes",
@@ -254,7 +258,9 @@ pub static SETTINGS: &[Setting] = &[
         default: "65536",
         help: "Largest request message in bytes. Only a rate card with hundreds of models needs more than the default.",
         heading: LIMITS,
-        kind: Kind::Number(4_096..=4_194_304, |settings, bytes| settings.serve.limits.max_message_bytes = bytes),
+        value_type: ValueType::Number(4_096..=4_194_304, |settings, bytes| {
+            settings.serve.limits.max_message_bytes = bytes
+        }),
     },
     Setting {
         key: "max_header_bytes",
@@ -262,7 +268,9 @@ pub static SETTINGS: &[Setting] = &[
         default: "16384",
         help: "Largest header list of one call in bytes. A trace context and a bearer token take about 2,000 bytes.",
         heading: LIMITS,
-        kind: Kind::Number(4_096..=1_048_576, |settings, bytes| settings.serve.limits.max_header_bytes = bytes),
+        value_type: ValueType::Number(4_096..=1_048_576, |settings, bytes| {
+            settings.serve.limits.max_header_bytes = bytes
+        }),
     },
     Setting {
         key: "max_calls_per_connection",
@@ -270,7 +278,9 @@ pub static SETTINGS: &[Setting] = &[
         default: "256",
         help: "Most calls in flight on one connection. Keep it below `max_calls`, so that one client cannot use every slot.",
         heading: LIMITS,
-        kind: Kind::Number(1..=65_536, |settings, calls| settings.serve.limits.max_calls_per_connection = calls),
+        value_type: ValueType::Number(1..=65_536, |settings, calls| {
+            settings.serve.limits.max_calls_per_connection = calls
+        }),
     },
     Setting {
         key: "max_calls",
@@ -278,7 +288,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "1024",
         help: "Most calls in flight on all connections together. Further calls fail with RESOURCE_EXHAUSTED, which bounds memory.",
         heading: LIMITS,
-        kind: Kind::Number(1..=1_000_000, |settings, calls| settings.serve.limits.max_calls = calls),
+        value_type: ValueType::Number(1..=1_000_000, |settings, calls| settings.serve.limits.max_calls = calls),
     },
     Setting {
         key: "max_streams",
@@ -286,7 +296,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "256",
         help: "Most open health watches and reflection streams. They have their own limit because clients keep them open.",
         heading: LIMITS,
-        kind: Kind::Number(1..=65_536, |settings, streams| settings.serve.limits.max_streams = streams),
+        value_type: ValueType::Number(1..=65_536, |settings, streams| settings.serve.limits.max_streams = streams),
     },
     Setting {
         key: "max_call_time",
@@ -294,7 +304,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "10s",
         help: "Longest time to receive a request and answer it. A slow client cannot occupy a slot for longer.",
         heading: LIMITS,
-        kind: Kind::Milliseconds(100..=10 * MINUTE_MS, |settings, time_ms| {
+        value_type: ValueType::Milliseconds(100..=10 * MINUTE_MS, |settings, time_ms| {
             settings.serve.limits.max_call_time = duration(time_ms);
         }),
     },
@@ -304,7 +314,9 @@ pub static SETTINGS: &[Setting] = &[
         default: "256",
         help: "Most open connections. When the limit is reached, a new connection replaces the one that has been idle for longest.",
         heading: LIMITS,
-        kind: Kind::Number(1..=65_536, |settings, connections| settings.serve.limits.max_connections = connections),
+        value_type: ValueType::Number(1..=65_536, |settings, connections| {
+            settings.serve.limits.max_connections = connections
+        }),
     },
     Setting {
         key: "handshake_timeout",
@@ -312,7 +324,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "5s",
         help: "How long a new connection may take to send its first HTTP/2 bytes before it is closed.",
         heading: LIMITS,
-        kind: Kind::Milliseconds(100..=MINUTE_MS, |settings, wait_ms| {
+        value_type: ValueType::Milliseconds(100..=MINUTE_MS, |settings, wait_ms| {
             settings.serve.limits.handshake_timeout = duration(wait_ms);
         }),
     },
@@ -322,7 +334,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "30s",
         help: "How long a connection may be silent before the sidecar sends a ping.",
         heading: LIMITS,
-        kind: Kind::Milliseconds(SECOND_MS..=HOUR_MS, |settings, pause_ms| {
+        value_type: ValueType::Milliseconds(SECOND_MS..=HOUR_MS, |settings, pause_ms| {
             settings.serve.limits.keepalive_interval = duration(pause_ms);
         }),
     },
@@ -332,7 +344,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "10s",
         help: "How long to wait for the answer to a ping, or for a client to read, before the connection is closed.",
         heading: LIMITS,
-        kind: Kind::Milliseconds(100..=10 * MINUTE_MS, |settings, wait_ms| {
+        value_type: ValueType::Milliseconds(100..=10 * MINUTE_MS, |settings, wait_ms| {
             settings.serve.limits.keepalive_timeout = duration(wait_ms);
         }),
     },
@@ -342,7 +354,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "1h",
         help: "How long a connection lives before clients are asked to reconnect (GOAWAY), so that they find new sidecars.",
         heading: LIMITS,
-        kind: Kind::Milliseconds(10 * SECOND_MS..=30 * DAY_MS, |settings, age_ms| {
+        value_type: ValueType::Milliseconds(10 * SECOND_MS..=30 * DAY_MS, |settings, age_ms| {
             settings.serve.limits.max_connection_age = duration(age_ms);
         }),
     },

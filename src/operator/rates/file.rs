@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    config::{ConfigError, Format, rate_card},
+    config::{ConfigError, DocumentFormat, rate_card},
     operator::moment::rfc3339,
     proto::v1,
     service,
@@ -33,7 +33,7 @@ struct RateText {
 
 /// Reads a rate card in JSON, if it begins with a brace, or else in TOML.
 pub(super) fn parse(text: &str) -> Result<v1::RateCard, ConfigError> {
-    let format = if text.trim_start().starts_with('{') { Format::Json } else { Format::Toml };
+    let format = if text.trim_start().starts_with('{') { DocumentFormat::Json } else { DocumentFormat::Toml };
     rate_card::parse(text, format).map(service::rate_card_message)
 }
 

@@ -1,28 +1,28 @@
-//! What is logged, and how it looks.
+//! Which events are logged, and in which format.
 
 use std::str::FromStr;
 
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-/// What is logged, and how it looks.
+/// Which events are logged, and in which format.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
-    /// A filter that tracing-subscriber has accepted.
+pub struct LogOptions {
+    /// A filter that tracing-subscriber accepts.
     pub filter: String,
-    /// How a line looks.
+    /// Format of a log line.
     pub format: LogFormat,
 }
 
-/// How a line of the log looks.
+/// Format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object for each line.
     Json,
 }
 
-impl Default for Log {
+impl Default for LogOptions {
     fn default() -> Self {
         Self { filter: "info".to_owned(), format: LogFormat::Text }
     }
@@ -40,14 +40,15 @@ impl FromStr for LogFormat {
     }
 }
 
-/// Checks a filter.
+/// Checks a log filter and returns it unchanged.
 pub(super) fn filter(text: &str) -> Result<String, String> {
-    // A word that is no level would be taken for the name of a part, and everything else would be silent.
+    // tracing-subscriber takes an unknown word for the name of a module, and would then silence all others.
     let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
     let levels = text.split(',').all(|part| part.contains(['=', '[']) || is_level(part.trim()));
     match EnvFilter::try_new(text) {
         Ok(_) if levels => Ok(text.to_owned()),
-        _ => Err("write a level (error, warn, info, debug, trace), or one for each part, as in `tollgate=debug,info`"
+        _ => Err("use a level (error, warn, info, debug, trace), or a level for each module, such as \
+                  `tollgate=debug,info`"
             .to_owned()),
     }
 }
