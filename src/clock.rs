@@ -1,4 +1,4 @@
-//! Time. The only place that reads the machine's clocks, so that a test can hold time still and move it.
+//! Clocks. Only this module reads the clocks of the machine, so that a test can use a clock that it moves itself.
 
 use std::{
     sync::{
@@ -10,18 +10,18 @@ use std::{
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// A source of time; clones of a manual clock share it.
+/// A source of time. Clones of a manual clock share one time.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
-    /// The machine's clocks.
+    /// The clocks of the machine.
     #[default]
     System,
-    /// A clock that stands still until it is moved.
+    /// A clock that a test moves.
     Manual(ManualClock),
 }
 
 impl Clock {
-    /// The time of day, in Unix milliseconds. It can jump when somebody sets the machine's clock.
+    /// Returns the wall-clock time in Unix milliseconds. It jumps when the clock of the machine is set.
     #[allow(clippy::disallowed_methods, reason = "this is the clock")]
     pub fn now_ms(&self) -> i64 {
         match self {
@@ -33,13 +33,14 @@ impl Clock {
         }
     }
 
-    /// Milliseconds since some moment before this process. It never goes back, and goes on while the machine sleeps: what was
-    /// granted for a while is over after it, whoever slept meanwhile.
+    /// Returns monotonic time in milliseconds since an arbitrary start.
+    ///
+    /// It also counts the time during which the machine is suspended: a lease must end on time even then.
     pub fn monotonic_ms(&self) -> i64 {
         self.monotonic_ns() / 1_000_000
     }
 
-    /// Nanoseconds since the same moment, to measure what takes less than a millisecond.
+    /// Returns the same time in nanoseconds, to measure intervals below a millisecond.
     pub fn monotonic_ns(&self) -> i64 {
         match self {
             Self::System => {
@@ -51,29 +52,29 @@ impl Clock {
     }
 }
 
-/// A clock that stands still until it is moved.
+/// A clock for tests. It stands still until it is moved.
 #[derive(Clone, Debug)]
 pub struct ManualClock {
     now_ms: Arc<AtomicI64>,
 }
 
 impl ManualClock {
-    /// A clock that shows this time, in Unix milliseconds.
+    /// Creates a clock at a time in Unix milliseconds.
     pub fn at(now_ms: i64) -> Self {
         Self { now_ms: Arc::new(AtomicI64::new(now_ms)) }
     }
 
-    /// The time it shows, in Unix milliseconds.
+    /// Returns the time in Unix milliseconds.
     pub fn now_ms(&self) -> i64 {
         self.now_ms.load(Ordering::SeqCst)
     }
 
-    /// Moves it forward.
+    /// Moves the clock forward.
     pub fn advance_ms(&self, milliseconds: i64) {
         self.now_ms.fetch_add(milliseconds, Ordering::SeqCst);
     }
 
-    /// Moves it to this time, in Unix milliseconds, if it does not show a later one.
+    /// Moves the clock to a time in Unix milliseconds. Does nothing if the clock is past it.
     pub fn advance_to(&self, now_ms: i64) {
         self.now_ms.fetch_max(now_ms, Ordering::SeqCst);
     }
