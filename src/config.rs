@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::{
     document::DocumentFormat,
-    file::{FileContents, file_path, parse, without_url},
+    file::{FileContents, MAX_FILE_BYTES, file_path, parse, without_url},
     flags::{AdminFlags, Flags},
     log_options::{LogFormat, LogOptions},
     problem::{ConfigError, Problem},

@@ -14,7 +14,7 @@
 //! 8. [`config`] and [`cli`]: settings, and the command line. [`exit_code`] has the exit codes.
 //! 9. [`operator`] and [`replay`]: commands that call a running sidecar through [`client`].
 //!
-//! [`metrics`], [`traces`], [`clock`] and [`watched_file`] are used throughout.
+//! [`metrics`], [`traces`], [`clock`] and [`watched_files`] are used throughout.
 //!
 //! `docs/internals/architecture.md` has diagrams of a call and of a lease, and the table of layers: which module may use which.
 
@@ -37,4 +37,4 @@ pub mod store;
 pub mod traces;
 pub mod transaction;
 mod wakeable;
-pub mod watched_file;
+pub mod watched_files;

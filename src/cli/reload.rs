@@ -12,7 +12,7 @@ use crate::{
     config::{self, Configuration, EffectiveSetting, Flags, Variables},
     exit_code::CommandError,
     gate::Gate,
-    watched_file::WatchedFile,
+    watched_files::WatchedFiles,
 };
 
 /// How long to wait before the seed is applied again after the store did not take it.
@@ -22,7 +22,7 @@ const SEED_RETRY: Duration = Duration::from_secs(5);
 pub(super) struct LiveConfiguration {
     flags: Flags,
     variables: Variables,
-    file: WatchedFile,
+    file: WatchedFiles,
     current: Configuration,
     log: LogFilter,
 }
@@ -31,7 +31,7 @@ impl LiveConfiguration {
     /// Reads the configuration for the first time and starts the log.
     pub(super) fn load(flags: Flags, variables: Variables) -> Result<Self, CommandError> {
         // Watched before it is read, so that a change between the two is noticed.
-        let file = WatchedFile::now(config::file_path(&flags, &variables));
+        let file = WatchedFiles::open(vec![config::file_path(&flags, &variables)], config::MAX_FILE_BYTES);
         let current = config::load(&flags, &variables, Path::new(""))?;
         let log = super::log::start(&current.settings.log)?;
         Ok(Self { flags, variables, file, current, log })
@@ -48,7 +48,7 @@ impl LiveConfiguration {
         loop {
             tokio::select! {
                 _ = hang_up.recv() => is_seeded &= !self.reload("SIGHUP"),
-                () = self.file.changed() => is_seeded &= !self.reload("file change"),
+                _ = self.file.changed() => is_seeded &= !self.reload("file change"),
                 () = sleep(SEED_RETRY), if !is_seeded => {}
             }
             if !is_seeded {

@@ -23,7 +23,7 @@ use crate::{domain::seed::Seed, serve::Clients};
 pub(super) const DEFAULT_FILE: &str = "tollgate.toml";
 
 /// Largest file that is read, in bytes. It has room for about ten thousand teams.
-const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+pub const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Contents of a configuration file.
 #[derive(Debug, Default)]

@@ -1,22 +1,16 @@
-//! Something that is made of files, and made anew when one of them changes.
+//! A value that is built from files, and built again when one of them changes.
 //!
-//! The contents are compared, not the times: Kubernetes swaps a link to another directory, and whoever copies a file may keep
-//! its time. What was made last stays if nothing can be made of the new contents.
+//! If nothing can be built from the new contents, the log says why, and the previous value stays.
 
 use std::{
-    fs::File,
-    io::Read as _,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use super::AccessError;
+use crate::watched_files::{Snapshot, WatchedFiles};
 
-/// Between two looks at the files.
-const LOOK: Duration = Duration::from_secs(2);
-
-/// The largest file that is read, in bytes: hundreds of authorities.
+/// Largest file that is read, in bytes. It has room for hundreds of CA certificates.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// A file, and the setting that names it.
@@ -26,91 +20,70 @@ pub(super) struct NamedFile {
     pub(super) path: PathBuf,
 }
 
-/// Makes something of the contents of the files, in their order.
+/// Builds a value from the contents of the files, which are in the order of their names.
 pub(super) type Make<T> = Box<dyn Fn(&[NamedFile], &[Vec<u8>]) -> Result<T, AccessError> + Send + Sync>;
 
-/// Something that is made of files.
+/// A value that is built from files.
 pub(in crate::serve) struct Fresh<T> {
     what: &'static str,
     files: Vec<NamedFile>,
     make: Make<T>,
     current: Mutex<Arc<T>>,
-    /// What was seen last, whether something could be made of it or not: the same is not complained of twice.
-    seen: Mutex<Seen>,
+    watched: tokio::sync::Mutex<WatchedFiles>,
 }
 
-/// The contents, or why there are none.
-type Seen = Result<Vec<Vec<u8>>, String>;
-
 impl<T: Send + Sync + 'static> Fresh<T> {
-    /// Makes it for the first time.
+    /// Reads the files and builds the first value.
     pub(super) async fn read(
         what: &'static str,
         files: Vec<NamedFile>,
         make: Make<T>,
     ) -> Result<Arc<Self>, AccessError> {
-        let contents = contents(files.clone()).await?;
-        let current = Mutex::new(Arc::new(make(&files, &contents)?));
-        Ok(Arc::new(Self { what, files, make, current, seen: Mutex::new(Ok(contents)) }))
+        let paths = files.iter().map(|file| file.path.clone()).collect();
+        let opened = tokio::task::spawn_blocking(move || WatchedFiles::open(paths, MAX_FILE_BYTES)).await;
+        let watched = opened.map_err(|ended| unreadable(files.first(), ended.to_string()))?;
+        let value = make(&files, &contents(&files, watched.snapshot())?)?;
+        Ok(Arc::new(Self { what, files, make, current: Mutex::new(Arc::new(value)), watched: watched.into() }))
     }
 
-    /// As it was made last.
+    /// Returns the value that was built last.
     pub(in crate::serve) fn current(&self) -> Arc<T> {
         Arc::clone(&lock(&self.current))
     }
 
-    /// Makes it anew whenever the files change.
+    /// Builds the value again whenever the files change. Never returns.
     pub(super) async fn keep(&self) {
+        let mut watched = self.watched.lock().await;
         loop {
-            tokio::time::sleep(LOOK).await;
-            self.look().await;
+            self.rebuild(watched.changed().await);
         }
     }
 
-    async fn look(&self) {
-        let contents = contents(self.files.clone()).await;
-        let now = match &contents {
-            Ok(contents) => Ok(contents.clone()),
-            Err(error) => Err(error.to_string()),
-        };
-        if std::mem::replace(&mut *lock(&self.seen), now.clone()) == now {
-            return;
-        }
-        match contents.and_then(|contents| (self.make)(&self.files, &contents)) {
-            Ok(made) => {
-                *lock(&self.current) = Arc::new(made);
-                tracing::info!("{} changed; new connections and calls find the new one", self.what);
+    fn rebuild(&self, snapshot: &Snapshot) {
+        match contents(&self.files, snapshot).and_then(|contents| (self.make)(&self.files, &contents)) {
+            Ok(value) => {
+                *lock(&self.current) = Arc::new(value);
+                tracing::info!("reloaded {}; new connections and calls use it", self.what);
             }
-            Err(error) => tracing::error!(%error, "{} changed, and is of no use; the old one stays", self.what),
+            Err(error) => tracing::error!(%error, "reloading {} failed; keeping the previous version", self.what),
         }
     }
 }
 
-/// Nothing that holds a lock can panic.
+/// Locks a mutex. No code panics while it holds one.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reads all files, on a thread that may wait for a disk.
-async fn contents(files: Vec<NamedFile>) -> Result<Vec<Vec<u8>>, AccessError> {
-    let first = files.first().cloned();
-    let read = tokio::task::spawn_blocking(move || files.into_iter().map(read).collect());
-    read.await.unwrap_or_else(|ended| match first {
-        Some(NamedFile { setting, path }) => {
-            Err(AccessError::Unreadable { setting, file: path, cause: ended.to_string() })
-        }
-        None => Ok(Vec::new()),
-    })
+/// Returns the contents of all files, or an error for the first file that could not be read.
+fn contents(files: &[NamedFile], snapshot: &Snapshot) -> Result<Vec<Vec<u8>>, AccessError> {
+    let read = files.iter().zip(snapshot);
+    read.map(|(file, found)| found.clone().map_err(|cause| unreadable(Some(file), cause))).collect()
 }
 
-fn read(NamedFile { setting, path }: NamedFile) -> Result<Vec<u8>, AccessError> {
-    let mut bytes = Vec::new();
-    let cause = match File::open(&path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)) {
-        Ok(_) if bytes.len() as u64 <= MAX_FILE_BYTES => return Ok(bytes),
-        Ok(_) => "it has more than 1 MiB".to_owned(),
-        Err(error) => error.to_string(),
-    };
-    Err(AccessError::Unreadable { setting, file: path, cause })
+fn unreadable(file: Option<&NamedFile>, cause: String) -> AccessError {
+    let (setting, file) = file.map(|file| (file.setting, file.path.clone())).unwrap_or_default();
+    AccessError::Unreadable { setting, file, cause }
 }
 
 #[cfg(test)]
@@ -120,7 +93,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn each_new_content_is_tried_once_and_one_that_is_of_no_use_changes_nothing() {
+    async fn each_change_is_tried_once_and_bad_contents_change_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         std::fs::write(&path, "1").unwrap();
@@ -142,7 +115,13 @@ mod tests {
                 None => std::fs::remove_file(&path).unwrap(),
             }
             for _ in 0..2 {
-                fresh.look().await;
+                // A change counts once two looks agree.
+                for _ in 0..2 {
+                    let mut watched = fresh.watched.lock().await;
+                    if watched.look().await {
+                        fresh.rebuild(watched.snapshot());
+                    }
+                }
                 let found = (*fresh.current(), tried.load(Ordering::Relaxed));
                 assert_eq!(found, (current, tries), "{contents:?}");
             }
