@@ -148,18 +148,15 @@ pub fn log_from_environment(variables: &Variables) -> Result<LogOptions, ConfigE
 }
 
 fn admin_from(flags: &Flags, variables: &Variables, directory: &Path) -> Result<AdminListener, ConfigError> {
-    let mut problems = Problems::default();
-    let mut settings = Settings::default();
-    let mut layers = vec![flags.layer(), variables.layer(&mut Problems::default())];
-    if layers.iter().all(|layer| layer.find("admin").is_none())
-        && let Some((_, contents, _)) = file::read(flags, variables, directory)?
-    {
-        layers.push(contents.layer);
-    }
-    layers.push(Layer::defaults());
-    let highest = |key: &str| layers.iter().find_map(|layer| layer.find(key)).cloned();
-    let layer = Layer(["admin", "admin_token_file"].into_iter().filter_map(highest).collect());
-    layer.apply(&mut settings, &mut problems);
+    let (from_variables, from_flags) = (variables.layer(&mut Problems::default()), flags.layer());
+    let from_file = match from_flags.find("admin").or(from_variables.find("admin")) {
+        Some(_) => Layer::default(),
+        None => file::read(flags, variables, directory)?.map(|(_, contents, _)| contents.layer).unwrap_or_default(),
+    };
+    let mut merged = layers::merge(&[Layer::defaults(), from_file, from_variables, from_flags]);
+    merged.0.retain(|assignment| ["admin", "admin_token_file"].contains(&assignment.setting.key));
+    let (mut problems, mut settings) = (Problems::default(), Settings::default());
+    merged.apply(&mut settings, &mut problems);
     let serve = settings.serve;
     problems.into_result(AdminListener { address: serve.admin, token_file: serve.access.admin_token_file })
 }

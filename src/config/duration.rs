@@ -91,11 +91,11 @@ mod tests {
 
     #[test]
     fn text_that_is_not_a_duration_is_rejected_with_examples() {
-        for (text, says) in
+        for (text, expected) in
             [("", "`1h 30m`"), ("7", "`7ms`"), ("1mo", "days or hours"), ("1y", "hours"), ("soon", "7d")]
         {
             let problem = parse_ms(text, &ANY).unwrap_err();
-            assert!(problem.contains(says), "{text}: {problem}");
+            assert!(problem.contains(expected), "{text}: {problem}");
         }
     }
 }

@@ -36,7 +36,7 @@ impl Variables {
         Layer(SETTINGS.iter().filter_map(|setting| self.assignment(setting, &setting.variable(), problems)).collect())
     }
 
-    /// Returns what RUST_LOG says of `log`. Every other source overrides it.
+    /// Returns RUST_LOG as a value of `log`. Every other source overrides it.
     pub(super) fn fallback(&self, problems: &mut Problems) -> Layer {
         let log = Setting::by_key("log").and_then(|log| self.assignment(log, LOG_FALLBACK, problems));
         Layer(log.into_iter().collect())
