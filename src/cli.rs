@@ -17,7 +17,7 @@ use clap::{
 
 use self::{check_config::CheckConfigArguments, completions::CompletionsArguments, reload::LiveConfiguration};
 use crate::{
-    config::{self, ConfigError, Flags, Variables},
+    config::{self, Flags, Variables},
     exit_code::{self, CommandError},
     operator,
     replay::{self, ReplayArguments},
@@ -48,16 +48,6 @@ enum CliCommand {
     Operate(operator::OperatorCommand),
     /// Prints shell completions. For bash: `source <(tollgate completions bash)`.
     Completions(CompletionsArguments),
-}
-
-impl From<ConfigError> for CommandError {
-    fn from(error: ConfigError) -> Self {
-        let code = match &error {
-            ConfigError::Unreadable(_) => exit_code::NO_INPUT,
-            ConfigError::Invalid(_) => exit_code::CONFIG,
-        };
-        Self::new(code, error)
-    }
 }
 
 /// Runs the command of the command line and returns its exit code.

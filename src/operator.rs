@@ -20,17 +20,17 @@ mod usage;
 
 use clap::Subcommand;
 
+use self::failure::Stop;
 pub use self::{
     audit::AuditArguments,
     charges::ChargesArguments,
-    failure::OperatorError,
     or_none::OrNone,
     probe::ProbeArguments,
     rates::{RatesCommand, RatesListArguments, RatesPutArguments},
     team::{OveragesArguments, Switch, TeamCommand, TeamGetArguments, TeamListArguments, TeamPutArguments},
     usage::UsageArguments,
 };
-use self::{failure::Stop, probe::NOT_SERVING};
+use crate::exit_code::{self, CommandError};
 
 /// What `--help` of these commands ends with.
 const EXIT_CODES: &str = "\
@@ -73,7 +73,7 @@ pub enum OperatorCommand {
 ///
 /// # Errors
 /// If it could not, with a sentence that says why.
-pub async fn run(command: OperatorCommand) -> Result<u8, OperatorError> {
+pub async fn run(command: OperatorCommand) -> Result<u8, CommandError> {
     let done = match command {
         OperatorCommand::Team(command) => team::run(command).await,
         OperatorCommand::Rates(command) => rates::run(command).await,
@@ -81,7 +81,7 @@ pub async fn run(command: OperatorCommand) -> Result<u8, OperatorError> {
         OperatorCommand::Charges(arguments) => charges::run(arguments).await,
         OperatorCommand::Audit(arguments) => audit::run(arguments).await,
         OperatorCommand::Probe(arguments) => match probe::run(arguments).await {
-            Ok(serving) => return Ok(if serving { 0 } else { NOT_SERVING }),
+            Ok(serving) => return Ok(if serving { 0 } else { exit_code::FAILURE }),
             Err(stop) => Err(stop),
         },
     };

@@ -30,9 +30,7 @@ pub use self::{
     trace::{Call, Row, model_for, parse, plan_calls, read},
 };
 pub use crate::client::{SecurityArguments, SidecarAddress};
-use crate::clock::Clock;
-
-const EXIT_INTERRUPTED: i32 = 130;
+use crate::{clock::Clock, exit_code};
 
 /// Replays a trace of real calls over gRPC, as a flow executor would make them.
 #[derive(Args, Clone, Debug)]
@@ -171,7 +169,7 @@ async fn watch_interrupts(stop: CancellationToken) {
     stop.cancel();
     if tokio::signal::ctrl_c().await.is_ok() {
         eprintln!("given up: what is still reserved comes back when its hold runs out");
-        std::process::exit(EXIT_INTERRUPTED);
+        std::process::exit(exit_code::INTERRUPTED.into());
     }
 }
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::exit_code::{self, CommandError};
+
 /// Most problems that one error message lists.
 const SHOWN_PROBLEMS: usize = 20;
 
@@ -19,6 +21,16 @@ pub enum ConfigError {
     /// The configuration is not valid. It has all problems that could be found.
     #[error("{}", report(.0))]
     Invalid(Vec<Problem>),
+}
+
+impl From<ConfigError> for CommandError {
+    fn from(error: ConfigError) -> Self {
+        let code = match &error {
+            ConfigError::Unreadable(_) => exit_code::NO_INPUT,
+            ConfigError::Invalid(_) => exit_code::CONFIG,
+        };
+        Self::new(code, error)
+    }
 }
 
 /// One mistake in a configuration.

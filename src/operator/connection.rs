@@ -8,7 +8,7 @@ use tonic::{Code, Request, Response, Status, transport::Channel};
 use super::failure::{Stop, is_of_closed_connection};
 use crate::{
     client::{SecurityArguments, SecurityError, SidecarAddress, SidecarEndpoint},
-    config::{self, AdminFlags, ConfigError},
+    config::{self, AdminFlags},
     exit_code::{self, CommandError},
     proto::v1::{
         GetRateCardRequest, GetRateCardResponse, GetTeamRequest, GetTeamResponse, GetUsageRequest, GetUsageResponse,
@@ -49,15 +49,12 @@ pub(super) struct AdminClient {
 
 impl Admin {
     /// The listener, as a client of this machine calls it: with the token, if it wants one, for what is not open to everybody.
-    pub(super) fn listener(&self, with_token: bool) -> Result<SidecarEndpoint, OperatorError> {
-        let admin = config::admin_listener(&self.flags).map_err(|error| match error {
-            ConfigError::Unreadable(_) => OperatorError::new(EXIT_NOT_FOUND, error.to_string()),
-            ConfigError::Invalid(_) => OperatorError::new(EXIT_CONFIG, error.to_string()),
-        })?;
+    pub(super) fn listener(&self, with_token: bool) -> Result<SidecarEndpoint, CommandError> {
+        let admin = config::admin_listener(&self.flags)?;
         let address = admin.address.as_seen_from_here().to_string();
         let parsed = address.parse();
-        let parsed =
-            parsed.map_err(|error| OperatorError::new(EXIT_CONFIG, format!("{address} cannot be called: {error}")))?;
+        let parsed = parsed
+            .map_err(|error| CommandError::new(exit_code::CONFIG, format!("{address} cannot be called: {error}")))?;
         self.listener_at(parsed, admin.token_file.as_deref().filter(|_| with_token))
     }
 
@@ -66,20 +63,20 @@ impl Admin {
         &self,
         address: SidecarAddress,
         token_file: Option<&Path>,
-    ) -> Result<SidecarEndpoint, OperatorError> {
+    ) -> Result<SidecarEndpoint, CommandError> {
         let listener = self.security.read(token_file).and_then(|security| address.with(security));
         listener.map_err(|error| {
             let code = match error {
-                SecurityError::Unreadable { .. } => EXIT_NOT_FOUND,
-                SecurityError::NoToken(_) => EXIT_CONFIG,
-                SecurityError::NoAuthority(_) | SecurityError::TokenInTheOpen(_) => EXIT_USAGE,
+                SecurityError::Unreadable { .. } => exit_code::NO_INPUT,
+                SecurityError::NoToken(_) => exit_code::CONFIG,
+                SecurityError::NoAuthority(_) | SecurityError::TokenInTheOpen(_) => exit_code::USAGE,
             };
-            OperatorError::new(code, error.to_string())
+            CommandError::new(code, error.to_string())
         })
     }
 
     /// Connects.
-    pub(super) async fn connect(&self) -> Result<AdminClient, OperatorError> {
+    pub(super) async fn connect(&self) -> Result<AdminClient, CommandError> {
         let listener = self.listener(true)?;
         let channel = connect(&listener, OPTION).await?;
         Ok(AdminClient {
@@ -129,12 +126,12 @@ impl AdminClient {
 #[derive(Debug)]
 pub(super) enum CallError {
     /// What was named is not there.
-    NotFound(OperatorError),
+    NotFound(CommandError),
     /// Anything else.
-    Other(OperatorError),
+    Other(CommandError),
 }
 
-impl From<CallError> for OperatorError {
+impl From<CallError> for CommandError {
     fn from(refusal: CallError) -> Self {
         match refusal {
             CallError::NotFound(failure) | CallError::Other(failure) => failure,
@@ -144,17 +141,17 @@ impl From<CallError> for OperatorError {
 
 impl From<CallError> for Stop {
     fn from(refusal: CallError) -> Self {
-        OperatorError::from(refusal).into()
+        CommandError::from(refusal).into()
     }
 }
 
 /// Connects to an address that an option names.
-pub(super) async fn connect(listener: &SidecarEndpoint, option: &str) -> Result<Channel, OperatorError> {
+pub(super) async fn connect(listener: &SidecarEndpoint, option: &str) -> Result<Channel, CommandError> {
     // The inner limit is for the attempt to connect, the outer one for a host that takes the connection and says nothing.
     match tokio::time::timeout(CONNECT_TIMEOUT, listener.connect(CONNECT_TIMEOUT)).await {
         Ok(Ok(channel)) => Ok(channel),
-        Ok(Err(error)) => Err(OperatorError::unconnected(&error, listener, option)),
-        Err(_) => Err(OperatorError::unreachable(listener, option)),
+        Ok(Err(error)) => Err(CommandError::unconnected(&error, listener, option)),
+        Err(_) => Err(CommandError::unreachable(listener, option)),
     }
 }
 
@@ -173,12 +170,12 @@ pub(super) async fn attempt<T>(
     match tokio::time::timeout(within, call).await {
         Ok(Ok(answer)) => Ok(answer.into_inner()),
         // Either side of the connection may see the deadline pass first, and each says so in its own way.
-        Ok(Err(status)) if is_late(&status) => Err(CallError::Other(OperatorError::silent(listener, within.as_secs()))),
+        Ok(Err(status)) if is_late(&status) => Err(CallError::Other(CommandError::silent(listener, within.as_secs()))),
         Ok(Err(status)) => {
-            let failure = OperatorError::answered(&status, listener, option);
+            let failure = CommandError::answered(&status, listener, option);
             Err(if status.code() == Code::NotFound { CallError::NotFound(failure) } else { CallError::Other(failure) })
         }
-        Err(_) => Err(CallError::Other(OperatorError::silent(listener, within.as_secs()))),
+        Err(_) => Err(CallError::Other(CommandError::silent(listener, within.as_secs()))),
     }
 }
 

@@ -5,46 +5,10 @@ use std::{error::Error, io};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::client::SidecarEndpoint;
-
-/// The command was used wrongly.
-pub(super) const EXIT_USAGE: u8 = 64;
-
-/// What was given is refused.
-pub(super) const EXIT_DATA: u8 = 65;
-
-/// What was named is not there.
-pub(super) const EXIT_NOT_FOUND: u8 = 66;
-
-/// No sidecar answers.
-const EXIT_UNAVAILABLE: u8 = 69;
-
-/// Something broke that should not.
-pub(super) const EXIT_SOFTWARE: u8 = 70;
-
-/// The output could not be written.
-const EXIT_IO: u8 = 74;
-
-/// It may work later.
-const EXIT_LATER: u8 = 75;
-
-/// The other end does not know the call.
-const EXIT_PROTOCOL: u8 = 76;
-
-/// The other end does not let this caller do it.
-const EXIT_NOT_ALLOWED: u8 = 77;
-
-/// Where the sidecar is was said in a way that is of no use.
-pub(super) const EXIT_CONFIG: u8 = 78;
-
-/// Why a command came to nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OperatorError {
-    /// What to tell whoever asked.
-    pub sentence: String,
-    /// The exit code.
-    pub code: u8,
-}
+use crate::{
+    client::SidecarEndpoint,
+    exit_code::{self, CommandError},
+};
 
 /// What ends a command early.
 #[derive(Debug)]
@@ -52,27 +16,23 @@ pub(super) enum Stop {
     /// Nobody reads standard output any more, which is no failure.
     ReaderLeft,
     /// It failed.
-    Failed(OperatorError),
+    Failed(CommandError),
 }
 
-impl OperatorError {
-    pub(super) fn new(code: u8, sentence: impl Into<String>) -> Self {
-        Self { code, sentence: sentence.into() }
-    }
-
+impl CommandError {
     /// Nobody answers at an address that an option names.
     pub(super) fn unreachable(listener: &SidecarEndpoint, option: &str) -> Self {
         let name = option.trim_start_matches('-');
         let sentence =
             format!("no sidecar answers at {listener}; is it running? name its {name} listener with {option}");
-        Self::new(EXIT_UNAVAILABLE, sentence)
+        Self::new(exit_code::UNAVAILABLE, sentence)
     }
 
     /// No connection came about.
     pub(super) fn unconnected(error: &(dyn Error + 'static), listener: &SidecarEndpoint, option: &str) -> Self {
         match trouble_with_tls(error) {
             Some(cause) => Self::new(
-                EXIT_NOT_ALLOWED,
+                exit_code::NO_PERMISSION,
                 format!(
                     "the sidecar at {listener} and this command do not trust each other: {cause}; see --tls-ca, \
                          --tls-name and --tls-certificate"
@@ -91,7 +51,7 @@ impl OperatorError {
             false => "if it speaks TLS, name the authorities to trust with --tls-ca",
         };
         match failure.code {
-            EXIT_UNAVAILABLE => Self::new(failure.code, format!("{}; {hint}", failure.sentence)),
+            exit_code::UNAVAILABLE => Self::new(failure.code, format!("{}; {hint}", failure.message)),
             _ => failure,
         }
     }
@@ -99,7 +59,7 @@ impl OperatorError {
     /// A sidecar that was connected to did not answer in time.
     pub(super) fn silent(listener: &SidecarEndpoint, seconds: u64) -> Self {
         Self::new(
-            EXIT_LATER,
+            exit_code::TEMPORARY_FAILURE,
             format!(
                 "the sidecar at {listener} did not answer within {seconds} seconds; the same command again does no harm"
             ),
@@ -113,14 +73,16 @@ impl OperatorError {
             return Self::broken(source, listener, option);
         }
         let code = match status.code() {
-            Code::InvalidArgument | Code::OutOfRange | Code::AlreadyExists | Code::FailedPrecondition => EXIT_DATA,
-            Code::NotFound => EXIT_NOT_FOUND,
-            Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted => {
-                EXIT_LATER
+            Code::InvalidArgument | Code::OutOfRange | Code::AlreadyExists | Code::FailedPrecondition => {
+                exit_code::DATA_ERROR
             }
-            Code::Unimplemented => EXIT_PROTOCOL,
-            Code::PermissionDenied | Code::Unauthenticated => EXIT_NOT_ALLOWED,
-            _ => EXIT_SOFTWARE,
+            Code::NotFound => exit_code::NO_INPUT,
+            Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted => {
+                exit_code::TEMPORARY_FAILURE
+            }
+            Code::Unimplemented => exit_code::PROTOCOL,
+            Code::PermissionDenied | Code::Unauthenticated => exit_code::NO_PERMISSION,
+            _ => exit_code::SOFTWARE,
         };
         let mut sentence = sentence(status, listener);
         if status.code() == Code::Unauthenticated {
@@ -175,8 +137,8 @@ fn trouble_with_tls(error: &(dyn Error + 'static)) -> Option<String> {
     None
 }
 
-impl From<OperatorError> for Stop {
-    fn from(failure: OperatorError) -> Self {
+impl From<CommandError> for Stop {
+    fn from(failure: CommandError) -> Self {
         Self::Failed(failure)
     }
 }
@@ -186,14 +148,14 @@ impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::ReaderLeft,
-            _ => OperatorError::new(EXIT_IO, format!("cannot print: {error}")).into(),
+            _ => CommandError::new(exit_code::IO_ERROR, format!("cannot print: {error}")).into(),
         }
     }
 }
 
 impl From<serde_json::Error> for Stop {
     fn from(error: serde_json::Error) -> Self {
-        OperatorError::new(EXIT_SOFTWARE, format!("cannot print: {error}")).into()
+        CommandError::new(exit_code::SOFTWARE, format!("cannot print: {error}")).into()
     }
 }
 
@@ -227,8 +189,8 @@ mod tests {
             (Code::PermissionDenied, 77),
         ];
         for (code, exit) in table {
-            let failure = OperatorError::answered(&Status::new(code, "no"), &listener(), "--admin");
-            assert_eq!(failure, OperatorError::new(exit, format!("no ({code:?})")));
+            let failure = CommandError::answered(&Status::new(code, "no"), &listener(), "--admin");
+            assert_eq!(failure, CommandError::new(exit, format!("no ({code:?})")));
         }
     }
 
@@ -238,7 +200,7 @@ mod tests {
             let mut details = ErrorDetails::with_error_info("UNKNOWN_MODEL", "tollgate", HashMap::new());
             details.add_bad_request_violation("rate_card.version", "is wrong");
             let status = Status::with_error_details(Code::InvalidArgument, message, details);
-            OperatorError::answered(&status, &listener(), "--admin").sentence
+            CommandError::answered(&status, &listener(), "--admin").message
         };
         assert_eq!(refused("no good"), "rate_card.version: no good (UNKNOWN_MODEL)");
         assert_eq!(refused("rate_card.version is no good"), "rate_card.version is no good (UNKNOWN_MODEL)");
@@ -247,26 +209,23 @@ mod tests {
     #[test]
     fn a_connection_that_broke_is_a_sidecar_that_does_not_answer() {
         let status = Status::from_error(Box::new(io::Error::from(io::ErrorKind::ConnectionReset)));
-        let failure = OperatorError::answered(&status, &listener(), "--admin");
-        assert!(
-            failure.sentence.starts_with(&OperatorError::unreachable(&listener(), "--admin").sentence),
-            "{failure:?}"
-        );
+        let failure = CommandError::answered(&status, &listener(), "--admin");
+        assert!(failure.message.starts_with(&CommandError::unreachable(&listener(), "--admin").message), "{failure:?}");
         assert_eq!(failure.code, 69);
     }
 
     #[test]
     fn what_tls_has_against_a_connection_is_told() {
         let error = io::Error::new(io::ErrorKind::InvalidData, rustls::Error::NoCertificatesPresented);
-        let failure = OperatorError::answered(&Status::from_error(Box::new(error)), &listener(), "--admin");
-        assert!(failure.sentence.contains("peer sent no certificates"), "{failure:?}");
+        let failure = CommandError::answered(&Status::from_error(Box::new(error)), &listener(), "--admin");
+        assert!(failure.message.contains("peer sent no certificates"), "{failure:?}");
         assert_eq!(failure.code, 77);
     }
 
     #[test]
     fn whoever_lacks_a_token_is_told_how_to_bring_one() {
-        let failure = OperatorError::answered(&Status::unauthenticated("no"), &listener(), "--admin");
-        assert_eq!(failure.sentence, "no (Unauthenticated); name the file that holds it with --token-file");
+        let failure = CommandError::answered(&Status::unauthenticated("no"), &listener(), "--admin");
+        assert_eq!(failure.message, "no (Unauthenticated); name the file that holds it with --token-file");
         assert_eq!(failure.code, 77);
     }
 }

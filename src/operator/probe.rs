@@ -8,13 +8,10 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 
 use super::{
     connection::{Admin, CallError, attempt, connect},
-    failure::{OperatorError, Stop},
+    failure::Stop,
     output::{OutputArguments, print, print_json, styled},
 };
-use crate::client::SidecarAddress;
-
-/// The exit code of a sidecar that answers that it does not serve.
-pub(super) const NOT_SERVING: u8 = 1;
+use crate::{client::SidecarAddress, exit_code::CommandError};
 
 /// Whoever probes asks again soon, and has a limit of its own.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -51,9 +48,9 @@ pub(super) async fn run(arguments: ProbeArguments) -> Result<bool, Stop> {
     let mut client = HealthClient::new(connect(&listener, option).await?);
     let request = HealthCheckRequest { service: service.clone() };
     let answer = match attempt(client.check(request), CHECK_TIMEOUT, &listener, option).await {
-        Err(CallError::NotFound(OperatorError { code, .. })) => {
+        Err(CallError::NotFound(CommandError { code, .. })) => {
             let sentence = format!("the listener at {listener} has no service {}", service.escape_default());
-            return Err(OperatorError::new(code, sentence).into());
+            return Err(CommandError::new(code, sentence).into());
         }
         other => other?,
     };

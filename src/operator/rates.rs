@@ -113,13 +113,13 @@ async fn in_effect(sidecar: &AdminClient) -> Result<Option<RateCard>, Stop> {
 
 async fn put(arguments: RatesPutArguments) -> Result<(), Stop> {
     let text = read(&arguments.file)?;
-    let card =
-        file::parse(&text).map_err(|problem| OperatorError::new(EXIT_DATA, format!("not a rate card: {problem}")))?;
+    let card = file::parse(&text)
+        .map_err(|problem| CommandError::new(exit_code::DATA_ERROR, format!("not a rate card: {problem}")))?;
     let sidecar = arguments.admin.connect().await?;
     let answer = sidecar.put_rate_card(PutRateCardRequest { rate_card: Some(card) }).await?;
     let card = answer
         .rate_card
-        .ok_or_else(|| OperatorError::new(EXIT_SOFTWARE, "the sidecar answered without the rate card"))?;
+        .ok_or_else(|| CommandError::new(exit_code::SOFTWARE, "the sidecar answered without the rate card"))?;
     if arguments.format.json {
         return print_json(&CardText::of(card));
     }
@@ -127,19 +127,21 @@ async fn put(arguments: RatesPutArguments) -> Result<(), Stop> {
 }
 
 /// The text of a file, or of standard input.
-fn read(file: &PathBuf) -> Result<String, OperatorError> {
-    let failed = |code, problem: &str| OperatorError::new(code, format!("{} {problem}", without_url(file)));
+fn read(file: &PathBuf) -> Result<String, CommandError> {
+    let failed = |code, problem: &str| CommandError::new(code, format!("{} {problem}", without_url(file)));
     let input: Box<dyn Read> = if file.as_os_str() == "-" {
         Box::new(std::io::stdin().lock())
     } else {
         let opened = std::fs::File::open(file);
-        Box::new(opened.map_err(|error| failed(EXIT_NOT_FOUND, &format!("cannot be read: {error}")))?)
+        Box::new(opened.map_err(|error| failed(exit_code::NO_INPUT, &format!("cannot be read: {error}")))?)
     };
     let mut bytes = Vec::new();
     let length = input.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes);
     match length {
-        Err(error) => Err(failed(EXIT_NOT_FOUND, &format!("cannot be read: {error}"))),
-        Ok(_) if bytes.len() as u64 > MAX_FILE_BYTES => Err(failed(EXIT_DATA, "is larger than a rate card may be")),
-        Ok(_) => String::from_utf8(bytes).map_err(|_| failed(EXIT_DATA, "is not text in UTF-8")),
+        Err(error) => Err(failed(exit_code::NO_INPUT, &format!("cannot be read: {error}"))),
+        Ok(_) if bytes.len() as u64 > MAX_FILE_BYTES => {
+            Err(failed(exit_code::DATA_ERROR, "is larger than a rate card may be"))
+        }
+        Ok(_) => String::from_utf8(bytes).map_err(|_| failed(exit_code::DATA_ERROR, "is not text in UTF-8")),
     }
 }

@@ -134,8 +134,8 @@ async fn overages(arguments: OveragesArguments) -> Result<(), Stop> {
 }
 
 /// The team that an answer has to have.
-fn present(team: Option<Team>) -> Result<Team, OperatorError> {
-    team.ok_or_else(|| OperatorError::new(EXIT_SOFTWARE, "the sidecar answered without the team"))
+fn present(team: Option<Team>) -> Result<Team, CommandError> {
+    team.ok_or_else(|| CommandError::new(exit_code::SOFTWARE, "the sidecar answered without the team"))
 }
 
 /// What became of a change.

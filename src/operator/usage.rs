@@ -35,7 +35,8 @@ pub struct UsageArguments {
 
 pub(super) async fn run(arguments: UsageArguments) -> Result<(), Stop> {
     let sidecar = arguments.admin.connect().await?;
-    let missing = |what: &str| OperatorError::new(EXIT_SOFTWARE, format!("the sidecar answered without the {what}"));
+    let missing =
+        |what: &str| CommandError::new(exit_code::SOFTWARE, format!("the sidecar answered without the {what}"));
     let team = sidecar.get_team(GetTeamRequest { team_id: arguments.team.clone() }).await?.team;
     let mut request = GetUsageRequest {
         team_id: arguments.team,

@@ -63,14 +63,14 @@ pub(super) async fn run(arguments: TeamPutArguments) -> Result<(), Stop> {
 }
 
 /// The team with what is said of it, and the rest as it was.
-fn changed(arguments: &TeamPutArguments, before: Option<&Team>) -> Result<Team, OperatorError> {
+fn changed(arguments: &TeamPutArguments, before: Option<&Team>) -> Result<Team, CommandError> {
     let new = || Team { team_id: arguments.team.clone(), billing_anchor_day: FIRST_ANCHOR_DAY, ..Team::default() };
     let mut team = before.cloned().unwrap_or_else(new);
     match &arguments.plan {
         Some(plan) => team.plan.clone_from(plan),
         None if before.is_none() => {
             let sentence = format!("there is no team {} yet; a new one needs --plan", arguments.team.escape_default());
-            return Err(OperatorError::new(EXIT_USAGE, sentence));
+            return Err(CommandError::new(exit_code::USAGE, sentence));
         }
         None => {}
     }
@@ -96,7 +96,7 @@ mod tests {
         put: TeamPutArguments,
     }
 
-    fn put(arguments: &[&str], before: Option<&Team>) -> Result<Team, OperatorError> {
+    fn put(arguments: &[&str], before: Option<&Team>) -> Result<Team, CommandError> {
         let line = Line::try_parse_from(["put", "team"].iter().chain(arguments)).unwrap();
         changed(&line.put, before)
     }
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_new_team_needs_a_plan_and_nothing_else() {
-        assert_eq!(put(&["--seat"], None).unwrap_err().code, EXIT_USAGE);
+        assert_eq!(put(&["--seat"], None).unwrap_err().code, exit_code::USAGE);
         let new =
             Team { team_id: "team".to_owned(), plan: "free".to_owned(), billing_anchor_day: 1, ..Team::default() };
         assert_eq!(put(&["--plan=free"], None), Ok(new.clone()));
