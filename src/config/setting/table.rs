@@ -230,7 +230,7 @@ pub static SETTINGS: &[Setting] = &[
         key: "max_slice",
         value_name: "CREDITS",
         default: "10000",
-        help: "Most credits in one lease. A larger lease means fewer store calls, but a crashed sidecar keeps more credits from its team.",
+        help: "Maximum credits in one lease. A larger lease means fewer store calls, but a crashed sidecar keeps more credits from its team.",
         heading: ESCROW,
         value_type: ValueType::Credits(1..=MAX_CREDITS, |settings, credits| {
             settings.serve.escrow.max_lease_credits = credits
@@ -276,7 +276,7 @@ pub static SETTINGS: &[Setting] = &[
         key: "max_calls_per_connection",
         value_name: "CALLS",
         default: "256",
-        help: "Most calls in flight on one connection. Keep it below `max_calls`, so that one client cannot use every slot.",
+        help: "Maximum number of calls in flight on one connection. Keep it below `max_calls`, so that one client cannot use every slot.",
         heading: LIMITS,
         value_type: ValueType::Number(1..=65_536, |settings, calls| {
             settings.serve.limits.max_calls_per_connection = calls
@@ -286,7 +286,7 @@ pub static SETTINGS: &[Setting] = &[
         key: "max_calls",
         value_name: "CALLS",
         default: "1024",
-        help: "Most calls in flight on all connections together. Further calls fail with RESOURCE_EXHAUSTED, which bounds memory.",
+        help: "Maximum number of calls in flight on all connections together. Further calls fail with RESOURCE_EXHAUSTED, which bounds memory.",
         heading: LIMITS,
         value_type: ValueType::Number(1..=1_000_000, |settings, calls| settings.serve.limits.max_calls = calls),
     },
@@ -294,7 +294,7 @@ pub static SETTINGS: &[Setting] = &[
         key: "max_streams",
         value_name: "STREAMS",
         default: "256",
-        help: "Most open health watches and reflection streams. They have their own limit because clients keep them open.",
+        help: "Maximum number of open health watches and reflection streams. They have their own limit because clients keep them open.",
         heading: LIMITS,
         value_type: ValueType::Number(1..=65_536, |settings, streams| settings.serve.limits.max_streams = streams),
     },
@@ -312,7 +312,7 @@ pub static SETTINGS: &[Setting] = &[
         key: "max_connections",
         value_name: "CONNECTIONS",
         default: "256",
-        help: "Most open connections. When the limit is reached, a new connection replaces the one that has been idle for longest.",
+        help: "Maximum number of open connections. When the limit is reached, a new connection replaces the one that has been idle for longest.",
         heading: LIMITS,
         value_type: ValueType::Number(1..=65_536, |settings, connections| {
             settings.serve.limits.max_connections = connections
