@@ -4,6 +4,7 @@
 mod examples;
 mod limits;
 mod links;
+mod measured;
 mod named;
 
 use std::{
