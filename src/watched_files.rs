@@ -13,16 +13,16 @@ use tokio::time::sleep;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The contents of each file, in the order of the paths, or why the file could not be read.
-pub type Snapshot = Vec<Result<Vec<u8>, String>>;
+pub type WatchedContents = Vec<Result<Vec<u8>, String>>;
 
 /// Files whose contents may change.
 pub struct WatchedFiles {
     paths: Vec<PathBuf>,
     max_bytes: u64,
     /// What [`Self::changed`] returned last.
-    reported: Snapshot,
+    reported: WatchedContents,
     /// What the last look found.
-    seen: Snapshot,
+    seen: WatchedContents,
 }
 
 /// Omits the contents: they may be keys or tokens.
@@ -40,14 +40,14 @@ impl WatchedFiles {
     }
 
     /// Returns the current snapshot: that of [`Self::open`], or the one that [`Self::changed`] returned last.
-    pub fn snapshot(&self) -> &Snapshot {
+    pub fn snapshot(&self) -> &WatchedContents {
         &self.reported
     }
 
     /// Waits until the contents of any file change, or a file disappears or comes back, and returns the new snapshot.
     ///
     /// It is cancel safe: a change is reported by the next call.
-    pub async fn changed(&mut self) -> &Snapshot {
+    pub async fn changed(&mut self) -> &WatchedContents {
         loop {
             sleep(LOOK_EVERY).await;
             if self.look().await {
@@ -71,7 +71,7 @@ impl WatchedFiles {
     }
 }
 
-fn read_all(paths: &[PathBuf], max_bytes: u64) -> Snapshot {
+fn read_all(paths: &[PathBuf], max_bytes: u64) -> WatchedContents {
     let read = |path: &PathBuf| {
         let mut bytes = Vec::new();
         match File::open(path).and_then(|file| file.take(max_bytes + 1).read_to_end(&mut bytes)) {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::AccessError;
-use crate::watched_files::{Snapshot, WatchedFiles};
+use crate::watched_files::{WatchedContents, WatchedFiles};
 
 /// Largest file that is read, in bytes. It has room for hundreds of CA certificates.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -59,7 +59,7 @@ impl<T: Send + Sync + 'static> Fresh<T> {
         }
     }
 
-    fn rebuild(&self, snapshot: &Snapshot) {
+    fn rebuild(&self, snapshot: &WatchedContents) {
         match contents(&self.files, snapshot).and_then(|contents| (self.make)(&self.files, &contents)) {
             Ok(value) => {
                 *lock(&self.current) = Arc::new(value);
@@ -76,7 +76,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Returns the contents of all files, or an error for the first file that could not be read.
-fn contents(files: &[NamedFile], snapshot: &Snapshot) -> Result<Vec<Vec<u8>>, AccessError> {
+fn contents(files: &[NamedFile], snapshot: &WatchedContents) -> Result<Vec<Vec<u8>>, AccessError> {
     let read = files.iter().zip(snapshot);
     read.map(|(file, found)| found.clone().map_err(|cause| unreadable(Some(file), cause))).collect()
 }
