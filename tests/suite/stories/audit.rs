@@ -91,7 +91,7 @@ fn every_accepted_change_is_listed_once_on_redis() {
 }
 
 #[test]
-fn an_entry_says_who_when_and_what_was_and_is() {
+fn an_entry_has_caller_time_and_both_values() {
     let stage = changed(&StoreLocation::Memory);
     let all = entries(&stage, None, 1_000);
     let card: serde_json::Value = serde_json::from_str(&all[0].after).unwrap();
@@ -107,7 +107,7 @@ fn an_entry_says_who_when_and_what_was_and_is() {
 }
 
 #[test]
-fn teams_without_a_change_left_do_not_end_the_list() {
+fn teams_without_further_entries_do_not_end_the_list() {
     let stage = Stage::empty(&StoreLocation::Memory, MORNING, Policy::default());
     for number in 0..250 {
         stage.put(free().of(&format!("team-{number:03}")));
@@ -116,7 +116,7 @@ fn teams_without_a_change_left_do_not_end_the_list() {
 }
 
 #[test]
-fn the_audit_of_no_team_is_refused() {
+fn audit_of_an_unknown_team_is_refused() {
     let stage = changed(&StoreLocation::Memory);
     check_refusal(&page(&stage, Some("nobody"), 0, "").unwrap_err(), Code::NotFound, "TEAM_NOT_FOUND");
     let malformed = page(&stage, Some("a/b"), 0, "").unwrap_err();
@@ -138,7 +138,7 @@ fn refuses_foreign_tokens(stage: &Stage, foreign: &[&str]) {
 }
 
 #[test]
-fn a_page_token_that_no_page_came_with_is_refused() {
+fn a_foreign_page_token_is_refused() {
     let stage = changed(&StoreLocation::Memory);
     let of_redis = ["team|1-0", "!|1-0"];
     let of_nobody = ["|", "team|x", "team|(1", "team|-1", "team|1\r\n", "a b|1", "!|99999999999999999999"];

@@ -7,11 +7,11 @@ use super::stage::{MORNING, Stage, Verb as _, check_refusal, free, stories};
 
 stories! {
     on any store:
-    what_is_not_there_is_not_found,
-    a_team_that_is_not_there_is_not_found_by_any_call,
+    unknown_ids_are_not_found,
+    every_call_rejects_an_unknown_team,
 }
 
-fn what_is_not_there_is_not_found() {
+fn unknown_ids_are_not_found() {
     let stage = Stage::set(free());
     let missing = |status: Status, what: &str| check_refusal(&status, Code::NotFound, what);
     let reservation = "RESERVATION_NOT_FOUND";
@@ -22,7 +22,7 @@ fn what_is_not_there_is_not_found() {
     stage.end_run("none").fails(Code::NotFound, "RUN_NOT_FOUND");
 }
 
-fn a_team_that_is_not_there_is_not_found_by_any_call() {
+fn every_call_rejects_an_unknown_team() {
     let stage = Stage::without_team();
     let (code, reason) = (Code::NotFound, "TEAM_NOT_FOUND");
     stage.reserve("r1").fails(code, reason);

@@ -14,7 +14,7 @@ stories! {
     an_anchor_on_the_31st_turns_at_the_end_of_shorter_months,
     an_anchor_on_the_29th_is_in_every_leap_february,
     a_commit_after_the_turn_charges_the_cycle_of_its_reservation,
-    an_overage_committed_after_the_turn_buys_a_block_of_the_cycle_it_was_granted_in,
+    overage_committed_after_the_turn_is_charged_to_its_cycle,
     each_cycle_includes_the_same_and_nothing_rolls_over,
     a_run_stays_current_across_the_turn,
     a_hold_abandoned_before_the_turn_comes_back_to_the_old_cycle,
@@ -77,7 +77,8 @@ fn a_commit_after_the_turn_charges_the_cycle_of_its_reservation() {
     assert!(stage.usage_rows().is_empty());
 }
 
-fn an_overage_committed_after_the_turn_buys_a_block_of_the_cycle_it_was_granted_in() {
+/// An overage that is committed after the turn of the cycle buys a block of the cycle in which it was granted.
+fn overage_committed_after_the_turn_is_charged_to_its_cycle() {
     let stage = Stage::set_at("2025-06-30T23:59:30Z", professional().with_seat().including(5_000));
     stage.overages_on();
     stage.spends(4_990);

@@ -21,7 +21,7 @@ use super::{
 stories! {
     on stores of their own:
     a_deadline_is_honoured,
-    a_commit_whose_client_went_away_is_carried_out,
+    a_commit_of_a_vanished_client_is_carried_out,
 }
 
 /// An id that can be found in what a sidecar sends to its store.
@@ -72,7 +72,7 @@ fn a_deadline_is_honoured() {
     stage.reserve("r2").proceeds(25, Allotment);
 }
 
-fn a_commit_whose_client_went_away_is_carried_out() {
+fn a_commit_of_a_vanished_client_is_carried_out() {
     let store = SlowStore::start();
     let first = Stage::empty(&store.location(), MORNING, Policy::default());
     first.put(free());

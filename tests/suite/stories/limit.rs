@@ -18,13 +18,13 @@ stories! {
     a_new_run_that_does_not_fit_waits_for_the_next_cycle,
     a_run_is_current_from_its_first_proceed,
     a_run_may_pass_the_limit_by_its_ceiling_and_no_further,
-    what_a_run_did_not_use_past_the_limit_is_below_its_ceiling_again,
+    unused_run_completion_can_be_used_again,
     each_run_has_a_ceiling_of_its_own,
     the_ceiling_is_a_setting,
     begin_run_asks_for_one_credit_and_holds_none,
     an_ended_run_is_not_revived,
     a_run_past_its_age_has_ended,
-    a_run_past_its_age_has_ended_though_there_are_credits_left,
+    a_run_past_its_age_has_ended_even_with_credits_left,
     without_a_seat_the_current_run_stops_too,
     a_seat_that_is_lost_stops_the_current_run,
 }
@@ -83,7 +83,8 @@ fn a_run_may_pass_the_limit_by_its_ceiling_and_no_further() {
     stage.balance().used(500).run_completion(1_000).remaining(0);
 }
 
-fn what_a_run_did_not_use_past_the_limit_is_below_its_ceiling_again() {
+/// Credits that a run held past the limit and did not use count against its ceiling no longer.
+fn unused_run_completion_can_be_used_again() {
     let stage = with_seat_and_left(0);
     stage.reserve("released").units(40).proceeds(1_000, RunCompletion);
     stage.release("released").gives_back();
@@ -162,7 +163,7 @@ fn a_run_past_its_age_has_ended() {
     stage.end_run("run").ends_with(25);
 }
 
-fn a_run_past_its_age_has_ended_though_there_are_credits_left() {
+fn a_run_past_its_age_has_ended_even_with_credits_left() {
     let stage = with_seat_and_left(100);
     stage.advance(24 * 3_600);
     stage.reserve("r1").fails(Code::FailedPrecondition, "RUN_ENDED");

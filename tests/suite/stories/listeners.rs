@@ -41,8 +41,9 @@ macro_rules! services_by_reflection {
 services_by_reflection!(by_reflection, v1);
 services_by_reflection!(by_older_reflection, v1alpha);
 
+/// Each listener lists its own services by both versions of reflection.
 #[test]
-fn each_listener_tells_of_its_own_services_to_old_and_new_clients() {
+fn each_listener_reflects_its_own_services() {
     let stage = Stage::set(free());
     let listeners = [(&stage.data, &[QUOTA][..]), (&stage.admin, &[ACCOUNT, USAGE][..])];
     for (channel, own) in listeners {
@@ -54,7 +55,7 @@ fn each_listener_tells_of_its_own_services_to_old_and_new_clients() {
 }
 
 #[test]
-fn each_listener_tells_the_health_of_its_own_services() {
+fn each_listener_reports_health_of_its_own_services() {
     let stage = Stage::set(free());
     let health = |channel: &Channel, service: &str| {
         let request = HealthCheckRequest { service: service.to_owned() };
@@ -70,8 +71,9 @@ fn each_listener_tells_the_health_of_its_own_services() {
     }
 }
 
+/// An executor cannot make the calls of operators, and the admin listener does not serve executors.
 #[test]
-fn an_executor_cannot_reach_what_operators_do_nor_the_other_way_round() {
+fn each_listener_serves_only_its_own_calls() {
     let stage = Stage::set(free());
     let (data, admin) = (stage.data.clone(), stage.admin.clone());
     let quota = stage.reserve("r1").request;

@@ -10,12 +10,12 @@ use super::stage::{Stage, TEAM, Verb as _, card, free, moment, professional, sto
 stories! {
     on any store:
     teams_are_listed_by_id,
-    a_page_has_100_rows_unless_it_says_and_1000_at_most,
-    charges_are_listed_block_by_block_whatever_commit_made_them,
+    a_page_has_100_rows_by_default_and_at_most_1000,
+    charges_are_listed_block_by_block,
     a_cycle_without_charges_lists_none,
     usage_is_counted_by_day_flow_model_and_trigger,
     rate_cards_are_listed_by_the_time_they_take_effect,
-    a_page_token_that_no_page_came_with_is_refused,
+    a_foreign_page_token_is_refused,
 }
 
 /// Follows a list from its first page to its last, each of so many rows at most.
@@ -51,7 +51,7 @@ fn teams_are_listed_by_id() {
     }
 }
 
-fn a_page_has_100_rows_unless_it_says_and_1000_at_most() {
+fn a_page_has_100_rows_by_default_and_at_most_1000() {
     let stage = Stage::without_team();
     for number in 0..1_001 {
         stage.put(free().of(&format!("team-{number:04}")));
@@ -93,7 +93,8 @@ fn charged() -> Stage {
     stage
 }
 
-fn charges_are_listed_block_by_block_whatever_commit_made_them() {
+/// Each block has its own row, whether one commit or several bought the blocks.
+fn charges_are_listed_block_by_block() {
     let stage = charged();
     let june = ["team/2025-06-01/1", "team/2025-06-01/2", "team/2025-06-01/3", "team/2025-06-01/4"];
     let july = ["team/2025-07-01/1", "team/2025-07-01/2"];
@@ -179,7 +180,7 @@ fn rate_cards_are_listed_by_the_time_they_take_effect() {
     }
 }
 
-fn a_page_token_that_no_page_came_with_is_refused() {
+fn a_foreign_page_token_is_refused() {
     let stage = charged();
     for token in ["team||0|x", "team||0|(1", "team|1|0|", "|", "team", "other||0|", "team||0|1\r\n"] {
         let request = ListChargesRequest {

@@ -14,14 +14,14 @@ stories! {
     the_commit_that_exceeds_the_allotment_buys_a_block,
     landing_on_the_allotment_exactly_buys_nothing,
     a_commit_that_crosses_two_blocks_makes_two_charges,
-    a_run_begins_and_a_current_one_goes_on_by_overages,
-    a_hold_that_was_not_needed_in_full_buys_only_what_was_used,
-    what_is_used_above_the_hold_buys_a_block_too,
-    what_was_bought_stays_after_the_switch_and_new_runs_wait,
-    a_hold_granted_as_overage_buys_its_block_after_the_switch,
+    overages_let_new_and_current_runs_go_on,
+    only_used_credits_buy_a_block,
+    use_above_the_hold_buys_a_block_too,
+    switching_overages_off_keeps_bought_blocks,
+    an_overage_hold_buys_its_block_after_the_switch_off,
     a_cap_bounds_the_blocks_of_a_cycle,
     a_cap_below_what_was_bought_takes_nothing_back,
-    at_the_cap_what_is_used_above_the_hold_is_counted_apart,
+    at_the_cap_use_above_the_hold_is_counted_apart,
     only_professional_with_a_paid_seat_has_overages,
     losing_the_plan_or_the_seat_switches_overages_off,
 }
@@ -83,7 +83,7 @@ fn a_commit_that_crosses_two_blocks_makes_two_charges() {
     assert_eq!(charges.iter().map(|charge| charge.block).collect::<Vec<_>>(), [1, 2]);
 }
 
-fn a_run_begins_and_a_current_one_goes_on_by_overages() {
+fn overages_let_new_and_current_runs_go_on() {
     let stage = used(5_000);
     stage.begin_run("run").admits();
     stage.reserve("r1").proceeds(25, Overage);
@@ -91,7 +91,8 @@ fn a_run_begins_and_a_current_one_goes_on_by_overages() {
     stage.has_charges(&[]);
 }
 
-fn a_hold_that_was_not_needed_in_full_buys_only_what_was_used() {
+/// A hold may cross the allotment; if the commit uses less, no block is bought.
+fn only_used_credits_buy_a_block() {
     let stage = used(4_990);
     stage.reserve("r1").units(4).proceeds(100, Overage);
     stage.commit("r1").model("gpt-3.5").units(2).charges(10);
@@ -102,7 +103,7 @@ fn a_hold_that_was_not_needed_in_full_buys_only_what_was_used() {
     stage.has_charges(&[]);
 }
 
-fn what_is_used_above_the_hold_buys_a_block_too() {
+fn use_above_the_hold_buys_a_block_too() {
     let stage = used(4_995);
     stage.reserve("r1").model("gpt-4o").proceeds(2, Allotment);
     stage.commit("r1").model("gpt-4").charges(25);
@@ -110,7 +111,8 @@ fn what_is_used_above_the_hold_buys_a_block_too() {
     stage.has_charges(&["team/2025-06-01/1"]);
 }
 
-fn what_was_bought_stays_after_the_switch_and_new_runs_wait() {
+/// Bought blocks stay after overages are switched off. New runs then wait, and current ones complete.
+fn switching_overages_off_keeps_bought_blocks() {
     let stage = used(4_990);
     stage.reserve("r1").proceeds(25, Overage);
     stage.commit("r1").charges(25);
@@ -130,7 +132,8 @@ fn what_was_bought_stays_after_the_switch_and_new_runs_wait() {
     stage.has_charges(&["team/2025-06-01/1", "team/2025-06-01/2"]);
 }
 
-fn a_hold_granted_as_overage_buys_its_block_after_the_switch() {
+/// A hold that was granted as overage still buys its block after overages were switched off.
+fn an_overage_hold_buys_its_block_after_the_switch_off() {
     let stage = used(4_990);
     stage.reserve("r1").proceeds(25, Overage);
     stage.overages_off();
@@ -193,7 +196,7 @@ fn a_cap_below_what_was_bought_takes_nothing_back() {
     stage.has_charges(&["team/2025-06-01/1", "team/2025-06-01/2"]);
 }
 
-fn at_the_cap_what_is_used_above_the_hold_is_counted_apart() {
+fn at_the_cap_use_above_the_hold_is_counted_apart() {
     let stage = Stage::set(included_5000());
     stage.overages_capped_at(0);
     stage.spends(4_995);

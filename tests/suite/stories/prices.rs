@@ -8,15 +8,15 @@ use super::stage::{Stage, Verb as _, basic, free, is_from_leases, plan, professi
 stories! {
     on any store:
     each_model_has_its_price_on_each_plan,
-    a_call_is_opened_from_a_lease_where_leases_are_taken_and_written_through_elsewhere,
+    calls_use_leases_only_where_leases_are_enabled,
     a_plan_includes_more_with_a_paid_seat,
-    units_multiply_the_price_and_none_mean_one,
-    two_of_three_images_are_charged_and_the_third_is_given_back,
+    units_multiply_the_price_and_default_to_one,
+    unused_images_are_given_back,
     a_commit_of_0_units_charges_nothing,
     the_model_that_was_really_called_is_charged,
     a_model_that_is_not_on_the_card_has_no_price,
     a_test_costs_the_same_and_is_counted_apart,
-    a_test_is_never_a_current_run_whatever_run_it_names,
+    a_test_is_never_a_current_run,
 }
 
 fn each_model_has_its_price_on_each_plan() {
@@ -40,7 +40,8 @@ fn each_model_has_its_price_on_each_plan() {
     }
 }
 
-fn a_call_is_opened_from_a_lease_where_leases_are_taken_and_written_through_elsewhere() {
+/// Calls are answered from a lease where the setting enables leases, and are written through elsewhere.
+fn calls_use_leases_only_where_leases_are_enabled() {
     let stage = Stage::set(professional().with_seat());
     for number in 0..20 {
         let id = format!("r{number}");
@@ -70,7 +71,7 @@ fn a_plan_includes_more_with_a_paid_seat() {
     }
 }
 
-fn units_multiply_the_price_and_none_mean_one() {
+fn units_multiply_the_price_and_default_to_one() {
     let stage = Stage::set(professional().with_seat());
     stage.reserve("r0").units(0).proceeds(25, Allotment);
     stage.reserve("r1").units(1).proceeds(25, Allotment);
@@ -80,7 +81,8 @@ fn units_multiply_the_price_and_none_mean_one() {
     assert_eq!(stage.look_up("r0").unwrap().units, 1);
 }
 
-fn two_of_three_images_are_charged_and_the_third_is_given_back() {
+/// Two of three reserved images are charged, and the credits of the third are given back.
+fn unused_images_are_given_back() {
     let stage = Stage::set(basic().with_seat());
     stage.reserve("r1").model("dall-e-3").units(3).proceeds(15, Allotment);
     stage.balance().held(15).used(0);
@@ -132,7 +134,8 @@ fn a_test_costs_the_same_and_is_counted_apart() {
     assert_eq!(rows, [(Trigger::Run, 1, 1, 25), (Trigger::Test, 1, 1, 25)]);
 }
 
-fn a_test_is_never_a_current_run_whatever_run_it_names() {
+/// A test of a prompt is never part of a current run, even if it names one.
+fn a_test_is_never_a_current_run() {
     let stage = Stage::set(basic().with_seat().including(50));
     let test_in = |id, run| stage.reserve(id).test().run(run);
     stage.begin_run("current").admits();

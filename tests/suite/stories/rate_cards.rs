@@ -8,7 +8,7 @@ use super::stage::{Stage, Verb as _, at, card, check_refusal, free, moment, stor
 stories! {
     on any store:
     a_card_has_to_be_announced_in_time,
-    a_card_takes_effect_at_its_time_and_reservations_keep_theirs,
+    a_card_takes_effect_on_time_for_new_reservations_only,
     a_version_is_never_given_to_another_card,
     an_alias_is_another_name_of_the_same_model,
     a_card_is_looked_up_by_the_time_it_is_in_effect,
@@ -51,7 +51,8 @@ fn a_card_has_to_be_announced_in_time() {
     stage.balance().next_rate_card("v2");
 }
 
-fn a_card_takes_effect_at_its_time_and_reservations_keep_theirs() {
+/// A card takes effect at its time. Reservations keep the card that they were priced with.
+fn a_card_takes_effect_on_time_for_new_reservations_only() {
     let stage = Stage::set(free());
     stage.balance().next_rate_card("");
     stage.announce(announced("v2", IN_A_WEEK)).unwrap();

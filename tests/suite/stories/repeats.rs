@@ -13,19 +13,20 @@ use super::stage::{Stage, Verb as _, at, basic, free, stories};
 
 stories! {
     on any store:
-    a_reserve_again_tells_what_the_first_one_did_and_how_it_stands,
-    a_reserve_again_is_answered_though_the_credits_are_gone_and_the_run_has_ended,
+    a_repeated_reserve_returns_the_first_result,
+    a_repeated_reserve_is_answered_past_limit_and_run_end,
     a_repeated_commit_charges_once,
-    a_repeated_begin_and_end_tell_what_the_first_ones_did,
-    a_run_that_began_with_a_block_is_begun,
+    repeated_begin_and_end_return_the_first_result,
+    begin_run_after_a_first_block_is_a_repeat,
     the_same_reservation_with_any_other_content_is_refused,
     the_same_commit_with_other_content_is_refused,
     a_run_belongs_to_one_flow,
-    a_reservation_without_an_id_is_given_one,
+    a_reservation_without_an_id_gets_one,
     a_dry_run_decides_and_writes_nothing,
 }
 
-fn a_reserve_again_tells_what_the_first_one_did_and_how_it_stands() {
+/// A repeated reserve returns the first result, and the present state of the reservation.
+fn a_repeated_reserve_returns_the_first_result() {
     let stage = Stage::set(free());
     let first = stage.reserve("r1").proceeds(25, Allotment);
     stage.advance(60);
@@ -41,7 +42,8 @@ fn a_reserve_again_tells_what_the_first_one_did_and_how_it_stands() {
     stage.reserve("r2").replays(25, Allotment, Expired);
 }
 
-fn a_reserve_again_is_answered_though_the_credits_are_gone_and_the_run_has_ended() {
+/// A repeated reserve is answered even if no credits are left or the run has ended.
+fn a_repeated_reserve_is_answered_past_limit_and_run_end() {
     let stage = Stage::set(basic().with_seat().including(25));
     stage.reserve("r1").proceeds(25, Allotment);
     stage.reserve("r2").proceeds(25, RunCompletion);
@@ -67,7 +69,7 @@ fn a_repeated_commit_charges_once() {
     assert_eq!(stage.usage_rows().iter().map(|row| (row.calls, row.units)).collect::<Vec<_>>(), [(1, 2)]);
 }
 
-fn a_repeated_begin_and_end_tell_what_the_first_ones_did() {
+fn repeated_begin_and_end_return_the_first_result() {
     let stage = Stage::set(free().including(25));
     let first = stage.begin_run("run").admits();
     stage.advance(60);
@@ -79,7 +81,7 @@ fn a_repeated_begin_and_end_tell_what_the_first_ones_did() {
     stage.end_run("run").replays(25);
 }
 
-fn a_run_that_began_with_a_block_is_begun() {
+fn begin_run_after_a_first_block_is_a_repeat() {
     let stage = Stage::set(free());
     stage.reserve("r1").proceeds(25, Allotment);
     assert_eq!(at(stage.begin_run("run").replays().expires_at), "2025-06-11T09:00:00Z");
@@ -132,7 +134,7 @@ fn a_run_belongs_to_one_flow() {
     stage.reserve("r1").proceeds(25, Allotment);
 }
 
-fn a_reservation_without_an_id_is_given_one() {
+fn a_reservation_without_an_id_gets_one() {
     let stage = Stage::set(free());
     let first = stage.reserve("").proceeds(25, Allotment).reservation_id;
     let second = stage.reserve("").proceeds(25, Allotment).reservation_id;

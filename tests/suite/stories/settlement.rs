@@ -16,23 +16,23 @@ use super::{
 stories! {
     on any store:
     the_excess_over_the_hold_draws_the_allotment,
-    the_excess_that_nothing_covers_is_counted_apart_and_wholly,
+    an_uncovered_excess_is_wholly_above_hold,
     the_excess_takes_nothing_that_others_hold,
     the_excess_takes_what_abandoned_holds_give_back,
     a_release_gives_the_credits_back,
     a_reservation_is_settled_in_one_way_only,
-    abandoned_credits_come_back_without_anybody_asking,
-    a_call_need_not_wait_for_the_sweeper,
+    abandoned_credits_come_back_without_a_call,
+    a_call_does_not_wait_for_the_sweeper,
     a_late_commit_draws_the_allotment_if_it_can,
     a_late_commit_whose_credits_are_gone_is_above_its_hold,
-    what_a_completing_run_uses_above_its_hold_is_above_hold,
+    the_excess_of_a_completing_run_is_above_hold,
     a_late_commit_buys_a_block_if_overages_are_on,
     a_hold_is_extended_from_now_and_never_shortened,
     a_hold_lasts_at_most_24_hours,
     settled_reservations_answer_for_their_retention,
-    a_grant_is_not_believed,
+    a_forged_grant_is_not_trusted,
     teams_share_neither_credits_nor_ids,
-    a_reservation_tells_all_about_itself,
+    a_reservation_shows_all_its_fields,
 }
 
 fn the_excess_over_the_hold_draws_the_allotment() {
@@ -42,7 +42,8 @@ fn the_excess_over_the_hold_draws_the_allotment() {
     stage.balance().used(25).above_hold(0).remaining(5);
 }
 
-fn the_excess_that_nothing_covers_is_counted_apart_and_wholly() {
+/// If the allotment does not cover the excess over a hold, all of the excess counts as above hold.
+fn an_uncovered_excess_is_wholly_above_hold() {
     let stage = Stage::set(free().including(30));
     stage.spends(25);
     stage.reserve("r1").model("gpt-4o").proceeds(2, Allotment);
@@ -102,7 +103,7 @@ fn a_reservation_is_settled_in_one_way_only() {
     stage.balance().used(25);
 }
 
-fn abandoned_credits_come_back_without_anybody_asking() {
+fn abandoned_credits_come_back_without_a_call() {
     let stage = Stage::set(free());
     let proceed = stage.reserve("r1").held_for(60).proceeds(25, Allotment);
     assert_eq!(at(proceed.expires_at), "2025-06-10T09:01:00Z");
@@ -116,7 +117,7 @@ fn abandoned_credits_come_back_without_anybody_asking() {
     assert_eq!((expired.state(), at(expired.settled_at)), (Expired, "2025-06-10T09:01:00Z".to_owned()));
 }
 
-fn a_call_need_not_wait_for_the_sweeper() {
+fn a_call_does_not_wait_for_the_sweeper() {
     let stage = Stage::set(free().including(25));
     stage.reserve("r1").held_for(60).proceeds(25, Allotment);
     stage.reserve("r2").suspends(BlocksStopped, &[WaitForNextCycle, UpgradePlan]);
@@ -148,7 +149,8 @@ fn a_late_commit_whose_credits_are_gone_is_above_its_hold() {
     stage.balance().used(25).above_hold(25).remaining(5).held(0);
 }
 
-fn what_a_completing_run_uses_above_its_hold_is_above_hold() {
+/// What a completing run uses above its hold counts as above hold.
+fn the_excess_of_a_completing_run_is_above_hold() {
     let stage = Stage::set(basic().with_seat().including(500));
     stage.begin_run("run").admits();
     stage.spends(500);
@@ -239,7 +241,7 @@ fn replaced(bytes: &[u8], part: &[u8], by: &[u8]) -> Vec<u8> {
     [&bytes[..at], by, &bytes[at + part.len()..]].concat()
 }
 
-fn a_grant_is_not_believed() {
+fn a_forged_grant_is_not_trusted() {
     let stage = Stage::set(free());
     let other = stage.reserve("other").model("gpt-4o").proceeds(2, Allotment).grant;
     type Forge = fn(Vec<u8>) -> Vec<u8>;
@@ -284,7 +286,7 @@ fn teams_share_neither_credits_nor_ids() {
     stage.balance().held(25).used(0);
 }
 
-fn a_reservation_tells_all_about_itself() {
+fn a_reservation_shows_all_its_fields() {
     let stage = Stage::set(free().with_seat());
     stage.reserve("r1").flow("f").run("r").block("b").model("dall-e-3").units(3).proceeds(30, Allotment);
     let open = stage.look_up("r1").unwrap();

@@ -11,11 +11,11 @@ use super::stage::{Stage, Verb as _, basic, free, is_from_leases, plan, professi
 stories! {
     on any store:
     what_lifts_a_suspension_depends_on_plan_and_seat,
-    a_suspended_call_is_told_when_holds_that_would_suffice_may_come_back,
-    what_a_current_run_holds_past_the_limit_comes_back_to_nobody_else,
-    a_suspended_call_is_told_to_ask_again_in_30_seconds_if_nothing_is_held,
+    retry_after_is_when_enough_holds_run_out,
+    retry_after_ignores_run_completion_holds,
+    retry_after_is_30_seconds_if_nothing_is_held,
     a_suspend_is_not_remembered,
-    a_call_that_costs_less_is_decided_for_itself,
+    a_cheaper_call_is_decided_on_its_own,
 }
 
 fn what_lifts_a_suspension_depends_on_plan_and_seat() {
@@ -47,7 +47,8 @@ fn told_within(stage: &Stage, credits: u32, seconds: i64) {
     assert!((seconds..=most).contains(&told), "told {told} instead of {seconds}");
 }
 
-fn a_suspended_call_is_told_when_holds_that_would_suffice_may_come_back() {
+/// A suspended call is asked to repeat when holds that would suffice have run out.
+fn retry_after_is_when_enough_holds_run_out() {
     let stage = Stage::set(free().including(100));
     stage.reserve("r1").held_for(40).proceeds(25, Allotment);
     stage.reserve("r2").held_for(20).proceeds(25, Allotment);
@@ -64,7 +65,8 @@ fn a_suspended_call_is_told_when_holds_that_would_suffice_may_come_back() {
     told_within(&stage, 50, 35);
 }
 
-fn what_a_current_run_holds_past_the_limit_comes_back_to_nobody_else() {
+/// Credits that a current run holds past the limit do not come back to other runs, so `retry_after` does not count on them.
+fn retry_after_ignores_run_completion_holds() {
     let stage = Stage::set(basic().with_seat().including(25));
     stage.reserve("r1").held_for(60).proceeds(25, Allotment);
     stage.reserve("r2").held_for(10).proceeds(25, RunCompletion);
@@ -74,7 +76,8 @@ fn what_a_current_run_holds_past_the_limit_comes_back_to_nobody_else() {
     assert_eq!(suspend.retry_after.unwrap().seconds, 30);
 }
 
-fn a_suspended_call_is_told_to_ask_again_in_30_seconds_if_nothing_is_held() {
+/// A suspended call is asked to repeat after 30 seconds if no credits are held.
+fn retry_after_is_30_seconds_if_nothing_is_held() {
     let stage = Stage::set(free().including(10));
     assert_eq!(retry_after(&stage, 15), 30);
 }
@@ -87,7 +90,7 @@ fn a_suspend_is_not_remembered() {
     stage.reserve("r1").model("gpt-4o").flow("another").proceeds(2, Allotment);
 }
 
-fn a_call_that_costs_less_is_decided_for_itself() {
+fn a_cheaper_call_is_decided_on_its_own() {
     let stage = Stage::set(free().including(10));
     stage.reserve("r1").suspends(BlocksStopped, &[WaitForNextCycle, UpgradePlan]);
     stage.reserve("r2").model("gpt-4o").units(5).proceeds(10, Allotment);

@@ -10,21 +10,21 @@ use super::stage::{Stage, at, basic, free, professional, stories};
 
 stories! {
     on any store:
-    a_lower_plan_waives_what_is_used_above_it_and_charges_nothing,
-    a_plan_raised_again_gives_what_it_includes_and_no_more,
-    a_lower_plan_leaves_the_difference_if_it_is_not_used_up,
-    a_hold_granted_before_the_plan_was_lowered_is_charged_and_waived,
+    a_lower_plan_waives_use_above_it_and_charges_nothing,
+    a_plan_raised_again_includes_its_credits_once,
+    a_lower_plan_leaves_its_unused_credits,
+    a_hold_from_before_a_downgrade_is_charged_and_waived,
     a_change_of_terms_takes_no_block_back_and_buys_none,
-    an_override_acts_at_once_and_goes_when_it_is_not_said_again,
+    an_override_lasts_until_a_put_omits_it,
     an_upgrade_lifts_a_suspension_at_once,
-    switching_overages_on_lifts_a_suspension_at_once_and_charges_nothing_by_itself,
+    switching_overages_on_lifts_a_suspension_at_once,
     a_reservation_keeps_the_plan_it_was_priced_for,
     a_new_anchor_day_acts_from_the_next_turn,
-    an_anchor_day_that_is_changed_back_before_the_turn_never_acted,
-    a_team_tells_when_it_was_made_and_changed,
+    an_anchor_day_changed_back_before_the_turn_has_no_effect,
+    a_team_shows_when_it_was_created_and_changed,
 }
 
-fn a_lower_plan_waives_what_is_used_above_it_and_charges_nothing() {
+fn a_lower_plan_waives_use_above_it_and_charges_nothing() {
     let stage = Stage::set(professional().with_seat());
     stage.overages_on();
     stage.spends(30_000);
@@ -42,7 +42,7 @@ fn a_lower_plan_waives_what_is_used_above_it_and_charges_nothing() {
     stage.balance().included(500).waived(0).used(0).remaining(500);
 }
 
-fn a_plan_raised_again_gives_what_it_includes_and_no_more() {
+fn a_plan_raised_again_includes_its_credits_once() {
     let stage = Stage::set(professional().with_seat());
     stage.spends(30_000);
     stage.put(basic().with_seat());
@@ -51,14 +51,16 @@ fn a_plan_raised_again_gives_what_it_includes_and_no_more() {
     stage.has_charges(&[]);
 }
 
-fn a_lower_plan_leaves_the_difference_if_it_is_not_used_up() {
+/// If less was used than the lower plan includes, the difference remains.
+fn a_lower_plan_leaves_its_unused_credits() {
     let stage = Stage::set(professional().with_seat());
     stage.spends(10_000);
     stage.put(basic().with_seat());
     stage.balance().included(25_000).waived(0).used(10_000).remaining(15_000);
 }
 
-fn a_hold_granted_before_the_plan_was_lowered_is_charged_and_waived() {
+/// A hold from before the plan was lowered is charged in full, and what exceeds the new plan is waived.
+fn a_hold_from_before_a_downgrade_is_charged_and_waived() {
     let stage = Stage::set(basic().with_seat());
     stage.spends(600);
     stage.reserve("r1").units(40).proceeds(1_000, Allotment);
@@ -82,7 +84,8 @@ fn a_change_of_terms_takes_no_block_back_and_buys_none() {
     stage.has_charges(&["team/2025-06-01/1"]);
 }
 
-fn an_override_acts_at_once_and_goes_when_it_is_not_said_again() {
+/// An override of the included credits acts at once, and ends with the first PutTeam that does not set it.
+fn an_override_lasts_until_a_put_omits_it() {
     let stage = Stage::set(professional().with_seat().including(1_000));
     stage.overages_on();
     stage.spends(900);
@@ -102,7 +105,8 @@ fn an_upgrade_lifts_a_suspension_at_once() {
     stage.reserve("r1").proceeds(25, Allotment);
 }
 
-fn switching_overages_on_lifts_a_suspension_at_once_and_charges_nothing_by_itself() {
+/// Switching overages on lifts a suspension at once. The switch itself charges nothing.
+fn switching_overages_on_lifts_a_suspension_at_once() {
     let stage = Stage::set(professional().with_seat().including(500));
     stage.spends(500);
     stage.overages_on();
@@ -132,7 +136,7 @@ fn a_new_anchor_day_acts_from_the_next_turn() {
     stage.balance_at("2025-06-20T00:00:00Z").of_cycle("2025-06-01", "2025-07-01").used(100);
 }
 
-fn an_anchor_day_that_is_changed_back_before_the_turn_never_acted() {
+fn an_anchor_day_changed_back_before_the_turn_has_no_effect() {
     let stage = Stage::set(free());
     stage.put(free().anchored_on(15));
     stage.put(free().anchored_on(20));
@@ -141,7 +145,7 @@ fn an_anchor_day_that_is_changed_back_before_the_turn_never_acted() {
     stage.balance().of_cycle("2025-07-01", "2025-08-01");
 }
 
-fn a_team_tells_when_it_was_made_and_changed() {
+fn a_team_shows_when_it_was_created_and_changed() {
     let stage = Stage::set(free());
     stage.advance(60);
     stage.put(basic());

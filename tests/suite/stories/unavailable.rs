@@ -18,7 +18,7 @@ use super::{
 
 stories! {
     on stores of their own:
-    a_sidecar_that_drains_makes_nothing_new_and_settles_what_there_is,
+    a_draining_sidecar_only_settles,
     without_its_store_a_sidecar_neither_proceeds_nor_suspends,
 }
 
@@ -30,7 +30,8 @@ fn asks_to_repeat(status: &Status, reason: &str) {
     assert!(wait.is_some_and(|wait| !wait.is_zero()), "{status:?}");
 }
 
-fn a_sidecar_that_drains_makes_nothing_new_and_settles_what_there_is() {
+/// A draining sidecar refuses new reservations and runs, and still settles the existing ones.
+fn a_draining_sidecar_only_settles() {
     let stage = Stage::set(free());
     for id in ["committed", "released", "extended"] {
         stage.reserve(id).proceeds(25, Allotment);
