@@ -10,6 +10,7 @@ mod suite {
     mod documentation;
     mod door;
     mod escrow;
+    mod examples;
     mod freshness;
     mod fuzzing;
     mod gates;

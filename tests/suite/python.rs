@@ -19,10 +19,10 @@ const TEAM: &str = "demo-pro";
 /// What a client trusts and shows that is let in where certificates are wanted.
 const OWN: [&str; 6] = ["--ca", "ca.pem", "--certificate", "client.pem", "--key", "client.key"];
 
-/// Runs a program of tests/python, which ends with this exit code: what it was told, in order, each with its name.
+/// Runs an example in Python, which ends with this exit code: what it was told, in order, each with its name.
 #[track_caller]
 fn python(program: &str, directory: &TempDir, arguments: &[&str], code: i32) -> Vec<(String, Value)> {
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(program);
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(program);
     let mut command = Command::new("env");
     command.arg("-C").arg(directory.path()).arg(tool("python3")).arg("-B").arg(program).args(arguments);
     let output = run(&mut command);

@@ -1,5 +1,8 @@
 #!/usr/bin/env -S python3 -B
-"""A billing system in Python at the admin listener, which wants a token; prints what it is told."""
+"""A billing system in Python: lists the teams on an admin listener that needs a token, and prints every answer.
+
+    examples/billing.py 127.0.0.1:50052 --ca ca.crt --token "$(cat token)"
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +12,7 @@ from sidecar import grpc, shown, tell
 
 
 def attempt(name: str, call: Callable[[], Any]) -> bool:
-    """Tells what a call brought, or why it was refused; and which of the two."""
+    """Prints the answer to a call, or why it was refused, and returns whether it was answered."""
     try:
         tell(name, call())
         return True
@@ -20,7 +23,7 @@ def attempt(name: str, call: Callable[[], Any]) -> bool:
 
 def main() -> None:
     parser = sidecar.arguments_of(__doc__)
-    parser.add_argument("--token", help="the token itself, as tests have no secrets")
+    parser.add_argument("--token", help="bearer token; a real program reads it from a file")
     arguments = parser.parse_args()
     with sidecar.channel(arguments, arguments.token) as channel:
         contract = sidecar.Contract(channel)
@@ -28,7 +31,8 @@ def main() -> None:
         if attempt("services", contract.services):
             attempt("ListTeams", lambda: shown(contract.call("AccountService/ListTeams")))
         else:
-            # Who has the contract from elsewhere gets no further: a request that asks for nothing special is no bytes.
+            # Reflection needs the token as well. A client that has the contract already gets no further: this request
+            # has no fields, so its encoding is empty.
             attempt("ListTeams", lambda: channel.unary_unary("/tollgate.v1.AccountService/ListTeams")(b"").hex())
 
 
