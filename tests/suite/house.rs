@@ -2,6 +2,7 @@
 //! is written. They read the files as text and run nothing.
 
 mod cycles;
+mod layers;
 mod names;
 mod sizes;
 mod source;

@@ -14,6 +14,11 @@ pub(super) fn pattern(text: &str) -> Regex {
     Regex::new(text).unwrap()
 }
 
+/// Reads a text file, by its path from the top of the repository.
+pub(super) fn read(path: &str) -> String {
+    fs::read_to_string(top().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
 /// Returns the text files at these paths and below, sorted, as paths from the top of the repository and their texts. A path
 /// that does not exist is an error, so that a test cannot pass because it looks in the wrong place.
 pub(super) fn texts(paths: &[&str]) -> Vec<(String, String)> {
