@@ -1,10 +1,10 @@
-# The image: one static binary, the certificates that rediss:// is checked by, and a directory that its user may write to.
+# The image contains the static binary, the certificate authorities for rediss://, and a data directory that its user owns.
 #
 #   docker build -t tollgate --build-arg REVISION=$(git rev-parse --short HEAD) .
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
 
-# The dependencies first, with nothing of our own but what they are chosen and built by: this layer lasts until one of them changes.
+# Dependencies first, with empty sources: this layer is cached until a dependency or the contract changes.
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY build build
 COPY proto proto
@@ -12,7 +12,7 @@ RUN mkdir src benches && touch src/lib.rs \
     && for main in src/main.rs benches/gate.rs benches/decision.rs; do echo 'fn main() {}' >"$main"; done \
     && build/static
 
-# A file's time is that of the checkout, which may be before that of the layer above.
+# Cargo compares modification times. A checkout may be older than the layer above, so the sources are touched.
 COPY benches benches
 COPY src src
 ARG REVISION=unknown
