@@ -9,7 +9,7 @@ use super::source::source_files;
 const KNOWN: [(&str, &str); 3] = [
     ("src/domain/hold.rs", "src/domain/reservation.rs"),
     ("src/gate/memory.rs", "src/gate/reserve.rs"),
-    ("src/store/redis/server.rs", "src/store/redis/watcher.rs"),
+    ("src/store/redis/requirements.rs", "src/store/redis/watcher.rs"),
 ];
 
 #[test]
