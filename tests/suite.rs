@@ -1,6 +1,6 @@
-//! Every test that runs against real stores, servers and clients: one crate, so that it is linked once.
+//! All tests that run real stores, servers and clients. They are one crate, which is linked once.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where what it relies on fails")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails where a step that it relies on fails")]
 
 mod suite {
     mod access;

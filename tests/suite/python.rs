@@ -1,4 +1,4 @@
-//! Programs in Python, as executors and billing systems may be: grpcio, the contract by reflection, the health, and every way in.
+//! The examples in Python, with grpcio and reflection, over every kind of connection.
 
 use std::{path::Path, process::Command, sync::Arc};
 
@@ -16,10 +16,10 @@ use crate::suite::{
 
 const TEAM: &str = "demo-pro";
 
-/// What a client trusts and shows that is let in where certificates are wanted.
+/// Arguments of a client with the right certificate.
 const OWN: [&str; 6] = ["--ca", "ca.pem", "--certificate", "client.pem", "--key", "client.key"];
 
-/// Runs an example in Python, which ends with this exit code: what it was told, in order, each with its name.
+/// Runs an example, checks its exit code, and returns the results that it printed with their names.
 #[track_caller]
 fn python(program: &str, directory: &TempDir, arguments: &[&str], code: i32) -> Vec<(String, Value)> {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(program);
@@ -33,7 +33,7 @@ fn python(program: &str, directory: &TempDir, arguments: &[&str], code: i32) -> 
     told.lines().map(line).collect()
 }
 
-/// An executor that comes with these flags is told all there is, and charged once.
+/// Checks that an executor with these flags gets every answer, and is charged once.
 #[track_caller]
 fn reserves_and_commits(target: &str, directory: &TempDir, flags: &[&str]) {
     let told = python("executor.py", directory, &[&[target, TEAM], flags].concat(), 0);
@@ -80,7 +80,7 @@ fn a_python_executor_reserves_and_commits_over_mtls() {
 }
 
 #[test]
-fn a_python_executor_that_is_not_let_in_is_told_nothing() {
+fn a_python_executor_without_access_gets_no_answer() {
     let (sidecar, directory) = guarded();
     let stranger = ["--ca", "ca.pem", "--certificate", "stranger.pem", "--key", "stranger.key"];
     let distrustful = ["--ca", "foreign.pem", "--certificate", "client.pem", "--key", "client.key"];
@@ -98,7 +98,7 @@ fn a_python_executor_that_is_not_let_in_is_told_nothing() {
 }
 
 #[test]
-fn a_python_billing_system_is_let_in_with_the_right_token_only() {
+fn a_python_billing_system_needs_the_right_token() {
     let (sidecar, directory) = guarded();
     let with = |flags: &[&str]| python("billing.py", &directory, &[&[sidecar.admin()], &OWN[..], flags].concat(), 0);
     for (flags, message) in [

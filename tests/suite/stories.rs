@@ -1,5 +1,5 @@
-//! The worked examples of the rules, told through a real client to a real sidecar: each line an operation and what is
-//! expected of it. What is expected comes from the rules and the contract, never from the code.
+//! Worked examples of the rules, with a real client and a real sidecar. Each line is an operation and its expected result. The
+//! expectations come from the rules and the contract, never from the code.
 
 mod audit;
 mod contract;

@@ -1,4 +1,4 @@
-//! What tests share: real servers and sidecars to talk to, and waiting for a condition with a bound.
+//! What the tests share: real servers, sidecars and clients, and waiting for a condition with a timeout.
 
 pub(crate) mod client;
 pub(crate) mod kept;
@@ -23,11 +23,11 @@ use tollgate::{
     serve::ServeOptions,
 };
 
-/// How long a test waits for what should happen almost at once. Only a failing test waits for all of it.
+/// Timeout of a wait for something that should happen almost at once. Only a failing test waits that long.
 pub(crate) const PATIENCE_MS: i64 = 20_000;
 
-/// How long the store may take in tests that are not about that, on machines that do much else. A sidecar that ends waits
-/// only a second longer for its calls.
+/// `store_wait` of tests that are not about it, so that a busy machine does not fail them. It must stay short, because a
+/// sidecar that shuts down waits for its calls only a second longer.
 pub(crate) const STORE_WAIT: Duration = Duration::from_secs(3);
 
 /// Which teams of a test's sidecar get leases.
@@ -41,7 +41,8 @@ pub(crate) enum Leasing {
     AtOnce,
 }
 
-/// Leases of ten seconds with holds of two minutes, whatever the defaults are: tests count with these times.
+/// Returns options of leases that last ten seconds, with holds of two minutes. Tests calculate with these times, so they do not
+/// depend on the defaults.
 pub(crate) fn escrow(leasing: Leasing) -> EscrowOptions {
     let terms = LeaseTerms { term_ms: 10_000, hold_ms: MAX_LEASE_HOLD_MS };
     let (mode, policy) = match leasing {
@@ -62,12 +63,13 @@ pub(crate) fn escrow(leasing: Leasing) -> EscrowOptions {
     EscrowOptions { mode, terms, policy, ..EscrowOptions::default() }
 }
 
-/// The options of a sidecar that writes every call through. Whether a team is asked often enough for leases depends on the machine.
+/// Options of a sidecar that writes every call through. With leases, the speed of the machine would decide which calls they
+/// answer.
 pub(crate) fn written_through() -> ServeOptions {
     ServeOptions { escrow: escrow(Leasing::Off), ..ServeOptions::default() }
 }
 
-/// Does in the background what a sidecar does, until the first of these is dropped; the second ends then.
+/// Runs the background work of a gate until the guard is dropped. The task ends then.
 pub(crate) fn alive(gate: &Arc<Gate>) -> (DropGuard, JoinHandle<()>) {
     let stop = CancellationToken::new();
     let (worker, stopped) = (Arc::clone(gate), stop.clone());
@@ -75,8 +77,8 @@ pub(crate) fn alive(gate: &Arc<Gate>) -> (DropGuard, JoinHandle<()>) {
     (stop.drop_guard(), running)
 }
 
-/// Does once what a sidecar does in the background about its leases and the reservations opened from them; for tests whose clock
-/// stands still. Answers the recalls announced after `since_ms`, in Unix milliseconds of the store. Returns the next `since_ms`.
+/// Does the background work for leases and their reservations once, for tests whose clock stands still. Answers the recalls that
+/// were announced after `since_ms`, in Unix milliseconds of the store. Returns the next `since_ms`.
 pub(crate) async fn catch_up(gate: &Gate, since_ms: i64) -> i64 {
     let since_ms = gate.tend_leases(since_ms).await;
     gate.record_waiting_runs().await;
@@ -84,10 +86,10 @@ pub(crate) async fn catch_up(gate: &Gate, since_ms: i64) -> i64 {
     since_ms
 }
 
-/// Between two looks at a condition.
+/// Interval between two checks of a condition.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Waits until the condition holds. Panics, naming what it waited for, if it does not in time.
+/// Waits until the condition holds. Panics after [`PATIENCE_MS`], naming what it waited for.
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let begun_ms = Clock::System.monotonic_ms();
     while !condition() {
@@ -96,7 +98,7 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// The same where other tasks of the test go on meanwhile: waits until there is an answer.
+/// Waits until `look` returns a value, while other tasks of the test go on. Panics after [`PATIENCE_MS`].
 pub(crate) async fn wait_for<T, Look>(what: &str, mut look: impl FnMut() -> Look) -> T
 where
     Look: Future<Output = Option<T>>,
@@ -111,21 +113,21 @@ where
     }
 }
 
-/// Where a program is. `tests/run` puts what the machine lacks under target/tools.
+/// Returns the path of a program, from target/tools or PATH.
 pub(crate) fn tool(program: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::iter::once(tools())
         .chain(std::env::split_paths(&path))
         .map(|directory| directory.join(program))
         .find(|program| program.is_file());
-    found.unwrap_or_else(|| panic!("there is no {program}: run tests/run, which installs it"))
+    found.unwrap_or_else(|| panic!("there is no {program}: run tests/tools, which provides it"))
 }
 
 fn tools() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin")
 }
 
-/// Sends a signal, named as kill(1) does: `TERM`, `KILL`.
+/// Sends a signal, with its name for kill(1), such as `TERM` or `KILL`.
 pub(crate) fn signal(process_id: u32, name: &str) {
     let sent = std::process::Command::new("kill").args(["-s", name, &process_id.to_string()]).status().unwrap();
     assert!(sent.success(), "no process {process_id} to send {name} to");

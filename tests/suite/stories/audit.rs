@@ -1,4 +1,4 @@
-//! The audit logs, read over the contract: every accepted change, once and in order, and nothing else.
+//! The audit log: every accepted change, once and in order, and nothing else.
 
 use tollgate::{
     domain::policy::Policy,
@@ -13,7 +13,7 @@ use crate::suite::support::{
     servers::{Engine, Server},
 };
 
-/// One page.
+/// Returns one page and the token of the next.
 fn page(stage: &Stage, team: Option<&str>, size: u32, token: &str) -> Result<(Vec<AuditEntry>, String), Status> {
     let request =
         ListAuditEntriesRequest { team_id: team.map(str::to_owned), page_size: size, page_token: token.to_owned() };
@@ -21,7 +21,7 @@ fn page(stage: &Stage, team: Option<&str>, size: u32, token: &str) -> Result<(Ve
     Ok((answer.entries, answer.next_page_token))
 }
 
-/// All entries, from pages of so many rows at most.
+/// Returns all entries, read in pages of at most this size.
 fn entries(stage: &Stage, team: Option<&str>, size: u32) -> Vec<AuditEntry> {
     let (mut all, mut token) = (Vec::new(), String::new());
     for _ in 0..1_000 {
@@ -36,7 +36,7 @@ fn entries(stage: &Stage, team: Option<&str>, size: u32) -> Vec<AuditEntry> {
     panic!("the list has no end");
 }
 
-/// The same, each in a few words: whose, what, and the plan after it.
+/// Returns all entries in short form: team, change, and the plan before and after.
 fn told(stage: &Stage, team: Option<&str>, size: u32) -> Vec<String> {
     let plan = |terms: &str| terms.split([' ', '=']).nth(1).unwrap_or_default().to_owned();
     let words = |entry: AuditEntry| match entry.change.as_str() {
@@ -46,7 +46,7 @@ fn told(stage: &Stage, team: Option<&str>, size: u32) -> Vec<String> {
     entries(stage, team, size).into_iter().map(words).collect()
 }
 
-/// Changes of two cards and three teams.
+/// Makes changes of two rate cards and three teams.
 fn changed(store: &StoreLocation) -> Stage {
     let stage = Stage::empty(store, MORNING, Policy::default());
     for (version, time) in [("july", "2025-07-01T00:00:00Z"), ("august", "2025-08-01T00:00:00Z")] {
@@ -55,7 +55,7 @@ fn changed(store: &StoreLocation) -> Stage {
     stage.put(free());
     stage.put(basic().of("another"));
     stage.put(professional().with_seat());
-    // Nothing is changed by what is so already, nor by what is refused.
+    // A repeat of the present terms and a refused card change nothing.
     stage.put(professional().with_seat());
     stage.announce(card("july", "2025-07-01T00:00:00Z", &[("gpt-4", 2)])).unwrap_err();
     stage.overages_capped_at(3);

@@ -1,4 +1,4 @@
-//! The contract's table of errors: what is not there. Malformed fields are in tests/suite/wire.
+//! NOT_FOUND, for unknown ids and teams. tests/suite/wire tests malformed fields.
 
 use tollgate::proto::v1::{GetTeamRequest, ListChargesRequest};
 use tonic::{Code, Status};

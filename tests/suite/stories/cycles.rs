@@ -1,4 +1,5 @@
-//! Billing cycles: a month from the anchor day, clamped to the month's end, in UTC; what belongs to which (rules 2 and 6).
+//! Billing cycles (rules 2 and 6): a month from the anchor day in UTC, which ends at the end of a shorter month, and what belongs
+//! to which cycle.
 
 use tollgate::proto::v1::{
     Basis::{Allotment, Overage, RunCompletion},

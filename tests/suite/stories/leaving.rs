@@ -1,4 +1,4 @@
-//! Clients that do not wait: a deadline is honoured, and a Commit is carried out though its client went away.
+//! Clients that do not wait: a deadline is honoured, and a commit is carried out even if its client goes away.
 
 use std::time::Duration;
 
@@ -24,10 +24,10 @@ stories! {
     a_commit_of_a_vanished_client_is_carried_out,
 }
 
-/// An id that can be found in what a sidecar sends to its store.
+/// Reservation id that the tests search for in the requests to the store.
 const RESERVATION: &str = "left-behind";
 
-/// A Redis server that can be told to do nothing for a while, and a way to it that tells what was sent.
+/// A Redis server that can be paused, behind a proxy that records the requests.
 struct SlowStore {
     server: Server,
     proxy: Proxy,
@@ -44,7 +44,7 @@ impl SlowStore {
         StoreLocation::Redis(format!("redis://127.0.0.1:{}", self.proxy.port))
     }
 
-    /// What is asked from now on is done after [`Self::resume`].
+    /// Delays all further writes until [`Self::resume`].
     fn pause(&self) {
         redis::cmd("CLIENT").arg(&["PAUSE", "60000", "WRITE"]).exec(&mut self.server.connect()).unwrap();
     }
@@ -62,7 +62,7 @@ fn a_deadline_is_honoured() {
     let mut request = Request::new(stage.reserve("r1").request);
     request.set_timeout(Duration::from_millis(50));
     let refused = stage.wait_for(stage.quota.clone().check_and_reserve(request)).unwrap_err();
-    // The sidecar gives up a little earlier than the client does, which on a busy machine may be first all the same.
+    // The sidecar gives up a little earlier than the client. On a busy machine the client may still be first.
     match refused.code() {
         Code::Unavailable => assert!(refused.message().contains("deadline"), "{refused}"),
         other => assert!(matches!(other, Code::DeadlineExceeded | Code::Cancelled), "{refused}"),
@@ -79,15 +79,15 @@ fn a_commit_of_a_vanished_client_is_carried_out() {
     let granted = first.reserve(RESERVATION).proceeds(25, Allotment);
     assert_eq!(first.state_of(RESERVATION), ReservationState::Open);
 
-    // Another sidecar knows nothing of the reservation, so that it has to read it first and to write only then. One that was opened
-    // from a lease has no record that it could read, and comes with its grant.
+    // A second sidecar does not know the reservation, so it must read the record before it writes. A reservation from a lease
+    // has no record to read, so the commit carries its grant.
     let second = Stage::empty(&store.location(), MORNING, Policy::default());
     let mut request = second.commit(RESERVATION).without_grant().request;
     if is_from_leases() {
         request.grant = granted.grant;
     }
     let seen = store.proxy.times_sent(RESERVATION);
-    assert!(seen > 0, "the store is asked by the reservation's key");
+    assert!(seen > 0, "requests to the store contain the id of the reservation");
     store.pause();
     let mut client = second.quota.clone();
     let commit = second.start(async move { client.commit(request).await });

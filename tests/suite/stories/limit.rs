@@ -1,4 +1,4 @@
-//! At the limit: with a paid seat current runs complete (rule 3), without one blocks stop at once (rule 4).
+//! At the limit, current runs of a team with a paid seat complete (rule 3), and all blocks of a team without one stop (rule 4).
 
 use tollgate::{
     domain::policy::Policy,
@@ -31,7 +31,7 @@ stories! {
 
 const REMEDIES: [tollgate::proto::v1::Remedy; 2] = [WaitForNextCycle, UpgradePlan];
 
-/// A team with a paid seat that has so many credits left, and a current run.
+/// Starts a story with a team that has a paid seat, this many remaining credits, and a current run.
 fn with_seat_and_left(credits: i64) -> Stage {
     let stage = Stage::set(basic().with_seat().including(500 + credits));
     stage.begin_run("run").admits();
@@ -146,7 +146,7 @@ fn an_ended_run_is_not_revived() {
     stage.reserve("r3").fails(Code::FailedPrecondition, "RUN_ENDED");
     stage.begin_run("run").fails(Code::FailedPrecondition, "RUN_ENDED");
 
-    // What the run held is still settled, and a repeat of EndRun tells what the first one told.
+    // A reservation of the ended run is still settled, and a repeat of EndRun returns the first result.
     stage.commit("r2").charges(25);
     stage.end_run("run").replays(25);
     stage.balance().used(550).held(0);

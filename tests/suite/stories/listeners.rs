@@ -1,4 +1,4 @@
-//! What is on which listener, what both have, and how large a request may be.
+//! Which services each listener has, and how large a request may be.
 
 use tokio_stream::StreamExt as _;
 use tollgate::proto::v1::{
@@ -99,7 +99,7 @@ fn a_request_has_at_most_64_kib() {
     let stage = Stage::set(free());
     let announce = |aliases: usize| {
         let mut card = card("v2", "2025-07-01T00:00:00Z", &[("gpt-4", 1)]);
-        // Each alias takes 131 bytes: its own 128, a tag, and a length of two.
+        // Each alias takes 131 bytes: 128 of its own, a tag, and two bytes for the length.
         card.rates[0].aliases = (0..aliases).map(|number| format!("{number:0128}")).collect();
         stage.announce(card)
     };

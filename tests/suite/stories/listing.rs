@@ -1,4 +1,4 @@
-//! Lists, a page at a time: all of it, nothing twice, in order, whatever the size of a page.
+//! Lists in pages: every row, once and in order, for every page size.
 
 use tollgate::proto::v1::{
     Basis::{Allotment, Overage},
@@ -18,7 +18,7 @@ stories! {
     a_foreign_page_token_is_refused,
 }
 
-/// Follows a list from its first page to its last, each of so many rows at most.
+/// Returns all rows of a list, read in pages of at most this size.
 fn follow<T>(size: u32, mut page: impl FnMut(String) -> (Vec<T>, String)) -> Vec<T> {
     let (mut all, mut token) = (Vec::new(), String::new());
     for _ in 0..1_000 {
@@ -77,7 +77,7 @@ fn charges(stage: &Stage, team: Option<&str>, cycle: Option<&str>, size: u32) ->
     })
 }
 
-/// In June one commit that buys three blocks and one that buys one; in July one that buys two; and a quiet August.
+/// Buys blocks: in June three by one commit and one by another, and in July two by one commit.
 fn charged() -> Stage {
     let stage = Stage::set(professional().with_seat().including(0));
     stage.put(professional().with_seat().of("before").including(0));

@@ -1,4 +1,4 @@
-//! Overages: blocks of 1,000 credits, charged when a commit takes what is used above the allotment (rule 5).
+//! Overages (rule 5): blocks of 1,000 credits, charged when a commit takes the used credits above the allotment.
 
 use tollgate::proto::v1::{
     Basis::{Allotment, Overage, RunCompletion},
@@ -30,7 +30,7 @@ fn included_5000() -> Terms {
     professional().with_seat().including(5_000)
 }
 
-/// A team with overages that has used so much of its 5,000 included credits.
+/// Starts a story with a team that has overages, and has used this many of its 5,000 included credits.
 fn used(credits: u32) -> Stage {
     let stage = Stage::set(included_5000());
     stage.overages_on();
@@ -64,7 +64,7 @@ fn landing_on_the_allotment_exactly_buys_nothing() {
     stage.balance().used(5_000).overage(0).remaining(0);
     stage.has_charges(&[]);
 
-    // The next block likewise: filled exactly, then exceeded by one call.
+    // The same holds for the next block: it is filled exactly, then exceeded by one call.
     stage.reserve("r2").units(40).proceeds(1_000, Overage);
     stage.commit("r2").charges(1_000);
     stage.balance().used(6_000).overage(1_000).remaining(0);
@@ -150,7 +150,7 @@ fn a_cap_bounds_the_blocks_of_a_cycle() {
     stage.spends(4_990);
     let remedies = [WaitForNextCycle, RaiseOverageCap];
 
-    // Holds count: 5,990 used and held, and no more than 6,000 to be had.
+    // Holds count as well: 5,990 credits are used or held, and the cap allows 6,000.
     stage.reserve("r1").units(40).proceeds(1_000, Overage);
     stage.reserve("r2").run("new").suspends(OverageCapReached, &remedies);
     stage.reserve("r3").run("new").model("gpt-3.5").units(2).proceeds(10, Overage);

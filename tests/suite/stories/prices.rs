@@ -1,4 +1,4 @@
-//! What a call costs: the card that ships (rule 1), what plans include (rule 2), and what was really used (rule 7).
+//! What a call costs: the shipped rate card (rule 1), the included credits (rule 2), and the actual use (rule 7).
 
 use tollgate::proto::v1::{Basis::Allotment, Remedy, SuspendReason, Trigger};
 use tonic::Code;
@@ -48,7 +48,7 @@ fn calls_use_leases_only_where_leases_are_enabled() {
         let made = [stage.reserve(&id), stage.reserve(&format!("t{number}")).test()];
         for (place, call) in made.into_iter().enumerate() {
             let grant = call.proceeds(25, Allotment).grant;
-            // A grant from a lease begins an array of 15, one of a record with its form.
+            // A grant from a lease begins with the MessagePack marker of an array of 15.
             assert_eq!(grant[0] == 0x9f, is_from_leases(), "{number}, {place}: {grant:?}");
         }
         stage.commit(&id).charges(25);

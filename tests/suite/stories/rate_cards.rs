@@ -1,4 +1,4 @@
-//! Rate cards: dated, complete and immutable, announced ahead, and kept by what was reserved under them (rule 1).
+//! Rate cards (rule 1): dated, complete, immutable and announced ahead. A reservation keeps the card that priced it.
 
 use tollgate::proto::v1::{Basis::Allotment, GetRateCardRequest, RateCard, ReservationState::Open};
 use tonic::{Code, Status};
@@ -15,10 +15,10 @@ stories! {
     prices_by_plan_and_per_image_are_data,
 }
 
-/// From the story's morning, exactly the notice that is due.
+/// Earliest time for a new card that is announced at the start of the story.
 const IN_A_WEEK: &str = "2025-06-17T09:00:00Z";
 
-/// A card without GPT-3.5, with GPT-4 at 40 credits and a new model of many names.
+/// Returns a card without GPT-3.5, with GPT-4 at 40 credits, and with a new model that has aliases.
 fn announced(version: &str, effective_at: &str) -> RateCard {
     let mut card = card(version, effective_at, &[("gpt-4", 40), ("gpt-5", 7), ("gpt-4o", 2)]);
     card.rates[1].aliases = vec!["gpt-5-latest".to_owned(), "gpt-5:2025".to_owned()];
@@ -66,7 +66,7 @@ fn a_card_takes_effect_on_time_for_new_reservations_only() {
     assert_eq!(stage.reserve("new").proceeds(40, Allotment).rate_card, "v2");
     stage.reserve("r3").model("gpt-3.5").fails(Code::InvalidArgument, "UNKNOWN_MODEL");
 
-    // A repeat, also of a call that has no price any more, and a commit of what was really used.
+    // Repeats keep the old price, also for a model that the new card lacks. Commits use the old card as well.
     stage.reserve("old").replays(25, Allotment, Open);
     stage.reserve("dropped").model("gpt-3.5").replays(5, Allotment, Open);
     stage.commit("old").units(2).charges(50);

@@ -1,4 +1,4 @@
-//! Repeats: the same call again has the first result, the same id with other content is refused, a dry run leaves no trace.
+//! Repeats: the same call returns the first result, the same id with other content is refused, and a dry run writes nothing.
 
 use tollgate::proto::v1::{
     Basis::{Allotment, RunCompletion},
@@ -152,7 +152,7 @@ fn a_dry_run_decides_and_writes_nothing() {
     stage.commit("r1").without_grant().fails(Code::NotFound, "RESERVATION_NOT_FOUND");
     stage.end_run("run").fails(Code::NotFound, "RUN_NOT_FOUND");
 
-    // The id is free, also for other content, and the run has not begun.
+    // The id is still free, also for other content, and the run has not begun.
     stage.reserve("r1").model("gpt-4o").run("other").proceeds(2, Allotment);
     stage.spends(25);
     stage.reserve("r2").dry_run().suspends(LimitReached, &[WaitForNextCycle, UpgradePlan]);

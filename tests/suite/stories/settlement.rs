@@ -1,4 +1,4 @@
-//! What becomes of a reservation: charged above its hold (rule 7), released, expired, committed late, extended, forgotten.
+//! How a reservation ends: committed, above its hold (rule 7) or late, released, expired, extended, and purged.
 
 use tollgate::proto::v1::{
     Basis::{Allotment, Overage, RunCompletion},
@@ -158,7 +158,7 @@ fn the_excess_of_a_completing_run_is_above_hold() {
     stage.commit("r1").model("gpt-4").charges(25);
     stage.balance().used(500).run_completion(2).above_hold(23);
 
-    // After its hold ran out, all of it is excess.
+    // After the hold ran out, the whole commit is excess.
     stage.reserve("r2").proceeds(25, RunCompletion);
     stage.advance(120);
     stage.commit("r2").charges_late(25);
@@ -251,7 +251,7 @@ fn a_forged_grant_is_not_trusted() {
         ("released", |grant| replaced(&grant, b"open", b"released")),
         ("longer", |grant| [grant, b"|1".to_vec()].concat()),
     ];
-    // From a lease, the credits follow the model; a sidecar believes what it opened itself before any grant.
+    // In a grant from a lease, the credits follow the model. A sidecar trusts its own reservations more than any grant.
     let of_leases: [(&str, Forge); 4] = [
         ("garbage", |_| b"\x9f|open|".to_vec()),
         ("cheaper", |grant| replaced(&grant, b"gpt-4\x19", b"gpt-4\x01")),

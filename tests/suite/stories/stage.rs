@@ -1,7 +1,7 @@
-//! The stage that stories play on: a sidecar on the store of its setting, one team, a clock that moves when it is told to, and
-//! a verb for each operation.
+//! What a story needs: a sidecar on the store of the story's setting, one team, a clock that the story moves, and a verb for
+//! each operation.
 //!
-//! The verbs wait for their answers, so that a story is read from top to bottom, and a failure names its line.
+//! The verbs wait for their answers. A story is read from top to bottom, and a failure names its line.
 
 mod answers;
 mod books;
@@ -38,7 +38,7 @@ pub(crate) use self::{
 
 use super::super::support::STORE_WAIT;
 
-/// When stories begin, unless they say otherwise: in a cycle from 2025-06-01 to 2025-07-01 of a team with anchor day 1.
+/// Default start time of a story. The cycle of a team with anchor day 1 is then 2025-06-01 to 2025-07-01.
 pub(crate) const MORNING: &str = "2025-06-10T09:00:00Z";
 
 /// The team of a story.
@@ -49,11 +49,11 @@ pub(crate) struct Stage {
     pub(crate) quota: QuotaServiceClient<Channel>,
     pub(crate) accounts: AccountServiceClient<Channel>,
     pub(crate) usage: UsageServiceClient<Channel>,
-    /// The connections themselves: to the data listener, and to the admin listener.
+    /// Connection to the data listener. `admin` is the one to the admin listener.
     pub(crate) data: Channel,
     pub(crate) admin: Channel,
     clock: ManualClock,
-    /// What the executor has to send back, by reservation.
+    /// Grant of each reservation, which the executor sends back.
     grants: RefCell<BTreeMap<String, Bytes>>,
     spent: Cell<u32>,
     pub(crate) sidecar: Sidecar,
@@ -61,32 +61,32 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// A team with these terms, in the morning.
+    /// Starts a story with a team with these terms, at [`MORNING`].
     pub(crate) fn set(terms: Terms) -> Self {
         Self::set_at(MORNING, terms)
     }
 
-    /// A team with these terms, at this time.
+    /// Starts a story with a team with these terms, at this time.
     pub(crate) fn set_at(time: &str, terms: Terms) -> Self {
         Self::set_with(time, Policy::default(), terms)
     }
 
-    /// The same under other settings of the rules.
+    /// Starts a story with a team with these terms, at this time, under this policy.
     pub(crate) fn set_with(time: &str, policy: Policy, terms: Terms) -> Self {
         let stage = Self::empty(&setting::store(), time, policy);
         stage.put(terms);
         stage
     }
 
-    /// A sidecar without a team, in the morning.
+    /// Starts a story without a team, at [`MORNING`].
     pub(crate) fn without_team() -> Self {
         Self::empty(&setting::store(), MORNING, Policy::default())
     }
 
-    /// A sidecar on this store. No team is made.
+    /// Starts a story on this store, without a team.
     pub(crate) fn empty(location: &StoreLocation, time: &str, policy: Policy) -> Self {
         let clock = ManualClock::at(answers::milliseconds(time));
-        // One thread beside that of the story is enough for a sidecar, and it goes on while the story waits.
+        // One thread is enough for the sidecar. It runs while the story waits.
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (sidecar, data, admin) = runtime.block_on(async {
             let clock = Clock::Manual(clock.clone());
@@ -125,12 +125,12 @@ impl Stage {
         self.clock.advance_to(time_ms);
     }
 
-    /// Waits for what is not a verb.
+    /// Waits for an operation that has no verb.
     pub(crate) fn wait_for<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)
     }
 
-    /// Starts what the story does not wait for.
+    /// Starts an operation without waiting for it.
     pub(crate) fn start<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,

@@ -1,4 +1,4 @@
-//! What a Suspend tells: why, what lifts it, and when to ask again; and that it is not remembered.
+//! What a Suspend contains: the reason, the remedies, and when to repeat. It is not remembered.
 
 use tollgate::proto::v1::{
     Basis::{Allotment, RunCompletion},
@@ -29,7 +29,7 @@ fn what_lifts_a_suspension_depends_on_plan_and_seat() {
     }
 }
 
-/// How long to wait before asking again, in seconds.
+/// Returns `retry_after` of a suspended call, in seconds.
 fn retry_after(stage: &Stage, credits: u32) -> i64 {
     let ask = stage.reserve("asked").model("gpt-3.5").units(credits / 5);
     let suspend = ask.suspends(BlocksStopped, &[WaitForNextCycle, UpgradePlan]);
@@ -38,13 +38,13 @@ fn retry_after(stage: &Stage, credits: u32) -> i64 {
     wait.seconds
 }
 
-/// What is held by a lease, and not by a record, is told to come back when the lease does at the latest: its term of 10 seconds,
-/// the longest hold and a second after it was granted.
+/// Checks `retry_after`. Credits that a lease holds, and not a record, come back with the lease at the latest: after its term of
+/// 10 seconds, the longest hold, and one second.
 #[track_caller]
 fn told_within(stage: &Stage, credits: u32, seconds: i64) {
     let told = retry_after(stage, credits);
     let most = if is_from_leases() { 10 + 120 + 1 } else { seconds };
-    assert!((seconds..=most).contains(&told), "told {told} instead of {seconds}");
+    assert!((seconds..=most).contains(&told), "{told} seconds instead of {seconds}");
 }
 
 /// A suspended call is asked to repeat when holds that would suffice have run out.

@@ -1,4 +1,5 @@
-//! Changes of terms: plan, seat and override act at once, a new anchor day from the next turn, and nothing bills (rule 8).
+//! Changes of terms (rule 8): plan, seat and override act at once, a new anchor day acts from the next turn, and no change
+//! charges anything.
 
 use tollgate::proto::v1::{
     Basis::{Allotment, Overage},
@@ -94,7 +95,7 @@ fn an_override_lasts_until_a_put_omits_it() {
     stage.has_charges(&[]);
     stage.put(professional().with_seat());
     stage.balance().included(100_000).used(900).remaining(99_100);
-    assert!(stage.team().overages_enabled, "PutTeam leaves the switch alone");
+    assert!(stage.team().overages_enabled, "PutTeam does not change the switch");
 }
 
 fn an_upgrade_lifts_a_suspension_at_once() {

@@ -1,4 +1,4 @@
-//! When there is no answer: the sidecar is going, or its store has gone. A client repeats the call with the same id.
+//! UNAVAILABLE: the sidecar is draining, or its store is away. A client repeats the call with the same id.
 
 use tollgate::{
     domain::policy::Policy,
@@ -22,7 +22,7 @@ stories! {
     without_its_store_a_sidecar_neither_proceeds_nor_suspends,
 }
 
-/// The refusal says when to repeat the call.
+/// Checks that the error says when to repeat the call.
 #[track_caller]
 fn asks_to_repeat(status: &Status, reason: &str) {
     check_refusal(status, Code::Unavailable, reason);
@@ -58,7 +58,7 @@ fn without_its_store_a_sidecar_neither_proceeds_nor_suspends() {
     stage.reserve("r1").proceeds(25, Allotment);
     server.kill();
     let unanswered = if is_from_leases() {
-        // What is in hand serves on; more than that has to wait.
+        // Held leases still answer calls. A larger call needs the store.
         stage.reserve("r2").proceeds(25, Allotment);
         stage.reserve("r3").units(19)
     } else {

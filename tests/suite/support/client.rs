@@ -1,7 +1,7 @@
-//! A client of a sidecar, short words for its calls, and the retry rule that the contract asks of every client.
+//! A client of a sidecar with short methods for its calls, and the retry rule that the contract asks of every client.
 //!
-//! Reserve, commit and release are single attempts, for tests that look at what becomes of one; everything else follows the
-//! rule by itself.
+//! `reserve`, `commit` and `release` make one attempt, for tests that examine its result. All other methods follow the retry
+//! rule.
 
 use std::{error::Error as _, time::Duration};
 
@@ -16,10 +16,10 @@ use tonic::{
 
 use super::wait_for;
 
-/// How long one attempt at a call may take.
+/// Timeout of one attempt at a call.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
-/// Clients of all services of a sidecar; clones share two connections.
+/// Clients of all services of a sidecar. Clones share the two connections.
 #[derive(Clone)]
 pub(crate) struct Client {
     pub(crate) data: Channel,
@@ -29,7 +29,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A client of these listeners, given as `host:port` or `unix:/path`.
+    /// Returns a client of these listeners, given as `host:port` or `unix:/path`.
     pub(crate) fn of(data: &str, admin: &str) -> Self {
         let (data, admin) = (channel(data), channel(admin));
         Self {
@@ -40,7 +40,7 @@ impl Client {
         }
     }
 
-    /// Makes or replaces a team.
+    /// Creates or replaces a team.
     pub(crate) async fn put_team(&self, team: Team) {
         let request = PutTeamRequest { team: Some(team) };
         answered(request, |request| {
@@ -65,7 +65,7 @@ impl Client {
         Ok(self.quota.clone().check_and_reserve(request).await?.into_inner().decision.unwrap())
     }
 
-    /// Reserves what must be allowed to proceed.
+    /// Reserves. Panics unless the answer is Proceed.
     pub(crate) async fn proceed(&self, request: CheckAndReserveRequest) -> Proceed {
         match until_answered("a reserve", || self.reserve(request.clone())).await {
             Decision::Proceed(proceed) => proceed,
@@ -73,7 +73,7 @@ impl Client {
         }
     }
 
-    /// Reserves what must be suspended.
+    /// Reserves. Panics unless the answer is Suspend.
     pub(crate) async fn suspend(&self, request: CheckAndReserveRequest) -> Suspend {
         match until_answered("a reserve", || self.reserve(request.clone())).await {
             Decision::Suspend(suspend) => suspend,
@@ -81,7 +81,7 @@ impl Client {
         }
     }
 
-    /// Commits what was reserved.
+    /// Commits the reserved units.
     pub(crate) async fn commit(&self, team: &str, id: &str, grant: &[u8]) -> Result<CommitResponse, Status> {
         let (team_id, reservation_id) = (team.to_owned(), id.to_owned());
         let request =
@@ -96,7 +96,7 @@ impl Client {
         Ok(self.quota.clone().release(request).await?.into_inner())
     }
 
-    /// The reservation as it stands.
+    /// Returns the current state of a reservation.
     pub(crate) async fn reservation(&self, team: &str, id: &str) -> Reservation {
         let request = GetReservationRequest { team_id: team.to_owned(), reservation_id: id.to_owned() };
         answered(request, |request| {
@@ -108,7 +108,7 @@ impl Client {
         .unwrap()
     }
 
-    /// The balance of the current cycle, and the calls and credits that its usage rows add up to.
+    /// Returns the balance of the current cycle, and the sums of its usage rows.
     pub(crate) async fn books(&self, team: &str) -> Books {
         let request = GetUsageRequest { team_id: team.to_owned(), page_size: 1_000, ..GetUsageRequest::default() };
         let usage = answered(request, |request| {
@@ -124,7 +124,7 @@ impl Client {
         }
     }
 
-    /// The numbers of the overage blocks that a team was charged.
+    /// Returns the numbers of the overage blocks that a team was charged.
     pub(crate) async fn blocks(&self, team: &str) -> Vec<u32> {
         let mut request =
             ListChargesRequest { team_id: Some(team.to_owned()), page_size: 1_000, ..ListChargesRequest::default() };
@@ -144,7 +144,7 @@ impl Client {
     }
 }
 
-/// What a sidecar's books say of a team.
+/// Usage of a team in the current cycle.
 #[derive(Debug)]
 pub(crate) struct Books {
     pub(crate) calls: i64,
@@ -152,13 +152,13 @@ pub(crate) struct Books {
     pub(crate) balance: Balance,
 }
 
-/// A channel to a listener.
+/// Returns a channel to a listener, which connects with its first call.
 pub(crate) fn channel(address: &str) -> Channel {
     let uri = if address.starts_with("unix:") { address.to_owned() } else { format!("http://{address}") };
     Endpoint::from_shared(uri).unwrap().timeout(ATTEMPT).connect_lazy()
 }
 
-/// Repeats a call by the retry rule, with the same id and content, until it is answered.
+/// Makes a call, and repeats it by the retry rule, with the same id and content, until it is answered.
 pub(crate) async fn until_answered<T, Attempt>(what: &str, mut call: impl FnMut() -> Attempt) -> T
 where
     Attempt: Future<Output = Result<T, Status>>,
@@ -176,7 +176,7 @@ where
     .await
 }
 
-/// The answer to a request, repeated by the retry rule.
+/// Returns the answer to a request, which is repeated by the retry rule.
 async fn answered<Request, Answer, Attempt>(request: Request, mut call: impl FnMut(Request) -> Attempt) -> Answer
 where
     Request: Clone,
@@ -185,13 +185,13 @@ where
     until_answered(std::any::type_name::<Request>(), || call(request.clone())).await.into_inner()
 }
 
-/// Whether the retry rule asks for a repetition. A connection that broke in the middle is of unknown outcome as well,
-/// whatever code the client's own side gave it: only that side attaches a source.
+/// Whether the retry rule asks for a repeat. The outcome is also unknown if the connection broke during the call. The client
+/// library reports that with various codes, and attaches a source, which a status from the sidecar never has.
 pub(crate) fn is_of_unknown_outcome(status: &Status) -> bool {
     status.source().is_some() || matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled)
 }
 
-/// A team with these included credits and no seat, so that nothing may pass its limit.
+/// Returns a team with these included credits and no seat. Nothing can exceed its limit.
 pub(crate) fn team_without_seat(team: &str, included: i64) -> Team {
     Team {
         team_id: team.to_owned(),
@@ -202,12 +202,12 @@ pub(crate) fn team_without_seat(team: &str, included: i64) -> Team {
     }
 }
 
-/// A team with these included credits that may switch overages on.
+/// Returns a team with these included credits that may switch overages on.
 pub(crate) fn professional_team(team: &str, included: i64) -> Team {
     Team { plan: "professional".to_owned(), paid_seat: true, ..team_without_seat(team, included) }
 }
 
-/// A block of a run, which has one run for all its calls.
+/// Returns the request of a block. All blocks of a team are in one run.
 pub(crate) fn block(team: &str, reservation: &str, model: &str) -> CheckAndReserveRequest {
     CheckAndReserveRequest {
         team_id: team.to_owned(),
@@ -220,7 +220,7 @@ pub(crate) fn block(team: &str, reservation: &str, model: &str) -> CheckAndReser
     }
 }
 
-/// The test of a prompt, which belongs to no run.
+/// Returns the request of the test of a prompt, which belongs to no run.
 pub(crate) fn prompt_test(team: &str, reservation: &str, model: &str) -> CheckAndReserveRequest {
     CheckAndReserveRequest {
         run_id: String::new(),

@@ -8,7 +8,7 @@ use super::{
     sidecar::Sidecar,
 };
 
-/// A store, kept until the test ends.
+/// A store that exists until the test ends.
 pub(crate) enum Kept {
     /// A file in a directory.
     Embedded(TempDir),
@@ -17,17 +17,17 @@ pub(crate) enum Kept {
 }
 
 impl Kept {
-    /// An embedded one.
+    /// Creates an embedded store.
     pub(crate) fn embedded() -> Self {
         Self::Embedded(tempfile::tempdir().unwrap())
     }
 
-    /// A server whose answers are in its append-only file before they are given.
+    /// Starts a server that writes each change to its append-only file before it answers.
     pub(crate) fn durable(engine: Engine) -> Self {
         Self::Redis(Server::start_durable(engine))
     }
 
-    /// Where it is.
+    /// Returns the location of the store.
     pub(crate) fn location(&self) -> StoreLocation {
         match self {
             Self::Embedded(directory) => StoreLocation::Embedded(directory.path().join("data")),
@@ -40,7 +40,7 @@ impl Kept {
         Sidecar::start(&self.location())
     }
 
-    /// The server; a test that asks for it has to have made one.
+    /// Returns the server. Panics for an embedded store.
     pub(crate) fn server(&mut self) -> &mut Server {
         match self {
             Self::Redis(server) => server,

@@ -1,4 +1,4 @@
-//! What a server receives, command by command.
+//! Records the commands that a Redis server receives.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use redis::Connection;
 
 use super::servers::Server;
 
-/// What each sidecar asks for by itself: the catalogue each second, the list of all teams each minute, and whether the server is
-/// there and fit.
+/// Marks of the commands that each sidecar sends in the background: the catalogue each second, the list of all teams each
+/// minute, and checks of the server.
 const BACKGROUND: [&str; 5] = ["{!catalogue}", "{!teams}", "{!probe}", "\"PING\"", "\"INFO\""];
 
-/// Sees every command that a server receives from any client, in their order.
+/// Receives every command that any client sends to a server, in order.
 pub(crate) struct Monitor {
     commands: Connection,
     marking: Connection,
@@ -18,7 +18,7 @@ pub(crate) struct Monitor {
 }
 
 impl Monitor {
-    /// From now on.
+    /// Starts recording.
     pub(crate) fn of(server: &Server) -> Self {
         let mut commands = server.connect();
         commands.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -28,14 +28,14 @@ impl Monitor {
         monitor
     }
 
-    /// The commands received since the last look, without the sidecars' own. What a script does is no command that the
-    /// server receives.
+    /// Returns the commands since the last call, without those of [`BACKGROUND`]. Commands that a script executes do not count,
+    /// because the server does not receive them.
     pub(crate) fn take(&mut self) -> Vec<String> {
         let is_background = |line: &String| BACKGROUND.iter().any(|tag| line.contains(tag));
         self.take_all().into_iter().filter(|line| !is_background(line)).collect()
     }
 
-    /// All commands received since the last look.
+    /// Returns all commands since the last call.
     pub(crate) fn take_all(&mut self) -> Vec<String> {
         self.marks += 1;
         let mark = format!("mark {}", self.marks);

@@ -1,5 +1,5 @@
-//! A way to a server on which everything happens that happens to ways: it goes silent as that to a host that vanished does,
-//! delays answers, lets nothing through for a while, refuses connections, or breaks in the middle of an answer.
+//! A TCP proxy that simulates the faults of a network: it goes silent like the path to a host that vanished, delays answers,
+//! holds all traffic for a while, refuses connections, or cuts a connection in the middle of an answer.
 
 use std::{
     io::{Read, Write},
@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-/// Passes on what connects to it. Its threads end with the connections.
+/// A proxy. Its threads end with the connections.
 pub(crate) struct Proxy {
     pub(crate) port: u16,
     way: Arc<Way>,
@@ -20,13 +20,13 @@ pub(crate) struct Proxy {
 #[derive(Default)]
 struct Way {
     accepted: AtomicUsize,
-    /// Connections with a smaller number are silent.
+    /// Connections with a smaller number pass nothing on.
     first_alive: AtomicUsize,
-    /// All that was passed on to the server.
+    /// All bytes that were passed on to the server.
     sent: Mutex<Vec<u8>>,
     manner: Mutex<Manner>,
     changed: Condvar,
-    /// The clients' sides of all connections.
+    /// Client sides of all connections.
     clients: Mutex<Vec<TcpStream>>,
 }
 
@@ -36,14 +36,14 @@ struct Manner {
     held: bool,
     delay: Duration,
     delayed_once: bool,
-    /// The answer to the next request with this text breaks off after so many bytes.
+    /// The connection is cut after this many bytes of the answer to the next request that contains this text.
     cut: Option<(String, usize)>,
-    /// That request was passed on, and so much of the answer is still to come.
+    /// That request was passed on. This many bytes of the answer are passed on before the cut.
     bytes_left: Option<usize>,
 }
 
 impl Proxy {
-    /// One to this port of this machine.
+    /// Starts a proxy to this port of this machine.
     pub(crate) fn to(server_port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -55,7 +55,7 @@ impl Proxy {
                 if way.manner.lock().unwrap().refusing {
                     continue;
                 }
-                // A server that is away refuses whoever comes; later it may be there again.
+                // While the server is down, the proxy drops its clients. The server may come back.
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server_port)) else { continue };
                 let number = way.accepted.fetch_add(1, Ordering::SeqCst);
                 way.clients.lock().unwrap().push(client.try_clone().unwrap());
@@ -70,33 +70,33 @@ impl Proxy {
         proxy
     }
 
-    /// Makes all connections silent that there are by now; new ones are not.
+    /// Makes all present connections silent. New connections work.
     pub(crate) fn silence(&self) {
         self.way.first_alive.store(self.way.accepted.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
-    /// How often this text was passed on to the server.
+    /// Returns how often this text was passed on to the server.
     pub(crate) fn times_sent(&self, text: &str) -> usize {
         let sent = self.way.sent.lock().unwrap();
         sent.windows(text.len()).filter(|window| *window == text.as_bytes()).count()
     }
 
-    /// Lets each answer wait for so long.
+    /// Delays each answer.
     pub(crate) fn delay(&self, delay: Duration) {
         self.way.behave(|manner| manner.delay = delay);
     }
 
-    /// Lets the next answer wait for so long.
+    /// Delays the next answer.
     pub(crate) fn delay_once(&self, delay: Duration) {
         self.way.behave(|manner| (manner.delay, manner.delayed_once) = (delay, true));
     }
 
-    /// Lets nothing through in either direction, until it is told otherwise.
+    /// Holds all traffic in both directions, until it is called with false.
     pub(crate) fn hold(&self, held: bool) {
         self.way.behave(|manner| manner.held = held);
     }
 
-    /// Cuts all connections and refuses new ones, until it is told otherwise.
+    /// Cuts all connections and refuses new ones, until it is called with false.
     pub(crate) fn refuse(&self, refusing: bool) {
         self.way.behave(|manner| manner.refusing = refusing);
         if refusing {
@@ -107,13 +107,13 @@ impl Proxy {
     /// Cuts all connections.
     pub(crate) fn cut(&self) {
         for client in self.way.clients.lock().unwrap().drain(..) {
-            // It fails only if the client has gone already.
+            // This fails only if the client has already closed the connection.
             let _ = client.shutdown(Shutdown::Both);
         }
     }
 
-    /// Cuts the connection after so many bytes of the answer to the next request with this text, which the server receives
-    /// whole.
+    /// Cuts a connection after this many bytes of the answer to the next request that contains this text. The server receives
+    /// the whole request.
     pub(crate) fn cut_answer_to(&self, text: &str, after_bytes: usize) {
         self.way.behave(|manner| manner.cut = Some((text.to_owned(), after_bytes)));
     }
@@ -125,7 +125,7 @@ impl Way {
         self.changed.notify_all();
     }
 
-    /// Waits while nothing is let through.
+    /// Waits while all traffic is held.
     fn wait_while_held(&self) {
         drop(self.changed.wait_while(self.manner.lock().unwrap(), |manner| manner.held).unwrap());
     }
@@ -141,7 +141,7 @@ impl Way {
             if !self.is_alive(number) {
                 continue;
             }
-            // Noted first, so that whoever has an answer finds its request.
+            // Recorded before it is passed on, so that a test that has an answer finds the request.
             self.sent.lock().unwrap().extend_from_slice(&buffer[..length]);
             self.behave(|manner| {
                 let hit = |(text, _): &mut (String, usize)| {
@@ -155,7 +155,7 @@ impl Way {
                 return;
             }
         }
-        // The other side is told of the end only by a connection that is not silent.
+        // A silent connection does not pass its end on either.
         if self.is_alive(number) {
             let _ = to.shutdown(Shutdown::Both);
         }

@@ -1,4 +1,4 @@
-//! Real Redis and Valkey servers, each in its own directory, gone when the test ends.
+//! Real Redis and Valkey servers, each in its own directory. They end with the test.
 
 use std::{
     fs::File,
@@ -13,7 +13,7 @@ use tollgate::store::StoreLocation;
 
 use super::{tool, wait_until};
 
-/// Which server.
+/// Program that serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Engine {
     Redis,
@@ -29,7 +29,7 @@ impl Engine {
     }
 }
 
-/// A running server. It listens on a unix socket in its directory, and on a port if it was asked to.
+/// A running server. It listens on a unix socket in its directory, and also on a port if it was started on one.
 pub(crate) struct Server {
     engine: Engine,
     settings: Vec<String>,
@@ -39,17 +39,17 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts one that writes nothing to disk.
+    /// Starts a server that writes nothing to disk.
     pub(crate) fn start(engine: Engine) -> Self {
         Self::start_with(engine, &["--appendonly", "no"])
     }
 
-    /// Starts one whose answers are in its append-only file before they are given.
+    /// Starts a server that writes each change to its append-only file before it answers.
     pub(crate) fn start_durable(engine: Engine) -> Self {
         Self::start_with(engine, &["--appendonly", "yes", "--appendfsync", "always"])
     }
 
-    /// Starts one with these settings, as command-line arguments.
+    /// Starts a server with these settings, given as command-line arguments.
     pub(crate) fn start_with(engine: Engine, settings: &[&str]) -> Self {
         let mut server = Self::spawn(engine, settings, None);
         wait_until("the server is ready", || server.is_ready() || server.has_ended());
@@ -57,9 +57,9 @@ impl Server {
         server
     }
 
-    /// Starts one that also listens on a port of its own.
+    /// Starts a server that also listens on a free port.
     pub(crate) fn start_on_port(engine: Engine, settings: &[&str]) -> Self {
-        // Another process can take the port between its choice and the server's start; then the server ends at once.
+        // Another process can take the port before the server listens on it. The server ends at once then.
         for _ in 0..5 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let mut server = Self::spawn(engine, settings, Some(port));
@@ -78,7 +78,7 @@ impl Server {
         Self { engine, settings, port, directory, child }
     }
 
-    /// Ends the server as kill -9 does.
+    /// Ends the server with SIGKILL.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -90,27 +90,27 @@ impl Server {
         wait_until("the server is ready again", || self.is_ready());
     }
 
-    /// Where it is for a store, by its unix socket.
+    /// Returns the location for a store, by the unix socket.
     pub(crate) fn location(&self) -> StoreLocation {
         StoreLocation::Redis(format!("redis+unix://{}", self.socket().display()))
     }
 
-    /// The port it listens on; a test that asks for it has to have started it on one.
+    /// Returns the port. Panics if the server was not started on one.
     pub(crate) fn port(&self) -> u16 {
         self.port.unwrap()
     }
 
-    /// A file in its directory.
+    /// Returns the path of a file in its directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// Its process.
+    /// Returns the id of its process.
     pub(crate) fn process_id(&self) -> u32 {
         self.child.id()
     }
 
-    /// A plain connection, for what a test looks at or breaks behind the store's back.
+    /// Opens a plain connection, so that a test can read or damage data without the store.
     pub(crate) fn connect(&self) -> redis::Connection {
         self.try_connect().unwrap()
     }
@@ -126,7 +126,7 @@ impl Server {
     }
 
     fn is_ready(&self) -> bool {
-        // One that wants a password first is as ready as it gets.
+        // A server that asks for a password is ready.
         match self.try_connect() {
             Ok(_) => true,
             Err(error) => error.code() == Some("NOAUTH"),
@@ -144,7 +144,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail only if it has ended already.
+        // Both fail only if the server has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! The real program as a process of its own: started, listened to, killed, and gone when the test ends.
+//! The real program in its own process. It ends with the test.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -12,7 +12,7 @@ use tollgate::store::StoreLocation;
 
 use super::{STORE_WAIT, client::Client, signal, wait_until};
 
-/// A sidecar in a process. What it prints is kept in its directory, and shown if the test fails.
+/// A sidecar in its own process. Its output is written to its directory, and printed if the test fails.
 pub(crate) struct Sidecar {
     directory: Arc<TempDir>,
     arguments: Vec<String>,
@@ -22,12 +22,12 @@ pub(crate) struct Sidecar {
 }
 
 impl Sidecar {
-    /// Starts one on two sockets of its own, and waits until it is ready.
+    /// Starts a sidecar on two unix sockets, and waits until it is ready.
     pub(crate) fn start(store: &StoreLocation) -> Self {
         Self::start_with(store, &[])
     }
 
-    /// The same with more arguments.
+    /// Starts a sidecar with more arguments, and waits until it is ready.
     pub(crate) fn start_with(store: &StoreLocation, more: &[&str]) -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         let socket = |name: &str| format!("unix:{}", directory.path().join(name).display());
@@ -36,18 +36,18 @@ impl Sidecar {
         Self::start_in(&directory, &[&arguments, more].concat())
     }
 
-    /// Starts one in this directory with these arguments, and waits until it is ready.
+    /// Starts a sidecar in this directory with these arguments, and waits until it is ready.
     pub(crate) fn start_in(directory: &Arc<TempDir>, arguments: &[&str]) -> Self {
         let mut arguments: Vec<_> = arguments.iter().map(ToString::to_string).collect();
-        // A test that is about the wait says it itself.
+        // Tests that are about this timeout set it themselves.
         if !arguments.iter().any(|argument| argument.starts_with("--store-wait")) {
             arguments.push(format!("--store-wait={}s", STORE_WAIT.as_secs()));
         }
-        // Nobody else has to learn that it ends.
+        // No load balancer has to notice a shutdown.
         if !arguments.iter().any(|argument| argument.starts_with("--drain-delay")) {
             arguments.push("--drain-delay=0s".to_owned());
         }
-        // Whether a team is asked often enough for leases depends on the machine: tests of leases say so themselves.
+        // Which calls leases answer depends on the speed of the machine. Tests of leases switch them on themselves.
         if !arguments.iter().any(|argument| argument.starts_with("--escrow")) {
             arguments.push("--escrow=off".to_owned());
         }
@@ -58,19 +58,19 @@ impl Sidecar {
         sidecar
     }
 
-    /// Ends it as a crash would: with kill -9.
+    /// Ends it with SIGKILL, like a crash.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Starts it again as it was started first, after it ended.
+    /// Starts it again with the same arguments, after it ended.
     pub(crate) fn restart(&mut self) {
         self.child = spawn(self.directory.path(), &self.arguments);
         self.wait_until_ready();
     }
 
-    /// The same as who supervises it would: as often as it ends for want of a store that answers.
+    /// Starts it again until it is ready, like a supervisor, because it ends if its store does not answer.
     pub(crate) fn restart_until_ready(&mut self) {
         wait_until("the sidecar starts", || {
             self.child = spawn(self.directory.path(), &self.arguments);
@@ -80,47 +80,47 @@ impl Sidecar {
         self.wait_until_ready();
     }
 
-    /// Sends a signal, named as kill(1) does.
+    /// Sends a signal, with its name for kill(1).
     pub(crate) fn signal(&self, name: &str) {
         signal(self.child.id(), name);
     }
 
-    /// Its process.
+    /// Returns the id of its process.
     pub(crate) fn process_id(&self) -> u32 {
         self.child.id()
     }
 
-    /// How it ended, once it has.
+    /// Returns its exit status, or `None` while it runs.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
     }
 
-    /// A client of both listeners, which connects when it is first used and again whenever it has to.
+    /// Returns a client of both listeners, which connects with its first call, and again whenever needed.
     pub(crate) fn client(&self) -> Client {
         Client::of(&self.data, &self.admin)
     }
 
-    /// The data listener, as it says itself: `host:port` or `unix:/path`.
+    /// Returns the address of the data listener, as the sidecar printed it: `host:port` or `unix:/path`.
     pub(crate) fn data(&self) -> &str {
         &self.data
     }
 
-    /// The admin listener, the same.
+    /// Returns the address of the admin listener, as the sidecar printed it.
     pub(crate) fn admin(&self) -> &str {
         &self.admin
     }
 
-    /// Where it answers probes, if it was told to; `host:port`.
+    /// Returns the address of the probe listener. Panics if it has none.
     pub(crate) fn probe(&self) -> String {
         address(&self.stdout(), "probe:")
     }
 
-    /// What it printed on standard output since it was last started.
+    /// Returns its standard output since the last start.
     pub(crate) fn stdout(&self) -> String {
         read(&self.directory.path().join("stdout"))
     }
 
-    /// What it printed on standard error since it was first started.
+    /// Returns its standard error since the first start.
     pub(crate) fn stderr(&self) -> String {
         read(&self.directory.path().join("stderr"))
     }
@@ -132,7 +132,7 @@ impl Sidecar {
         (self.data, self.admin) = (address(&lines, "executors:"), address(&lines, "admin:"));
     }
 
-    /// The start-up lines end with a call of the admin listener.
+    /// The last line of the startup banner is a call of the admin listener.
     fn is_ready(&self) -> bool {
         let lines = self.stdout();
         let last = lines.lines().last().unwrap_or_default();
@@ -142,7 +142,7 @@ impl Sidecar {
 
 impl Drop for Sidecar {
     fn drop(&mut self) {
-        // Both fail only if it has ended already.
+        // Both fail only if it has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
@@ -151,13 +151,12 @@ impl Drop for Sidecar {
     }
 }
 
-/// Runs the program to its end with these arguments, and returns what it printed.
+/// Runs the program with these arguments until it ends, and returns its output.
 pub(crate) fn tollgate(arguments: &[&str]) -> Output {
     run(Command::new(env!("CARGO_BIN_EXE_tollgate")).args(arguments))
 }
 
-/// Runs a command to its end in a directory of its own, and returns what it printed. It is killed if it does not end in
-/// time.
+/// Runs a command in a new directory until it ends, and returns its output. A command that does not end in time is killed.
 pub(crate) fn run(command: &mut Command) -> Output {
     let directory = tempfile::tempdir().unwrap();
     let (out, err) = (directory.path().join("stdout"), directory.path().join("stderr"));
@@ -172,7 +171,7 @@ pub(crate) fn run(command: &mut Command) -> Output {
     Output { status: status.unwrap(), stdout: fs::read(out).unwrap(), stderr: fs::read(err).unwrap() }
 }
 
-/// Killed when it is dropped, ended or not.
+/// A process that is killed when this is dropped.
 struct Running(Child);
 
 impl Drop for Running {
@@ -182,7 +181,7 @@ impl Drop for Running {
     }
 }
 
-/// A store as the command line names it.
+/// Returns the command-line value for a store.
 pub(crate) fn argument(store: &StoreLocation) -> String {
     match store {
         StoreLocation::Redis(url) => url.clone(),
@@ -193,11 +192,11 @@ pub(crate) fn argument(store: &StoreLocation) -> String {
 fn spawn(directory: &Path, arguments: &Vec<String>) -> Child {
     let stdout = File::create(directory.join("stdout")).unwrap();
     let stderr = OpenOptions::new().create(true).append(true).open(directory.join("stderr")).unwrap();
-    // A test may bound how large its files can grow. The signal of that is ignored by processes whose parent ignores it, and
-    // then a write fails as it does on a full disk.
+    // A test may limit the size of files. A child of a process that ignores SIGXFSZ ignores it as well, and its writes fail
+    // like those to a full disk.
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_tollgate")]);
-    // What the tests are told by such a variable, as a seed, is no setting of a sidecar.
+    // Variables for the tests, such as a seed, are not settings of a sidecar.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"TOLLGATE_")) {
         command.env_remove(name);
     }
@@ -205,7 +204,7 @@ fn spawn(directory: &Path, arguments: &Vec<String>) -> Child {
     command.stdout(stdout).stderr(stderr).spawn().unwrap()
 }
 
-/// What stands behind this name in the start-up lines.
+/// Returns the address after this name in the startup banner.
 fn address(lines: &str, name: &str) -> String {
     let line = lines.lines().find_map(|line| line.trim_start().strip_prefix(name)).unwrap();
     line.trim_start().split(' ').next().unwrap().to_owned()

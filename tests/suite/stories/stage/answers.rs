@@ -1,28 +1,28 @@
-//! Times as a reader writes them, and what every refusal has.
+//! Times in readable form, and the details that every error has.
 
 use jiff::Timestamp;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-/// A time such as 2025-06-10T09:00:00Z, in Unix milliseconds.
+/// Returns the Unix milliseconds of a time such as 2025-06-10T09:00:00Z.
 pub(crate) fn milliseconds(time: &str) -> i64 {
     time.parse::<Timestamp>().unwrap().as_millisecond()
 }
 
-/// The same as the contract has it.
+/// Returns the timestamp of the contract for such a time.
 pub(crate) fn moment(time: &str) -> prost_types::Timestamp {
     let time: Timestamp = time.parse().unwrap();
     prost_types::Timestamp { seconds: time.as_second(), nanos: time.subsec_nanosecond() }
 }
 
-/// A time of the contract as a reader writes it.
+/// Returns a timestamp of the contract in readable form.
 #[track_caller]
 pub(crate) fn at(moment: Option<prost_types::Timestamp>) -> String {
-    let moment = moment.expect("a time is told");
+    let moment = moment.expect("the time is set");
     Timestamp::new(moment.seconds, moment.nanos).unwrap().to_string()
 }
 
-/// A refusal has the contract's code and reason, and the detail that fits its code.
+/// Checks that an error has this code and reason, and the detail that belongs to its code.
 #[track_caller]
 pub(crate) fn check_refusal(status: &Status, code: Code, reason: &str) {
     assert_eq!(status.code(), code, "{status}");
@@ -34,7 +34,7 @@ pub(crate) fn check_refusal(status: &Status, code: Code, reason: &str) {
     assert!(!status.message().is_empty());
 }
 
-/// The field that a request was refused for.
+/// Returns the field that an error blames.
 #[track_caller]
 pub(crate) fn violated_field(status: &Status) -> String {
     let violations = status.get_details_bad_request().expect("a BadRequest").field_violations;

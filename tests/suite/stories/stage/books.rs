@@ -1,4 +1,4 @@
-//! What a story looks up in the books.
+//! What a story reads: balances, usage, charges, teams and reservations.
 
 use tollgate::proto::v1::{
     Balance, Charge, GetReservationRequest, GetTeamRequest, GetUsageRequest, ListChargesRequest, Reservation,
@@ -12,10 +12,10 @@ use super::{
     is_from_leases,
 };
 
-/// A balance, of which a story says what it expects.
+/// A balance, which a story compares with its expectations.
 ///
-/// Where calls are answered from leases, credits that are leased and not drawn count as held. Then at least as much is held, and at
-/// most as much remains, as the story says; the two together are what it says, and with what is used they are the allotment.
+/// Where leases answer calls, leased credits that are not drawn count as held. Then at least the expected credits are held, and
+/// at most the expected credits remain. Their sum must be exact, and together with the used credits it is the allotment.
 pub(crate) struct Books {
     pub(crate) balance: Balance,
     told_held: Option<i64>,
@@ -72,7 +72,7 @@ impl Books {
         self
     }
 
-    /// It is the balance of this cycle.
+    /// Checks that it is the balance of this cycle.
     #[track_caller]
     pub(crate) fn of_cycle(self, start: &str, end: &str) -> Self {
         assert_eq!((at(self.balance.cycle_start), at(self.balance.cycle_end)), (midnight(start), midnight(end)));
@@ -91,19 +91,19 @@ fn midnight(day: &str) -> String {
 }
 
 impl Stage {
-    /// The team's balance now.
+    /// Returns the current balance of the team.
     #[track_caller]
     pub(crate) fn balance(&self) -> Books {
         Books::of(self.usage_of(None).unwrap().0)
     }
 
-    /// The team's balance in the cycle of a time.
+    /// Returns the team's balance in the cycle that contains this time.
     #[track_caller]
     pub(crate) fn balance_at(&self, time: &str) -> Books {
         Books::of(self.usage_of(Some(time)).unwrap().0)
     }
 
-    /// What the team committed in the present cycle.
+    /// Returns the team's usage in the current cycle.
     #[track_caller]
     pub(crate) fn usage_rows(&self) -> Vec<UsageRow> {
         self.usage_of(None).unwrap().1
@@ -116,7 +116,7 @@ impl Stage {
         Ok((usage.balance.unwrap(), usage.rows))
     }
 
-    /// These blocks were charged in all, and no others.
+    /// Checks that exactly these blocks were charged, and returns the charges.
     #[track_caller]
     pub(crate) fn has_charges(&self, expected: &[&str]) -> Vec<Charge> {
         let request = ListChargesRequest { team_id: Some(TEAM.to_owned()), ..ListChargesRequest::default() };
@@ -127,21 +127,21 @@ impl Stage {
         charges
     }
 
-    /// The team as it is now.
+    /// Returns the team.
     #[track_caller]
     pub(crate) fn team(&self) -> Team {
         let request = GetTeamRequest { team_id: TEAM.to_owned() };
         self.wait_for(self.accounts.clone().get_team(request)).unwrap().into_inner().team.unwrap()
     }
 
-    /// A reservation as it is now.
+    /// Returns a reservation.
     pub(crate) fn look_up(&self, reservation: &str) -> Result<Reservation, Status> {
         let request = GetReservationRequest { team_id: TEAM.to_owned(), reservation_id: reservation.to_owned() };
         let answer = self.wait_for(self.quota.clone().get_reservation(request))?;
         Ok(answer.into_inner().reservation.unwrap())
     }
 
-    /// Where a reservation stands now.
+    /// Returns the state of a reservation.
     #[track_caller]
     pub(crate) fn state_of(&self, reservation: &str) -> ReservationState {
         self.look_up(reservation).unwrap().state()

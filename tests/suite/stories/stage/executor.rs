@@ -1,4 +1,4 @@
-//! The verbs of a flow executor. A verb is built up, and ends with what is expected of the answer.
+//! The verbs of a flow executor. A verb is built up, and ends with the expected answer.
 
 use std::fmt::Debug;
 
@@ -15,19 +15,19 @@ use super::{
     answers::{at, check_refusal},
 };
 
-/// What is asked, before it is said what is expected.
+/// A request, before the story says what it expects.
 pub(crate) trait Verb: Sized {
     type Answer: Debug;
 
     fn ask(self) -> Result<Self::Answer, Status>;
 
-    /// There is an answer; what it is, the story looks at by itself.
+    /// Returns the answer, for a story that examines it itself. Panics on an error.
     #[track_caller]
     fn answer(self) -> Self::Answer {
         self.ask().unwrap_or_else(|status| panic!("refused: {status}"))
     }
 
-    /// The call is refused so.
+    /// Checks that the call fails with this code and reason.
     #[track_caller]
     fn fails(self, code: Code, reason: &str) -> Status {
         let status = self.ask().expect_err("the call is refused");
@@ -65,7 +65,7 @@ verbs! {
 }
 
 impl Stage {
-    /// A call of GPT-4 by a block of the run `run`, unless more is said.
+    /// Reserves for a call of GPT-4 by a block of the run `run`, unless changed.
     pub(crate) fn reserve(&self, reservation: &str) -> Reserve<'_> {
         let request = CheckAndReserveRequest {
             team_id: TEAM.to_owned(),
@@ -107,7 +107,7 @@ impl Stage {
         EndRun { stage: self, request: EndRunRequest { team_id: TEAM.to_owned(), run_id: run.to_owned() } }
     }
 
-    /// Commits so many credits, a multiple of 5, within the allotment and outside of any run.
+    /// Commits this many credits, a multiple of 5, within the allotment and outside of any run.
     #[track_caller]
     pub(crate) fn spends(&self, credits: u32) {
         assert_eq!(credits % 5, 0, "a call of GPT-3.5 costs 5 credits");
@@ -145,7 +145,7 @@ impl Reserve<'_> {
         self
     }
 
-    /// Somebody tests a prompt: there is no run and no block.
+    /// Makes it a test of a prompt, without a run and a block.
     pub(crate) fn test(mut self) -> Self {
         self.request.set_trigger(Trigger::Test);
         self.run("").block("")
@@ -161,7 +161,7 @@ impl Reserve<'_> {
         self
     }
 
-    /// The credits are held, by this very call.
+    /// Checks that this call holds the credits.
     #[track_caller]
     pub(crate) fn proceeds(self, credits: i64, basis: Basis) -> Proceed {
         let proceed = self.proceed();
@@ -170,7 +170,7 @@ impl Reserve<'_> {
         proceed
     }
 
-    /// An earlier call held the credits, and this is what became of them.
+    /// Checks that an earlier call held the credits, and that the reservation is now in this state.
     #[track_caller]
     pub(crate) fn replays(self, credits: i64, basis: Basis, state: ReservationState) -> Proceed {
         let proceed = self.proceed();
@@ -191,7 +191,7 @@ impl Reserve<'_> {
         }
     }
 
-    /// The block has to wait until the end of the cycle, unless one of the remedies comes before.
+    /// Checks that the call is suspended until the end of the cycle, for this reason and with these remedies.
     #[track_caller]
     pub(crate) fn suspends(self, reason: SuspendReason, remedies: &[Remedy]) -> Suspend {
         let answer = self.answer();
@@ -231,19 +231,19 @@ impl Commit<'_> {
         self
     }
 
-    /// So many credits are charged, by this very call.
+    /// Checks that this call charges this many credits.
     #[track_caller]
     pub(crate) fn charges(self, credits: i64) -> CommitResponse {
         self.answers(credits, false, false)
     }
 
-    /// The same after the hold ran out.
+    /// Checks that this call charges this many credits after the hold ran out.
     #[track_caller]
     pub(crate) fn charges_late(self, credits: i64) -> CommitResponse {
         self.answers(credits, false, true)
     }
 
-    /// An earlier call charged so many credits, in time.
+    /// Checks that an earlier call charged this many credits, before the hold ran out.
     #[track_caller]
     pub(crate) fn replays(self, credits: i64) -> CommitResponse {
         self.answers(credits, true, false)
@@ -319,7 +319,7 @@ impl BeginRun<'_> {
 }
 
 impl EndRun<'_> {
-    /// The run ends now, and has committed so many credits.
+    /// Checks that this call ends the run, and that the run committed this many credits.
     #[track_caller]
     pub(crate) fn ends_with(self, credits: i64) {
         let answer = self.answer();

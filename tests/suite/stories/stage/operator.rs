@@ -5,11 +5,11 @@ use tonic::Status;
 
 use super::{Stage, TEAM, answers::moment};
 
-/// What a team subscribes to.
+/// Terms of a team.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms(Team);
 
-/// A team on that plan, without a paid seat, with anchor day 1.
+/// Returns the terms of a team on this plan, without a paid seat, with anchor day 1.
 pub(crate) fn plan(plan: &str) -> Terms {
     Terms(Team { team_id: TEAM.to_owned(), plan: plan.to_owned(), billing_anchor_day: 1, ..Team::default() })
 }
@@ -49,7 +49,7 @@ impl Terms {
 }
 
 impl Stage {
-    /// Makes a team, or gives it these terms.
+    /// Creates a team, or replaces its terms.
     #[track_caller]
     pub(crate) fn put(&self, terms: Terms) -> Team {
         let request = PutTeamRequest { team: Some(terms.0) };
@@ -82,7 +82,7 @@ impl Stage {
     }
 }
 
-/// A card with a price per call for some models.
+/// Returns a rate card with a price per call for these models.
 pub(crate) fn card(version: &str, effective_at: &str, prices: &[(&str, i64)]) -> RateCard {
     let rate = |&(model, credits): &(&str, i64)| Rate {
         model: model.to_owned(),

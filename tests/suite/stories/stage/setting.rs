@@ -1,5 +1,5 @@
-//! Where a story plays: on which store, and whether its calls are written through or answered from leases. Each story is the same
-//! on all of them, but for what a lease changes by design, which the story's own words allow for.
+//! Setting of a story: which store it uses, and whether its calls are written through or answered from leases. Each story is the
+//! same in all settings. Where leases change a result by design, the checks of the story allow for it.
 
 use std::cell::RefCell;
 
@@ -10,17 +10,17 @@ use super::super::super::support::{
     servers::{Engine, Server},
 };
 
-/// So many stages has one story at most; each has a database of its own.
+/// Maximum number of stages in one story. Each stage has its own database.
 const DATABASES: u32 = 64;
 
-/// Which store a stage has that names none.
+/// Store of a stage that does not name one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     InMemory,
     OnRedis,
 }
 
-/// Whether calls are written through.
+/// Whether calls are written through or answered from leases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answers {
     WrittenThrough,
@@ -29,7 +29,7 @@ pub(crate) enum Answers {
 
 struct Setting {
     answers: Answers,
-    /// The server, and how many stages it had.
+    /// Server, and the number of stages that used it.
     server: Option<(Server, u32)>,
 }
 
@@ -37,7 +37,7 @@ thread_local! {
     static SETTING: RefCell<Option<Setting>> = const { RefCell::new(None) };
 }
 
-/// Ends the setting, and its server, also if the story fails.
+/// Ends the setting and its server when it is dropped, also if the story fails.
 struct Curtain;
 
 impl Drop for Curtain {
@@ -46,7 +46,7 @@ impl Drop for Curtain {
     }
 }
 
-/// Plays a story there.
+/// Plays a story in a setting.
 pub(crate) fn play(place: Place, answers: Answers, story: fn()) {
     let databases = DATABASES.to_string();
     let settings = ["--appendonly", "no", "--databases", &databases];
@@ -56,12 +56,12 @@ pub(crate) fn play(place: Place, answers: Answers, story: fn()) {
     story();
 }
 
-/// Whether this story's calls are answered from leases.
+/// Whether leases answer the calls of this story.
 pub(crate) fn is_from_leases() -> bool {
     SETTING.with_borrow(|setting| setting.as_ref().is_some_and(|setting| setting.answers == Answers::FromLeases))
 }
 
-/// An empty store of the kind that the story plays on.
+/// Returns the location of an empty store of the setting's kind.
 pub(super) fn store() -> StoreLocation {
     SETTING.with_borrow_mut(|setting| {
         let Some((server, stages)) = setting.as_mut().and_then(|setting| setting.server.as_mut()) else {
@@ -78,7 +78,7 @@ pub(super) fn escrow() -> EscrowOptions {
     support::escrow(if is_from_leases() { Leasing::AtOnce } else { Leasing::Off })
 }
 
-/// Makes a test of each story for each setting: of those that play on any store, and of those that have stores of their own.
+/// Defines a test of each story for each setting. Stories with their own stores are played only with and without leases.
 macro_rules! stories {
     (on any store: $($story:ident),* $(,)?) => {
         stories!(@ in_memory, InMemory, WrittenThrough, [$($story)*]);
