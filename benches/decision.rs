@@ -1,7 +1,7 @@
-//! `cargo bench --bench decision`: one decision without gRPC, in nanoseconds and in allocations.
+//! `cargo bench --bench decision`: the cost of one decision without gRPC, in nanoseconds and allocations.
 //!
-//! From the inside out: the pure rules, the memory store that carries their transaction out, and the gate with its cache, which
-//! is all of a call but the wire; and a draw from a lease, which is all that a busy team's call needs of them.
+//! It measures from the inside out: the pure rules, the memory store that executes their transaction, the gate with its cache
+//! (a whole call except for the network), and a draw from a lease, which is how calls of busy teams are answered.
 
 use std::{hint::black_box, sync::Arc, time::Duration};
 
@@ -36,13 +36,13 @@ use tollgate::{
 
 const HOLD_MS: i64 = 120_000;
 
-/// A time long after this one, as a store can compare it.
+/// A time in the far future that a store can still compare.
 const LONG_AFTER_MS: i64 = 1 << 45;
 
-/// So many open reservations at most: what is measured must not depend on how long it is measured.
-const OPEN_AT_MOST: u64 = 1_000;
+/// Maximum number of open reservations, so that the result does not depend on the duration of the measurement.
+const MAX_OPEN: u64 = 1_000;
 
-/// Allocations are counted over so many calls.
+/// Number of calls over which allocations are counted.
 const COUNTED_CALLS: u64 = 1_000;
 
 fn main() -> anyhow::Result<()> {
@@ -58,7 +58,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A gate on the memory store with a team that has credits for ever, and one that has none.
+/// A gate on the memory store with a team that never runs out of credits, and a team that has none.
 struct Bench {
     gate: Arc<Gate>,
     store: Store,
@@ -96,12 +96,12 @@ impl Bench {
         };
         let (catalogue, policy) = (Catalogue::shipped(), Policy::default());
         let bench = Self { gate, store, team, suspended, terms, catalogue, policy, content, clock };
-        // The account of the cycle exists, and the team is in the cache, as for all calls but the first.
+        // Every call but the first finds the account of the cycle, and the team in the cache.
         bench.reserved(bench.call(&bench.team, reservation(0)?))?;
         Ok(bench)
     }
 
-    /// A reserve that the allotment covers, decided.
+    /// Decides a reserve that the allotment covers.
     fn decide(&self, reservation: &Id) -> anyhow::Result<Reserve> {
         let now_ms = self.clock.now_ms();
         let price = Price { credits: 2, rate_card: Id::parse("2025-01-22")?, valid_ms: 0..LONG_AFTER_MS };
@@ -118,14 +118,14 @@ impl Bench {
         Ok(Reserve::new(&request, &price, &belief, &self.policy))
     }
 
-    /// What the reply to a decision says.
+    /// Reads the reply to a decision.
     fn read(&self, step: &Reserve, reply: &Reply) -> anyhow::Result<ReserveVerdict> {
         black_box((step.terms(reply)?, step.account(reply)?));
         Ok(step.verdict(reply, &self.policy)?)
     }
 
     fn carry_out(&self, transaction: Transaction) -> anyhow::Result<Reply> {
-        Ok(self.store.transact(transaction).now_or_never().context("memory waits for nothing")??)
+        Ok(self.store.transact(transaction).now_or_never().context("the memory store never waits")??)
     }
 
     fn rules(&self, criterion: &mut Criterion) -> anyhow::Result<()> {
@@ -141,7 +141,7 @@ impl Bench {
         criterion
             .bench_function("rules: read the reply", |bencher| bencher.iter(|| self.read(&step, black_box(&reply))));
 
-        // It is carried out once, and found stale from then on; so each run has a reservation of its own.
+        // A second execution of the same transaction would be stale, so each one has its own reservation.
         let mut number = 1;
         let mut decided = || {
             number += 1;
@@ -149,7 +149,7 @@ impl Bench {
         };
         let name = "memory store: carry out a reserve";
         let mut counted = (0..COUNTED_CALLS).map(|_| decided()).collect::<anyhow::Result<Vec<_>>>()?;
-        count(name, || self.carry_out(counted.pop().context("as many as are counted")?).map(drop))?;
+        count(name, || self.carry_out(counted.pop().context("too few transactions")?).map(drop))?;
         criterion.bench_function(name, |bencher| {
             let carry_out = |transaction: anyhow::Result<Transaction>| self.carry_out(transaction?);
             bencher.iter_batched(&mut decided, carry_out, BatchSize::SmallInput);
@@ -166,14 +166,14 @@ impl Bench {
         };
         let counted = (0..COUNTED_CALLS).map(|_| next()).collect::<anyhow::Result<Vec<_>>>()?;
         let mut calls = counted.into_iter();
-        count(name, || self.reserved(calls.next().context("as many as are counted")?).map(drop))?;
+        count(name, || self.reserved(calls.next().context("too few calls")?).map(drop))?;
         criterion.bench_function(name, |bencher| {
             bencher.iter_custom(|iterations| self.time_reserves(iterations, &mut next, runtime).unwrap_or_default());
         });
         Ok(())
     }
 
-    /// The time that so many reserves take, without that of the releases after them.
+    /// Returns the duration of this many reserves, without the releases after them.
     fn time_reserves(
         &self,
         iterations: u64,
@@ -182,7 +182,7 @@ impl Bench {
     ) -> anyhow::Result<Duration> {
         let (mut left, mut took_ns) = (iterations, 0);
         while left > 0 {
-            let some = left.min(OPEN_AT_MOST);
+            let some = left.min(MAX_OPEN);
             left -= some;
             let calls = (0..some).map(|_| next()).collect::<anyhow::Result<Vec<_>>>()?;
             let mut settled = Vec::with_capacity(calls.len());
@@ -225,7 +225,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Opens reservations from a lease in hand, which covers them all.
+    /// Opens reservations from a held lease that covers all of them.
     fn draw(&self, criterion: &mut Criterion) -> anyhow::Result<()> {
         let name = "escrow: draw from a lease";
         let drawing = Drawing::new(self)?;
@@ -234,12 +234,12 @@ impl Bench {
             number += 1;
             reservation(number)
         };
-        // The tables that grow have their size before anything is counted.
-        let warm = (0..OPEN_AT_MOST).map(|_| next()).collect::<anyhow::Result<Vec<_>>>()?;
+        // Tables reach their final size before allocations are counted.
+        let warm = (0..MAX_OPEN).map(|_| next()).collect::<anyhow::Result<Vec<_>>>()?;
         warm.iter().try_for_each(|id| drawing.draw(id))?;
         warm.iter().for_each(|id| drawing.settle(id));
         let mut counted = (0..COUNTED_CALLS).map(|_| next()).collect::<anyhow::Result<Vec<_>>>()?.into_iter();
-        count(name, || drawing.draw(&counted.next().context("as many as are counted")?))?;
+        count(name, || drawing.draw(&counted.next().context("too few ids")?))?;
         criterion.bench_function(name, |bencher| {
             bencher.iter_custom(|iterations| drawing.time(iterations, &self.clock, &mut next).unwrap_or_default());
         });
@@ -253,10 +253,10 @@ impl Bench {
     }
 
     fn answered(&self, call: ReserveCall) -> anyhow::Result<ReserveAnswer> {
-        Ok(self.gate.check_and_reserve(call).now_or_never().context("memory waits for nothing")??)
+        Ok(self.gate.check_and_reserve(call).now_or_never().context("the memory store never waits")??)
     }
 
-    /// Reserves what proceeds, and says how to settle it.
+    /// Reserves, and returns the call that settles the reservation.
     fn reserved(&self, call: ReserveCall) -> anyhow::Result<SettleCall> {
         match self.answered(call)?.decision {
             ReserveDecision::Proceed(proceed) => Ok(SettleCall {
@@ -269,7 +269,7 @@ impl Bench {
     }
 }
 
-/// A team with a lease for ever, and a run that is known.
+/// A team with a lease that does not end, and a known run.
 struct Drawing<'a> {
     bench: &'a Bench,
     escrow: Escrow,
@@ -292,7 +292,7 @@ impl<'a> Drawing<'a> {
         drawing.escrow.request_lease(&drawing.asked(&unknown));
         let (lease, version) = (Id::parse("0123456789abcdef.1")?, bench.terms.version);
         let lease = Lease::granted(lease, cycle, version, MAX_INCLUDED_CREDITS, now_ms, at_ms..=at_ms, &lease_terms);
-        anyhow::ensure!(drawing.escrow.add_lease(&bench.team, lease, 1).is_none(), "nobody called the lease back");
+        anyhow::ensure!(drawing.escrow.add_lease(&bench.team, lease, 1).is_none(), "the lease was not called back");
         let flow = bench.content.flow.clone();
         let known = KnownRun { flow, started_ms: at_ms, has_ended: false, is_recorded: true };
         let run = bench.content.run.as_ref().context("a run")?;
@@ -325,7 +325,7 @@ impl<'a> Drawing<'a> {
         self.escrow.close_reservation(&self.bench.team, reservation);
     }
 
-    /// The time that so many draws take, without that of settling them.
+    /// Returns the duration of this many draws, without settling them.
     fn time(
         &self,
         iterations: u64,
@@ -334,7 +334,7 @@ impl<'a> Drawing<'a> {
     ) -> anyhow::Result<Duration> {
         let (mut left, mut took_ns) = (iterations, 0);
         while left > 0 {
-            let some = left.min(OPEN_AT_MOST);
+            let some = left.min(MAX_OPEN);
             left -= some;
             let ids = (0..some).map(|_| next()).collect::<anyhow::Result<Vec<_>>>()?;
             let began_ns = clock.monotonic_ns();
@@ -350,7 +350,7 @@ fn reservation(number: u64) -> anyhow::Result<Id> {
     Ok(Id::parse(&format!("00000001-00000001-{number:010}-reservation"))?)
 }
 
-/// Tells what a call allocates, in the mean of many.
+/// Prints the mean number and size of the allocations of a call.
 fn count(name: &str, mut call: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
     let mut done = Ok(());
     let AllocationInfo { count_total, bytes_total, .. } = allocation_counter::measure(|| {

@@ -1,7 +1,7 @@
-//! `cargo bench --bench gate`: what the gate costs, each figure beside that of an empty call in the same run.
+//! `cargo bench --bench gate`: the cost of a call, compared with that of an empty gRPC call (the floor) in the same run.
 //!
-//! This process conducts: it starts servers and a load client, each a process of its own, says what is to be measured, and
-//! shows what came of it. docs/internals/performance-log.md says what the rows mean.
+//! This process is the conductor. It starts the servers and a load client as separate processes, sends orders to the load
+//! client, and prints the report. docs/internals/performance-log.md explains the rows.
 
 mod gate {
     pub(super) mod arguments;

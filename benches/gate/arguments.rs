@@ -1,9 +1,9 @@
-//! The command line of the benchmark, and of the processes that it starts of itself.
+//! The command line of the benchmark, and of its own processes.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tollgate::serve::ListenAddress;
 
-/// What the gate costs, each figure beside that of an empty call in the same run.
+/// Measures the cost of a call, compared with that of an empty gRPC call in the same run.
 #[derive(Parser)]
 #[command(name = "cargo bench --bench gate --", args_conflicts_with_subcommands = true)]
 pub(crate) struct CommandLine {
@@ -13,22 +13,23 @@ pub(crate) struct CommandLine {
     pub(crate) settings: Settings,
 }
 
-/// What is measured, and how.
+/// What to measure, and how.
 #[derive(Args)]
 pub(crate) struct Settings {
-    /// Take less than two minutes: fewer and shorter rounds, no 256 calls at once, and little growth.
+    /// Finish within two minutes: fewer and shorter rounds, no rows with 256 concurrent calls, and less growth.
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Measure only what has this in its name, for example `memory` or `redis/mix/tcp/64`; given again, this as well.
+    /// Measure only rows whose names contain this text, such as `memory` or `redis/mix/tcp/64`. If given more than once, a name
+    /// must contain every text.
     #[arg(long, value_name = "TEXT")]
     pub(crate) only: Vec<String>,
-    /// Show the names of all that can be measured.
+    /// List the names of all rows.
     #[arg(long)]
     pub(crate) list: bool,
     /// When Redis flushes its append-only file.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Flush::Everysec)]
     pub(crate) appendfsync: Flush,
-    /// Given by cargo.
+    /// Passed by cargo.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -42,7 +43,7 @@ pub(crate) enum Flush {
 }
 
 impl Flush {
-    /// The word for it in Redis' configuration.
+    /// Returns the value in the configuration of Redis.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Always => "always",
@@ -52,19 +53,19 @@ impl Flush {
     }
 }
 
-/// What a process that the benchmark starts of itself does.
+/// Role of a process that the benchmark starts from its own binary.
 #[derive(Subcommand)]
 pub(crate) enum Role {
-    /// Serves the floor.
+    /// Serve the floor.
     #[command(hide = true)]
     Floor { address: ListenAddress },
-    /// Makes the calls that it is told to on standard input.
+    /// Execute the orders that arrive on standard input.
     #[command(hide = true)]
     Load,
 }
 
 impl Settings {
-    /// Whether something of this name was asked for.
+    /// Whether the row with this name is selected.
     pub(crate) fn selects(&self, name: &str) -> bool {
         self.only.iter().all(|text| name.contains(text.as_str()))
     }

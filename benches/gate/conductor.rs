@@ -1,4 +1,4 @@
-//! The conductor: measures one thing after the other, and tells what came of it.
+//! The conductor: runs one measurement after the other, and writes and prints the report.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use super::{
     stage::Stage, stopped_redis, strict_path,
 };
 
-/// Where the report is written.
+/// Directory of the report.
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench")
 }
@@ -22,12 +22,12 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     let effort = if settings.quick { Effort::QUICK } else { Effort::FULL };
     let mut selected = names(&effort);
     selected.retain(|name| settings.selects(name));
-    ensure!(!selected.is_empty(), "nothing has such a name; --list shows the names");
+    ensure!(!selected.is_empty(), "no row has such a name; --list shows the names");
     if settings.list {
         selected.iter().for_each(|name| println!("{name}"));
         return Ok(());
     }
-    process::end_all_with_this()?;
+    process::kill_children_on_signal()?;
     let clock = Clock::default();
     let began_ms = clock.monotonic_ms();
     let mut stage = Stage::new(settings, effort, directory().join("stores"))?;

@@ -1,4 +1,4 @@
-//! Draining a team: executors at several sidecars ask until each of them is suspended, and what they reserved is counted.
+//! Draining a team: executors at several sidecars reserve until each is suspended, and their credits are counted.
 
 use std::sync::{
     Arc,
@@ -11,18 +11,18 @@ use tollgate::{clock::Clock, proto::v1::check_and_reserve_response::Decision};
 use tonic::Status;
 
 use super::{
-    load::{connect, make_team, said},
+    load::{connect, describe, make_team},
     operation::Executor,
     order::{Drain, Drained, Teams, Work, team_name},
     shared_runs::SharedRuns,
 };
 
-/// An executor gives up after so many calls that failed.
-const FAILURES_BORNE: usize = 100;
+/// Number of failed calls after which an executor gives up.
+const MAX_FAILURES: usize = 100;
 
-/// What one executor was answered until it was suspended.
+/// Answers to one executor until it was suspended.
 #[derive(Default)]
-struct Asked {
+struct Answers {
     proceeds: Vec<Proceeded>,
     failures: Vec<Status>,
 }
@@ -33,7 +33,7 @@ struct Proceeded {
     credits: i64,
 }
 
-/// Makes the team, and lets executors ask for all that it has.
+/// Creates the team, and lets executors reserve all its credits.
 pub(crate) async fn carry_out(drain: Drain) -> anyhow::Result<Drained> {
     make_team(connect(&drain.admin).await?, team_name(0), drain.credits).await?;
     let clock = Clock::default();
@@ -52,8 +52,8 @@ pub(crate) async fn carry_out(drain: Drain) -> anyhow::Result<Drained> {
     let all = tasks.join_all().await;
     let first_ns = suspended_ns.load(Ordering::SeqCst);
     let mut drained = Drained { seconds: (clock.monotonic_ns() - began_ns) as f64 / 1e9, ..Drained::default() };
-    for asked in all {
-        for Proceeded { began_ns, ended_ns, credits } in asked.proceeds {
+    for answers in all {
+        for Proceeded { began_ns, ended_ns, credits } in answers.proceeds {
             if ended_ns < first_ns {
                 drained.answered_before += credits;
             }
@@ -63,31 +63,31 @@ pub(crate) async fn carry_out(drain: Drain) -> anyhow::Result<Drained> {
                 drained.begun_after += credits;
             }
         }
-        drained.failed += asked.failures.len() as u64;
-        drained.failure = drained.failure.or_else(|| asked.failures.first().map(said));
+        drained.failed += answers.failures.len() as u64;
+        drained.failure = drained.failure.or_else(|| answers.failures.first().map(describe));
     }
     if first_ns == i64::MAX {
-        bail!("nobody was suspended: {}", drained.failure.unwrap_or_default());
+        bail!("no executor was suspended: {}", drained.failure.unwrap_or_default());
     }
     Ok(drained)
 }
 
-async fn ask_until_suspended(mut executor: Executor, clock: Clock, suspended_ns: Arc<AtomicI64>) -> Asked {
-    let mut asked = Asked::default();
-    while asked.failures.len() < FAILURES_BORNE {
+async fn ask_until_suspended(mut executor: Executor, clock: Clock, suspended_ns: Arc<AtomicI64>) -> Answers {
+    let mut answers = Answers::default();
+    while answers.failures.len() < MAX_FAILURES {
         let began_ns = clock.monotonic_ns();
         let decision = executor.ask().await;
         let ended_ns = clock.monotonic_ns();
         match decision {
             Ok(Decision::Proceed(proceed)) => {
-                asked.proceeds.push(Proceeded { began_ns, ended_ns, credits: proceed.credits });
+                answers.proceeds.push(Proceeded { began_ns, ended_ns, credits: proceed.credits });
             }
             Ok(Decision::Suspend(_)) => {
                 suspended_ns.fetch_min(ended_ns, Ordering::SeqCst);
                 break;
             }
-            Err(status) => asked.failures.push(status),
+            Err(status) => answers.failures.push(status),
         }
     }
-    asked
+    answers
 }

@@ -1,40 +1,40 @@
-//! How much is measured, which is the time that it takes.
+//! How much is measured, and therefore how long the benchmark takes.
 
-/// How much is measured.
+/// Sizes of all measurements.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
-    /// How often each side has its turn.
+    /// Number of rounds. Each side is measured once in a round.
     pub(crate) rounds: usize,
-    /// Load before a measurement, in milliseconds.
+    /// Duration of the load before a measurement.
     pub(crate) warm_up_ms: u32,
-    /// One measurement, in milliseconds.
+    /// Duration of one measurement.
     pub(crate) measure_ms: u32,
-    /// Calls at once.
+    /// Numbers of concurrent calls.
     pub(crate) at_once: &'static [u32],
-    /// Teams of the rows that have many.
+    /// Number of teams in rows with many teams.
     pub(crate) many_teams: u32,
-    /// Calls at once, to see what growth does to them.
+    /// Numbers of concurrent calls in the measurement of growth.
     pub(crate) grown_at_once: &'static [u32],
-    /// Teams, to see what grows.
+    /// Numbers of teams in the measurement of growth.
     pub(crate) team_counts: &'static [u32],
-    /// Open reservations, to see what grows.
+    /// Numbers of open reservations in the measurement of growth.
     pub(crate) open_counts: &'static [u32],
-    /// Operations whose Redis commands are counted.
+    /// Number of operations whose Redis calls are counted.
     pub(crate) counted_operations: u32,
-    /// Reserves with their commits whose Redis commands are counted, one at a time and many at once.
+    /// Number of reserves with their commits whose Redis calls are counted: one at a time, and many concurrently.
     pub(crate) counted_pairs: [u32; 2],
-    /// Calls of one executor in a round that tells what metrics cost; more executors make more.
+    /// Number of calls of one executor in a round of the measurement of metrics.
     pub(crate) timed_operations: u32,
-    /// What a team has that is drained.
+    /// Credits of the team that is drained.
     pub(crate) drained_credits: i64,
-    /// How often Redis is stopped.
+    /// Number of stops of Redis.
     pub(crate) stops: usize,
-    /// Whether every row is measured by a unix socket too, or only those of the hot team.
+    /// Whether every row is also measured over a unix socket, or only those of the hot team.
     pub(crate) all_by_unix: bool,
 }
 
 impl Effort {
-    /// Some twenty minutes.
+    /// The full benchmark, which takes about twenty minutes.
     pub(crate) const FULL: Self = Self {
         rounds: 5,
         warm_up_ms: 100,
@@ -52,7 +52,7 @@ impl Effort {
         all_by_unix: true,
     };
 
-    /// Less than two minutes.
+    /// The quick benchmark, which takes less than two minutes.
     pub(crate) const QUICK: Self = Self {
         rounds: 3,
         warm_up_ms: 50,

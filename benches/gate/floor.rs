@@ -1,6 +1,6 @@
-//! The floor: a QuotaService that thinks of nothing, behind tonic's own server with the settings of a sidecar's listener.
+//! The floor: a QuotaService that decides nothing, on tonic's own server with the settings of a sidecar's listener.
 //!
-//! Its answers are as long as a sidecar's and ready-made. What it cannot be faster than is gRPC itself.
+//! Its answers are constant, and as long as those of a sidecar. Its cost is that of gRPC itself.
 
 use std::io::Write as _;
 
@@ -27,14 +27,14 @@ use tracing_subscriber::EnvFilter;
 
 use super::order::SUSPENDED_TEAM;
 
-/// A grant as a sidecar makes them.
+/// A grant like those of a sidecar.
 const GRANT: &[u8] =
     b"1|open|2|allotment|1793491200000|1796083200000|2025-01-22|professional|flow-1|00000001-00000001-00000001\
     |block-1|gpt-4o|1|run|1795406777146|1795410377146";
 
-/// Serves until it is killed. The first line of standard output says where.
+/// Serves until it is killed. The first line of its output is its address.
 pub(crate) fn run(address: &ListenAddress) -> anyhow::Result<()> {
-    // As the sidecar does: what is not logged costs the same on both sides.
+    // The same log level as a sidecar, so that suppressed messages cost the same on both sides.
     tracing_subscriber::fmt().with_env_filter(EnvFilter::new("info")).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(address))
@@ -157,5 +157,5 @@ impl QuotaService for Floor {
 }
 
 fn not_measured<T>() -> Result<Response<T>, Status> {
-    Err(Status::unimplemented("the floor has what is measured only"))
+    Err(Status::unimplemented("the floor has only the calls that are measured"))
 }

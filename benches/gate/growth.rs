@@ -1,4 +1,4 @@
-//! Growth: what more teams, and more open reservations, do to a call and to memory.
+//! Growth: how more teams and more open reservations affect the latency of a call and the use of memory.
 
 use std::fmt;
 
@@ -14,10 +14,11 @@ use super::{
     stage::{Gate, Stage},
 };
 
-/// An embedded store grows in its file, and filling it takes longer than all the rest.
+/// Stores in which growth is measured. The embedded store grows in its file, and filling it would take longer than everything
+/// else.
 const STORES: [StoreKind; 3] = [StoreKind::Memory, StoreKind::Redis, StoreKind::Escrow];
 
-/// What there is more and more of.
+/// What grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Grown {
@@ -25,25 +26,25 @@ pub(crate) enum Grown {
     OpenReservations,
 }
 
-/// What was measured with so many.
+/// Measurement at one size.
 #[derive(Debug, Serialize)]
 pub(crate) struct Point {
     pub(crate) store: StoreKind,
     pub(crate) grown: Grown,
     pub(crate) count: u32,
-    /// Resident memory before the calls, in bytes.
+    /// Resident memory of the sidecar before the calls.
     pub(crate) sidecar_bytes: u64,
     pub(crate) redis_bytes: Option<u64>,
-    /// What each of those that were added takes of the sidecar's memory, in bytes.
+    /// Memory of the sidecar for each added team or reservation.
     pub(crate) sidecar_bytes_each: Option<f64>,
-    /// How long the first of them had been there when all was measured, in seconds: beyond their hold, some may have run out.
+    /// Age of the oldest team or reservation at the end of the measurement. Beyond the hold, some reservations may have expired.
     pub(crate) oldest_seconds: i64,
-    /// The sidecar's p99 of one call at a time, divided by that of the first point.
+    /// The sidecar's p99 with one call at a time, divided by that of the first point.
     pub(crate) p99_of_first: Option<f64>,
     pub(crate) under_load: Vec<UnderLoad>,
 }
 
-/// Reserves that are each followed by their commit, held against the floor.
+/// Reserves, each followed by its commit, compared with the floor.
 #[derive(Debug, Serialize)]
 pub(crate) struct UnderLoad {
     pub(crate) at_once: u32,
@@ -69,7 +70,7 @@ impl Grown {
     }
 }
 
-/// The names of all series. A series is measured as a whole, for each point grows out of the one before.
+/// Returns the names of all series. A series is measured as a whole, because each point grows from the one before.
 pub(crate) fn series() -> Vec<(String, StoreKind, Grown)> {
     let mut series = Vec::new();
     for store in STORES {
@@ -79,7 +80,7 @@ pub(crate) fn series() -> Vec<(String, StoreKind, Grown)> {
     series
 }
 
-/// Measures what was asked for.
+/// Measures the selected series.
 pub(crate) fn measure(stage: &mut Stage, settings: &Settings) -> anyhow::Result<Vec<Point>> {
     let mut points = Vec::new();
     for (name, store, grown) in series().into_iter().filter(|(name, ..)| settings.selects(name)) {
@@ -104,7 +105,7 @@ pub(crate) fn measure(stage: &mut Stage, settings: &Settings) -> anyhow::Result<
     Ok(points)
 }
 
-/// Makes of `present` so many as there are to be.
+/// Adds teams or reservations to the `present` ones until there are `count`.
 fn grow(stage: &mut Stage, gate: &Gate, grown: Grown, present: u32, count: u32) -> anyhow::Result<()> {
     let (teams, reservations) = match grown {
         Grown::Teams => {

@@ -1,4 +1,4 @@
-//! The last credits: how much of a team's allotment can be used before anybody is suspended, with many sidecars that take leases.
+//! The last credits: which part of a team's allotment is used before the first Suspend, with many sidecars that hold leases.
 
 use serde::Serialize;
 
@@ -12,33 +12,33 @@ use super::{
 
 pub(crate) const NAME: &str = "last-credits";
 
-/// So many sidecars drain a team together,
+/// Number of sidecars that drain a team together.
 const SIDECARS: usize = 8;
 
-/// and so many executors ask each of them.
+/// Number of executors at each sidecar.
 const AT_ONCE: u32 = 2;
 
-/// What could be used.
+/// How much of the allotment could be used.
 #[derive(Debug, Serialize)]
 pub(crate) struct LastCredits {
     pub(crate) sidecars: usize,
     pub(crate) credits: i64,
-    /// The part that was reserved by calls that were answered before the first Suspend was.
+    /// Fraction reserved by calls that were answered before the first Suspend.
     pub(crate) answered_before: f64,
-    /// The part that was reserved by calls that had begun by then.
+    /// Fraction reserved by calls that began before the first Suspend.
     pub(crate) begun_before: f64,
     #[serde(flatten)]
     pub(crate) drained: Drained,
 }
 
-/// Drains a team, if that was asked for.
+/// Drains a team, if the row is selected.
 pub(crate) fn measure(stage: &mut Stage, settings: &Settings) -> anyhow::Result<Option<LastCredits>> {
     if !settings.selects(NAME) {
         return Ok(None);
     }
     eprintln!("{NAME}");
     let redis = stage.redis()?;
-    // As they are installed: with leases, and all else at its default.
+    // The default settings, with leases.
     let sidecar = |_| Server::sidecar(Transport::Tcp, redis.url(), &["--escrow", "auto"]);
     let sidecars = (0..SIDECARS).map(sidecar).collect::<anyhow::Result<Vec<_>>>()?;
     let credits = stage.effort.drained_credits;

@@ -1,4 +1,4 @@
-//! What was measured of leases, as a person reads it.
+//! Tables of the measurements of leases.
 
 use comfy_table::Table;
 

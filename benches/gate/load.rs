@@ -1,6 +1,6 @@
-//! The load client: an executor's tonic client in a process of its own, many calls at once.
+//! The load client: a separate process that makes many concurrent calls with tonic's client, like executors.
 //!
-//! It reads orders from standard input and writes answers to standard output until its input ends.
+//! It reads orders from standard input and writes answers to standard output, until its input ends.
 
 use std::{
     io::{BufRead as _, Write as _},
@@ -34,16 +34,16 @@ use super::{
     shared_runs::SharedRuns,
 };
 
-/// How many calls share a connection: what an executor with one channel has in flight on a busy day.
+/// Number of calls that share a connection, as on the channel of a busy executor.
 const CALLS_PER_CONNECTION: u32 = 64;
 
-/// Teams are made so many at once.
-const MADE_AT_ONCE: u32 = 64;
+/// Number of teams that are created concurrently.
+const CONCURRENT_CREATES: u32 = 64;
 
-/// More than can be used up.
-const CREDITS_FOR_EVER: i64 = 1_000_000_000_000;
+/// Credits of a team that must not run out of them.
+const PLENTY_CREDITS: i64 = 1_000_000_000_000;
 
-/// Latencies in nanoseconds, to three digits.
+/// Range of the histogram of latencies, which keeps three digits.
 const SHORTEST_NS: u64 = 1_000;
 const LONGEST_NS: u64 = 60_000_000_000;
 
@@ -68,7 +68,7 @@ async fn carry_out(order: Order) -> anyhow::Result<Answer> {
     }
 }
 
-/// What a team's used, held and leased credits come to.
+/// Returns the sum of a team's used, held and leased credits.
 async fn set_aside(admin: &str, team_id: String) -> anyhow::Result<i64> {
     let request = GetUsageRequest { team_id, ..GetUsageRequest::default() };
     let usage = UsageServiceClient::new(connect(admin).await?).get_usage(request).await?.into_inner();
@@ -86,7 +86,7 @@ async fn make_teams(admin: &str, numbers: Range<u32>) -> anyhow::Result<()> {
     make_team(channel.clone(), SUSPENDED_TEAM.to_owned(), 0).await?;
     let next = Arc::new(AtomicU32::new(numbers.start));
     let mut makers = JoinSet::new();
-    for _ in 0..MADE_AT_ONCE {
+    for _ in 0..CONCURRENT_CREATES {
         let (channel, next) = (channel.clone(), Arc::clone(&next));
         makers.spawn(async move {
             loop {
@@ -94,7 +94,7 @@ async fn make_teams(admin: &str, numbers: Range<u32>) -> anyhow::Result<()> {
                 if number >= numbers.end {
                     return anyhow::Ok(());
                 }
-                make_team(channel.clone(), team_name(number), CREDITS_FOR_EVER).await?;
+                make_team(channel.clone(), team_name(number), PLENTY_CREDITS).await?;
             }
         });
     }
@@ -104,7 +104,7 @@ async fn make_teams(admin: &str, numbers: Range<u32>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes a team; one without credits has none of anything.
+/// Creates a team. A team without credits is on the free plan without a seat, so its calls are suspended.
 pub(crate) async fn make_team(channel: Channel, team_id: String, credits: i64) -> Result<(), Status> {
     let has_credits = credits > 0;
     let team = Team {
@@ -160,12 +160,12 @@ async fn work(mut executor: Executor, window: Arc<Window>, clock: Clock) -> anyh
     }
 }
 
-/// Which operations are made, and which of them count.
+/// Which operations are made, and which of them are measured.
 struct Window {
     begin_ns: i64,
-    /// None: as many operations as there are.
+    /// `None` if the number of operations is fixed.
     end_ns: Option<i64>,
-    /// What ends later counts as well.
+    /// Whether operations that end after `end_ns` are measured as well.
     waits: bool,
     left: AtomicU32,
 }
@@ -216,7 +216,7 @@ impl Tally {
 
     fn note_failure(&mut self, status: &Status) {
         self.failed += 1;
-        self.failure.get_or_insert_with(|| said(status));
+        self.failure.get_or_insert_with(|| describe(status));
     }
 
     fn add(&mut self, other: &Self) -> anyhow::Result<()> {
@@ -233,7 +233,7 @@ impl Tally {
     }
 }
 
-/// What a failure says.
-pub(crate) fn said(status: &Status) -> String {
+/// Describes a failure.
+pub(crate) fn describe(status: &Status) -> String {
     format!("{:?}: {}", status.code(), status.message())
 }

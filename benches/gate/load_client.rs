@@ -14,7 +14,7 @@ use super::{
     process::Running,
 };
 
-/// A load client in a process of its own.
+/// The process of the load client.
 pub(crate) struct LoadClient {
     process: Running,
     orders: ChildStdin,
@@ -23,11 +23,11 @@ pub(crate) struct LoadClient {
 impl LoadClient {
     pub(crate) fn start() -> anyhow::Result<Self> {
         let mut process = Running::start(Command::new(env::current_exe()?).arg("load").stdin(Stdio::piped()))?;
-        let orders = process.child().stdin.take().context("the load client takes no orders")?;
+        let orders = process.child().stdin.take().context("the load client has no standard input")?;
         Ok(Self { process, orders })
     }
 
-    /// Makes the suspended team, and those of these numbers.
+    /// Creates the suspended team, and the teams with these numbers.
     pub(crate) fn make_teams(&mut self, admin: &str, numbers: Range<u32>) -> anyhow::Result<()> {
         match self.ask(&Order::MakeTeams { admin: admin.to_owned(), numbers })? {
             Answer::Failed(problem) => bail!("teams could not be made: {problem}"),
@@ -35,39 +35,39 @@ impl LoadClient {
         }
     }
 
-    /// Makes calls. That some fail is a figure; that all do is an error.
+    /// Makes calls. Some failures are a result; if all calls fail, that is an error.
     pub(crate) fn measure(&mut self, load: &Load) -> anyhow::Result<Measured> {
         match self.ask(&Order::Load(load.clone()))? {
             Answer::Measured(Measured { operations: 0, failure, .. }) => {
-                bail!("no call was answered as it should: {}", failure.unwrap_or_default())
+                bail!("no call had the expected answer: {}", failure.unwrap_or_default())
             }
             Answer::Measured(measured) => Ok(measured),
             Answer::Failed(problem) => bail!("calls could not be made: {problem}"),
-            _ => bail!("the load client did something else"),
+            _ => bail!("the load client sent an unexpected answer"),
         }
     }
 
-    /// Lets executors ask for all that a team has.
+    /// Lets executors reserve all credits of a team.
     pub(crate) fn drain(&mut self, drain: Drain) -> anyhow::Result<Drained> {
         match self.ask(&Order::Drain(drain))? {
             Answer::Drained(drained) => Ok(drained),
             Answer::Failed(problem) => bail!("the team could not be drained: {problem}"),
-            _ => bail!("the load client did something else"),
+            _ => bail!("the load client sent an unexpected answer"),
         }
     }
 
-    /// What a team's used, held and leased credits come to.
+    /// Returns the sum of a team's used, held and leased credits.
     pub(crate) fn set_aside(&mut self, admin: &str, team: String) -> anyhow::Result<i64> {
         match self.ask(&Order::Books { admin: admin.to_owned(), team })? {
             Answer::Credits(credits) => Ok(credits),
             Answer::Failed(problem) => bail!("the books could not be read: {problem}"),
-            _ => bail!("the load client did something else"),
+            _ => bail!("the load client sent an unexpected answer"),
         }
     }
 
     fn ask(&mut self, order: &Order) -> anyhow::Result<Answer> {
         writeln!(self.orders, "{}", serde_json::to_string(order)?)?;
-        let line = self.process.line()?.context("the load client ended by itself")?;
+        let line = self.process.line()?.context("the load client ended")?;
         Ok(serde_json::from_str(&line)?)
     }
 }

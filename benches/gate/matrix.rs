@@ -1,4 +1,4 @@
-//! The matrix: each store and workload by each way, held against the floor.
+//! The matrix: each store and workload over each transport, compared with the floor.
 
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use super::{
     stage::Stage,
 };
 
-/// A place in the matrix, and what was measured there.
+/// A row of the matrix, with its results.
 #[derive(Debug, Serialize)]
 pub(crate) struct Cell {
     #[serde(flatten)]
@@ -20,7 +20,7 @@ pub(crate) struct Cell {
     pub(crate) outcome: Outcome,
 }
 
-/// A place in the matrix.
+/// Name of a row in the matrix.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Place {
     pub(crate) store: StoreKind,
@@ -36,7 +36,7 @@ impl Place {
     }
 }
 
-/// All places, those that one sidecar serves together.
+/// Returns all rows, in groups that share one sidecar.
 pub(crate) fn places(effort: &Effort) -> Vec<Vec<Place>> {
     let mut places = Vec::new();
     for store in StoreKind::ALL {
@@ -53,7 +53,7 @@ pub(crate) fn places(effort: &Effort) -> Vec<Vec<Place>> {
     places
 }
 
-/// Measures what was asked for.
+/// Measures the selected rows.
 pub(crate) fn measure(stage: &mut Stage, settings: &Settings) -> anyhow::Result<Vec<Cell>> {
     let mut cells = Vec::new();
     for mut places in places(&stage.effort) {
@@ -63,7 +63,7 @@ pub(crate) fn measure(stage: &mut Stage, settings: &Settings) -> anyhow::Result<
         let count = teams.count();
         let gate = stage.gate(store, transport, 0..count)?;
         if count > 1 {
-            // Each team has asked once, and the busy ones are known to be busy.
+            // Every team has called once before the measurement, and the busy teams often enough for leases.
             stage.make_calls(&gate, workload.work(), Teams::InTurn(count), count)?;
             stage.make_calls(&gate, workload.work(), teams, count.saturating_mul(2))?;
         }

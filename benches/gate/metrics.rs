@@ -1,4 +1,4 @@
-//! What metrics cost: a sidecar that counts and times its calls and is asked for its metrics each second, beside one that is not.
+//! The cost of metrics: a sidecar with metrics that are scraped each second, compared with a sidecar without metrics.
 
 use std::{
     io::{Read as _, Write as _},
@@ -21,10 +21,10 @@ use super::{
 
 pub(crate) const NAME: &str = "metrics";
 
-/// More often than any Prometheus asks.
+/// Interval between two scrapes, shorter than that of any usual Prometheus.
 const SCRAPED_EVERY: Duration = Duration::from_secs(1);
 
-/// What is answered from memory: there the cost shows most.
+/// Calls that are answered from memory, where the cost of metrics is most visible.
 const MEASURED: [(StoreKind, Work, u32); 4] = [
     (StoreKind::Memory, Work::Suspend, 1),
     (StoreKind::Memory, Work::Suspend, 64),
@@ -32,10 +32,10 @@ const MEASURED: [(StoreKind, Work, u32); 4] = [
     (StoreKind::Escrow, Work::Reserve, 64),
 ];
 
-/// The difference is smaller than what befalls a round: it takes many.
+/// Factor for the number of rounds, because the difference is smaller than the noise of one round.
 const ROUNDS_FOR_ONE: usize = 6;
 
-/// What was measured of one kind of call; the floor is the sidecar without metrics.
+/// Result for one kind of call. The sidecar without metrics is the floor.
 #[derive(Debug, Serialize)]
 pub(crate) struct WithMetrics {
     pub(crate) store: StoreKind,
@@ -43,11 +43,11 @@ pub(crate) struct WithMetrics {
     pub(crate) at_once: u32,
     #[serde(flatten)]
     pub(crate) outcome: Outcome,
-    /// The sidecar's time of processors for one call, without metrics and with them.
+    /// Processor time of the sidecar for one call, without metrics and with them.
     pub(crate) processor_us: [f64; 2],
 }
 
-/// Holds sidecars with and without metrics against each other, if that was asked for.
+/// Compares sidecars with and without metrics, if the row is selected.
 pub(crate) fn measure(stage: &mut Stage, settings: &Settings) -> anyhow::Result<Vec<WithMetrics>> {
     let mut measured = Vec::new();
     if !settings.selects(NAME) {
@@ -70,7 +70,7 @@ pub(crate) fn measure(stage: &mut Stage, settings: &Settings) -> anyhow::Result<
             });
             let measured = compare(stage, &without, &with, work, at_once);
             drop(stop);
-            scraping.join().map_err(|_| anyhow!("nobody asks for metrics"))??;
+            scraping.join().map_err(|_| anyhow!("the scraping thread panicked"))??;
             let (outcome, processor_us) = measured?;
             let suspended = work == Work::Suspend;
             anyhow::Ok(WithMetrics { store, suspended, at_once, outcome, processor_us })
@@ -90,7 +90,7 @@ fn compare(
     let operations = stage.effort.timed_operations * at_once.min(8);
     let [without_load, with_load] = [without, with]
         .map(|gate| Load { until: Until::Done { operations }, ..stage.load(&gate.sidecar, work, Teams::One, at_once) });
-    // Leases and connections are there before anything is measured.
+    // Leases and connections exist before the measurement.
     Rounds::alternate(&mut stage.client, 2, &without_load, &with_load)?;
     let taken = |gate: &Gate| gate.sidecar.processor_seconds();
     let before = [taken(without)?, taken(with)?];
@@ -105,6 +105,6 @@ fn scrape(probe: &str) -> anyhow::Result<()> {
     write!(connection, "GET /metrics HTTP/1.1\r\nHost: sidecar\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     connection.read_to_string(&mut answer)?;
-    ensure!(answer.contains("tollgate_call_duration_seconds_count"), "the sidecar does not tell of its calls");
+    ensure!(answer.contains("tollgate_call_duration_seconds_count"), "the metrics contain no calls");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! One operation as an executor carries it out, with requests as long as real ones.
+//! One operation of an executor, with requests of realistic length.
 
 use std::{
     sync::{
@@ -24,30 +24,30 @@ use super::{
     shared_runs::SharedRuns,
 };
 
-/// An executor sends a deadline with each call.
+/// Deadline that an executor sends with each call.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// As the default is, and the longest that memory answers. What is measured takes less, so that nothing expires meanwhile.
+/// The default hold, which is also the longest that leases answer. Every measurement is shorter, so no hold expires.
 const HOLD_SECONDS: i64 = 120;
 
-/// So many blocks make a run.
+/// Number of blocks in a run.
 pub(crate) const BLOCKS_PER_RUN: u32 = 10;
 
-/// An operation that was answered as it should be.
+/// An operation with the expected answer.
 pub(crate) struct Executed {
-    /// When what is timed of it was over.
+    /// End of its measured part.
     pub(crate) ended_ns: i64,
-    /// What it reserved.
+    /// Credits that it reserved.
     pub(crate) credits: i64,
 }
 
-/// Carries operations out, one after the other.
+/// Executes operations, one after the other.
 pub(crate) struct Executor {
     client: QuotaServiceClient<Channel>,
     work: Work,
     choice: Choice,
     runs: Arc<SharedRuns>,
-    /// Makes its ids unlike those of every other.
+    /// Prefix of its ids, which no other executor uses.
     label: String,
     made: u32,
 }
@@ -60,13 +60,13 @@ enum Choice {
 }
 
 impl Executor {
-    /// One of `of` executors that share a load, the `number`-th.
+    /// Returns executor `number` of the `executors` that share a load.
     pub(crate) fn new(
         channel: Channel,
         work: Work,
         teams: Teams,
         number: u32,
-        of: u32,
+        executors: u32,
         runs: Arc<SharedRuns>,
     ) -> anyhow::Result<Self> {
         /// Counts the executors of this process.
@@ -76,13 +76,13 @@ impl Executor {
             Teams::Zipf(count) => {
                 Choice::Zipf(Zipf::new(f64::from(count), 1.0)?, SmallRng::seed_from_u64(u64::from(number)))
             }
-            Teams::InTurn(count) => Choice::InTurn { next: number, step: of, count },
+            Teams::InTurn(count) => Choice::InTurn { next: number, step: executors, count },
         };
         let label = format!("{:08x}-{:08x}", std::process::id(), EXECUTORS.fetch_add(1, Ordering::Relaxed));
         Ok(Self { client: QuotaServiceClient::new(channel), work, choice, runs, label, made: 0 })
     }
 
-    /// Carries one out. Anything but the answer that it should have is an error.
+    /// Executes one operation. Any answer but the expected one is an error.
     pub(crate) async fn execute(&mut self, clock: &Clock) -> Result<Executed, Status> {
         let request = self.reserve_request();
         let team_id = if self.work.commits() { request.team_id.clone() } else { String::new() };
@@ -102,7 +102,7 @@ impl Executor {
         }
     }
 
-    /// Asks for the next block, and lets it be.
+    /// Reserves for the next block, and does not settle it.
     pub(crate) async fn ask(&mut self) -> Result<Decision, Status> {
         let request = self.reserve_request();
         self.decision(request).await
@@ -124,7 +124,7 @@ impl Executor {
         let team = self.team();
         let Self { label, made, work, .. } = self;
         let blocks_per_run = if *work == Work::Drain { 1 } else { BLOCKS_PER_RUN };
-        // An executor with one team carries its own runs out; those of many teams it shares with all others.
+        // With one team, an executor has its own runs. With many teams, executors share the runs of each team.
         let run_id = match self.choice {
             Choice::One => format!("{label}-{:08x}", *made / blocks_per_run),
             Choice::Zipf(..) | Choice::InTurn { .. } => self.runs.next(team),
@@ -144,7 +144,7 @@ impl Executor {
     fn team(&mut self) -> u32 {
         match &mut self.choice {
             Choice::One => 0,
-            // A rank from 1 to the number of teams, as a float because it is sampled as one.
+            // The sample is a rank from 1 to the number of teams, as a float.
             Choice::Zipf(ranks, random) => random.sample(*ranks) as u32 - 1,
             Choice::InTurn { next, step, count } => {
                 let team = *next % *count;

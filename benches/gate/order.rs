@@ -1,86 +1,86 @@
-//! What the conductor asks of the load client and how it is answered: a line of JSON each way.
+//! The messages between the conductor and the load client: one line of JSON each.
 
 use std::ops::Range;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-/// The team whose calls are suspended, by a sidecar and by the floor.
+/// The team whose calls a sidecar and the floor suspend.
 pub(crate) const SUSPENDED_TEAM: &str = "suspended";
 
-/// What the load client is to do.
+/// What the load client must do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Order {
-    /// Makes the suspended team, and those of these numbers, which have credits for ever.
+    /// Create the suspended team, and the teams with these numbers, which do not run out of credits.
     MakeTeams { admin: String, numbers: Range<u32> },
-    /// Makes calls, and measures them.
+    /// Make calls, and measure them.
     Load(Load),
-    /// Asks sidecars for all that a team has.
+    /// Reserve all credits of a team.
     Drain(Drain),
-    /// What a team's used, held and leased credits come to, by the store.
+    /// Read the sum of a team's used, held and leased credits from the store.
     Books { admin: String, team: String },
 }
 
-/// A team to be drained.
+/// A team to drain.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Drain {
-    /// Where the team is made.
+    /// Admin listener on which the team is created.
     pub(crate) admin: String,
-    /// The sidecars that its executors ask.
+    /// Data listeners of the sidecars that its executors call.
     pub(crate) addresses: Vec<String>,
-    /// How many executors ask each of them.
+    /// Number of executors at each sidecar.
     pub(crate) at_once: u32,
-    /// What it has.
+    /// Credits of the team.
     pub(crate) credits: i64,
 }
 
 /// Calls to make.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Load {
-    /// Where.
+    /// Data listener.
     pub(crate) address: String,
-    /// How many wait for an answer at any time.
+    /// Number of concurrent calls.
     pub(crate) at_once: u32,
     pub(crate) work: Work,
     pub(crate) teams: Teams,
     pub(crate) until: Until,
 }
 
-/// One operation, which is one sample.
+/// Kind of operation. One operation is one sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Work {
     /// A CheckAndReserve that proceeds.
     Reserve,
-    /// The same, and a Commit after it.
+    /// A CheckAndReserve that proceeds, and its Commit.
     ReserveAndCommit,
-    /// The same, of which only the CheckAndReserve is timed.
+    /// A CheckAndReserve that proceeds, and its Commit, of which only the CheckAndReserve is measured.
     ReserveBeforeCommit,
     /// A CheckAndReserve that is suspended.
     Suspend,
-    /// A CheckAndReserve in a run of its own, so that no run goes on past the limit.
+    /// A CheckAndReserve in its own run, so that no run completes past the limit.
     Drain,
 }
 
 impl Work {
-    /// Whether a reservation is settled.
+    /// Whether it commits its reservation.
     pub(crate) fn commits(self) -> bool {
         matches!(self, Self::ReserveAndCommit | Self::ReserveBeforeCommit)
     }
 }
 
-/// Whose calls they are. Teams are numbered from 0.
+/// Which teams call. Teams are numbered from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Teams {
-    /// Those of one team.
+    /// One team.
     One,
-    /// Those of so many teams, the n-th of which calls 1/n as often as the first (Zipf's law, exponent 1).
+    /// This many teams. The n-th calls 1/n as often as the first (Zipf's law with exponent 1).
     Zipf(u32),
-    /// Those of so many teams, one after the other.
+    /// This many teams, one after the other.
     InTurn(u32),
 }
 
 impl Teams {
-    /// How many there are.
+    /// Returns the number of teams.
     pub(crate) fn count(self) -> u32 {
         match self {
             Self::One => 1,
@@ -92,30 +92,30 @@ impl Teams {
 /// When to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Until {
-    /// After so long; what begins in the warm-up does not count.
+    /// After this time. Operations that begin in the warm-up or end later are not measured.
     Elapsed { warm_up_ms: u32, measure_ms: u32 },
-    /// After so long; what begins until then counts, however long it takes.
+    /// After this time. Operations that begin before are measured, even if they end later.
     Begun { measure_ms: u32 },
-    /// After so many operations.
+    /// After this many operations.
     Done { operations: u32 },
 }
 
-/// What came of it.
+/// Answer to an order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
-    /// Everything was done.
+    /// The order was executed.
     Done,
     /// Calls were made.
     Measured(Measured),
     /// A team was drained.
     Drained(Drained),
-    /// So many credits.
+    /// A number of credits.
     Credits(i64),
-    /// It could not be done.
+    /// The order failed.
     Failed(String),
 }
 
-/// What was measured.
+/// Result of a measurement.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Measured {
     pub(crate) operations: u64,
@@ -123,24 +123,24 @@ pub(crate) struct Measured {
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
     pub(crate) p99_9_us: f64,
-    /// What the client took of the machine meanwhile, in cores.
+    /// Processor time of the load client, in cores.
     pub(crate) client_cores: f64,
-    /// What was reserved, also by operations that do not count because they began in the warm-up or ended too late.
+    /// Credits that were reserved, also by operations that are not measured.
     pub(crate) credits: i64,
-    /// Operations that had another answer than they should; they are in no other figure.
+    /// Number of operations with an unexpected answer, which are in no other figure.
     pub(crate) failed: u64,
-    /// What one of them was answered.
+    /// Answer of one of them.
     pub(crate) failure: Option<String>,
 }
 
-/// What was reserved of a team's last credits.
+/// Credits that were reserved while a team was drained.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Drained {
-    /// By calls that were answered before the first Suspend was.
+    /// Credits of calls that were answered before the first Suspend.
     pub(crate) answered_before: i64,
-    /// By calls that had begun by then.
+    /// Credits of calls that began before the first Suspend.
     pub(crate) begun_before: i64,
-    /// By calls that began later.
+    /// Credits of calls that began later.
     pub(crate) begun_after: i64,
     pub(crate) seconds: f64,
     pub(crate) failed: u64,
@@ -148,7 +148,7 @@ pub(crate) struct Drained {
 }
 
 impl Measured {
-    /// What these latencies come to, of operations that were all answered as they should be.
+    /// Returns the result for these latencies, without failures.
     pub(crate) fn of(latencies_ns: &Histogram<u64>, elapsed_ns: i64) -> Self {
         let quantile_us = |quantile| latencies_ns.value_at_quantile(quantile) as f64 / 1_000.0;
         Self {
@@ -165,7 +165,7 @@ impl Measured {
     }
 }
 
-/// The name of a team.
+/// Returns the id of a team.
 pub(crate) fn team_name(number: u32) -> String {
     format!("team-{number:06}")
 }

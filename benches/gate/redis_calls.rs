@@ -1,4 +1,4 @@
-//! How often Redis is called for the reserves and commits of a hot team that has leases.
+//! Number of Redis calls for the reserves and commits of a busy team with leases.
 
 use serde::Serialize;
 
@@ -11,25 +11,25 @@ use super::{
 
 pub(crate) const NAME: &str = "redis-calls";
 
-/// One at a time, where each commit travels alone, and many, where commits may share a call.
+/// Numbers of concurrent pairs. With one, each commit is a call of its own; with more, commits can share a call.
 const AT_ONCE: [u32; 3] = [1, 64, 256];
 
-/// So many pairs make a team hot.
+/// Number of pairs before the count, which make the team busy enough for leases.
 const WARM_PAIRS: u32 = 500;
 
-/// What was counted with so many executors.
+/// Count for one number of executors.
 #[derive(Debug, Serialize)]
 pub(crate) struct Counted {
     pub(crate) at_once: u32,
     pub(crate) pairs: u64,
-    /// Calls of Redis, those for leases and runs among them.
+    /// Number of Redis calls, including those for leases and runs.
     pub(crate) calls: u64,
     pub(crate) calls_per_pair: f64,
     pub(crate) server_us_per_call: f64,
     pub(crate) failed: u64,
 }
 
-/// Counts them, if that was asked for.
+/// Counts the calls, if the row is selected.
 pub(crate) fn measure(stage: &mut Stage, settings: &Settings) -> anyhow::Result<Vec<Counted>> {
     let mut counted = Vec::new();
     if !settings.selects(NAME) {

@@ -1,4 +1,4 @@
-//! A Redis server of the benchmark's own, as an installation has it: on a port, with an append-only file.
+//! A Redis server for the benchmark, set up like an installation: on a port, with an append-only file.
 
 use std::{
     fs::File,
@@ -15,21 +15,23 @@ use tempfile::TempDir;
 
 use super::{arguments::Flush, process::Running};
 
-/// Between two looks at whether it is ready, and how many there are.
+/// Interval between two checks whether the server is ready.
 const PAUSE: Duration = Duration::from_millis(10);
-const LOOKS: u32 = 500;
 
-/// How often a port is chosen that another process then takes.
-const PORTS_TRIED: u32 = 5;
+/// Maximum number of these checks.
+const CHECKS: u32 = 500;
 
-/// A server, gone with all it has when it is dropped.
+/// Maximum number of ports to try. Another process may take a port before the server listens on it.
+const MAX_PORTS: u32 = 5;
+
+/// A server. It ends and its data is removed when this is dropped.
 pub(crate) struct RedisServer {
     process: Running,
     url: String,
     _directory: TempDir,
 }
 
-/// What a command cost the server since it was started.
+/// Cost of a command since the start of the server.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CommandCost {
     pub(crate) calls: u64,
@@ -37,9 +39,9 @@ pub(crate) struct CommandCost {
 }
 
 impl RedisServer {
-    /// Starts one that keeps its file in a directory of its own under `parent`.
+    /// Starts a server with its own directory under `parent`.
     pub(crate) fn start(parent: &Path, flush: Flush) -> anyhow::Result<Self> {
-        for _ in 0..PORTS_TRIED {
+        for _ in 0..MAX_PORTS {
             let directory = TempDir::with_prefix_in("redis-", parent)?;
             let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
             let mut process = Running::start(&mut command(directory.path(), port, flush)?)?;
@@ -51,40 +53,40 @@ impl RedisServer {
         bail!("redis-server does not start")
     }
 
-    /// Where it is, as a store's name.
+    /// Returns its URL, which is also the location of a store.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// A connection of this process.
+    /// Opens a connection.
     pub(crate) fn connect(&self) -> anyhow::Result<Connection> {
         connect(&self.url)
     }
 
-    /// What it takes of the machine's memory now, in bytes.
+    /// Returns its resident memory.
     pub(crate) fn resident_bytes(&self) -> anyhow::Result<u64> {
         self.process.resident_bytes()
     }
 
-    /// Stops it, as a machine that hangs does: it keeps its connections, and answers none.
+    /// Stops it like a machine that hangs: its connections stay open, and no command is answered.
     pub(crate) fn stop(&self) -> anyhow::Result<()> {
         self.process.signal("STOP")
     }
 
-    /// Lets it go on.
-    pub(crate) fn go_on(&self) -> anyhow::Result<()> {
+    /// Resumes it.
+    pub(crate) fn resume(&self) -> anyhow::Result<()> {
         self.process.signal("CONT")
     }
 
-    /// What the scripts cost it so far, with all that they did.
+    /// Returns the cost of all script calls since the start.
     pub(crate) fn scripts(&self) -> anyhow::Result<CommandCost> {
         let text: String = redis::cmd("INFO").arg("commandstats").query(&mut self.connect()?)?;
-        // There is no line before the first call.
+        // The line is missing before the first call.
         Ok(text.lines().find_map(|line| command_cost(line.strip_prefix("cmdstat_evalsha:")?)).unwrap_or_default())
     }
 }
 
-/// `calls=5,usec=310,usec_per_call=62.00,…`
+/// Parses `calls=5,usec=310,usec_per_call=62.00,…`.
 fn command_cost(figures: &str) -> Option<CommandCost> {
     let figure = |name: &str| {
         figures.split(',').find_map(|figure| figure.strip_prefix(name)?.strip_prefix('=')?.trim().parse().ok())
@@ -97,7 +99,7 @@ fn command(directory: &Path, port: u16, flush: Flush) -> anyhow::Result<Command>
     let mut command = Command::new(program()?);
     command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"]).arg(directory);
     command.args(["--save", "", "--appendonly", "yes", "--appendfsync", flush.name()]);
-    // Rewriting its file takes a core for seconds, in a measurement that happens to be going on.
+    // A rewrite of the append-only file would use a core for seconds, in the middle of some measurement.
     command.args(["--auto-aof-rewrite-percentage", "0", "--logfile", "log"]);
     command.stdin(Stdio::null()).stderr(log);
     Ok(command)
@@ -110,11 +112,11 @@ fn program() -> anyhow::Result<PathBuf> {
         .chain(std::env::split_paths(&path))
         .map(|directory| directory.join("redis-server"))
         .find(|program| program.is_file())
-        .context("there is no redis-server: run tests/tools, which gets one into target/tools")
+        .context("there is no redis-server: run tests/tools, which provides it")
 }
 
 fn is_ready(process: &mut Running, url: &str) -> anyhow::Result<bool> {
-    for _ in 0..LOOKS {
+    for _ in 0..CHECKS {
         if process.child().try_wait()?.is_some() {
             return Ok(false);
         }
@@ -123,7 +125,7 @@ fn is_ready(process: &mut Running, url: &str) -> anyhow::Result<bool> {
         }
         sleep(PAUSE);
     }
-    bail!("redis-server was started and does not answer")
+    bail!("redis-server does not answer after its start")
 }
 
 fn connect(url: &str) -> anyhow::Result<Connection> {

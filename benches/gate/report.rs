@@ -1,4 +1,4 @@
-//! All that was measured.
+//! All results.
 
 use serde::Serialize;
 
@@ -7,15 +7,15 @@ use super::{
     stopped_redis::StoppedRedis, strict_path::StrictPath,
 };
 
-/// All that was measured. As JSON it is for programs, shown it is for people (`table`).
+/// All results. Programs read it as JSON, and people as tables (`table`).
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) cores: usize,
     pub(crate) quick: bool,
-    /// When Redis flushed its append-only file.
+    /// Setting of Redis for flushing its append-only file.
     pub(crate) appendfsync: &'static str,
     pub(crate) rounds: usize,
-    /// How long it took.
+    /// Duration of the benchmark.
     pub(crate) seconds: i64,
     pub(crate) matrix: Vec<Cell>,
     pub(crate) strict_path: Option<StrictPath>,

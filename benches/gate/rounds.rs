@@ -1,4 +1,4 @@
-//! Rounds: two sides that take turns, so that what the machine does besides befalls both, and what came of all of them.
+//! Rounds: two sides are measured in turns, so that other work of the machine affects both, and their results are combined.
 
 use serde::Serialize;
 
@@ -7,41 +7,41 @@ use super::{
     order::{Load, Measured},
 };
 
-/// One side's figures, round by round.
+/// Results of one side, round by round.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Side(pub(crate) Vec<Measured>);
 
-/// The floor and what is held against it.
+/// Results of the floor, and of the gate that is compared with it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rounds {
     pub(crate) floor: Side,
     pub(crate) gate: Side,
 }
 
-/// What came of all rounds of a side, or of its ratios to the other.
+/// Figures of one side over all rounds, or of the ratios between the sides.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Figures {
     pub(crate) per_second: Spread,
     pub(crate) p50_us: Spread,
     pub(crate) p99_us: Spread,
     pub(crate) p99_9_us: Spread,
-    /// What the client took of the machine; no figure of the server.
+    /// Processor time of the load client, in cores.
     pub(crate) client_cores: Spread,
 }
 
-/// What came of all rounds.
+/// Combined results of all rounds.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Outcome {
     pub(crate) floor: Figures,
     pub(crate) gate: Figures,
-    /// The gate's figure divided by the floor's of the same round.
+    /// Figure of the gate divided by that of the floor in the same round.
     pub(crate) ratio: Figures,
-    /// Operations that were not answered as they should have been, and what one of them was answered.
+    /// Number of operations with an unexpected answer, and the answer of one of them.
     pub(crate) failed: u64,
     pub(crate) failure: Option<String>,
 }
 
-/// A figure over all rounds.
+/// Median, minimum and maximum of a figure over all rounds.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -78,7 +78,7 @@ impl Side {
 }
 
 impl Rounds {
-    /// Lets both sides take turns. Who begins a round changes, for the second finds the caches of the first.
+    /// Measures both sides in turns. The order alternates, because the second side benefits from warm caches.
     pub(crate) fn alternate(client: &mut LoadClient, rounds: usize, floor: &Load, gate: &Load) -> anyhow::Result<Self> {
         let mut all = Self::default();
         for round in 0..rounds {

@@ -1,4 +1,4 @@
-//! What is held against the floor: a store, what is asked of it, and by what way.
+//! What is compared with the floor: a store, a workload, and a transport.
 
 use std::fmt;
 
@@ -6,25 +6,25 @@ use serde::Serialize;
 
 use super::order::{Teams, Work};
 
-/// Where a sidecar keeps its books.
+/// Store of a sidecar, and whether it uses leases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum StoreKind {
     Memory,
     Embedded,
-    /// Redis, each call written through.
+    /// Redis, with every call written through.
     Redis,
-    /// Redis, with leases: calls of busy teams are answered from memory.
+    /// Redis with leases, which answer calls of busy teams from memory.
     Escrow,
 }
 
-/// What is asked.
+/// Calls of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Workload {
     /// Reserves of one team.
     Hot,
-    /// Reserves of many teams, by Zipf's law.
+    /// Reserves of many teams, distributed by Zipf's law.
     Zipf,
     /// Reserves of one team, each with its commit.
     Mix,
@@ -32,7 +32,7 @@ pub(crate) enum Workload {
     Suspend,
 }
 
-/// The way to a server.
+/// Transport to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Transport {
@@ -43,8 +43,8 @@ pub(crate) enum Transport {
 impl StoreKind {
     pub(crate) const ALL: [Self; 4] = [Self::Memory, Self::Embedded, Self::Redis, Self::Escrow];
 
-    /// Whether calls are answered from memory. A lease may be as large as half of its term's demand: the default of `max_slice` is for
-    /// teams that have not as many credits as these.
+    /// Returns the sidecar's settings. `max_slice` allows leases for half of a term's demand; its default is for teams with fewer
+    /// credits than those of the benchmark.
     pub(crate) fn settings(self) -> &'static [&'static str] {
         match self {
             Self::Memory | Self::Embedded | Self::Redis => &["--escrow", "off"],

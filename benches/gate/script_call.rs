@@ -1,4 +1,4 @@
-//! The script call of a reserve, without the sidecar: what of its latency is Redis and the way to it.
+//! The script call of a reserve without the sidecar, which shows how much of its latency is Redis and the network.
 
 use std::time::Duration;
 
@@ -9,32 +9,32 @@ use tollgate::clock::Clock;
 
 use super::{order::Measured, redis_server::RedisServer};
 
-/// What a sidecar sends in the time that a call takes is there long before this.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Timeout of a read from MONITOR, far above the duration of a call.
+const MONITOR_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What is called with the arguments of a reserve.
+/// Script that is called with the arguments of a reserve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Body {
-    /// A script that does nothing: the way to Redis, and the keys and the argument on it.
+    /// A script that does nothing, which measures the network with the same keys and argument.
     Nothing,
-    /// One that unpacks its argument, and does nothing with it.
+    /// A script that unpacks its argument and does nothing else.
     Unpacking,
-    /// The sidecar's own.
+    /// The sidecar's own script.
     Whole,
 }
 
-/// A call as a sidecar made it. It can be made again for other reservations.
+/// A recorded call of a sidecar. It can be repeated for other reservations.
 pub(crate) struct ScriptCall {
     arguments: Vec<Vec<u8>>,
-    /// The id of the reservation, which is in a key and in the script's argument.
+    /// Id of the reservation, which is part of a key and of the script's argument.
     reservation: Vec<u8>,
 }
 
 impl ScriptCall {
-    /// The last reserve that a sidecar sends while `calling`.
+    /// Records the last reserve that a sidecar sends during `calling`.
     pub(crate) fn record(redis: &RedisServer, calling: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Self> {
         let mut monitor = redis.connect()?;
-        monitor.set_read_timeout(Some(PATIENCE))?;
+        monitor.set_read_timeout(Some(MONITOR_TIMEOUT))?;
         redis::cmd("MONITOR").exec(&mut monitor)?;
         calling()?;
         redis::cmd("ECHO").arg("recorded").exec(&mut redis.connect()?)?;
@@ -55,12 +55,12 @@ impl ScriptCall {
             let key = std::str::from_utf8(argument).ok().filter(|key| key.starts_with("tollgate:"))?;
             Some(key.split_once(":reservation:")?.1.as_bytes().to_vec())
         };
-        // The command, the script, how many keys there are, and the first of them.
+        // The arguments are the command, the script, the number of keys, and the keys.
         let reservation = arguments.get(3..)?.iter().find_map(of_reservation)?;
         Some(Self { arguments, reservation })
     }
 
-    /// Makes the call again and again, each time for another reservation. `round` tells it apart from earlier measurements.
+    /// Repeats the call, each time for another reservation. `round` makes their ids different from those of other rounds.
     pub(crate) fn measure(
         &self,
         connection: &mut Connection,
@@ -85,7 +85,7 @@ impl ScriptCall {
         Ok(Measured::of(&latencies_ns, clock.monotonic_ns() - begin_ns))
     }
 
-    /// The name that Redis has for a script.
+    /// Loads a script, and returns the hash by which Redis knows it.
     fn load(&self, connection: &mut Connection, body: Body) -> anyhow::Result<Vec<u8>> {
         let text = match body {
             Body::Nothing => "return 1",
@@ -96,7 +96,7 @@ impl ScriptCall {
     }
 
     fn for_another(&self, script: &[u8], round: usize, number: u32) -> Cmd {
-        // As long as the one it takes the place of, because the argument tells lengths too.
+        // The new id has the length of the old one, because the argument contains lengths.
         let length = self.reservation.len();
         let id = format!("{:0>length$}", format!("{round:x}-{number:x}"));
         let mut call = redis::cmd("EVALSHA");
@@ -108,7 +108,8 @@ impl ScriptCall {
     }
 }
 
-/// MessagePack: a time of nine bytes, and what became of the transaction, as the head of the script says.
+/// Whether the transaction was applied. The answer is MessagePack: a time of nine bytes, then the result, as the head of the
+/// script explains.
 fn is_applied(answer: &Value) -> bool {
     matches!(answer, Value::BulkString(answer) if answer.get(9) == Some(&0))
 }
@@ -123,7 +124,7 @@ fn replaced(text: &[u8], part: &[u8], by: &[u8]) -> Vec<u8> {
     text
 }
 
-/// The arguments in a line of MONITOR: `1700000000.123456 [0 127.0.0.1:1234] "GET" "key\x00"`.
+/// Parses the arguments in a line of MONITOR: `1700000000.123456 [0 127.0.0.1:1234] "GET" "key\x00"`.
 fn arguments(line: &str) -> anyhow::Result<Vec<Vec<u8>>> {
     let mut rest = line.bytes().skip_while(|&byte| byte != b'"');
     let mut arguments = Vec::new();
@@ -137,7 +138,7 @@ fn arguments(line: &str) -> anyhow::Result<Vec<Vec<u8>>> {
             }
         }
         arguments.push(argument);
-        // A blank, or the end.
+        // Skips the space between two arguments.
         rest.next();
     }
     Ok(arguments)
@@ -155,6 +156,6 @@ fn escaped(rest: &mut impl Iterator<Item = u8>) -> anyhow::Result<u8> {
             u8::from_str_radix(&digits, 16)?
         }
         itself @ (b'"' | b'\\') => itself,
-        other => bail!("MONITOR escapes {:?} in a way that is not known here", char::from(other)),
+        other => bail!("unknown escape sequence {:?} in a line of MONITOR", char::from(other)),
     })
 }

@@ -1,4 +1,4 @@
-//! A server in a process of its own: the floor, or a sidecar.
+//! The process of a server: the floor, or a sidecar.
 
 use std::{
     env,
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::{process::Running, row::Transport};
 
-/// A server, gone when it is dropped.
+/// A server. It ends when this is dropped.
 pub(crate) struct Server {
     process: Running,
     data: String,
@@ -22,7 +22,7 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the floor.
     pub(crate) fn floor(transport: Transport) -> anyhow::Result<Self> {
-        // The path of a socket must be short, so its directory is the system's.
+        // The path of a unix socket must be short, so the directory is in the system's temporary directory.
         let directory = TempDir::new()?;
         let address = address(transport, &directory, "data");
         let mut command = Command::new(env::current_exe()?);
@@ -32,7 +32,7 @@ impl Server {
         Ok(Self { process, data, admin: String::new(), _directory: directory })
     }
 
-    /// Starts a sidecar, with its store as the command line names it, and other settings.
+    /// Starts a sidecar on this store, with these settings, given as for the command line.
     pub(crate) fn sidecar(transport: Transport, store: &str, settings: &[&str]) -> anyhow::Result<Self> {
         let directory = TempDir::new()?;
         let log = directory.path().join("log");
@@ -42,36 +42,36 @@ impl Server {
         command.env_remove("TOLLGATE_LOG").env_remove("RUST_LOG");
         command.current_dir(&directory).stdin(Stdio::null()).stderr(File::create(&log)?);
         let mut process = Running::start(&mut command)?;
-        let mut told = |name| {
+        let mut address_of = |name| {
             line(&mut process, name).with_context(|| {
                 format!("the sidecar does not start: {}", std::fs::read_to_string(&log).unwrap_or_default())
             })
         };
-        let (data, admin) = (told("executors:")?, told("admin:")?);
+        let (data, admin) = (address_of("executors:")?, address_of("admin:")?);
         Ok(Self { process, data, admin, _directory: directory })
     }
 
-    /// Where executors reach it.
+    /// Returns the address of its data listener.
     pub(crate) fn data(&self) -> &str {
         &self.data
     }
 
-    /// Where operators reach it; the floor has none.
+    /// Returns the address of its admin listener. The floor has none.
     pub(crate) fn admin(&self) -> &str {
         &self.admin
     }
 
-    /// Where a sidecar tells its metrics, if it was started with a listener for probes.
+    /// Returns the address of its probe listener.
     pub(crate) fn probe(&mut self) -> anyhow::Result<String> {
-        line(&mut self.process, "probe:").context("the sidecar does not say where it is probed")
+        line(&mut self.process, "probe:").context("the sidecar printed no address of a probe listener")
     }
 
-    /// The time of processors that it has taken, in seconds.
+    /// Returns the processor time that it has used.
     pub(crate) fn processor_seconds(&self) -> anyhow::Result<f64> {
         self.process.processor_seconds()
     }
 
-    /// What it takes of the machine's memory now, in bytes.
+    /// Returns its resident memory.
     pub(crate) fn resident_bytes(&self) -> anyhow::Result<u64> {
         self.process.resident_bytes()
     }
@@ -84,10 +84,10 @@ fn address(transport: Transport, directory: &TempDir, name: &str) -> String {
     }
 }
 
-/// The address on the next line that begins so.
+/// Returns the address on the next line of output that begins with this name.
 fn line(process: &mut Running, name: &str) -> anyhow::Result<String> {
     loop {
-        let line = process.line()?.context("it ended by itself")?;
+        let line = process.line()?.context("the process ended")?;
         if let Some(address) = line.strip_prefix(name) {
             return Ok(address.split_whitespace().next().unwrap_or_default().to_owned());
         }

@@ -1,4 +1,4 @@
-//! Runs that many executors carry out together: ten blocks to a run of one team, whoever executes them.
+//! Runs that executors share: each run of a team has ten blocks, which any executor may execute.
 
 use std::{
     collections::BTreeMap,
@@ -10,11 +10,11 @@ use std::{
 
 use super::operation::BLOCKS_PER_RUN;
 
-/// How many blocks of each team were executed by one server.
+/// Number of executed blocks of each team at one server.
 pub(crate) struct SharedRuns(Vec<AtomicU32>);
 
 impl SharedRuns {
-    /// Those of a server, which go on from one measurement to the next.
+    /// Returns the runs at a server, which continue from one measurement to the next.
     pub(crate) fn of(address: &str, teams: u32) -> Arc<Self> {
         static BY_SERVER: Mutex<BTreeMap<(String, u32), Arc<SharedRuns>>> = Mutex::new(BTreeMap::new());
         let mut by_server = BY_SERVER.lock().unwrap_or_else(PoisonError::into_inner);
@@ -22,7 +22,7 @@ impl SharedRuns {
         Arc::clone(by_server.entry((address.to_owned(), teams)).or_insert_with(new))
     }
 
-    /// The id of the run that a team's next block is of.
+    /// Returns the id of the run for a team's next block.
     pub(crate) fn next(&self, team: u32) -> String {
         let index = team as usize;
         let block = self.0.get(index).map_or(0, |blocks| blocks.fetch_add(1, Ordering::Relaxed));

@@ -1,4 +1,4 @@
-//! What every measurement stands on: the load client, a floor for each transport, and sidecars to hold against them.
+//! What every measurement needs: the load client, a floor for each transport, and sidecars to compare with the floor.
 
 use std::{fs, ops::Range, path::PathBuf};
 
@@ -15,16 +15,16 @@ use super::{
     server::Server,
 };
 
-/// How many calls at once make what is to be there before a measurement.
+/// Number of concurrent calls that prepare a measurement.
 const SEEDS_AT_ONCE: u32 = 256;
 
-/// What every measurement stands on.
+/// What every measurement needs.
 pub(crate) struct Stage {
     pub(crate) client: LoadClient,
     pub(crate) effort: Effort,
     floors: [Server; 2],
     flush: Flush,
-    /// For what stores write: on the disk that the build is on.
+    /// Directory for the files of stores, on the disk of the build.
     files: PathBuf,
 }
 
@@ -37,7 +37,8 @@ pub(crate) struct Gate {
 }
 
 impl Stage {
-    /// The stores' files are under `files`, which is emptied first: a run that was interrupted left its own there.
+    /// Starts the load client and the floors. Stores keep their files under `files`, which is emptied first, because an
+    /// interrupted run leaves its files there.
     pub(crate) fn new(settings: &Settings, effort: Effort, files: PathBuf) -> anyhow::Result<Self> {
         if files.exists() {
             fs::remove_dir_all(&files)?;
@@ -47,12 +48,12 @@ impl Stage {
         Ok(Self { client: LoadClient::start()?, effort, floors: [tcp?, unix?], flush: settings.appendfsync, files })
     }
 
-    /// A sidecar with a new store, which has the teams of these numbers.
+    /// Starts a sidecar with a new store, and creates the teams with these numbers.
     pub(crate) fn gate(&mut self, store: StoreKind, transport: Transport, teams: Range<u32>) -> anyhow::Result<Gate> {
         self.gate_with(&[], store, transport, teams)
     }
 
-    /// The same with more settings.
+    /// Does the same as [`Self::gate`], with more settings.
     pub(crate) fn gate_with(
         &mut self,
         settings: &[&str],
@@ -75,17 +76,17 @@ impl Stage {
         Ok(gate)
     }
 
-    /// A new Redis.
+    /// Starts a new Redis server.
     pub(crate) fn redis(&self) -> anyhow::Result<RedisServer> {
         RedisServer::start(&self.files, self.flush)
     }
 
-    /// Holds a gate against the floor, as often as there are rounds.
+    /// Compares a gate with the floor in all rounds.
     pub(crate) fn compare(&mut self, gate: &Gate, work: Work, teams: Teams, at_once: u32) -> anyhow::Result<Rounds> {
         self.compare_for(self.effort.rounds, gate, work, teams, at_once)
     }
 
-    /// The same for fewer or more rounds.
+    /// Compares a gate with the floor in this many rounds.
     pub(crate) fn compare_for(
         &mut self,
         rounds: usize,
@@ -113,7 +114,7 @@ impl Stage {
         }
     }
 
-    /// Makes so many calls of a gate as fast as it answers.
+    /// Makes this many calls at a gate, as fast as it answers.
     pub(crate) fn make_calls(
         &mut self,
         gate: &Gate,
@@ -124,7 +125,7 @@ impl Stage {
         self.make_calls_until(gate, work, teams, SEEDS_AT_ONCE, Until::Done { operations })
     }
 
-    /// Makes calls of a gate, so many at once, until then.
+    /// Makes calls at a gate, with this concurrency, until the given end.
     pub(crate) fn make_calls_until(
         &mut self,
         gate: &Gate,

@@ -1,4 +1,4 @@
-//! Redis stops for two seconds under load, while a team has leases in hand.
+//! Redis stops for two seconds under load, while the sidecar holds leases of the team.
 
 use std::{
     thread::{scope, sleep},
@@ -21,17 +21,19 @@ pub(crate) const NAME: &str = "stopped-redis";
 const AT_ONCE: u32 = 64;
 const STOPPED: Duration = Duration::from_secs(2);
 
-/// Load before, from which leases are taken that last.
+/// Load before a measurement, after which the leases are large enough for the stop.
 const WARM_UP_MS: u32 = 2_000;
 
-/// A measurement, before and in the stop: it ends shortly before that does.
+/// Duration of a measurement. It ends shortly before the stop does.
 const MEASURE_MS: u32 = 1_900;
 
-/// A sidecar finds its store again after a pause of its own. Between two looks, and how many there are.
+/// Interval between two checks whether the sidecar has found its store again.
 const PAUSE: Duration = Duration::from_millis(50);
-const LOOKS: u32 = 200;
 
-/// What was measured.
+/// Maximum number of these checks.
+const CHECKS: u32 = 200;
+
+/// Results before and during the stops.
 #[derive(Debug, Serialize)]
 pub(crate) struct StoppedRedis {
     pub(crate) at_once: u32,
@@ -39,22 +41,22 @@ pub(crate) struct StoppedRedis {
     pub(crate) stopped_per_second: Spread,
     pub(crate) before_p99_us: Spread,
     pub(crate) stopped_p99_us: Spread,
-    /// In the stop / before it.
+    /// During the stop, divided by before the stop.
     pub(crate) p99_ratio: Spread,
-    /// Calls that were begun in the stop and failed, and what one of them was answered.
+    /// Number of calls that began during a stop and failed, and the answer of one of them.
     pub(crate) failed: u64,
     pub(crate) failure: Option<String>,
-    /// What was reserved beyond what Redis has set aside for it, in credits.
+    /// Credits that were reserved beyond those that Redis accounts for.
     pub(crate) overspent: i64,
 }
 
-/// Stops Redis, if that was asked for.
+/// Stops Redis, if the row is selected.
 pub(crate) fn measure(stage: &mut Stage, settings: &Settings) -> anyhow::Result<Option<StoppedRedis>> {
     if !settings.selects(NAME) {
         return Ok(None);
     }
     let gate = stage.gate(StoreKind::Escrow, Transport::Tcp, 0..1)?;
-    let redis = gate.redis.as_ref().context("leases are of Redis")?;
+    let redis = gate.redis.as_ref().context("leases need Redis")?;
     let (mut before, mut stopped) = (Vec::<Measured>::new(), Vec::<Measured>::new());
     let mut reserved = 0;
     for round in 0..stage.effort.stops {
@@ -66,14 +68,14 @@ pub(crate) fn measure(stage: &mut Stage, settings: &Settings) -> anyhow::Result<
         reserved += load(WARM_UP_MS)?.credits;
         before.push(load(MEASURE_MS)?);
         redis.stop()?;
-        // It goes on in time, whatever the calls wait for.
+        // A thread of its own resumes Redis in time, even if the calls wait.
         let in_stop = scope(|threads| {
-            let going_on = threads.spawn(|| {
+            let resuming = threads.spawn(|| {
                 sleep(STOPPED);
-                redis.go_on()
+                redis.resume()
             });
             let measured = load(MEASURE_MS);
-            going_on.join().map_err(|_| anyhow!("Redis is not let go on"))??;
+            resuming.join().map_err(|_| anyhow!("the thread that resumes Redis panicked"))??;
             measured
         })?;
         stopped.push(in_stop);
@@ -94,9 +96,9 @@ pub(crate) fn measure(stage: &mut Stage, settings: &Settings) -> anyhow::Result<
     }))
 }
 
-/// What the team has set aside, as soon as the store can be asked again.
+/// Returns the used, held and leased credits of the team, as soon as the store answers again.
 fn set_aside(stage: &mut Stage, gate: &Gate) -> anyhow::Result<i64> {
-    for _ in 1..LOOKS {
+    for _ in 1..CHECKS {
         if let Ok(credits) = stage.client.set_aside(gate.sidecar.admin(), team_name(0)) {
             return Ok(credits);
         }

@@ -1,4 +1,4 @@
-//! The strict path by itself: where the time of one reserve on Redis goes, and how often Redis is called.
+//! The strict path: where the time of one reserve on Redis goes when it is written through, and how often Redis is called.
 
 use serde::Serialize;
 
@@ -14,34 +14,34 @@ use super::{
 
 pub(crate) const NAME: &str = "strict-path";
 
-/// So many reserves are sent for one to be recorded that is like most.
+/// Number of reserves before the recorded one, so that it is a typical one.
 const WARM_CALLS: u32 = 20;
 
-/// Where the time of one reserve at a time goes, and what the workloads ask of Redis.
+/// Where the time of a reserve goes, with one at a time, and how often the workloads call Redis.
 #[derive(Debug, Serialize)]
 pub(crate) struct StrictPath {
     pub(crate) floor: Figures,
-    /// The round trip of a script call with the same arguments, and a script that does nothing.
+    /// Script call with the same arguments, and a script that does nothing.
     pub(crate) empty_script: Figures,
-    /// The same with one that unpacks its argument.
+    /// Script call with a script that only unpacks its argument.
     pub(crate) unpacking_script: Figures,
-    /// The same with the sidecar's own.
+    /// Script call with the sidecar's own script.
     pub(crate) script: Figures,
     pub(crate) gate: Figures,
-    /// What the gate's median has above the sum of the two others, in microseconds.
+    /// Median of the gate minus those of the floor and the script call.
     pub(crate) rest_us: Spread,
-    pub(crate) asked: Vec<Asked>,
+    pub(crate) asked: Vec<RedisUse>,
 }
 
-/// What a workload asks of Redis.
+/// Redis calls of a workload.
 #[derive(Debug, Serialize)]
-pub(crate) struct Asked {
+pub(crate) struct RedisUse {
     pub(crate) workload: Workload,
     pub(crate) calls_per_operation: f64,
     pub(crate) server_us_per_call: f64,
 }
 
-/// Measures it, if it was asked for.
+/// Measures it, if the row is selected.
 pub(crate) fn measure(stage: &mut Stage, settings: &Settings) -> anyhow::Result<Option<StrictPath>> {
     if !settings.selects(NAME) {
         return Ok(None);
@@ -58,8 +58,8 @@ pub(crate) fn measure(stage: &mut Stage, settings: &Settings) -> anyhow::Result<
         let turn = stage.compare_for(1, &gate, work, Teams::One, 1)?;
         rounds.floor.0.extend(turn.floor.0);
         rounds.gate.0.extend(turn.gate.0);
-        // A call is good for seconds only: it says when the price that it carries is valid.
-        // One at a time, as what waits for another of its team travels with others in one call.
+        // Each round records a new call, because a call contains the time until which its price is valid.
+        // It is recorded with one call at a time, because concurrent transactions of a team share a script call.
         let until = Until::Done { operations: WARM_CALLS };
         let calling = || stage.make_calls_until(&gate, work, Teams::One, 1, until).map(|_| ());
         let call = ScriptCall::record(redis, calling)?;
@@ -71,21 +71,21 @@ pub(crate) fn measure(stage: &mut Stage, settings: &Settings) -> anyhow::Result<
     let sides = rounds.gate.0.iter().zip(&rounds.floor.0).zip(&script.0);
     let rest_us = Spread::of(sides.map(|((gate, floor), script)| gate.p50_us - floor.p50_us - script.p50_us));
 
-    let asked = ask(stage, &gate, redis)?;
+    let asked = count_calls(stage, &gate, redis)?;
     let [floor, gate, empty_script, unpacking_script, script] =
         [&rounds.floor, &rounds.gate, &empty, &unpacking, &script].map(Side::figures);
     Ok(Some(StrictPath { floor, empty_script, unpacking_script, script, gate, rest_us, asked }))
 }
 
-/// Counts what the workloads ask of Redis.
-fn ask(stage: &mut Stage, gate: &Gate, redis: &RedisServer) -> anyhow::Result<Vec<Asked>> {
+/// Counts the Redis calls of the workloads.
+fn count_calls(stage: &mut Stage, gate: &Gate, redis: &RedisServer) -> anyhow::Result<Vec<RedisUse>> {
     let mut asked = Vec::new();
     for workload in [Workload::Hot, Workload::Mix, Workload::Suspend] {
         let before = redis.scripts()?;
         let made = stage.make_calls(gate, workload.work(), Teams::One, stage.effort.counted_operations)?;
         let after = redis.scripts()?;
         let calls = (after.calls - before.calls) as f64;
-        asked.push(Asked {
+        asked.push(RedisUse {
             workload,
             calls_per_operation: calls / made.operations as f64,
             server_us_per_call: (after.micros - before.micros) as f64 / calls.max(1.0),

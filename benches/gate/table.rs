@@ -1,4 +1,4 @@
-//! The report as a person reads it.
+//! The report as tables.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -29,7 +29,7 @@ impl fmt::Display for Report {
                 let (calls, time) = (asked.calls_per_operation, asked.server_us_per_call);
                 writeln!(
                     formatter,
-                    "{}: {calls:.3} Redis calls per operation, {time:.0} µs of the server each",
+                    "{}: {calls:.3} Redis calls per operation, {time:.0} µs of server time each",
                     asked.workload
                 )?;
             }
@@ -62,13 +62,17 @@ impl fmt::Display for Report {
         for at_once in self.matrix.iter().map(|cell| cell.place.at_once).collect::<BTreeSet<_>>() {
             let with = self.matrix.iter().filter(|cell| cell.place.at_once == at_once);
             let cores = Spread::of(with.map(|cell| cell.outcome.floor.client_cores.median));
-            writeln!(formatter, "With {at_once} at once the client took {} cores beside the floor.", times(cores))?;
+            writeln!(
+                formatter,
+                "With {at_once} concurrent calls, the load client used {} cores beside the floor.",
+                times(cores)
+            )?;
         }
         let Self { rounds, cores, appendfsync, seconds, .. } = self;
         write!(
             formatter,
-            "Medians of {rounds} rounds (×: gate / floor of the same round, and the least and the most of it), on {cores} cores that \
-             also ran the client and Redis (appendfsync {appendfsync}); {seconds} s."
+            "Medians of {rounds} rounds (×: gate / floor in the same round, with minimum and maximum), on {cores} cores that also ran \
+             the load client and Redis (appendfsync {appendfsync}); {seconds} s."
         )
     }
 }
@@ -125,7 +129,7 @@ fn matrix(cells: &[Cell]) -> Table {
     table
 }
 
-/// The floor of one reserve, over all rows that have it beside them.
+/// Returns the row of the floor for one reserve, from all rows that were compared with it.
 fn floor(cells: &[Cell], transport: Transport, at_once: u32) -> Option<Vec<String>> {
     let is_beside = |place: &Place| {
         place.workload.work() == Work::Reserve && place.transport == transport && place.at_once == at_once
@@ -155,10 +159,10 @@ fn strict_path(path: &StrictPath) -> Table {
         vec![name.to_owned(), micros(*p50_us), one_digit(p50_us.least), one_digit(p50_us.most), micros(*p99_us)]
     };
     table.add_row(row("the floor", &path.floor));
-    table.add_row(row("a call of a script that does nothing", &path.empty_script));
-    table.add_row(row("of one that unpacks its argument", &path.unpacking_script));
-    table.add_row(row("of the sidecar's own script", &path.script));
-    table.add_row(row("CheckAndReserve, strict", &path.gate));
+    table.add_row(row("call of a script that does nothing", &path.empty_script));
+    table.add_row(row("call of a script that unpacks its argument", &path.unpacking_script));
+    table.add_row(row("call of the sidecar's own script", &path.script));
+    table.add_row(row("CheckAndReserve, written through", &path.gate));
     let Spread { median, least, most } = path.rest_us;
     let rest = [median, least, most].map(one_digit);
     table.add_row([vec!["above the floor and its script".to_owned()], rest.to_vec(), vec![String::new()]].concat());
