@@ -1,6 +1,8 @@
 //! The gate: cached view plus pure rules make a transaction; the store applies it or says what is so; a stale view is
-//! refreshed and decided anew. This layer owns the order of these steps. It must not know proto, sockets or a store's kind.
+//! refreshed and decided anew. This layer owns the order of these steps. It must not know proto, sockets or a store's
+//! kind.
 
+mod attempts;
 mod audit;
 pub mod calls;
 mod catalogue;
@@ -9,10 +11,13 @@ mod due;
 mod error;
 mod leases;
 mod memory;
+mod pricing;
 mod rates;
 mod recall;
 mod recent;
+mod replay;
 mod reserve;
+mod returning;
 mod run_records;
 mod runs;
 mod seed;
@@ -48,16 +53,13 @@ use crate::{
 };
 use calls::Balance;
 use catalogue::SharedCatalogue;
-use leases::OutOfHand;
 use recall::Recalls;
 use recent::RecentReservations;
+use returning::ReturningLeases;
 use run_records::RunRecords;
 use store_calls::StoreCalls;
 use store_time::StoreTime;
 use suspended::SuspendedTeams;
-
-/// After so many stale rounds a call gives up: UNAVAILABLE, never Suspend.
-const MAX_STALE_ROUNDS: u32 = 8;
 
 /// At most so many teams are remembered; a view takes less than a kilobyte.
 const CACHED_TEAMS: usize = 100_000;
@@ -91,7 +93,7 @@ pub struct Gate {
     recent: RecentReservations,
     suspended: SuspendedTeams,
     escrow: Escrow,
-    out_of_hand: OutOfHand,
+    returning: ReturningLeases,
     recalls: Recalls,
     run_records: RunRecords,
     store_time: Arc<StoreTime>,
@@ -100,23 +102,6 @@ pub struct Gate {
     settling: TaskTracker,
     /// Leases that are being taken ahead of need, one for a team.
     errands: TaskTracker,
-}
-
-/// Counts the rounds of one call whose transaction was stale.
-#[derive(Debug, Default)]
-pub(crate) struct Rounds(u32);
-
-impl Rounds {
-    /// Whether there was one already.
-    pub(crate) fn any(&self) -> bool {
-        self.0 > 0
-    }
-
-    /// One more round, or the end of patience.
-    pub(crate) fn stale(&mut self) -> Result<(), GateError> {
-        self.0 += 1;
-        if self.0 < MAX_STALE_ROUNDS { Ok(()) } else { Err(GateError::Unverified) }
-    }
 }
 
 impl Gate {
@@ -145,7 +130,7 @@ impl Gate {
             recent: RecentReservations::default(),
             suspended: SuspendedTeams::default(),
             escrow: Escrow::new(escrow),
-            out_of_hand: OutOfHand::default(),
+            returning: ReturningLeases::default(),
             recalls: Recalls::default(),
             run_records: RunRecords::default(),
             store_time,
@@ -153,7 +138,7 @@ impl Gate {
             settling: TaskTracker::new(),
             errands: TaskTracker::new(),
         });
-        gate.plant(seed).await?;
+        gate.apply_seed(seed).await?;
         Ok(gate)
     }
 
@@ -162,7 +147,8 @@ impl Gate {
         self.draining.store(true, Ordering::SeqCst);
     }
 
-    /// Whether calls can be decided now: by the store, or, while it is away, from leases in hand that can still be priced.
+    /// Whether calls can be decided now: by the store, or, while it is away, from leases in hand that can still be
+    /// priced.
     pub fn can_decide(&self) -> bool {
         let is_up = self.store.health().borrow().is_up();
         is_up || (self.escrow.has_any_lease() && self.catalogue.is_fresh())
@@ -174,7 +160,7 @@ impl Gate {
         let number = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         Holdings {
             leases: number(leases),
-            returning: number(self.out_of_hand.leases()),
+            returning: number(self.returning.len()),
             leased_credits: u64::try_from(leased_credits).unwrap_or_default(),
             open_reservations: number(self.escrow.open_reservation_count()),
         }
@@ -193,12 +179,6 @@ impl Gate {
         if let Some(traces) = &self.traces {
             traces.decided(outcome, reason, basis);
         }
-    }
-
-    /// What a call believed was not so: one more round, or the end of its patience.
-    fn stale(&self, rounds: &mut Rounds) -> Result<(), GateError> {
-        self.metrics.stale_round();
-        rounds.stale()
     }
 
     fn refuse_if_draining(&self) -> Result<(), GateError> {
@@ -250,7 +230,7 @@ impl Gate {
 
     fn learn(&self, team: &Id, terms: &Terms, account: Option<Account>, outcome: Outcome) {
         if self.escrow.is_on() {
-            self.heed(team, terms);
+            self.apply_terms(team, terms);
         }
         let changed = matches!(outcome, Outcome::Applied { .. });
         let lesson = TeamUpdate { terms: terms.clone(), account, changed };

@@ -89,7 +89,7 @@ impl LiveConfiguration {
 
     /// Writes the parts of the seed that the store does not have. Returns whether the store took them.
     async fn apply_seed(&self, gate: &Gate) -> bool {
-        let applied = gate.plant(self.current.settings.serve.seed.clone()).await;
+        let applied = gate.apply_seed(self.current.settings.serve.seed.clone()).await;
         if let Err(error) = &applied {
             tracing::warn!(%error, "applying the seed to the store failed; trying again");
         }

@@ -14,16 +14,16 @@ const CATALOGUE: &str = "!";
 
 /// Where a list of changes goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Position {
+struct AuditPosition {
     /// Whose log; `None` is the catalogue's.
     team: Option<Id>,
     /// After which entry of it.
-    after: Entry,
+    after: LogPosition,
 }
 
 /// A place in a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Entry {
+enum LogPosition {
     /// After the entry of this cursor; an empty one is before the first.
     Cursor(String),
     /// After the last one: what comes next is the first entry of another log.
@@ -37,7 +37,7 @@ impl Gate {
     /// [`GateError::TeamNotFound`] for a team that was named, an invalid page token, and the store's.
     pub async fn audit(&self, team: Option<&Id>, page: &Page) -> Result<Paged<AuditedChange>, GateError> {
         let mut from = match page.token.as_str() {
-            "" => Position { team: team.cloned(), after: Entry::Cursor(String::new()) },
+            "" => AuditPosition { team: team.cloned(), after: LogPosition::Cursor(String::new()) },
             token => self.audit_position(token, team)?,
         };
         let mut items = Vec::new();
@@ -45,7 +45,7 @@ impl Gate {
         if let Some(team) = team {
             self.read_terms(team).await?;
         }
-        if let Entry::Cursor(cursor) = &from.after
+        if let LogPosition::Cursor(cursor) = &from.after
             && let Some(next) = self.changes_of(from.team.as_ref(), cursor, size, &mut items).await?
         {
             return Ok(Paged { items, next: Some(next.token()) });
@@ -61,7 +61,10 @@ impl Gate {
             }
         }
         let next = teams.last().filter(|_| more.is_some());
-        Ok(Paged { items, next: next.map(|team| Position { team: Some(team.clone()), after: Entry::Last }.token()) })
+        Ok(Paged {
+            items,
+            next: next.map(|team| AuditPosition { team: Some(team.clone()), after: LogPosition::Last }.token()),
+        })
     }
 
     /// Adds changes of one log until the page is full; the result is where to go on, if there is more of it.
@@ -71,7 +74,7 @@ impl Gate {
         cursor: &str,
         size: usize,
         items: &mut Vec<AuditedChange>,
-    ) -> Result<Option<Position>, GateError> {
+    ) -> Result<Option<AuditPosition>, GateError> {
         // One more than fits tells whether the log goes on.
         let room = size - items.len();
         let limit = u32::try_from(room.saturating_add(1)).unwrap_or(u32::MAX);
@@ -80,7 +83,7 @@ impl Gate {
         let mut last = cursor.to_owned();
         for (place, (cursor, entry)) in query.entries(&reply)?.into_iter().enumerate() {
             if place >= room {
-                return Ok(Some(Position { team: team.cloned(), after: Entry::Cursor(last) }));
+                return Ok(Some(AuditPosition { team: team.cloned(), after: LogPosition::Cursor(last) }));
             }
             last = cursor;
             items.push(AuditedChange { team: team.cloned(), entry });
@@ -89,10 +92,10 @@ impl Gate {
     }
 
     /// Reads a token that a page of this list came with.
-    fn audit_position(&self, token: &str, team: Option<&Id>) -> Result<Position, GateError> {
-        let position = Position::parse(token).filter(|position| match &position.after {
-            Entry::Cursor(cursor) => cursor.is_empty() || self.store.is_cursor(cursor),
-            Entry::Last => true,
+    fn audit_position(&self, token: &str, team: Option<&Id>) -> Result<AuditPosition, GateError> {
+        let position = AuditPosition::parse(token).filter(|position| match &position.after {
+            LogPosition::Cursor(cursor) => cursor.is_empty() || self.store.is_cursor(cursor),
+            LogPosition::Last => true,
         });
         position
             .filter(|position| team.is_none_or(|team| position.team.as_ref() == Some(team)))
@@ -100,19 +103,19 @@ impl Gate {
     }
 }
 
-impl Position {
+impl AuditPosition {
     fn token(&self) -> String {
         let log = self.team.as_ref().map_or(CATALOGUE, Id::as_str);
         match &self.after {
-            Entry::Cursor(cursor) => format!("{log}|{cursor}"),
-            Entry::Last => log.to_owned(),
+            LogPosition::Cursor(cursor) => format!("{log}|{cursor}"),
+            LogPosition::Last => log.to_owned(),
         }
     }
 
     fn parse(token: &str) -> Option<Self> {
         let (log, after) = match token.split_once('|') {
-            Some((log, cursor)) => (log, Entry::Cursor(cursor.to_owned())),
-            None => (token, Entry::Last),
+            Some((log, cursor)) => (log, LogPosition::Cursor(cursor.to_owned())),
+            None => (token, LogPosition::Last),
         };
         let team = if log == CATALOGUE { None } else { Some(Id::parse(log).ok()?) };
         Some(Self { team, after })
@@ -127,11 +130,12 @@ mod tests {
     fn a_token_leads_back_to_its_position() {
         let team = || Some(Id::parse("a-team").unwrap());
         for team in [None, team()] {
-            for after in [Entry::Last, Entry::Cursor(String::new()), Entry::Cursor("17-2".to_owned())] {
-                let position = Position { team: team.clone(), after };
-                assert_eq!(Position::parse(&position.token()), Some(position));
+            for after in [LogPosition::Last, LogPosition::Cursor(String::new()), LogPosition::Cursor("17-2".to_owned())]
+            {
+                let position = AuditPosition { team: team.clone(), after };
+                assert_eq!(AuditPosition::parse(&position.token()), Some(position));
             }
         }
-        assert_eq!(Position::parse("no team|1"), None);
+        assert_eq!(AuditPosition::parse("no team|1"), None);
     }
 }

@@ -17,8 +17,8 @@ use crate::{
 /// How often the catalogue is fetched.
 pub(crate) const REFRESH_EVERY: Duration = Duration::from_secs(1);
 
-/// A copy that is older, in milliseconds of the store's time, is replaced before it prices a call. The call's transaction
-/// has the rest of [`catalogue::MIN_NOTICE_MS`] to reach the store, which checks that it does.
+/// A copy that is older, in milliseconds of the store's time, is replaced before it prices a call. The call's
+/// transaction has the rest of [`catalogue::MIN_NOTICE_MS`] to reach the store, which checks that it does.
 const MAX_AGE_MS: i64 = 8_000;
 
 /// A copy of the catalogue that tasks share.
@@ -51,7 +51,8 @@ impl SharedCatalogue {
         if is_fresh_at(now_ms, &copy) {
             return Ok(copy);
         }
-        // What is seldom needed does not make room for every call larger; so it is with all that is boxed on a call's way.
+        // What is seldom needed does not make room for every call larger; so it is with all that is boxed on a call's
+        // way.
         Box::pin(self.refresh(store)).await
     }
 

@@ -11,7 +11,7 @@ const TEAMS_PER_PAGE: u32 = 100;
 
 /// Where a list of charges goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Position {
+struct ChargesPosition {
     team: Id,
     /// The cycle; `None` before the team's first one.
     cycle_start_ms: Option<i64>,
@@ -40,7 +40,7 @@ impl Gate {
         let size = usize::try_from(page.size).unwrap_or(usize::MAX);
         if let Some(team) = team {
             self.read_terms(team).await?;
-            let start = position.unwrap_or_else(|| Position::before(team.clone()));
+            let start = position.unwrap_or_else(|| ChargesPosition::before(team.clone()));
             let next = self.charges_of_team(start, at_ms, size, &mut items).await?;
             return Ok(Paged { items, next: next.map(|position| position.token()) });
         }
@@ -52,18 +52,18 @@ impl Gate {
         let after = position.take().map_or(String::new(), |position| position.team.to_string());
         let (teams, more) = self.team_ids(&after, TEAMS_PER_PAGE).await?;
         for team in &teams {
-            let start = Position::before(team.clone());
+            let start = ChargesPosition::before(team.clone());
             if let Some(next) = self.charges_of_team(start, at_ms, size, &mut items).await? {
                 return Ok(Paged { items, next: Some(next.token()) });
             }
         }
-        let next = teams.last().filter(|_| more.is_some()).map(|team| Position::before(team.clone()).token());
+        let next = teams.last().filter(|_| more.is_some()).map(|team| ChargesPosition::before(team.clone()).token());
         Ok(Paged { items, next })
     }
 
     /// Reads a token that a page of this list came with.
-    fn charges_position(&self, token: &str, team: Option<&Id>) -> Result<Position, GateError> {
-        let position = Position::parse(token, team)?;
+    fn charges_position(&self, token: &str, team: Option<&Id>) -> Result<ChargesPosition, GateError> {
+        let position = ChargesPosition::parse(token, team)?;
         if position.cursor.is_empty() || self.store.is_cursor(&position.cursor) {
             Ok(position)
         } else {
@@ -74,11 +74,11 @@ impl Gate {
     /// Adds charges of one team until the page is full; the result is where to go on, if there may be more.
     async fn charges_of_team(
         &self,
-        from: Position,
+        from: ChargesPosition,
         at_ms: Option<i64>,
         size: usize,
         items: &mut Vec<Charge>,
-    ) -> Result<Option<Position>, GateError> {
+    ) -> Result<Option<ChargesPosition>, GateError> {
         let starts_ms = self.cycles_to_list(&from, at_ms).await?;
         let limit = u32::try_from(size.saturating_add(1)).unwrap_or(u32::MAX);
         let mut query = ChargesQuery::new(&from.team, &starts_ms, &from.cursor, limit);
@@ -87,7 +87,8 @@ impl Gate {
         let mut position = from;
         for (start_ms, entries) in starts_ms.into_iter().zip(query.entries(&reply)?) {
             if position.cycle_start_ms != Some(start_ms) {
-                position = Position { cycle_start_ms: Some(start_ms), cursor: String::new(), block: 0, ..position };
+                position =
+                    ChargesPosition { cycle_start_ms: Some(start_ms), cursor: String::new(), block: 0, ..position };
             }
             for (cursor, entry) in entries {
                 let listed = position.block;
@@ -104,7 +105,7 @@ impl Gate {
         Ok(None)
     }
 
-    async fn cycles_to_list(&self, from: &Position, at_ms: Option<i64>) -> Result<Vec<i64>, GateError> {
+    async fn cycles_to_list(&self, from: &ChargesPosition, at_ms: Option<i64>) -> Result<Vec<i64>, GateError> {
         let mut starts_ms = match at_ms {
             Some(at_ms) => {
                 let account = self.recorded_account(&from.team, at_ms).await?;
@@ -121,7 +122,7 @@ impl Gate {
     }
 }
 
-impl Position {
+impl ChargesPosition {
     fn before(team: Id) -> Self {
         Self { team, cycle_start_ms: None, cursor: String::new(), block: 0 }
     }

@@ -14,23 +14,8 @@ use crate::{
     transaction::Reply,
 };
 
-/// One call expires at most so many pages of due holds before it gives up.
-const MAX_EXPIRY_ROUNDS: u32 = 64;
-
 /// What is due is expired so much at a time.
 pub(super) const PAGE_OF_DUE: usize = 64;
-
-/// Counts the pages of due holds that one call has expired.
-#[derive(Debug, Default)]
-pub(crate) struct ExpiryRounds(u32);
-
-impl ExpiryRounds {
-    /// One more page, or the end of patience.
-    pub(crate) fn next(&mut self) -> Result<(), GateError> {
-        self.0 += 1;
-        if self.0 <= MAX_EXPIRY_ROUNDS { Ok(()) } else { Err(GateError::Unverified) }
-    }
-}
 
 impl Gate {
     /// Expires those of some holds that are due, in two store calls.
@@ -65,8 +50,8 @@ impl Gate {
         self.expire(team, &found).await
     }
 
-    /// Expires some reservations, believed to be due, in one store call. Whatever somebody else was faster with is fine. If it was the
-    /// end of a lease, what was opened from it is expired in a second call.
+    /// Expires some reservations, believed to be due, in one store call. Whatever somebody else was faster with is
+    /// fine. If it was the end of a lease, what was opened from it is expired in a second call.
     pub(super) async fn expire(&self, team: &Id, due: &[(Id, BackedReservation)]) -> Result<(), GateError> {
         let of_ended_leases = self.expire_as_believed(team, due).await?;
         self.expire_as_believed(team, &of_ended_leases).await.map(drop)
@@ -100,8 +85,8 @@ impl Gate {
         Ok(of_ended_leases)
     }
 
-    /// Ends leases that are due, in one store call. After the clocks have jumped apart nobody knows whether they are in use: then that
-    /// is put off.
+    /// Ends leases that are due, in one store call. After the clocks have jumped apart nobody knows whether they are in
+    /// use: then that is put off.
     async fn reclaim(&self, team: &Id, due: &[(&Id, &Hold)]) -> Result<(), GateError> {
         if due.is_empty() {
             return Ok(());
@@ -138,8 +123,8 @@ impl Gate {
         Ok(())
     }
 
-    /// What was opened from a lease has expired, or turned out to be settled by somebody else; or it is not done yet. If its lease has
-    /// ended meanwhile, it is returned as the store has it.
+    /// What was opened from a lease has expired, or turned out to be settled by somebody else; or it is not done yet.
+    /// If its lease has ended meanwhile, it is returned as the store has it.
     fn expired_from_lease(
         &self,
         team: &Id,

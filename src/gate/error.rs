@@ -87,6 +87,12 @@ impl GateError {
         Self::InvalidField { field: field.into(), problem: problem.into() }
     }
 
+    /// Whether the store did not answer. The store logs once that it is lost; a failure that follows from it is not
+    /// worth a warning.
+    pub(crate) fn is_store_outage(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Unavailable { .. }))
+    }
+
     /// A page token that no page came with.
     pub(crate) fn foreign_page_token() -> Self {
         Self::invalid("page_token", "is not one that a page came with")

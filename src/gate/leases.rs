@@ -1,14 +1,17 @@
-//! Leases from the store's side: taking them ahead of need, giving back what is of no use, expiring what was opened from them.
+//! Leases from the store's side: taking them ahead of need, giving back what is of no use, expiring what was opened
+//! from them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
-use tokio::{
-    sync::Notify,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
-use super::{Gate, GateError, due::PAGE_OF_DUE, reserve::belief, sweep::is_known};
+use super::{
+    Gate, GateError,
+    due::PAGE_OF_DUE,
+    pricing::belief,
+    returning::{Return, ReturnInFlight},
+};
 use crate::{
     domain::{
         id::Id,
@@ -38,56 +41,6 @@ const TEAMS_AT_ONCE: usize = 16;
 
 /// One look gives back what is of no use of so many teams at most: recalls are not to wait for more.
 const TEAMS_A_LOOK: usize = 64;
-
-/// Leases that are out of hand, and not yet given back. As many as could not be told to the store while it was away.
-#[derive(Debug, Default)]
-pub(crate) struct OutOfHand {
-    leases: Arc<Mutex<Vec<Returning>>>,
-    /// Wakes whoever gives them back.
-    added: Notify,
-}
-
-/// Some leases of a team.
-#[derive(Debug)]
-struct Returning {
-    team: Id,
-    rests: Vec<LeaseRemainder>,
-    /// Then they have come back by themselves, at the latest; by our clock, in milliseconds.
-    until_ms: i64,
-}
-
-/// Leases on their way back. What is not known to have come back when this is dropped, also as whoever waited for it was stopped, is
-/// out of hand as before.
-struct OnTheWay {
-    out_of_hand: Arc<Mutex<Vec<Returning>>>,
-    returning: Returning,
-}
-
-impl OutOfHand {
-    /// How many leases there are.
-    pub(crate) fn leases(&self) -> usize {
-        let all = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().map(|returning| returning.rests.len()).sum()
-    }
-
-    fn take(&self, now_ms: i64) -> Vec<OnTheWay> {
-        let mut all = std::mem::take(&mut *self.leases.lock().unwrap_or_else(PoisonError::into_inner));
-        all.retain(|returning| now_ms < returning.until_ms);
-        let on_the_way = |returning| OnTheWay { out_of_hand: Arc::clone(&self.leases), returning };
-        all.into_iter().map(on_the_way).collect()
-    }
-}
-
-impl Drop for OnTheWay {
-    fn drop(&mut self) {
-        let Returning { team, rests, until_ms } = &mut self.returning;
-        if !rests.is_empty() {
-            let rests = std::mem::take(rests);
-            let returning = Returning { team: team.clone(), rests, until_ms: *until_ms };
-            self.out_of_hand.lock().unwrap_or_else(PoisonError::into_inner).push(returning);
-        }
-    }
-}
 
 impl Gate {
     /// Takes the lease that a team should have, in the background.
@@ -140,7 +93,7 @@ impl Gate {
                 Ok(reply) => reply,
                 Err(error) => {
                     let is_late = self.clock.monotonic_ms() - asked_first_ms > options.terms.term_ms / 4;
-                    if is_late || !is_known(&error) {
+                    if is_late || !error.is_store_outage() {
                         return Err(error);
                     }
                     sleep(ASK_AGAIN).await;
@@ -164,26 +117,22 @@ impl Gate {
 
     /// The same of several teams.
     async fn give_back_all(&self, of_teams: Vec<(Id, Vec<LeaseRemainder>)>) {
-        let on_the_way = of_teams.into_iter().map(|(team, rests)| self.on_the_way(team, rests)).collect();
-        self.bring_back(on_the_way).await;
-    }
-
-    fn on_the_way(&self, team: Id, rests: Vec<LeaseRemainder>) -> OnTheWay {
         let until_ms = self.clock.monotonic_ms() + MAX_LEASE_LIFETIME_MS;
-        OnTheWay { out_of_hand: Arc::clone(&self.out_of_hand.leases), returning: Returning { team, rests, until_ms } }
+        let start = |(team, rests)| self.returning.start(Return { team, rests, until_ms });
+        self.send_back(of_teams.into_iter().map(start).collect()).await;
     }
 
-    async fn bring_back(&self, on_the_way: Vec<OnTheWay>) {
-        let coming = stream::iter(on_the_way).map(|some| self.bring_back_of_team(some));
-        coming.buffer_unordered(TEAMS_AT_ONCE).collect::<()>().await;
+    async fn send_back(&self, returns: Vec<ReturnInFlight>) {
+        let sending = stream::iter(returns).map(|leases| self.send_back_of_team(leases));
+        sending.buffer_unordered(TEAMS_AT_ONCE).collect::<()>().await;
     }
 
-    async fn bring_back_of_team(&self, mut on_the_way: OnTheWay) {
-        let Returning { team, rests, .. } = &mut on_the_way.returning;
+    async fn send_back_of_team(&self, mut in_flight: ReturnInFlight) {
+        let Return { team, rests, .. } = &mut in_flight.leases;
         while !rests.is_empty() {
             let first = rests.len().saturating_sub(GIVEN_BACK_AT_ONCE);
             if let Err(error) = self.try_to_give_back(team, rests.get(first..).unwrap_or_default()).await {
-                if !is_known(&error) {
+                if !error.is_store_outage() {
                     tracing::warn!(%team, %error, "leases could not be given back yet");
                 }
                 return;
@@ -207,9 +156,9 @@ impl Gate {
         Ok(())
     }
 
-    /// Heeds what a reply shows of a team's terms: leases that were granted under others, or are called back, are out of hand from now
-    /// on, and soon given back.
-    pub(super) fn heed(&self, team: &Id, terms: &Terms) {
+    /// Applies what a reply shows of a team's terms: leases that were granted under others, or are called back, are out
+    /// of hand from now on, and soon given back.
+    pub(super) fn apply_terms(&self, team: &Id, terms: &Terms) {
         let is_recalled = terms.no_leases_until_ms > self.store_time.now_ms();
         let recalled_at_ms = is_recalled.then(|| terms.no_leases_until_ms - RECALL_PAUSE_MS);
         let rests = self.escrow.remove_outdated_leases(team, terms.version, recalled_at_ms);
@@ -217,16 +166,16 @@ impl Gate {
             self.metrics.leases(LeaseEvent::Recalled, rests.len());
         }
         if !rests.is_empty() {
-            drop(self.on_the_way(team.clone(), rests));
-            self.out_of_hand.added.notify_one();
+            let until_ms = self.clock.monotonic_ms() + MAX_LEASE_LIFETIME_MS;
+            self.returning.add(Return { team: team.clone(), rests, until_ms });
         }
     }
 
-    /// Gives back all that is in hand, for nothing is to be drawn any more, and gives what was opened from memory records of its
-    /// own, so that any sidecar knows of it.
+    /// Gives back all that is in hand, for nothing is to be drawn any more, and gives what was opened from memory
+    /// records of its own, so that any sidecar knows of it.
     pub async fn give_everything_back(&self) {
         // What was on its way when the background was stopped is among it.
-        self.bring_back(self.out_of_hand.take(self.clock.monotonic_ms())).await;
+        self.send_back(self.returning.start_all(self.clock.monotonic_ms())).await;
         self.give_back_all(self.escrow.remove_all_leases()).await;
         loop {
             let some = self.escrow.list_open(PAGE_OF_DUE);
@@ -247,15 +196,15 @@ impl Gate {
         let mut looked_at_ms = 0;
         loop {
             // Early or late makes no difference, so that a wait that was broken off costs nothing.
-            let _ = timeout(LOOK_EVERY, self.out_of_hand.added.notified()).await;
+            let _ = timeout(LOOK_EVERY, self.returning.added()).await;
             if self.escrow.is_on() {
                 looked_at_ms = self.tend_leases(looked_at_ms).await;
             }
         }
     }
 
-    /// Gives back the leases that were called back after `since_ms` of the store's time, in Unix milliseconds, and those that are of
-    /// no more use. Returns the `since_ms` of the next call. The background does this every 100 ms.
+    /// Gives back the leases that were called back after `since_ms` of the store's time, in Unix milliseconds, and
+    /// those that are of no more use. Returns the `since_ms` of the next call. The background does this every 100 ms.
     pub async fn tend_leases(&self, since_ms: i64) -> i64 {
         let mut looked_at_ms = since_ms;
         if self.escrow.has_any_lease() {
@@ -270,12 +219,13 @@ impl Gate {
             self.give_back_all(all).await;
         }
         let now_ms = self.clock.monotonic_ms();
-        self.bring_back(self.out_of_hand.take(now_ms)).await;
+        self.send_back(self.returning.start_all(now_ms)).await;
         self.give_back_all(self.escrow.evict_leases(now_ms, TEAMS_A_LOOK)).await;
         looked_at_ms
     }
 
-    /// Gives back the leases of teams that were called back since a time of the store, in Unix milliseconds; its time now.
+    /// Gives back the leases of teams that were called back since a time of the store, in Unix milliseconds; its time
+    /// now.
     async fn answer_recalls(&self, since_ms: i64) -> Result<i64, GateError> {
         let mut query = RecallsQuery::default();
         let reply = self.transact(query.transaction.take()).await?;
@@ -291,8 +241,8 @@ impl Gate {
         Ok(reply.now_ms)
     }
 
-    /// Expires the reservations that were opened from leases here and whose holds have run out. The background does this every
-    /// second.
+    /// Expires the reservations that were opened from leases here and whose holds have run out. The background does
+    /// this every second.
     pub async fn expire_opened(&self) {
         loop {
             let due = self.escrow.take_due(self.store_time.now_ms(), PAGE_OF_DUE);
@@ -303,7 +253,7 @@ impl Gate {
                 if let Err(error) = self.expire(&team, &reservations).await {
                     let again_ms = self.store_time.now_ms() + 1_000;
                     reservations.iter().for_each(|(id, _)| self.escrow.note_due(&team, id, again_ms));
-                    if !is_known(&error) {
+                    if !error.is_store_outage() {
                         tracing::warn!(%team, %error, "what was opened from a lease could not be expired yet");
                     }
                 }
@@ -324,5 +274,6 @@ impl Gate {
     }
 }
 
-/// A jump of the clocks is looked for each [`LOOK_EVERY`], in milliseconds; this leaves room for a few that were missed.
+/// A jump of the clocks is looked for each [`LOOK_EVERY`], in milliseconds; this leaves room for a few that were
+/// missed.
 const LONGEST_JUMP_UNSEEN_MS: i64 = 1_000;

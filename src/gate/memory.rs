@@ -7,31 +7,19 @@ use bytes::Bytes;
 use super::{
     Gate, GateError,
     calls::{Proceed, ReserveAnswer, ReserveCall, ReserveDecision},
-    reserve::{Priced, replay},
+    pricing::Beliefs,
+    replay::replay,
     run_records::NewRun,
 };
 use crate::{
-    cache::TeamSnapshot,
     domain::{
         account::Account,
-        catalogue::VersionedCatalogue,
         id::Id,
         lease::Draw,
         reservation::{Basis, ReservationTerms},
     },
     escrow::{EscrowAnswer, EscrowRequest, KnownRun, LeaseRequest},
 };
-
-/// What is believed of a call before the store is asked.
-pub(super) struct Beliefs<'a> {
-    pub(super) priced: &'a Priced,
-    pub(super) believed: &'a TeamSnapshot,
-    pub(super) catalogue: &'a VersionedCatalogue,
-    /// Our clock, in milliseconds.
-    pub(super) at_ms: i64,
-    /// What the store's clock showed then, in Unix milliseconds.
-    pub(super) now_ms: i64,
-}
 
 /// An answer; `None` if the store is to be asked.
 type FromMemory = Option<Result<ReserveAnswer, GateError>>;
@@ -98,7 +86,8 @@ impl Gate {
         }
     }
 
-    /// Answers a repeat of a call that was answered from memory. Somebody else may have settled it: the store is asked first.
+    /// Answers a repeat of a call that was answered from memory. Somebody else may have settled it: the store is asked
+    /// first.
     async fn replay_opened(&self, call: &ReserveCall, id: &Id, beliefs: &Beliefs<'_>) -> FromMemory {
         let Beliefs { believed, catalogue, .. } = beliefs;
         let (existing, grant) = match self.made(&call.team, id).await {

@@ -1,7 +1,8 @@
 //! Rate cards.
 
 use super::{
-    Gate, GateError, Rounds,
+    Gate, GateError,
+    attempts::Attempts,
     calls::{Page, Paged},
     catalogue,
 };
@@ -17,7 +18,7 @@ impl Gate {
     /// [`GateError::NoticeTooShort`], [`GateError::IdReused`], [`GateError::InvalidField`], and the store's.
     pub async fn put_rate_card(&self, card: RateCard, caller: &str) -> Result<RateCard, GateError> {
         let notice_ms = self.policy.rate_card_notice_ms;
-        let mut rounds = Rounds::default();
+        let mut attempts = Attempts::default();
         loop {
             // Read anew, which also tells the store's time: notice is counted from now, not from a guess.
             let reply = self.transact(crate::domain::catalogue::read()).await?;
@@ -34,7 +35,7 @@ impl Gate {
                 self.catalogue.refresh(&self.store).await?;
                 return Ok(card);
             }
-            self.stale(&mut rounds)?;
+            self.stale(&mut attempts)?;
         }
     }
 

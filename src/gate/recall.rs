@@ -1,4 +1,5 @@
-//! Calling a team's leases back, before it is suspended or its terms change: what no sidecar has drawn covers calls again.
+//! Calling a team's leases back, before it is suspended or its terms change: what no sidecar has drawn covers calls
+//! again.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -17,7 +18,8 @@ use crate::{
     metrics::LeaseEvent,
 };
 
-/// How long sidecars have to give leases back. One that lives looks each 100 ms; one that does not keeps nobody waiting for longer.
+/// How long sidecars have to give leases back. One that lives looks each 100 ms; one that does not keeps nobody waiting
+/// for longer.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Between two looks whether all have come back.

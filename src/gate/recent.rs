@@ -13,43 +13,44 @@ const REMEMBERED: usize = 65_536;
 /// What is remembered, by team and id.
 #[derive(Debug)]
 pub(crate) struct RecentReservations {
-    /// Those it made or settled, as they stand: so that a caller that does not send its grant back still costs one store call, and so
-    /// that a repeat is never answered with a refusal from memory.
+    /// Those it made or settled, as they stand: so that a caller that does not send its grant back still costs one
+    /// store call, and so that a repeat is never answered with a refusal from memory.
     made: Cache<(Id, Id), Reservation>,
-    /// Ids of which the store is asked when they come again: those that were answered with a refusal from memory, as another
-    /// sidecar may have made a reservation of such an id, and those whose caller was not told what became of it. Each is known by a
-    /// hash: one that has another's is asked for in vain.
+    /// Ids of which the store is asked when they come again: those that were answered with a refusal from memory, as
+    /// another sidecar may have made a reservation of such an id, and those whose caller was not told what became of
+    /// it. Each is known by a hash: one that has another's is asked for in vain.
     to_ask: Cache<u64, ()>,
     hasher: RandomState,
 }
 
-/// A reservation under way, whose outcome is unknown to its caller if it is dropped before it was told.
-pub(crate) struct Untold<'a> {
+/// A call in flight whose reservation has an id that the caller chose. If it is dropped before it was answered, the
+/// caller does not know the outcome, and the store decides when the id comes again.
+pub(crate) struct UnacknowledgedReservation<'a> {
     recent: &'a RecentReservations,
     team: &'a Id,
     id: &'a Id,
-    told: bool,
+    is_answered: bool,
 }
 
 /// A team and an id, to look for.
 #[derive(Hash)]
-struct Key<'a>(&'a Id, &'a Id);
+struct ReservationKey<'a>(&'a Id, &'a Id);
 
-impl Equivalent<(Id, Id)> for Key<'_> {
+impl Equivalent<(Id, Id)> for ReservationKey<'_> {
     fn equivalent(&self, key: &(Id, Id)) -> bool {
         *self.0 == key.0 && *self.1 == key.1
     }
 }
 
-impl Untold<'_> {
-    pub(crate) fn told(mut self) {
-        self.told = true;
+impl UnacknowledgedReservation<'_> {
+    pub(crate) fn answered(mut self) {
+        self.is_answered = true;
     }
 }
 
-impl Drop for Untold<'_> {
+impl Drop for UnacknowledgedReservation<'_> {
     fn drop(&mut self) {
-        if !self.told {
+        if !self.is_answered {
             self.recent.to_ask.insert(self.recent.hash(self.team, self.id), ());
         }
     }
@@ -67,7 +68,7 @@ impl RecentReservations {
     }
 
     pub(crate) fn recall(&self, team: &Id, id: &Id) -> Option<Reservation> {
-        self.made.get(&Key(team, id))
+        self.made.get(&ReservationKey(team, id))
     }
 
     /// Whoever settled it: from now on it is remembered as it stands, if it is remembered at all.
@@ -83,10 +84,10 @@ impl RecentReservations {
         self.made.remove(&(team.clone(), id.clone()));
     }
 
-    /// Whether only the store can tell what became of an id: this sidecar wrote a reservation of it through, or settled one, or left a
-    /// caller untold.
+    /// Whether only the store can tell what became of an id: this sidecar wrote a reservation of it through, or settled
+    /// one, or left a caller untold.
     pub(crate) fn must_be_asked_for(&self, team: &Id, id: &Id) -> bool {
-        self.made.contains_key(&Key(team, id)) || self.to_ask.contains_key(&self.hash(team, id))
+        self.made.contains_key(&ReservationKey(team, id)) || self.to_ask.contains_key(&self.hash(team, id))
     }
 
     /// Whether an id may be answered with a refusal from memory: once.
@@ -97,13 +98,13 @@ impl RecentReservations {
         first
     }
 
-    /// Begins a reservation of an id that its caller may send again: until it is told what became of it, a refusal from memory
-    /// is no answer to it.
-    pub(crate) fn begin<'a>(&'a self, team: &'a Id, id: &'a Id) -> Untold<'a> {
-        Untold { recent: self, team, id, told: false }
+    /// Begins a reservation of an id that its caller may send again: until it is told what became of it, a refusal from
+    /// memory is no answer to it.
+    pub(crate) fn begin<'a>(&'a self, team: &'a Id, id: &'a Id) -> UnacknowledgedReservation<'a> {
+        UnacknowledgedReservation { recent: self, team, id, is_answered: false }
     }
 
     fn hash(&self, team: &Id, id: &Id) -> u64 {
-        self.hasher.hash_one(Key(team, id))
+        self.hasher.hash_one(ReservationKey(team, id))
     }
 }

@@ -6,41 +6,26 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
-    Gate, GateError, Rounds,
+    Gate, GateError,
+    attempts::{Attempts, Obstacle, Round},
     calls::{Balance, Proceed, ReserveAnswer, ReserveCall, ReserveDecision, SuspendAnswer},
-    due::ExpiryRounds,
-    memory::Beliefs,
+    pricing::{Beliefs, belief, price},
+    replay::{grant_of, proceed, replay},
 };
 use crate::{
-    cache::{CachedRefusal, RefusalQuery, TeamSnapshot},
+    cache::{CachedRefusal, RefusalQuery},
     domain::{
         account::Account,
         assumptions::Assumptions,
         catalogue::VersionedCatalogue,
         id::Id,
-        rate_card::Rate,
-        reservation::{Basis, Content, Reservation, State},
-        reserve::{Price, Request, Reserve, ReserveVerdict},
+        reservation::{Basis, Content, Reservation},
+        reserve::{Request, Reserve, ReserveVerdict},
         suspension::Suspension,
         terms::Terms,
     },
     transaction::Reply,
 };
-
-/// A call that has been priced, on what is believed now.
-pub(super) struct Priced {
-    pub(super) content: Content,
-    pub(super) price: Price,
-}
-
-/// What one call has tried.
-#[derive(Debug, Default)]
-struct Attempts {
-    rounds: Rounds,
-    expiry_rounds: ExpiryRounds,
-    /// The team's leases were called back for it.
-    has_called_back: bool,
-}
 
 impl Gate {
     /// Holds the credits of one block, or says why it has to wait.
@@ -50,11 +35,11 @@ impl Gate {
     pub async fn check_and_reserve(self: &Arc<Self>, call: ReserveCall) -> Result<ReserveAnswer, GateError> {
         self.refuse_if_draining()?;
         let id = call.reservation.clone().map_or_else(new_id, Ok)?;
-        let untold = call.reservation.is_some().then(|| self.recent.begin(&call.team, &id));
+        let unacknowledged = call.reservation.is_some().then(|| self.recent.begin(&call.team, &id));
         let answer = self.reserve(&call, &id).await?;
         self.count(&call, &answer);
-        if let Some(untold) = untold {
-            untold.told();
+        if let Some(unacknowledged) = unacknowledged {
+            unacknowledged.answered();
         }
         Ok(answer)
     }
@@ -101,24 +86,24 @@ impl Gate {
             if let Some(answer) = self.refusal_from_memory(call, id, &beliefs) {
                 return Ok(answer);
             }
-            if let Some(answer) = Box::pin(self.write_through(call, id, &beliefs, &mut attempts)).await? {
-                return Ok(answer);
+            match Box::pin(self.write_through(call, id, &beliefs, &attempts)).await? {
+                Round::Done(answer) => return Ok(answer),
+                Round::Blocked(obstacle) => self.remove(&call.team, obstacle, &mut attempts).await?,
             }
         }
     }
 
-    /// Asks the store. `None` if it is to be decided anew, with what the reply taught.
+    /// Asks the store. After an obstacle, the call decides again, with what the reply taught.
     async fn write_through(
         &self,
         call: &ReserveCall,
         id: &Id,
         beliefs: &Beliefs<'_>,
-        attempts: &mut Attempts,
-    ) -> Result<Option<ReserveAnswer>, GateError> {
+        attempts: &Attempts,
+    ) -> Result<Round<ReserveAnswer>, GateError> {
         let Beliefs { priced, believed, catalogue, now_ms, .. } = beliefs;
-        let recall_leases_first = !attempts.has_called_back;
-        let belief = Assumptions { recall_leases_first, ..belief(believed, catalogue, *now_ms) };
-        let belief = if attempts.rounds.any() { belief.with_all_options() } else { belief };
+        let belief = Assumptions { recall_leases_first: attempts.may_recall(), ..belief(believed, catalogue, *now_ms) };
+        let belief = if attempts.any_stale() { belief.with_all_options() } else { belief };
         let request = Request {
             team: &call.team,
             reservation: id,
@@ -138,32 +123,26 @@ impl Gate {
         self.learn_run(call, &step, &reply)?;
 
         match step.verdict(&reply, &self.policy)? {
-            ReserveVerdict::Stale => self.stale(&mut attempts.rounds)?,
-            ReserveVerdict::RunEnded => return Err(GateError::RunEnded),
-            ReserveVerdict::RunOfAnotherFlow => return Err(GateError::IdReused { what: "run_id" }),
+            ReserveVerdict::Stale => Ok(Round::Blocked(Obstacle::Stale)),
+            ReserveVerdict::RunEnded => Err(GateError::RunEnded),
+            ReserveVerdict::RunOfAnotherFlow => Err(GateError::IdReused { what: "run_id" }),
             ReserveVerdict::Exists(existing) if existing.is_forgotten(reply.now_ms, &self.policy) => {
-                self.stale(&mut attempts.rounds)?;
-                self.expire(&call.team, &[(id.clone(), existing.into())]).await?;
+                Ok(Round::Blocked(Obstacle::Forgotten(id.clone(), existing)))
             }
             ReserveVerdict::Exists(existing) => {
                 let balance = self.current_balance(catalogue, &terms, account, &reply);
                 let existing = existing.at(reply.now_ms);
                 let grant = grant_of(&existing);
-                return replay(call, id.clone(), existing, grant, catalogue, balance).map(Some);
+                replay(call, id.clone(), existing, grant, catalogue, balance).map(Round::Done)
             }
             ReserveVerdict::Granted(reservation) => {
                 let balance = self.current_balance(catalogue, &terms, account, &reply);
-                return Ok(Some(self.proceed(call, id.clone(), reservation, balance)));
+                Ok(Round::Done(self.proceed(call, id.clone(), reservation, balance)))
             }
-            ReserveVerdict::Refused { holds, .. } if holds.iter().any(|hold| hold.is_due(reply.now_ms)) => {
-                attempts.expiry_rounds.next()?;
-                self.expire_due(&call.team, &holds, reply.now_ms).await?;
-            }
-            ReserveVerdict::Refused { open_leases, .. } if recall_leases_first && !open_leases.is_empty() => {
-                attempts.has_called_back = true;
-                self.call_back(&call.team).await?;
-            }
-            ReserveVerdict::Refused { holds, in_current_run, .. } => {
+            ReserveVerdict::Refused { holds, open_leases, in_current_run } => {
+                if let Some(obstacle) = attempts.obstacle_to(&holds, &open_leases, reply.now_ms) {
+                    return Ok(Round::Blocked(obstacle));
+                }
                 let credits = priced.price.credits;
                 let refusal = CachedRefusal {
                     reservation: id.clone(),
@@ -176,10 +155,9 @@ impl Gate {
                 };
                 let answer = self.suspended(call, catalogue, &terms, &refusal, credits, reply.now_ms);
                 self.cache.remember_refusal(&call.team, refusal, believed.changes);
-                return Ok(Some(answer));
+                Ok(Round::Done(answer))
             }
         }
-        Ok(None)
     }
 
     fn refusal_from_memory(&self, call: &ReserveCall, id: &Id, beliefs: &Beliefs<'_>) -> Option<ReserveAnswer> {
@@ -195,8 +173,9 @@ impl Gate {
         Some(self.suspended(call, catalogue, &terms, &refusal, priced.price.credits, now_ms))
     }
 
-    /// Whether a reservation of that id may exist: a repeat returns the first result, which only the store can tell. What
-    /// another sidecar settled is not known here; so an id is taken for a new one once, and then the store is asked.
+    /// Whether a reservation of that id may exist: a repeat returns the first result, which only the store can tell.
+    /// What another sidecar settled is not known here; so an id is taken for a new one once, and then the store is
+    /// asked.
     fn may_have_been_made(&self, team: &Id, id: &Id, refusal: &CachedRefusal) -> bool {
         let open = refusal.holds.iter().any(|hold| hold.is_of(id));
         let verified_absent = refusal.reservation == *id;
@@ -261,8 +240,8 @@ impl Gate {
         replay(call, id.clone(), existing, grant, catalogue, balance)
     }
 
-    /// A reservation that was made, as it stands now, and what it is settled with: what has a record is as the store has it, whoever
-    /// settled or extended it, and what was opened from a lease here is as it was opened.
+    /// A reservation that was made, as it stands now, and what it is settled with: what has a record is as the store
+    /// has it, whoever settled or extended it, and what was opened from a lease here is as it was opened.
     pub(super) async fn made(&self, team: &Id, id: &Id) -> Result<Option<(Reservation, Bytes)>, GateError> {
         let opened = self.escrow.find_with_grant(team, id);
         let (recorded, reply) = self.read_reservation(team, id).await?;
@@ -300,88 +279,6 @@ impl Gate {
         let account = self.current_account(catalogue, terms, account, reply);
         self.balance(catalogue, terms, account)
     }
-}
-
-/// What a transaction on the current cycle is built from.
-pub(super) fn belief<'a>(
-    believed: &'a TeamSnapshot,
-    catalogue: &'a VersionedCatalogue,
-    now_ms: i64,
-) -> Assumptions<'a> {
-    let cycle = believed.terms.anchor.cycle_at(now_ms);
-    let account = believed.account.as_ref().filter(|account| account.cycle == cycle);
-    Assumptions {
-        terms: &believed.terms,
-        catalogue: &catalogue.catalogue,
-        account_exists: account.is_some(),
-        remaining: account.map(Account::remaining),
-        recall_leases_first: true,
-        now_ms,
-    }
-}
-
-fn price(call: &ReserveCall, terms: &Terms, catalogue: &VersionedCatalogue, now_ms: i64) -> Result<Priced, GateError> {
-    let unknown = |card: &str| GateError::UnknownModel { model: call.model.to_string(), rate_card: card.to_owned() };
-    let card = catalogue.card_in_effect(now_ms).ok_or_else(|| unknown("in effect"))?;
-    let rate: &Rate = card.card.rate(call.model.as_str()).ok_or_else(|| unknown(&card.card.version))?;
-    // Most name a model as the card does.
-    let model = match rate.model.as_str() {
-        name if name == call.model.as_str() => call.model.clone(),
-        name => Id::parse(name).map_err(|_| unknown(&card.card.version))?,
-    };
-    Ok(Priced {
-        content: Content {
-            flow: call.flow.clone(),
-            run: call.run.clone(),
-            block: call.block.clone(),
-            model,
-            units: call.units,
-            trigger: call.trigger,
-        },
-        price: Price {
-            credits: rate.price(terms.plan, call.units),
-            rate_card: card.id.clone(),
-            valid_ms: card.valid_ms,
-        },
-    })
-}
-
-/// A repeat returns the first result, if it asks for the same.
-pub(super) fn replay(
-    call: &ReserveCall,
-    id: Id,
-    existing: Reservation,
-    grant: Bytes,
-    catalogue: &VersionedCatalogue,
-    balance: Balance,
-) -> Result<ReserveAnswer, GateError> {
-    let content = &existing.content;
-    // The model may have been named by an alias, which the reservation's own card resolves.
-    let rate = catalogue.catalogue.rate(existing.terms.rate_card.as_str(), call.model.as_str());
-    let same_model = call.model == content.model || rate.is_some_and(|rate| rate.model == content.model.as_str());
-    let same = same_model
-        && content.flow == call.flow
-        && content.run == call.run
-        && content.block == call.block
-        && content.units == call.units
-        && content.trigger == call.trigger;
-    if !same {
-        return Err(GateError::IdReused { what: "reservation_id" });
-    }
-    if existing.state == State::Released {
-        return Err(GateError::ReservationReleased);
-    }
-    let grant = if existing.state == State::Open { grant } else { Bytes::new() };
-    Ok(proceed(Some(id), existing, grant, true, balance))
-}
-
-/// What the caller settles a reservation with that has a record.
-fn grant_of(reservation: &Reservation) -> Bytes {
-    if reservation.state == State::Open { Bytes::from(reservation.packed()) } else { Bytes::new() }
-}
-
-fn proceed(id: Option<Id>, reservation: Reservation, grant: Bytes, replayed: bool, balance: Balance) -> ReserveAnswer {
-    ReserveAnswer { decision: ReserveDecision::Proceed(Proceed { id, reservation, grant, replayed }), balance }
 }
 
 fn flow_and_run(content: &Content) -> Option<(&Id, &Id)> {

@@ -1,5 +1,5 @@
-//! Runs that were first seen by a call that was answered from memory are recorded behind the answer. A crash before that costs a
-//! run its currency, never money.
+//! Runs that were first seen by a call that was answered from memory are recorded behind the answer. A crash before
+//! that costs a run its currency, never money.
 
 use std::{
     collections::HashMap,
@@ -13,7 +13,7 @@ use std::{
 use futures::{StreamExt as _, stream};
 use tokio::{sync::Notify, time::sleep};
 
-use super::{Gate, GateError, sweep::is_known};
+use super::{Gate, GateError};
 use crate::{
     domain::{
         id::Id,
@@ -23,17 +23,19 @@ use crate::{
     transaction::{Reply, Transaction},
 };
 
-/// Runs that begin within so long are recorded together: each is to be recorded within ten milliseconds, and each call of the store
-/// is in the way of others.
+/// Runs that begin within so long are recorded together: each is to be recorded within ten milliseconds, and each call
+/// of the store is in the way of others.
 const GATHERED_FOR: Duration = Duration::from_millis(8);
 
-/// So many runs wait to be recorded at most: as long as the store is away. Beyond, a call of a new run is written through.
+/// So many runs wait to be recorded at most: as long as the store is away. Beyond, a call of a new run is written
+/// through.
 const WAITING: usize = 65_536;
 
 /// So many runs of one team are recorded together.
 const AT_ONCE: usize = 16;
 
-/// So many of these side by side. Whoever calls the store meanwhile waits for them, also when many have waited for it to come back.
+/// So many of these side by side. Whoever calls the store meanwhile waits for them, also when many have waited for it
+/// to come back.
 const SIDE_BY_SIDE: usize = 8;
 
 /// After the store did not answer, so long until the next attempt.
@@ -58,7 +60,8 @@ pub(crate) struct RunRecords {
 }
 
 impl RunRecords {
-    /// Whether calls may begin runs from memory. Some room is left for those that were told so and have not begun theirs yet.
+    /// Whether calls may begin runs from memory. Some room is left for those that were told so and have not begun
+    /// theirs yet.
     pub(crate) fn have_room(&self) -> bool {
         self.length.load(Ordering::Relaxed) < WAITING - WAITING / 16
     }
@@ -93,8 +96,8 @@ impl Gate {
         }
     }
 
-    /// Records the runs that calls began from memory and that wait to be recorded. The background does this within some ten
-    /// milliseconds of a run's first call.
+    /// Records the runs that calls began from memory and that wait to be recorded. The background does this within some
+    /// ten milliseconds of a run's first call.
     pub async fn record_waiting_runs(&self) {
         let mut by_team: HashMap<Id, Vec<NewRun>> = HashMap::new();
         for run in self.run_records.take() {
@@ -108,7 +111,7 @@ impl Gate {
 
     async fn record_until_done(&self, team: &Id, runs: &[NewRun]) {
         while let Err(error) = self.record(team, runs).await {
-            if !is_known(&error) {
+            if !error.is_store_outage() {
                 tracing::warn!(%team, %error, "runs could not be recorded");
                 return;
             }

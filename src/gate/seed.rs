@@ -17,12 +17,12 @@ const CALLER: &str = "configuration";
 const TEAMS_AT_ONCE: usize = 32;
 
 impl Gate {
-    /// Announces the cards and makes the teams that are not there. The catalogue of the seed was written before, if there was
-    /// none.
+    /// Announces the cards and makes the teams that are not there. The catalogue of the seed was written before, if
+    /// there was none.
     ///
     /// # Errors
-    /// The store's; what was planted until then stays, and all of it can be planted again.
-    pub async fn plant(&self, seed: Seed) -> Result<(), GateError> {
+    /// The store's; what was written until then stays, and the whole seed can be applied again.
+    pub async fn apply_seed(&self, seed: Seed) -> Result<(), GateError> {
         let Seed { included_credits, rate_cards, teams } = seed;
         let catalogue = self.catalogue.fresh(&self.store).await?;
         if included_credits.is_some_and(|wanted| wanted != catalogue.catalogue.included_credits) {
@@ -33,13 +33,13 @@ impl Gate {
             );
         }
         for card in rate_cards {
-            self.plant_card(card).await?;
+            self.seed_card(card).await?;
         }
-        let planted = stream::iter(teams).map(|team| async move { self.plant_team(&team).await });
-        planted.buffer_unordered(TEAMS_AT_ONCE).try_collect().await
+        let seeded = stream::iter(teams).map(|team| async move { self.seed_team(&team).await });
+        seeded.buffer_unordered(TEAMS_AT_ONCE).try_collect().await
     }
 
-    async fn plant_card(&self, card: RateCard) -> Result<(), GateError> {
+    async fn seed_card(&self, card: RateCard) -> Result<(), GateError> {
         let version = card.version.clone();
         match self.put_rate_card(card, CALLER).await {
             Ok(_) => Ok(()),
@@ -59,7 +59,7 @@ impl Gate {
         }
     }
 
-    async fn plant_team(&self, seed: &TeamSeed) -> Result<(), GateError> {
+    async fn seed_team(&self, seed: &TeamSeed) -> Result<(), GateError> {
         let TeamSeed { team, terms } = seed;
         let existing = match self.read_terms(team).await {
             Ok(existing) => Some(existing),

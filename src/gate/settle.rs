@@ -1,4 +1,5 @@
-//! Commit, Release and Extend: changes of a reservation that was made, from its grant or its record to the verified answer.
+//! Commit, Release and Extend: changes of a reservation that was made, from its grant or its record to the verified
+//! answer.
 
 use std::{future::Future, sync::Arc};
 
@@ -6,9 +7,9 @@ use futures::FutureExt as _;
 use tracing::{Instrument as _, Span, field::display};
 
 use super::{
-    Gate, GateError, Rounds,
+    Gate, GateError,
+    attempts::{Attempts, Obstacle},
     calls::{ActualUse, Balance, CommitAnswer, ReleaseAnswer, SettleCall},
-    due::ExpiryRounds,
 };
 use crate::{
     domain::{
@@ -38,17 +39,14 @@ struct Settled {
     applied: bool,
 }
 
-/// A reservation that a call is about, and what is believed of it.
-struct Subject<'a> {
+/// The reservation that a call settles, and what is believed of it.
+struct Target<'a> {
     team: &'a Id,
     id: &'a Id,
     held: BackedReservation,
     /// The account of its cycle, if a reply has shown it.
     account: Option<Account>,
-    /// Leases have not been called back for it yet.
-    recall_leases_first: bool,
-    rounds: Rounds,
-    expiry_rounds: ExpiryRounds,
+    attempts: Attempts,
 }
 
 impl Gate {
@@ -78,9 +76,9 @@ impl Gate {
     /// Whatever keeps the gate from a verified answer.
     pub async fn extend(&self, call: SettleCall, hold_ms: i64) -> Result<i64, GateError> {
         let catalogue = self.catalogue.fresh(&self.store).await?;
-        let mut subject = self.subject(&call).await?;
+        let mut target = self.target(&call).await?;
         loop {
-            let held = &subject.held;
+            let held = &target.held;
             if matches!(held.backing, Backing::Lease { reclaimed: true, .. }) {
                 // The store said so, whatever the grant says of its end.
                 return Err(GateError::ReservationExpired);
@@ -91,12 +89,12 @@ impl Gate {
             } else {
                 read_reservation(&call.team, &call.reservation, held)
             };
-            let Some(settled) = self.round(&catalogue, &mut subject, step).await? else { continue };
+            let Some(settled) = self.round(&catalogue, &mut target, step).await? else { continue };
             let extended = settled.reservation;
             return match extended.state {
                 // It only seemed due: the store's time, which we know now, is behind our guess.
                 State::Open if !open => {
-                    self.stale(&mut subject.rounds)?;
+                    self.stale(&mut target.attempts)?;
                     continue;
                 }
                 State::Open => {
@@ -122,9 +120,9 @@ impl Gate {
 
     async fn commit_now(&self, call: SettleCall, actual: ActualUse) -> Result<CommitAnswer, GateError> {
         let catalogue = self.catalogue.fresh(&self.store).await?;
-        let mut subject = self.subject(&call).await?;
+        let mut target = self.target(&call).await?;
         loop {
-            let held = &subject.held;
+            let held = &target.held;
             let reservation = &held.reservation;
             let now_ms = self.store_time.now_ms();
             let standing = reservation.clone().at(now_ms).state;
@@ -135,15 +133,16 @@ impl Gate {
             let step = match &charged_now {
                 Ok(Some(charged)) => {
                     let belief = CommitAssumptions {
-                        account: subject.account.as_ref(),
-                        recall_leases_first: subject.recall_leases_first,
+                        account: target.account.as_ref(),
+                        recall_leases_first: target.attempts.may_recall(),
                     };
-                    commit(&call.team, &call.reservation, &subject.held, charged, belief, &self.policy)
+                    commit(&call.team, &call.reservation, &target.held, charged, belief, &self.policy)
                 }
-                // That nothing can be charged is told once the reservation is known to be as believed: a grant may name any card.
-                Ok(None) | Err(_) => read_reservation(&call.team, &call.reservation, &subject.held),
+                // That nothing can be charged is told once the reservation is known to be as believed: a grant may name
+                // any card.
+                Ok(None) | Err(_) => read_reservation(&call.team, &call.reservation, &target.held),
             };
-            let Some(settled) = self.round(&catalogue, &mut subject, step).await? else { continue };
+            let Some(settled) = self.round(&catalogue, &mut target, step).await? else { continue };
             let Settled { reservation: settled, balance, applied } = settled;
             return match settled.state.clone() {
                 State::Committed(done) => {
@@ -164,9 +163,9 @@ impl Gate {
 
     async fn release_now(&self, call: SettleCall) -> Result<ReleaseAnswer, GateError> {
         let catalogue = self.catalogue.fresh(&self.store).await?;
-        let mut subject = self.subject(&call).await?;
+        let mut target = self.target(&call).await?;
         loop {
-            let held = &subject.held;
+            let held = &target.held;
             let due = held.reservation.is_due(self.store_time.now_ms());
             let open = held.reservation.state == State::Open;
             let step = match (open, due) {
@@ -174,7 +173,7 @@ impl Gate {
                 (true, true) => expire(&call.team, &call.reservation, held, &self.policy),
                 (false, _) => read_reservation(&call.team, &call.reservation, held),
             };
-            let Some(settled) = self.round(&catalogue, &mut subject, step).await? else { continue };
+            let Some(settled) = self.round(&catalogue, &mut target, step).await? else { continue };
             let Settled { reservation: settled, balance, applied } = settled;
             return match settled.state {
                 State::Released => {
@@ -189,9 +188,9 @@ impl Gate {
         }
     }
 
-    /// What a call is about: from its grant, from memory, or read from the store. The first two are believed only as far
-    /// as the store finds its record to be the very same, or its lease to cover it.
-    async fn subject<'a>(&self, call: &'a SettleCall) -> Result<Subject<'a>, GateError> {
+    /// What a call is about: from its grant, from memory, or read from the store. The first two are believed only as
+    /// far as the store finds its record to be the very same, or its lease to cover it.
+    async fn target<'a>(&self, call: &'a SettleCall) -> Result<Target<'a>, GateError> {
         let (team, id) = (&call.team, &call.reservation);
         let held = match self.believed_held(call) {
             Some(believed) => believed,
@@ -202,19 +201,11 @@ impl Gate {
         let account = known.filter(|account| account.cycle == reservation.terms.cycle);
         let content = &reservation.content;
         Span::current().record("flow", display(&content.flow)).record("run", content.run.as_ref().map(display));
-        Ok(Subject {
-            team,
-            id,
-            held,
-            account,
-            recall_leases_first: true,
-            rounds: Rounds::default(),
-            expiry_rounds: ExpiryRounds::default(),
-        })
+        Ok(Target { team, id, held, account, attempts: Attempts::default() })
     }
 
-    /// What a call is about as its grant, or this sidecar's memory, has it. One that was extended has a record since, though its grant
-    /// still says otherwise.
+    /// What a call is about as its grant, or this sidecar's memory, has it. One that was extended has a record since,
+    /// though its grant still says otherwise.
     fn believed_held(&self, call: &SettleCall) -> Option<BackedReservation> {
         let (team, id) = (&call.team, &call.reservation);
         let granted = read_grant(&call.grant, id).filter(|held| held.reservation.state == State::Open);
@@ -229,32 +220,32 @@ impl Gate {
         known.map(BackedReservation::from).or_else(|| self.escrow.find(team, id)).or(granted)
     }
 
-    /// Sends one step. A step without options only looks: it is done if the reservation is as believed. Any step is done if
-    /// the reservation turns out to be committed or released: nothing changes it any more. `None` is a stale round: the
-    /// subject is as the store has it now.
+    /// Sends one step. A step without options only looks: it is done if the reservation is as believed. Any step is
+    /// done if the reservation turns out to be committed or released: nothing changes it any more. `None` is a stale
+    /// round: the target is as the store has it now.
     async fn round(
         &self,
         catalogue: &VersionedCatalogue,
-        subject: &mut Subject<'_>,
+        target: &mut Target<'_>,
         mut step: Settlement,
     ) -> Result<Option<Settled>, GateError> {
         let looks = step.transaction.options.is_empty();
         let reply = self.transact(step.transaction.take()).await?;
         let account = step.account(&reply)?;
         let terms = step.terms(&reply)?;
-        self.count_settled(subject.team, &subject.held, &step, &reply)?;
+        self.count_settled(target.team, &target.held, &step, &reply)?;
         if let Some(terms) = &terms {
-            self.learn(subject.team, terms, account.clone(), reply.outcome);
+            self.learn(target.team, terms, account.clone(), reply.outcome);
         }
         let (held, done) = match step.verdict(&reply)? {
             SettlementVerdict::TeamNotFound => {
-                self.cache.remove(subject.team);
+                self.cache.remove(target.team);
                 return Err(GateError::TeamNotFound);
             }
-            SettlementVerdict::NotFound => return Err(self.not_found(subject)),
+            SettlementVerdict::NotFound => return Err(self.not_found(target)),
             SettlementVerdict::Done(reservation) => (reservation.into(), true),
             SettlementVerdict::Stale(held) => {
-                let believed = &subject.held;
+                let believed = &target.held;
                 let as_believed = looks && held == *believed;
                 // A grant may be anybody's invention; the account in the reply is that of the cycle it named.
                 let same_account = held.reservation.terms.cycle == believed.reservation.terms.cycle;
@@ -262,12 +253,12 @@ impl Gate {
                 (held, as_believed || (is_final && same_account))
             }
         };
-        if held.backing == Backing::Record && self.escrow.close_reservation(subject.team, subject.id) {
+        if held.backing == Backing::Record && self.escrow.close_reservation(target.team, target.id) {
             // A repeat of the call is to be answered with this, and not from memory as a new one.
-            self.recent.remember(subject.team, subject.id, &held.reservation);
+            self.recent.remember(target.team, target.id, &held.reservation);
         }
         if held.is_forgotten(reply.now_ms, &self.policy) {
-            return Err(self.not_found(subject));
+            return Err(self.not_found(target));
         }
         let BackedReservation { reservation, backing } = held;
         if let (true, Some(terms), Some(account)) = (done, terms, account.clone()) {
@@ -277,22 +268,15 @@ impl Gate {
             if blocks > 0 {
                 let (account, cycle) = (&balance.account, day_name(reservation.terms.cycle.start_ms));
                 let first_block = account.blocks - blocks + 1;
-                tracing::info!(team = %subject.team, cycle, first_block, blocks, "overage blocks are charged");
+                tracing::info!(team = %target.team, cycle, first_block, blocks, "overage blocks are charged");
             }
             return Ok(Some(Settled { reservation: reservation.at(reply.now_ms), balance, applied }));
         }
-        let holds = step.blocking_holds(&reply)?;
-        if holds.iter().any(|hold| hold.is_due(reply.now_ms)) {
-            subject.expiry_rounds.next()?;
-            self.expire_due(subject.team, &holds, reply.now_ms).await?;
-        } else if subject.recall_leases_first && !step.blocking_leases(&reply).is_empty() {
-            subject.recall_leases_first = false;
-            self.call_back(subject.team).await?;
-        } else {
-            self.stale(&mut subject.rounds)?;
-        }
-        subject.account = account;
-        subject.held = BackedReservation { reservation, backing };
+        let (holds, leases) = (step.blocking_holds(&reply)?, step.blocking_leases(&reply));
+        let obstacle = target.attempts.obstacle_to(&holds, &leases, reply.now_ms).unwrap_or(Obstacle::Stale);
+        self.remove(target.team, obstacle, &mut target.attempts).await?;
+        target.account = account;
+        target.held = BackedReservation { reservation, backing };
         Ok(None)
     }
 
@@ -322,9 +306,9 @@ impl Gate {
         Ok(())
     }
 
-    fn not_found(&self, subject: &Subject<'_>) -> GateError {
-        self.recent.forget(subject.team, subject.id);
-        self.escrow.close_reservation(subject.team, subject.id);
+    fn not_found(&self, target: &Target<'_>) -> GateError {
+        self.recent.forget(target.team, target.id);
+        self.escrow.close_reservation(target.team, target.id);
         GateError::ReservationNotFound
     }
 

@@ -24,7 +24,8 @@ pub(crate) struct StoreTime {
     jumped_ms: AtomicI64,
 }
 
-/// How far the store's clock is ahead of ours, as far as all replies together tell: each was given between the asking and its coming.
+/// How far the store's clock is ahead of ours, as far as all replies together tell: each was given between the asking
+/// and its coming.
 #[derive(Debug)]
 struct Bounds {
     least_ms: i64,
@@ -43,8 +44,8 @@ impl StoreTime {
         Self { clock, ahead_ms, bounds, jumped_ms: AtomicI64::new(NEVER) }
     }
 
-    /// A reply to what was asked at a time of our clock, and answered at another, showed this time, in Unix milliseconds. Whether the
-    /// two clocks have jumped apart since the last one.
+    /// A reply to what was asked at a time of our clock, and answered at another, showed this time, in Unix
+    /// milliseconds. Whether the two clocks have jumped apart since the last one.
     pub(crate) fn learn(&self, asked_ms: i64, at_ms: i64, now_ms: i64) -> bool {
         let (least_ms, most_ms) = (now_ms - at_ms, now_ms - asked_ms);
         let mut bounds = self.bounds.lock().unwrap_or_else(PoisonError::into_inner);

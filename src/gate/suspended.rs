@@ -45,8 +45,8 @@ impl SuspendedTeams {
         self.teams.insert(team.clone(), suspended).is_none()
     }
 
-    /// A team proceeds within what it has or may buy: for how many milliseconds it was suspended before, if it has resumed
-    /// by this.
+    /// A team proceeds within what it has or may buy: for how many milliseconds it was suspended before, if it has
+    /// resumed by this.
     pub(crate) fn proceeds(&self, team: &Id, monotonic_ms: i64) -> Option<i64> {
         // Teams are seldom suspended, and this is on the way of every call: mostly, one look that locks out nobody.
         if !self.teams.contains_key(team) {

@@ -1,12 +1,12 @@
-//! The background: keeps the catalogue fresh, gives abandoned credits back, trims old cycles. Correctness never depends on
-//! when it runs, and several sidecars may do the same work.
+//! The background: keeps the catalogue fresh, gives abandoned credits back, trims old cycles. Correctness never depends
+//! on when it runs, and several sidecars may do the same work.
 
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::{Gate, GateError, catalogue::REFRESH_EVERY, due::ExpiryRounds};
+use super::{Gate, GateError, attempts::Attempts, catalogue::REFRESH_EVERY};
 use crate::{
     domain::{
         hold::HoldsQuery,
@@ -51,7 +51,7 @@ impl Gate {
         loop {
             ticks.tick().await;
             match self.catalogue.refresh(&self.store).await {
-                Err(error) if is_known(&error) => tracing::debug!(%error, "the catalogue could not be fetched"),
+                Err(error) if error.is_store_outage() => tracing::debug!(%error, "the catalogue could not be fetched"),
                 Err(error) => tracing::warn!(%error, "the catalogue could not be fetched"),
                 Ok(_) => {}
             }
@@ -65,7 +65,7 @@ impl Gate {
             for team in self.cache.take_due(self.store_time.now_ms()) {
                 let Err(error) = self.sweep_holds(&team).await else { continue };
                 self.cache.note_due(&team, self.store_time.now_ms());
-                if is_known(&error) {
+                if error.is_store_outage() {
                     tracing::debug!(%team, %error, "holds that ran out could not be given back yet");
                 } else {
                     tracing::warn!(%team, %error, "holds that ran out could not be given back yet");
@@ -82,7 +82,7 @@ impl Gate {
         loop {
             ticks.tick().await;
             match self.sweep().await {
-                Err(error) if is_known(&error) => tracing::debug!(%error, "not all teams could be swept"),
+                Err(error) if error.is_store_outage() => tracing::debug!(%error, "not all teams could be swept"),
                 Err(error) => tracing::warn!(%error, "not all teams could be swept"),
                 Ok(()) => continue,
             }
@@ -91,7 +91,8 @@ impl Gate {
         }
     }
 
-    /// Visits every team once: expires what is due, and trims. A team that it fails for does not keep it from the others.
+    /// Visits every team once: expires what is due, and trims. A team that it fails for does not keep it from the
+    /// others.
     ///
     /// # Errors
     /// The store cannot be reached, or has too much to do: teams that were not visited yet are left for the next time.
@@ -122,7 +123,7 @@ impl Gate {
 
     /// Expires what is due of a team, and notes when the next hold runs out.
     async fn sweep_holds(&self, team: &Id) -> Result<(), GateError> {
-        let mut rounds = ExpiryRounds::default();
+        let mut attempts = Attempts::default();
         loop {
             let mut query = HoldsQuery::new(team);
             let reply = self.transact(query.transaction.take()).await?;
@@ -132,7 +133,7 @@ impl Gate {
                 self.cache.note_due(team, next.expires_at_ms);
                 return Ok(());
             }
-            rounds.next()?;
+            attempts.expiry_round()?;
             self.expire_due(team, &holds, reply.now_ms).await?;
         }
     }
@@ -161,12 +162,7 @@ impl Gate {
     }
 }
 
-/// Whether the log has it already: the store says once that it is lost, and what fails by that is no news.
-pub(super) fn is_known(error: &GateError) -> bool {
-    matches!(error, GateError::Store(StoreError::Unavailable { .. }))
-}
-
-pub(super) fn ticks(every: Duration) -> tokio::time::Interval {
+fn ticks(every: Duration) -> tokio::time::Interval {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks

@@ -1,9 +1,10 @@
 //! Teams and their terms.
 
 use super::{
-    Gate, GateError, Rounds,
+    Gate, GateError,
+    attempts::Attempts,
     calls::{Page, Paged},
-    reserve::belief,
+    pricing::belief,
 };
 use crate::{
     cache::TeamSnapshot,
@@ -98,7 +99,7 @@ impl Gate {
     }
 
     async fn change_terms(&self, team: &Id, change: &Change, caller: &str) -> Result<Terms, GateError> {
-        let mut rounds = Rounds::default();
+        let mut attempts = Attempts::default();
         let mut terms = self.read_terms(team).await?;
         loop {
             let catalogue = self.catalogue.fresh(&self.store).await?;
@@ -119,7 +120,7 @@ impl Gate {
                     return Ok(done);
                 }
                 TermsVerdict::Stale(fresh) => {
-                    self.stale(&mut rounds)?;
+                    self.stale(&mut attempts)?;
                     terms = self.team_exists(team, fresh)?;
                 }
             }

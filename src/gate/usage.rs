@@ -18,7 +18,8 @@ impl Gate {
     /// A team's balance in the cycle at a time, in Unix milliseconds, or now; and a page of its usage rows.
     ///
     /// # Errors
-    /// [`GateError::TeamNotFound`], a time in the future or before there was the team, an invalid page token, and the store's.
+    /// [`GateError::TeamNotFound`], a time in the future or before there was the team, an invalid page token, and the
+    /// store's.
     pub async fn usage(&self, team: &Id, at_ms: Option<i64>, page: &Page) -> Result<UsageAnswer, GateError> {
         if !page.token.is_empty() {
             UsageKey::from_member(&page.token).map_err(|_| GateError::foreign_page_token())?;
