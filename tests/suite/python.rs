@@ -26,18 +26,18 @@ fn python(program: &str, directory: &TempDir, arguments: &[&str], code: i32) -> 
     let mut command = Command::new("env");
     command.arg("-C").arg(directory.path()).arg(tool("python3")).arg("-B").arg(program).args(arguments);
     let output = run(&mut command);
-    let (told, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    let (stdout, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     eprint!("{error}");
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {told}");
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stdout}");
     let line = |line| serde_json::from_str::<Map<_, _>>(line).unwrap().into_iter().next().unwrap();
-    told.lines().map(line).collect()
+    stdout.lines().map(line).collect()
 }
 
 /// Checks that an executor with these flags gets every answer, and is charged once.
 #[track_caller]
 fn reserves_and_commits(target: &str, directory: &TempDir, flags: &[&str]) {
-    let told = python("executor.py", directory, &[&[target, TEAM], flags].concat(), 0);
-    let (names, values): (Vec<_>, Vec<_>) = told.into_iter().unzip();
+    let results = python("executor.py", directory, &[&[target, TEAM], flags].concat(), 0);
+    let (names, values): (Vec<_>, Vec<_>) = results.into_iter().unzip();
     let expected = ["health", "watched", "services", "BeginRun", "CheckAndReserve", "Commit", "Commit", "EndRun"];
     assert_eq!(names, expected, "{values:?}");
     let [health, watched, services, begun, reserved, committed, repeated, ended] = values.try_into().unwrap();
@@ -90,10 +90,10 @@ fn a_python_executor_without_access_gets_no_answer() {
         ("that trusts another authority", &distrustful, "Tls handshake failed"),
         ("in plaintext", &[], "failed to connect"),
     ] {
-        let told = python("executor.py", &directory, &[&[sidecar.data(), TEAM], flags].concat(), 1);
-        let [(name, refused)] = &told[..] else { panic!("{who}: {told:?}") };
-        assert_eq!((name.as_str(), &refused["code"]), ("refused", &json!("UNAVAILABLE")), "{who}: {told:?}");
-        assert!(refused["message"].as_str().unwrap().contains(says), "{who}: {told:?}");
+        let results = python("executor.py", &directory, &[&[sidecar.data(), TEAM], flags].concat(), 1);
+        let [(name, refused)] = &results[..] else { panic!("{who}: {results:?}") };
+        assert_eq!((name.as_str(), &refused["code"]), ("refused", &json!("UNAVAILABLE")), "{who}: {results:?}");
+        assert!(refused["message"].as_str().unwrap().contains(says), "{who}: {results:?}");
     }
 }
 
@@ -107,7 +107,7 @@ fn a_python_billing_system_needs_the_right_token() {
     ] {
         let refused = json!({"refused": {"code": "UNAUTHENTICATED", "message": message}});
         let expected = [("health", json!("SERVING")), ("services", refused.clone()), ("ListTeams", refused)];
-        assert_eq!(with(flags), expected.map(|(name, told)| (name.to_owned(), told)), "{flags:?}");
+        assert_eq!(with(flags), expected.map(|(name, value)| (name.to_owned(), value)), "{flags:?}");
     }
     let [(_, health), (_, services), (_, teams)] = &with(&["--token", TOKEN])[..] else { panic!() };
     assert_eq!(health, "SERVING");

@@ -37,7 +37,7 @@ fn entries(stage: &Stage, team: Option<&str>, size: u32) -> Vec<AuditEntry> {
 }
 
 /// Returns all entries in short form: team, change, and the plan before and after.
-fn told(stage: &Stage, team: Option<&str>, size: u32) -> Vec<String> {
+fn summaries(stage: &Stage, team: Option<&str>, size: u32) -> Vec<String> {
     let plan = |terms: &str| terms.split([' ', '=']).nth(1).unwrap_or_default().to_owned();
     let words = |entry: AuditEntry| match entry.change.as_str() {
         "rate card" => format!("{}{}", entry.change, entry.team_id),
@@ -69,8 +69,8 @@ fn lists_every_change_once(store: &StoreLocation) {
     let cards = ["rate card", "rate card", "another team >basic"];
     let all = [&cards[..], &of_team, &["zoo team >free"]].concat();
     for size in [1, 2, 3, 4, 5, 6, 7, 1_000] {
-        assert_eq!(told(&stage, None, size), all, "in pages of {size}");
-        assert_eq!(told(&stage, Some(TEAM), size), of_team, "in pages of {size}");
+        assert_eq!(summaries(&stage, None, size), all, "in pages of {size}");
+        assert_eq!(summaries(&stage, Some(TEAM), size), of_team, "in pages of {size}");
     }
 }
 

@@ -41,10 +41,10 @@ fn retry_after(stage: &Stage, credits: u32) -> i64 {
 /// Checks `retry_after`. Credits that a lease holds, and not a record, come back with the lease at the latest: after its term of
 /// 10 seconds, the longest hold, and one second.
 #[track_caller]
-fn told_within(stage: &Stage, credits: u32, seconds: i64) {
-    let told = retry_after(stage, credits);
+fn check_retry_after(stage: &Stage, credits: u32, seconds: i64) {
+    let actual = retry_after(stage, credits);
     let most = if is_from_leases() { 10 + 120 + 1 } else { seconds };
-    assert!((seconds..=most).contains(&told), "{told} seconds instead of {seconds}");
+    assert!((seconds..=most).contains(&actual), "{actual} seconds instead of {seconds}");
 }
 
 /// A suspended call is asked to repeat when holds that would suffice have run out.
@@ -54,15 +54,15 @@ fn retry_after_is_when_enough_holds_run_out() {
     stage.reserve("r2").held_for(20).proceeds(25, Allotment);
     stage.reserve("r3").held_for(60).proceeds(25, Allotment);
     stage.balance().remaining(25);
-    told_within(&stage, 50, 20);
-    told_within(&stage, 55, 40);
-    told_within(&stage, 75, 40);
-    told_within(&stage, 100, 60);
+    check_retry_after(&stage, 50, 20);
+    check_retry_after(&stage, 55, 40);
+    check_retry_after(&stage, 75, 40);
+    check_retry_after(&stage, 100, 60);
     assert_eq!(retry_after(&stage, 105), 30, "no hold would suffice");
     stage.advance(5);
-    told_within(&stage, 50, 15);
+    check_retry_after(&stage, 50, 15);
     stage.extend("r2", 50).answer();
-    told_within(&stage, 50, 35);
+    check_retry_after(&stage, 50, 35);
 }
 
 /// Credits that a current run holds past the limit do not come back to other runs, so `retry_after` does not count on them.

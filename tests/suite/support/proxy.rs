@@ -14,24 +14,24 @@ use std::{
 /// A proxy. Its threads end with the connections.
 pub(crate) struct Proxy {
     pub(crate) port: u16,
-    way: Arc<Way>,
+    connections: Arc<Connections>,
 }
 
 #[derive(Default)]
-struct Way {
+struct Connections {
     accepted: AtomicUsize,
     /// Connections with a smaller number pass nothing on.
     first_alive: AtomicUsize,
     /// All bytes that were passed on to the server.
     sent: Mutex<Vec<u8>>,
-    manner: Mutex<Manner>,
+    faults: Mutex<Faults>,
     changed: Condvar,
     /// Client sides of all connections.
     clients: Mutex<Vec<TcpStream>>,
 }
 
 #[derive(Clone, Default)]
-struct Manner {
+struct Faults {
     refusing: bool,
     held: bool,
     delay: Duration,
@@ -47,20 +47,20 @@ impl Proxy {
     pub(crate) fn to(server_port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let way = Arc::new(Way::default());
-        let proxy = Self { port, way: Arc::clone(&way) };
+        let connections = Arc::new(Connections::default());
+        let proxy = Self { port, connections: Arc::clone(&connections) };
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 let Ok(client) = client else { return };
-                if way.manner.lock().unwrap().refusing {
+                if connections.faults.lock().unwrap().refusing {
                     continue;
                 }
                 // While the server is down, the proxy drops its clients. The server may come back.
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server_port)) else { continue };
-                let number = way.accepted.fetch_add(1, Ordering::SeqCst);
-                way.clients.lock().unwrap().push(client.try_clone().unwrap());
+                let number = connections.accepted.fetch_add(1, Ordering::SeqCst);
+                connections.clients.lock().unwrap().push(client.try_clone().unwrap());
                 let ends = || (client.try_clone().unwrap(), server.try_clone().unwrap());
-                let (requests, answers) = (Arc::clone(&way), Arc::clone(&way));
+                let (requests, answers) = (Arc::clone(&connections), Arc::clone(&connections));
                 let (from, to) = ends();
                 std::thread::spawn(move || requests.pass_requests(number, from, to));
                 let (to, from) = ends();
@@ -72,33 +72,33 @@ impl Proxy {
 
     /// Makes all present connections silent. New connections work.
     pub(crate) fn silence(&self) {
-        self.way.first_alive.store(self.way.accepted.load(Ordering::SeqCst), Ordering::SeqCst);
+        self.connections.first_alive.store(self.connections.accepted.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
     /// Returns how often this text was passed on to the server.
     pub(crate) fn times_sent(&self, text: &str) -> usize {
-        let sent = self.way.sent.lock().unwrap();
+        let sent = self.connections.sent.lock().unwrap();
         sent.windows(text.len()).filter(|window| *window == text.as_bytes()).count()
     }
 
     /// Delays each answer.
     pub(crate) fn delay(&self, delay: Duration) {
-        self.way.behave(|manner| manner.delay = delay);
+        self.connections.set_faults(|faults| faults.delay = delay);
     }
 
     /// Delays the next answer.
     pub(crate) fn delay_once(&self, delay: Duration) {
-        self.way.behave(|manner| (manner.delay, manner.delayed_once) = (delay, true));
+        self.connections.set_faults(|faults| (faults.delay, faults.delayed_once) = (delay, true));
     }
 
     /// Holds all traffic in both directions, until it is called with false.
     pub(crate) fn hold(&self, held: bool) {
-        self.way.behave(|manner| manner.held = held);
+        self.connections.set_faults(|faults| faults.held = held);
     }
 
     /// Cuts all connections and refuses new ones, until it is called with false.
     pub(crate) fn refuse(&self, refusing: bool) {
-        self.way.behave(|manner| manner.refusing = refusing);
+        self.connections.set_faults(|faults| faults.refusing = refusing);
         if refusing {
             self.cut();
         }
@@ -106,7 +106,7 @@ impl Proxy {
 
     /// Cuts all connections.
     pub(crate) fn cut(&self) {
-        for client in self.way.clients.lock().unwrap().drain(..) {
+        for client in self.connections.clients.lock().unwrap().drain(..) {
             // This fails only if the client has already closed the connection.
             let _ = client.shutdown(Shutdown::Both);
         }
@@ -115,19 +115,19 @@ impl Proxy {
     /// Cuts a connection after this many bytes of the answer to the next request that contains this text. The server receives
     /// the whole request.
     pub(crate) fn cut_answer_to(&self, text: &str, after_bytes: usize) {
-        self.way.behave(|manner| manner.cut = Some((text.to_owned(), after_bytes)));
+        self.connections.set_faults(|faults| faults.cut = Some((text.to_owned(), after_bytes)));
     }
 }
 
-impl Way {
-    fn behave(&self, change: impl FnOnce(&mut Manner)) {
-        change(&mut self.manner.lock().unwrap());
+impl Connections {
+    fn set_faults(&self, change: impl FnOnce(&mut Faults)) {
+        change(&mut self.faults.lock().unwrap());
         self.changed.notify_all();
     }
 
     /// Waits while all traffic is held.
     fn wait_while_held(&self) {
-        drop(self.changed.wait_while(self.manner.lock().unwrap(), |manner| manner.held).unwrap());
+        drop(self.changed.wait_while(self.faults.lock().unwrap(), |faults| faults.held).unwrap());
     }
 
     fn is_alive(&self, number: usize) -> bool {
@@ -143,12 +143,12 @@ impl Way {
             }
             // Recorded before it is passed on, so that a test that has an answer finds the request.
             self.sent.lock().unwrap().extend_from_slice(&buffer[..length]);
-            self.behave(|manner| {
+            self.set_faults(|faults| {
                 let hit = |(text, _): &mut (String, usize)| {
                     buffer[..length].windows(text.len()).any(|window| window == text.as_bytes())
                 };
-                if let Some((_, after_bytes)) = manner.cut.take_if(hit) {
-                    manner.bytes_left = Some(after_bytes);
+                if let Some((_, after_bytes)) = faults.cut.take_if(hit) {
+                    faults.bytes_left = Some(after_bytes);
                 }
             });
             if to.write_all(&buffer[..length]).is_err() {
@@ -165,10 +165,10 @@ impl Way {
         let mut buffer = [0; 4096];
         while let Ok(length @ 1..) = from.read(&mut buffer) {
             let delay = {
-                let mut manner = self.manner.lock().unwrap();
-                let delay = manner.delay;
-                if std::mem::take(&mut manner.delayed_once) {
-                    manner.delay = Duration::ZERO;
+                let mut faults = self.faults.lock().unwrap();
+                let delay = faults.delay;
+                if std::mem::take(&mut faults.delayed_once) {
+                    faults.delay = Duration::ZERO;
                 }
                 delay
             };
@@ -179,11 +179,11 @@ impl Way {
             if !self.is_alive(number) {
                 continue;
             }
-            let left = self.manner.lock().unwrap().bytes_left;
+            let left = self.faults.lock().unwrap().bytes_left;
             if let Some(left) = left {
                 let (passed, rest) = (left.min(length), left - left.min(length));
                 let _ = to.write_all(&buffer[..passed]);
-                self.behave(|manner| manner.bytes_left = (rest > 0).then_some(rest));
+                self.set_faults(|faults| faults.bytes_left = (rest > 0).then_some(rest));
                 if rest == 0 {
                     let _ = to.shutdown(Shutdown::Both);
                     return;

@@ -18,8 +18,8 @@ use super::{
 /// at most the expected credits remain. Their sum must be exact, and together with the used credits it is the allotment.
 pub(crate) struct Books {
     pub(crate) balance: Balance,
-    told_held: Option<i64>,
-    told_remaining: Option<i64>,
+    expected_held: Option<i64>,
+    expected_remaining: Option<i64>,
 }
 
 macro_rules! counters {
@@ -40,24 +40,24 @@ counters!(included, waived, overage, used, run_completion, above_hold);
 
 impl Books {
     pub(crate) fn of(balance: Balance) -> Self {
-        Self { balance, told_held: None, told_remaining: None }
+        Self { balance, expected_held: None, expected_remaining: None }
     }
 
     #[track_caller]
     pub(crate) fn held(mut self, expected: i64) -> Self {
         let held = self.balance.held;
-        let as_told = if is_from_leases() { held >= expected } else { held == expected };
-        assert!(as_told, "{held} are held instead of {expected} in {:?}", self.balance);
-        self.told_held = Some(expected);
+        let as_expected = if is_from_leases() { held >= expected } else { held == expected };
+        assert!(as_expected, "{held} are held instead of {expected} in {:?}", self.balance);
+        self.expected_held = Some(expected);
         self.add_up()
     }
 
     #[track_caller]
     pub(crate) fn remaining(mut self, expected: i64) -> Self {
         let remaining = self.balance.remaining;
-        let as_told = if is_from_leases() { remaining <= expected } else { remaining == expected };
-        assert!(as_told, "{remaining} remain instead of {expected} in {:?}", self.balance);
-        self.told_remaining = Some(expected);
+        let as_expected = if is_from_leases() { remaining <= expected } else { remaining == expected };
+        assert!(as_expected, "{remaining} remain instead of {expected} in {:?}", self.balance);
+        self.expected_remaining = Some(expected);
         self.add_up()
     }
 
@@ -66,8 +66,8 @@ impl Books {
         let Balance { included, waived, overage, used, held, remaining, .. } = &self.balance;
         let left = (included + waived + overage - used - held).max(0);
         assert_eq!(*remaining, left, "{:?}", self.balance);
-        if let (Some(told_held), Some(told_remaining)) = (self.told_held, self.told_remaining) {
-            assert_eq!(held + remaining, told_held + told_remaining, "{:?}", self.balance);
+        if let (Some(expected_held), Some(expected_remaining)) = (self.expected_held, self.expected_remaining) {
+            assert_eq!(held + remaining, expected_held + expected_remaining, "{:?}", self.balance);
         }
         self
     }

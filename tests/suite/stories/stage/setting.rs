@@ -38,9 +38,9 @@ thread_local! {
 }
 
 /// Ends the setting and its server when it is dropped, also if the story fails.
-struct Curtain;
+struct SettingGuard;
 
-impl Drop for Curtain {
+impl Drop for SettingGuard {
     fn drop(&mut self) {
         SETTING.take();
     }
@@ -52,7 +52,7 @@ pub(crate) fn play(place: Place, answers: Answers, story: fn()) {
     let settings = ["--appendonly", "no", "--databases", &databases];
     let server = (place == Place::OnRedis).then(|| (Server::start_with(Engine::Redis, &settings), 0));
     SETTING.set(Some(Setting { answers, server }));
-    let _curtain = Curtain;
+    let _guard = SettingGuard;
     story();
 }
 
