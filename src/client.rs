@@ -14,7 +14,7 @@ use tonic::{
 };
 
 pub use self::security::{Security, SecurityArguments, SecurityError};
-use crate::serve::ListenAddress;
+use crate::address::ListenAddress;
 
 /// Where a listener is: `host:port`, `https://host:port`, `http://host:port` or `unix:/path`.
 #[derive(Clone, Debug, PartialEq, Eq)]

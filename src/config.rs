@@ -36,8 +36,9 @@ use self::{
     problem::Problems,
 };
 use crate::{
+    address::ListenAddress,
     domain::seed::Seed,
-    serve::{Clients, ListenAddress, ListenError, ServeOptions},
+    serve::{Clients, ListenError, ServeOptions},
 };
 
 /// The values of all settings.

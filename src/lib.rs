@@ -18,6 +18,7 @@
 //!
 //! `docs/internals/architecture.md` has diagrams of a call and of a lease, and the table of layers: which module may use which.
 
+pub mod address;
 pub mod cache;
 pub mod cli;
 pub mod client;

@@ -4,7 +4,6 @@
 //! stop. It must know no rule of the product.
 
 mod access;
-mod address;
 mod answer;
 mod arrival;
 mod at_once;
@@ -51,12 +50,12 @@ use self::{
 };
 pub use self::{
     access::{Access, AccessError, Clients, TlsFiles},
-    address::{InvalidAddress, ListenAddress},
     error::{ListenError, StartError},
     limits::Limits,
     welcome::Welcome,
 };
 use crate::{
+    address::ListenAddress,
     clock::Clock,
     domain::{policy::Policy, seed::Seed},
     escrow::EscrowOptions,

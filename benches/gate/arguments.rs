@@ -1,7 +1,7 @@
 //! The command line of the benchmark, and of its own processes.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tollgate::serve::ListenAddress;
+use tollgate::address::ListenAddress;
 
 /// Measures the cost of a call, compared with that of an empty gRPC call in the same run.
 #[derive(Parser)]

@@ -9,6 +9,7 @@ use prost_types::{Duration, Timestamp};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_stream::wrappers::UnixListenerStream;
 use tollgate::{
+    address::ListenAddress,
     proto::v1::{
         Balance, Basis, BeginRunRequest, BeginRunResponse, CheckAndReserveRequest, CheckAndReserveResponse,
         CommitRequest, CommitResponse, EndRunRequest, EndRunResponse, ExtendRequest, ExtendResponse,
@@ -17,7 +18,7 @@ use tollgate::{
         check_and_reserve_response::Decision,
         quota_service_server::{QuotaService, QuotaServiceServer},
     },
-    serve::{Limits, ListenAddress},
+    serve::Limits,
 };
 use tonic::{
     Request, Response, Status,

@@ -3,8 +3,8 @@
 use std::fmt::{Debug, Display};
 
 use tollgate::{
+    address::ListenAddress,
     config::{self, DocumentFormat, rate_card},
-    serve::ListenAddress,
     store::StoreLocation,
 };
 

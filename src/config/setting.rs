@@ -7,8 +7,8 @@ use std::{fmt, ops::RangeInclusive, path::PathBuf, str::FromStr};
 pub use self::table::SETTINGS;
 use super::{Settings, duration, log_options, problem::quoted};
 use crate::{
+    address::{InvalidListenAddress, ListenAddress},
     escrow::EscrowMode,
-    serve::{InvalidAddress, ListenAddress},
     store::{LocationError, StoreLocation},
 };
 
@@ -110,7 +110,7 @@ impl Setting {
         let invalid = |problem: String| format!("invalid value {}: {problem}", quoted(text));
         match &self.value_type {
             ValueType::Address(set) => {
-                set(settings, text.parse().map_err(|problem: InvalidAddress| invalid(problem.to_string()))?);
+                set(settings, text.parse().map_err(|problem: InvalidListenAddress| invalid(problem.to_string()))?);
             }
             ValueType::OptionalPort(set) => match text {
                 "off" => set(settings, None),

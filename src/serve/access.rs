@@ -20,8 +20,7 @@ pub(super) use self::{
     tls::{Handshake, Tls},
     token::Token,
 };
-use super::ListenAddress;
-use crate::clock::Clock;
+use crate::{address::ListenAddress, clock::Clock};
 
 /// Who is let in. Whatever is not said lets in whoever can connect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

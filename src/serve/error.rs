@@ -4,8 +4,8 @@ use std::io;
 
 use thiserror::Error;
 
-use super::{AccessError, ListenAddress};
-use crate::{gate::GateError, store::OpenError};
+use super::AccessError;
+use crate::{address::ListenAddress, gate::GateError, store::OpenError};
 
 /// Why a sidecar did not start.
 #[derive(Debug, Error)]

@@ -4,8 +4,8 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use tokio::net::TcpListener;
 
-use super::{ListenAddress, ListenError, access::Tls, connection::Accepted, seldom::Seldom, unix_socket::UnixSocket};
-use crate::clock::Clock;
+use super::{ListenError, access::Tls, connection::Accepted, seldom::Seldom, unix_socket::UnixSocket};
+use crate::{address::ListenAddress, clock::Clock};
 
 /// How long to wait before accepting again when the system could not, as when this process has no file descriptor left.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);

@@ -28,8 +28,9 @@ use tonic::{body::Body, service::Routes};
 use tonic_health::pb::health_server;
 use tower::ServiceExt as _;
 
-use super::{ListenAddress, ListenError, seldom::Seldom};
+use super::{ListenError, seldom::Seldom};
 use crate::{
+    address::ListenAddress,
     clock::Clock,
     metrics::{self, Metrics},
 };

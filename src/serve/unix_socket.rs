@@ -17,7 +17,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::{ListenAddress, ListenError};
+use super::ListenError;
+use crate::address::ListenAddress;
 
 /// How long the owner of a socket has to take a connection before it counts as alive but busy.
 const PROBE: Duration = Duration::from_secs(1);

@@ -6,10 +6,13 @@ use std::{
 };
 
 use super::{
-    Access, ListenAddress, TlsFiles,
+    Access, TlsFiles,
     demo::{self, Teams},
 };
-use crate::store::{Store, StoreLocation};
+use crate::{
+    address::ListenAddress,
+    store::{Store, StoreLocation},
+};
 
 /// The lines to show whoever started a sidecar.
 #[derive(Clone, Debug)]

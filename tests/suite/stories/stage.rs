@@ -17,13 +17,14 @@ use std::{
 use bytes::Bytes;
 use tokio::runtime::{Builder, Runtime};
 use tollgate::{
+    address::ListenAddress,
     clock::{Clock, ManualClock},
     domain::policy::Policy,
     proto::v1::{
         account_service_client::AccountServiceClient, quota_service_client::QuotaServiceClient,
         usage_service_client::UsageServiceClient,
     },
-    serve::{ListenAddress, ServeOptions, Sidecar},
+    serve::{ServeOptions, Sidecar},
     store::{Store, StoreLocation, StoreOptions},
 };
 use tonic::transport::{Channel, Endpoint};

@@ -13,11 +13,11 @@ use hyper_util::rt::TokioIo;
 use prost::Message as _;
 use tokio::net::TcpStream;
 use tollgate::{
+    address::ListenAddress,
     proto::v1::{
         CheckAndReserveResponse, GetTeamRequest, GetUsageRequest, ListChargesRequest, ListRateCardsRequest,
         ListTeamsRequest, Trigger, check_and_reserve_response::Decision,
     },
-    serve::ListenAddress,
 };
 use tonic::{
     Code, Status,

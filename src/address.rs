@@ -1,4 +1,4 @@
-//! Where to listen, as an operator writes it.
+//! Addresses that a sidecar listens on, as an operator writes them. Listeners, clients and the configuration share this type.
 
 use std::{
     fmt,
@@ -9,27 +9,27 @@ use std::{
 
 use thiserror::Error;
 
-/// Where to listen.
+/// An address to listen on: `host:port` or `unix:/path/of/socket`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenAddress {
-    /// On a port of this machine.
+    /// A TCP port.
     Tcp {
-        /// A name, or an IP address: without brackets, if it is one of version 6.
+        /// Host name or IP address. An IPv6 address stands here without brackets.
         host: String,
-        /// 0 is any free port.
+        /// Port number; 0 means any free port.
         port: u16,
     },
-    /// On a socket in the file system, for this user only.
+    /// A Unix domain socket at this path, which only the user of the process can open.
     Unix(PathBuf),
 }
 
-/// The text is no address to listen on.
+/// The text is not an address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("an address is `host:port` (127.0.0.1:50051, [::1]:50051) or `unix:/path/of/socket`")]
-pub struct InvalidAddress;
+pub struct InvalidListenAddress;
 
 impl ListenAddress {
-    /// Whether other machines could reach it, as far as the text tells: a name is asked for only when it is listened on.
+    /// Returns whether other machines can connect. A host name counts as local here: it is resolved only when it is bound.
     pub fn is_beyond_this_machine(&self) -> bool {
         match self {
             Self::Tcp { host, .. } => host.parse().is_ok_and(|ip: IpAddr| !ip.to_canonical().is_loopback()),
@@ -37,7 +37,8 @@ impl ListenAddress {
         }
     }
 
-    /// The address that a client of this machine uses: an address that means every interface is not one.
+    /// Returns the address that a client on this machine connects to: the unspecified address (`0.0.0.0` or `::`) becomes the loopback
+    /// address.
     pub fn as_seen_from_here(&self) -> Self {
         match self {
             Self::Tcp { host, port } if host.parse() == Ok(Ipv4Addr::UNSPECIFIED) => {
@@ -58,22 +59,22 @@ impl From<SocketAddr> for ListenAddress {
 }
 
 impl FromStr for ListenAddress {
-    type Err = InvalidAddress;
+    type Err = InvalidListenAddress;
 
-    fn from_str(text: &str) -> Result<Self, InvalidAddress> {
+    fn from_str(text: &str) -> Result<Self, InvalidListenAddress> {
         if let Some(path) = text.strip_prefix("unix:") {
-            return if path.is_empty() { Err(InvalidAddress) } else { Ok(Self::Unix(path.into())) };
+            return if path.is_empty() { Err(InvalidListenAddress) } else { Ok(Self::Unix(path.into())) };
         }
-        let (host, port) = text.rsplit_once(':').ok_or(InvalidAddress)?;
-        let port = port.parse().map_err(|_| InvalidAddress)?;
+        let (host, port) = text.rsplit_once(':').ok_or(InvalidListenAddress)?;
+        let port = port.parse().map_err(|_| InvalidListenAddress)?;
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let host = bracketed.unwrap_or(host);
         let is_version_6 = host.parse::<Ipv6Addr>().is_ok();
         if host.is_empty() || is_version_6 != bracketed.is_some() || host.contains(['/', ' ']) {
-            return Err(InvalidAddress);
+            return Err(InvalidListenAddress);
         }
         if !is_version_6 && host.contains(':') {
-            return Err(InvalidAddress);
+            return Err(InvalidListenAddress);
         }
         Ok(Self::Tcp { host: host.to_owned(), port })
     }
@@ -94,23 +95,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_shown_as_it_was_written() {
+    fn an_address_is_displayed_as_it_was_written() {
         for text in ["127.0.0.1:50051", "localhost:0", "[::1]:50051", "unix:/run/tollgate.sock", "unix:relative.sock"] {
             assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), text);
         }
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn invalid_addresses_are_refused() {
         for text in
             ["", "50051", ":50051", "localhost", "localhost:", "h:65536", "::1:50051", "[h]:1", "unix:", "a:b:1"]
         {
-            assert_eq!(text.parse::<ListenAddress>(), Err(InvalidAddress), "{text}");
+            assert_eq!(text.parse::<ListenAddress>(), Err(InvalidListenAddress), "{text}");
         }
     }
 
     #[test]
-    fn an_address_of_every_interface_is_seen_as_this_machine() {
+    fn clients_reach_an_unspecified_address_by_loopback() {
         for (text, seen) in [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("10.0.0.1:1", "10.0.0.1:1")] {
             assert_eq!(text.parse::<ListenAddress>().unwrap().as_seen_from_here().to_string(), seen);
         }
