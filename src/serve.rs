@@ -4,33 +4,14 @@
 //! stop. It must know no rule of the product.
 
 mod access;
-mod answer;
-mod arrival;
-mod at_once;
-mod call;
-mod connection;
-mod crowd;
-mod demo;
-mod descriptors;
-mod drain;
+mod calls;
+mod connections;
 mod error;
-mod followed;
-mod greeting;
-mod health;
+mod fast_path;
+mod lifecycle;
 mod limits;
-mod listener;
-mod listening;
-mod own_wakes;
-mod patience;
-mod probe;
-mod question;
-mod room;
-mod seldom;
-mod services;
-mod unix_socket;
-mod vitals;
-mod welcome;
-mod workplace;
+mod listeners;
+mod log_throttle;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -42,17 +23,14 @@ use tokio_util::{
 
 use self::{
     access::Guards,
-    health::Health,
-    listener::{Listener, Reach},
-    listening::Listening,
-    patience::patiently,
-    probe::{Probe, ProbeListener},
+    lifecycle::{Health, demo, patiently},
+    listeners::{Listener, Listening, Probe, ProbeListener, Reach, file_descriptors, services},
 };
 pub use self::{
     access::{Access, AccessError, Clients, TlsFiles},
     error::{ListenError, StartError},
+    lifecycle::Welcome,
     limits::Limits,
-    welcome::Welcome,
 };
 use crate::{
     address::ListenAddress,
@@ -295,7 +273,7 @@ struct Door {
 
 impl Door {
     async fn open(options: &ServeOptions) -> Result<Self, StartError> {
-        descriptors::provide(&options.limits);
+        file_descriptors::provide(&options.limits);
         let guards = Guards::read(&options.access, [&options.listen, &options.admin], &options.clock).await?;
         let is_guarded = options.access.lets_admin_beyond_this_machine();
         let reach = if is_guarded { Reach::Anywhere } else { Reach::ThisMachine };

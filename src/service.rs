@@ -8,7 +8,6 @@ mod caller;
 mod decode;
 mod encode;
 mod log;
-mod method;
 mod quota;
 mod refusal;
 mod status;
@@ -20,7 +19,6 @@ pub use self::{
     account::AccountApi,
     caller::{Caller, Teams},
     encode::rate_card as rate_card_message,
-    method::QuotaMethod,
     quota::QuotaApi,
     refusal::Refusal,
     usage::UsageApi,

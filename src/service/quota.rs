@@ -37,7 +37,7 @@ impl QuotaApi {
         Self { gate: Arc::clone(&self.gate), teams: caller.teams().clone() }
     }
 
-    pub(super) async fn check_and_reserve(
+    pub(crate) async fn check_and_reserve(
         &self,
         request: CheckAndReserveRequest,
     ) -> Result<CheckAndReserveResponse, Status> {
@@ -54,7 +54,7 @@ impl QuotaApi {
         Ok(encode::reserve(answer))
     }
 
-    pub(super) async fn commit(&self, request: CommitRequest) -> Result<CommitResponse, Status> {
+    pub(crate) async fn commit(&self, request: CommitRequest) -> Result<CommitResponse, Status> {
         let (call, actual) = decode::commit(request)?;
         self.teams.check(&call.team)?;
         let span = of_settlement("Commit", &call);
@@ -62,7 +62,7 @@ impl QuotaApi {
         Ok(encode::commit(&answer))
     }
 
-    pub(super) async fn release(&self, request: ReleaseRequest) -> Result<ReleaseResponse, Status> {
+    pub(crate) async fn release(&self, request: ReleaseRequest) -> Result<ReleaseResponse, Status> {
         let call = decode::release(request)?;
         self.teams.check(&call.team)?;
         let span = of_settlement("Release", &call);
@@ -70,7 +70,7 @@ impl QuotaApi {
         Ok(encode::release(&answer))
     }
 
-    pub(super) async fn extend(&self, request: ExtendRequest) -> Result<ExtendResponse, Status> {
+    pub(crate) async fn extend(&self, request: ExtendRequest) -> Result<ExtendResponse, Status> {
         let (call, hold_ms) = decode::extend(request)?;
         self.teams.check(&call.team)?;
         let span = of_settlement("Extend", &call);
@@ -78,7 +78,7 @@ impl QuotaApi {
         Ok(encode::extend(expires_at_ms))
     }
 
-    pub(super) async fn get_reservation(
+    pub(crate) async fn get_reservation(
         &self,
         request: GetReservationRequest,
     ) -> Result<GetReservationResponse, Status> {
@@ -89,7 +89,7 @@ impl QuotaApi {
         Ok(encode::get_reservation(&team, &id, &reservation))
     }
 
-    pub(super) async fn begin_run(&self, request: BeginRunRequest) -> Result<BeginRunResponse, Status> {
+    pub(crate) async fn begin_run(&self, request: BeginRunRequest) -> Result<BeginRunResponse, Status> {
         let (team, flow, run) = decode::begin_run(&request)?;
         self.teams.check(&team)?;
         let subject = Subject { flow: Some(&flow), run: Some(&run), ..Subject::team(&team) };
@@ -98,7 +98,7 @@ impl QuotaApi {
         Ok(encode::begin_run(&answer))
     }
 
-    pub(super) async fn end_run(&self, request: EndRunRequest) -> Result<EndRunResponse, Status> {
+    pub(crate) async fn end_run(&self, request: EndRunRequest) -> Result<EndRunResponse, Status> {
         let (team, run) = decode::end_run(&request)?;
         self.teams.check(&team)?;
         let span = span("EndRun", &Subject { run: Some(&run), ..Subject::team(&team) });

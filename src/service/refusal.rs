@@ -63,7 +63,7 @@ impl Refusal {
 
     /// Names the field, where prost did, from the inside out: `Team.plan: PutTeamRequest.team: invalid string value` is
     /// about `team.plan`.
-    pub(super) fn undecodable(message: &str) -> Self {
+    pub(crate) fn undecodable(message: &str) -> Self {
         let mut rest = message.strip_prefix(UNDECODABLE).unwrap_or(message);
         let mut fields = Vec::new();
         while let Some((place, after)) = rest.split_once(": ")

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    serve::seldom::Seldom,
+    serve::log_throttle::Seldom,
     service::{Caller, Teams},
 };
 

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 const PREFIX: usize = 5;
 
 /// What a client asks.
-pub(super) enum Question {
+pub(in crate::serve) enum Question {
     /// The bytes of its message; nothing comes after it.
     Whole(Bytes),
     /// What has come so far, and the rest.
@@ -23,7 +23,7 @@ pub(super) enum Question {
 }
 
 /// A body of which something was taken already.
-pub(super) struct Pieces {
+pub(in crate::serve) struct Pieces {
     taken: [Option<Frame<Bytes>>; 2],
     rest: Incoming,
 }
@@ -31,7 +31,7 @@ pub(super) struct Pieces {
 impl Question {
     /// Takes it from the body of a request: waits for a whole message and for the end, or until it is clear that this is not how it
     /// comes.
-    pub(super) async fn read(
+    pub(in crate::serve) async fn read(
         mut body: Incoming,
         headers: &HeaderMap,
         max_message_bytes: u32,
@@ -65,7 +65,7 @@ fn whole(bytes: &Bytes, max_message_bytes: u32) -> Option<Bytes> {
 }
 
 /// The next frame of a request's body.
-pub(super) async fn next_frame(body: &mut Incoming) -> Option<Result<Frame<Bytes>, hyper::Error>> {
+pub(in crate::serve) async fn next_frame(body: &mut Incoming) -> Option<Result<Frame<Bytes>, hyper::Error>> {
     std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
 }
 

@@ -17,8 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::ListenError;
-use crate::address::ListenAddress;
+use crate::{address::ListenAddress, serve::error::ListenError};
 
 /// How long the owner of a socket has to take a connection before it counts as alive but busy.
 const PROBE: Duration = Duration::from_secs(1);
@@ -34,14 +33,14 @@ const LOCK_ATTEMPTS: u32 = 16;
 
 /// A socket that is listened on. It, and what keeps others from it, go in this order.
 #[derive(Debug)]
-pub(super) struct UnixSocket {
+pub(in crate::serve) struct UnixSocket {
     listener: UnixListener,
     _file: SocketFile,
     _lock: PathLock,
 }
 
 impl UnixSocket {
-    pub(super) async fn bind(address: &ListenAddress, path: &Path) -> Result<Self, ListenError> {
+    pub(in crate::serve) async fn bind(address: &ListenAddress, path: &Path) -> Result<Self, ListenError> {
         let refused = |source| ListenError::refused(address, source);
         if path.as_os_str().len() > LONGEST_PATH {
             return Err(ListenError::PathTooLong { address: address.clone(), longest: LONGEST_PATH });
@@ -52,7 +51,7 @@ impl UnixSocket {
         Ok(Self { listener, _file: file, _lock: lock })
     }
 
-    pub(super) async fn accept(&self) -> io::Result<UnixStream> {
+    pub(in crate::serve) async fn accept(&self) -> io::Result<UnixStream> {
         self.listener.accept().await.map(|(stream, _)| stream)
     }
 }

@@ -14,7 +14,6 @@ use tonic_reflection::{
     server::{Builder, Error},
 };
 
-use super::{Limits, access::Guard};
 use crate::{
     gate::Gate,
     proto::{
@@ -24,17 +23,18 @@ use crate::{
             usage_service_server::UsageServiceServer,
         },
     },
+    serve::{access::Guard, limits::Limits},
     service::{self, AccountApi, QuotaApi, UsageApi},
 };
 
 /// The service that executors ask.
-pub(super) const QUOTA: &str = <QuotaServiceServer<QuotaApi> as NamedService>::NAME;
+pub(in crate::serve) const QUOTA: &str = <QuotaServiceServer<QuotaApi> as NamedService>::NAME;
 
 /// The services of the data listener that reflection tells of.
 const ON_DATA: &[&str] = &[QUOTA];
 
 /// The services of the admin listener.
-pub(super) const ON_ADMIN: &[&str] =
+pub(in crate::serve) const ON_ADMIN: &[&str] =
     &[<AccountServiceServer<AccountApi> as NamedService>::NAME, <UsageServiceServer<UsageApi> as NamedService>::NAME];
 
 /// What every listener has besides.
@@ -42,13 +42,13 @@ const EVERYWHERE: [&str; 3] =
     ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
 
 /// The services of one listener.
-pub(super) struct Services {
+pub(in crate::serve) struct Services {
     /// All of them, as tonic serves them.
-    pub(super) routes: Routes,
+    pub(in crate::serve) routes: Routes,
     /// QuotaService for itself, where it is one of them.
-    pub(super) quota: Option<QuotaApi>,
+    pub(in crate::serve) quota: Option<QuotaApi>,
     /// What a call has to bring, where it has to bring something.
-    pub(super) guard: Option<Guard>,
+    pub(in crate::serve) guard: Option<Guard>,
 }
 
 impl From<Routes> for Services {
@@ -58,7 +58,11 @@ impl From<Routes> for Services {
 }
 
 /// The services of the data listener.
-pub(super) fn data(gate: &Arc<Gate>, health: HealthServer<impl Health>, limits: &Limits) -> Result<Services, Error> {
+pub(in crate::serve) fn data(
+    gate: &Arc<Gate>,
+    health: HealthServer<impl Health>,
+    limits: &Limits,
+) -> Result<Services, Error> {
     let largest = largest_message(limits);
     let mut routes = everywhere(ON_DATA, health, largest)?;
     routes.add_service(service::quota(Arc::clone(gate), largest));
@@ -70,7 +74,7 @@ pub(super) fn data(gate: &Arc<Gate>, health: HealthServer<impl Health>, limits: 
 }
 
 /// The services of the admin listener, for calls that bring what the guard wants.
-pub(super) fn admin(
+pub(in crate::serve) fn admin(
     gate: &Arc<Gate>,
     health: HealthServer<impl Health>,
     limits: &Limits,
@@ -134,7 +138,7 @@ mod tests {
     use super::{
         super::{
             listener::{Listener, Reach},
-            listening::Listening,
+            server::Listening,
         },
         *,
     };

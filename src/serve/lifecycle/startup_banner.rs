@@ -5,12 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    Access, TlsFiles,
-    demo::{self, Teams},
-};
+use super::demo::{self, Teams};
 use crate::{
     address::ListenAddress,
+    serve::access::{Access, TlsFiles},
     store::{Store, StoreLocation},
 };
 
@@ -19,14 +17,14 @@ use crate::{
 pub struct Welcome {
     listen: Door,
     admin: Door,
-    pub(super) probe: Option<ListenAddress>,
+    pub(in crate::serve) probe: Option<ListenAddress>,
     store: String,
     durability: String,
     teams: Teams,
 }
 
 impl Welcome {
-    pub(super) fn new(
+    pub(in crate::serve) fn new(
         listen: &ListenAddress,
         admin: &ListenAddress,
         access: &Access,

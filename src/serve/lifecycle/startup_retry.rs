@@ -13,7 +13,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const ATTEMPTS: usize = 20;
 
 /// Takes a step that can be repeated until it is done, or fails for another reason than a store that does not answer.
-pub(super) async fn patiently<T, Attempt>(step: impl FnMut() -> Attempt) -> Result<T, GateError>
+pub(in crate::serve) async fn patiently<T, Attempt>(step: impl FnMut() -> Attempt) -> Result<T, GateError>
 where
     Attempt: Future<Output = Result<T, GateError>>,
 {

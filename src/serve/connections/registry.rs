@@ -12,15 +12,18 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::{Limits, seldom::Seldom, vitals::Vitals};
-use crate::clock::Clock;
+use super::connection_state::Vitals;
+use crate::{
+    clock::Clock,
+    serve::{limits::Limits, log_throttle::Seldom},
+};
 
 /// Between two looks at who wastes time.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// All connections of one listener.
 #[derive(Debug)]
-pub(super) struct Crowd {
+pub(in crate::serve) struct Crowd {
     places: Arc<Semaphore>,
     present: Mutex<BTreeMap<u64, Arc<Vitals>>>,
     arrivals: AtomicU64,
@@ -30,7 +33,7 @@ pub(super) struct Crowd {
 
 /// A connection's place among the others, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(in crate::serve) struct Place {
     crowd: Arc<Crowd>,
     number: u64,
     vitals: Arc<Vitals>,
@@ -39,7 +42,7 @@ pub(super) struct Place {
 
 impl Place {
     /// What is known of the connection.
-    pub(super) fn vitals(&self) -> &Arc<Vitals> {
+    pub(in crate::serve) fn vitals(&self) -> &Arc<Vitals> {
         &self.vitals
     }
 }
@@ -51,7 +54,7 @@ impl Drop for Place {
 }
 
 impl Crowd {
-    pub(super) fn new(max_connections: u32) -> Arc<Self> {
+    pub(in crate::serve) fn new(max_connections: u32) -> Arc<Self> {
         let places = usize::try_from(max_connections).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
             places: Arc::new(Semaphore::new(places)),
@@ -64,7 +67,7 @@ impl Crowd {
 
     /// A place for one more: free, or that of the least of those without a call in flight, once it is gone. `None` if all
     /// have one. The connection is cut with `everything`.
-    pub(super) async fn admit(self: &Arc<Self>, everything: &CancellationToken) -> Option<Place> {
+    pub(in crate::serve) async fn admit(self: &Arc<Self>, everything: &CancellationToken) -> Option<Place> {
         let permit = match Arc::clone(&self.places).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
@@ -79,7 +82,7 @@ impl Crowd {
     }
 
     /// Cuts who wastes time, again and again.
-    pub(super) async fn keep_moving(self: Arc<Self>, limits: Limits) {
+    pub(in crate::serve) async fn keep_moving(self: Arc<Self>, limits: Limits) {
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {

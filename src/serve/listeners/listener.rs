@@ -4,15 +4,19 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use tokio::net::TcpListener;
 
-use super::{ListenError, access::Tls, connection::Accepted, seldom::Seldom, unix_socket::UnixSocket};
-use crate::{address::ListenAddress, clock::Clock};
+use super::unix_socket::UnixSocket;
+use crate::{
+    address::ListenAddress,
+    clock::Clock,
+    serve::{access::Tls, connections::Accepted, error::ListenError, log_throttle::Seldom},
+};
 
 /// How long to wait before accepting again when the system could not, as when this process has no file descriptor left.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// Who may be able to connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reach {
+pub(in crate::serve) enum Reach {
     /// Nobody on another machine.
     ThisMachine,
     /// Whoever the address lets in.
@@ -21,7 +25,7 @@ pub(super) enum Reach {
 
 /// A bound listener.
 #[derive(Debug)]
-pub(super) struct Listener {
+pub(in crate::serve) struct Listener {
     address: ListenAddress,
     socket: Socket,
     tls: Option<Tls>,
@@ -36,7 +40,7 @@ enum Socket {
 }
 
 impl Listener {
-    pub(super) async fn bind(address: &ListenAddress, reach: Reach) -> Result<Self, ListenError> {
+    pub(in crate::serve) async fn bind(address: &ListenAddress, reach: Reach) -> Result<Self, ListenError> {
         let (address, socket) = match address {
             ListenAddress::Tcp { host, port } => {
                 let listener = bind_port(address, host, *port, reach).await?;
@@ -49,12 +53,12 @@ impl Listener {
     }
 
     /// The same with TLS, if there is any.
-    pub(super) fn speaking(self, tls: Option<Tls>) -> Self {
+    pub(in crate::serve) fn speaking(self, tls: Option<Tls>) -> Self {
         Self { tls, ..self }
     }
 
     /// Says so if other machines can reach it, and nobody asks them who they are.
-    pub(super) fn warn_of_strangers(&self) {
+    pub(in crate::serve) fn warn_of_strangers(&self) {
         if !self.address.is_beyond_this_machine() || self.tls.as_ref().is_some_and(Tls::asks_clients) {
             return;
         }
@@ -67,12 +71,12 @@ impl Listener {
     }
 
     /// Where it listens: with the port that was bound, if any port would do.
-    pub(super) fn address(&self) -> &ListenAddress {
+    pub(in crate::serve) fn address(&self) -> &ListenAddress {
         &self.address
     }
 
     /// The next connection.
-    pub(super) async fn accept(&self) -> Accepted {
+    pub(in crate::serve) async fn accept(&self) -> Accepted {
         loop {
             let accepted = match &self.socket {
                 Socket::Tcp(listener) => self.accept_tcp(listener).await,

@@ -4,14 +4,14 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message;
 use tonic::Status;
 
-use super::{QuotaApi, Refusal};
+use crate::service::{QuotaApi, Refusal};
 
 /// Of a message, a flag that says that it is not compressed, and its length.
 const PREFIX: usize = 5;
 
 /// A method of QuotaService.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QuotaMethod {
+pub(in crate::serve) enum QuotaMethod {
     /// CheckAndReserve.
     CheckAndReserve,
     /// Commit.
@@ -30,7 +30,7 @@ pub enum QuotaMethod {
 
 impl QuotaMethod {
     /// The method that a request's path names.
-    pub fn of(path: &str) -> Option<Self> {
+    pub(in crate::serve) fn of(path: &str) -> Option<Self> {
         Some(match path.strip_prefix("/tollgate.v1.QuotaService/")? {
             "CheckAndReserve" => Self::CheckAndReserve,
             "Commit" => Self::Commit,
@@ -44,22 +44,20 @@ impl QuotaMethod {
     }
 }
 
-impl QuotaApi {
-    /// Answers a message with one, which has its prefix.
-    ///
-    /// # Errors
-    /// The method's, and [`Refusal::Undecodable`].
-    pub async fn answer(self, method: QuotaMethod, message: Bytes) -> Result<Bytes, Status> {
-        // Those that are seldom called do not make room for the others larger.
-        match method {
-            QuotaMethod::CheckAndReserve => self.check_and_reserve(decoded(message)?).await.map(framed),
-            QuotaMethod::Commit => self.commit(decoded(message)?).await.map(framed),
-            QuotaMethod::Release => Box::pin(self.release(decoded(message)?)).await.map(framed),
-            QuotaMethod::Extend => Box::pin(self.extend(decoded(message)?)).await.map(framed),
-            QuotaMethod::GetReservation => Box::pin(self.get_reservation(decoded(message)?)).await.map(framed),
-            QuotaMethod::BeginRun => Box::pin(self.begin_run(decoded(message)?)).await.map(framed),
-            QuotaMethod::EndRun => Box::pin(self.end_run(decoded(message)?)).await.map(framed),
-        }
+/// Answers a message with one, which has its prefix.
+///
+/// # Errors
+/// The method's, and [`Refusal::Undecodable`].
+pub(in crate::serve) async fn answer(quota: QuotaApi, method: QuotaMethod, message: Bytes) -> Result<Bytes, Status> {
+    // Those that are seldom called do not make room for the others larger.
+    match method {
+        QuotaMethod::CheckAndReserve => quota.check_and_reserve(decoded(message)?).await.map(framed),
+        QuotaMethod::Commit => quota.commit(decoded(message)?).await.map(framed),
+        QuotaMethod::Release => Box::pin(quota.release(decoded(message)?)).await.map(framed),
+        QuotaMethod::Extend => Box::pin(quota.extend(decoded(message)?)).await.map(framed),
+        QuotaMethod::GetReservation => Box::pin(quota.get_reservation(decoded(message)?)).await.map(framed),
+        QuotaMethod::BeginRun => Box::pin(quota.begin_run(decoded(message)?)).await.map(framed),
+        QuotaMethod::EndRun => Box::pin(quota.end_run(decoded(message)?)).await.map(framed),
     }
 }
 

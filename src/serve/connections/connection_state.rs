@@ -9,17 +9,17 @@ use std::sync::{
 use slab::Slab;
 use tokio_util::sync::CancellationToken;
 
-use super::{greeting::Greeting, room::Place};
-use crate::clock::Clock;
+use super::http2_preface::Greeting;
+use crate::{clock::Clock, serve::calls::Place};
 
 /// Written while nothing waits to be sent.
 const NOTHING_WAITS: i64 = i64::MIN;
 
 /// What is known of one connection.
 #[derive(Debug)]
-pub(super) struct Vitals {
+pub(in crate::serve) struct Vitals {
     /// Cuts it at once.
-    pub(super) cut: CancellationToken,
+    pub(in crate::serve) cut: CancellationToken,
     clock: Clock,
     opened_ms: i64,
     greeting: Mutex<Greeting>,
@@ -42,7 +42,7 @@ struct Calls {
 
 /// A call in flight: it takes a place of those that all connections share, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Ticket {
+pub(in crate::serve) struct Ticket {
     vitals: Arc<Vitals>,
     /// Of a call that may not last for ever: where it is among them.
     key: Option<usize>,
@@ -53,14 +53,14 @@ pub(super) struct Ticket {
 /// a crowd of idle ones does not push out who has work to do; then those that have been silent for longest; last those that watch the
 /// health or talk with reflection, which can be taken up again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Worth {
+pub(in crate::serve) struct Worth {
     has_streams: bool,
     has_asked: bool,
     silent_since_ms: i64,
 }
 
 impl Vitals {
-    pub(super) fn new(cut: CancellationToken, clock: Clock) -> Self {
+    pub(in crate::serve) fn new(cut: CancellationToken, clock: Clock) -> Self {
         Self {
             cut,
             opened_ms: clock.monotonic_ms(),
@@ -72,17 +72,17 @@ impl Vitals {
     }
 
     /// Takes note of what the client sent first; whether that is all of the greeting.
-    pub(super) fn greeted(&self, bytes: &[u8]) -> bool {
+    pub(in crate::serve) fn greeted(&self, bytes: &[u8]) -> bool {
         lock(&self.greeting).read(bytes)
     }
 
     /// What the client spoke instead of HTTP/2, if it has not completed its greeting.
-    pub(super) fn spoke_instead(&self) -> Option<&'static str> {
+    pub(in crate::serve) fn spoke_instead(&self) -> Option<&'static str> {
         lock(&self.greeting).spoke_instead()
     }
 
     /// The client does not take what waits to be sent, or takes it again.
-    pub(super) fn waits_to_send(&self, waits: bool) {
+    pub(in crate::serve) fn waits_to_send(&self, waits: bool) {
         let known = self.blocked_since_ms.load(Ordering::Relaxed);
         if waits != (known != NOTHING_WAITS) {
             let since_ms = if waits { self.clock.monotonic_ms() } else { NOTHING_WAITS };
@@ -91,7 +91,7 @@ impl Vitals {
     }
 
     /// A call begins that may not last for ever.
-    pub(super) fn begin_call(self: &Arc<Self>, place: Place) -> Ticket {
+    pub(in crate::serve) fn begin_call(self: &Arc<Self>, place: Place) -> Ticket {
         let begun_ms = self.clock.monotonic_ms();
         let mut calls = lock(&self.calls);
         calls.any = true;
@@ -100,7 +100,7 @@ impl Vitals {
     }
 
     /// A call begins that may.
-    pub(super) fn begin_stream(self: &Arc<Self>, place: Place) -> Ticket {
+    pub(in crate::serve) fn begin_stream(self: &Arc<Self>, place: Place) -> Ticket {
         let mut calls = lock(&self.calls);
         calls.any = true;
         calls.streams += 1;
@@ -108,7 +108,7 @@ impl Vitals {
     }
 
     /// How little is lost with it; `None` while calls are in flight that may not last for ever.
-    pub(super) fn worth(&self) -> Option<Worth> {
+    pub(in crate::serve) fn worth(&self) -> Option<Worth> {
         let calls = lock(&self.calls);
         let idle = calls.begun_ms.is_empty();
         let has_streams = calls.streams > 0;
@@ -118,17 +118,17 @@ impl Vitals {
     }
 
     /// Whether a call is in flight that may not last for ever.
-    pub(super) fn has_calls(&self) -> bool {
+    pub(in crate::serve) fn has_calls(&self) -> bool {
         !lock(&self.calls).begun_ms.is_empty()
     }
 
     /// For how long it has been open, in milliseconds.
-    pub(super) fn age_ms(&self) -> i64 {
+    pub(in crate::serve) fn age_ms(&self) -> i64 {
         self.clock.monotonic_ms() - self.opened_ms
     }
 
     /// For how long the client has not taken what waits to be sent, in milliseconds.
-    pub(super) fn blocked_ms(&self) -> i64 {
+    pub(in crate::serve) fn blocked_ms(&self) -> i64 {
         match self.blocked_since_ms.load(Ordering::Relaxed) {
             NOTHING_WAITS => 0,
             since_ms => self.clock.monotonic_ms() - since_ms,
@@ -136,7 +136,7 @@ impl Vitals {
     }
 
     /// For how long its oldest call has been in flight, in milliseconds.
-    pub(super) fn oldest_call_ms(&self) -> i64 {
+    pub(in crate::serve) fn oldest_call_ms(&self) -> i64 {
         let oldest_ms = lock(&self.calls).begun_ms.iter().map(|(_, begun_ms)| *begun_ms).min();
         oldest_ms.map_or(0, |begun_ms| self.clock.monotonic_ms() - begun_ms)
     }
@@ -163,8 +163,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::room::Room, *};
-    use crate::clock::ManualClock;
+    use super::*;
+    use crate::{clock::ManualClock, serve::calls::Room};
 
     fn vitals(clock: &ManualClock) -> Arc<Vitals> {
         Arc::new(Vitals::new(CancellationToken::new(), Clock::Manual(clock.clone())))

@@ -7,23 +7,23 @@ use std::sync::{
 
 /// Room for so many at once.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(in crate::serve) struct Room {
     free: AtomicU32,
 }
 
 /// One of its places, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(in crate::serve) struct Place {
     room: Arc<Room>,
 }
 
 impl Room {
-    pub(super) fn of(places: u32) -> Arc<Self> {
+    pub(in crate::serve) fn of(places: u32) -> Arc<Self> {
         Arc::new(Self { free: AtomicU32::new(places) })
     }
 
     /// A place, if there is one free.
-    pub(super) fn enter(self: &Arc<Self>) -> Option<Place> {
+    pub(in crate::serve) fn enter(self: &Arc<Self>) -> Option<Place> {
         let one_less = |free: u32| free.checked_sub(1);
         self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).ok()?;
         Some(Place { room: Arc::clone(self) })

@@ -14,15 +14,15 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::{access::Handshake, vitals::Vitals};
-use crate::service::Caller;
+use super::connection_state::Vitals;
+use crate::{serve::access::Handshake, service::Caller};
 
 /// So many bytes are read before the answers to them are sent, some ten calls: so clients have something to do again while others
 /// are answered, and nobody waits for the answers of a whole crowd that asked at once.
 const READ_AT_ONCE: usize = 2_048;
 
 /// A connection that was accepted.
-pub(super) struct Accepted {
+pub(in crate::serve) struct Accepted {
     transport: Transport,
     caller: Caller,
     /// What comes first, where the listener speaks TLS.
@@ -30,7 +30,7 @@ pub(super) struct Accepted {
 }
 
 /// An accepted connection that keeps note of what happens on it.
-pub(super) struct Connection {
+pub(in crate::serve) struct Connection {
     transport: Transport,
     vitals: Arc<Vitals>,
     has_greeted: bool,
@@ -45,14 +45,14 @@ enum Transport {
 }
 
 impl Accepted {
-    pub(super) fn tcp(stream: TcpStream, peer: SocketAddr, handshake: Option<Handshake>) -> Self {
+    pub(in crate::serve) fn tcp(stream: TcpStream, peer: SocketAddr, handshake: Option<Handshake>) -> Self {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot send without delay on a connection");
         }
         Self { transport: Transport::Tcp(stream), caller: Caller::new(peer.to_string()), handshake }
     }
 
-    pub(super) fn unix(stream: UnixStream) -> Self {
+    pub(in crate::serve) fn unix(stream: UnixStream) -> Self {
         let caller = match stream.peer_cred() {
             Ok(peer) => {
                 let process = peer.pid().map_or_else(|| "unknown".to_owned(), |process| process.to_string());
@@ -64,7 +64,7 @@ impl Accepted {
     }
 
     /// The same once its handshake is done, if there is one: then its caller may be known by name. `None` if that came to nothing.
-    pub(super) async fn greeted(self) -> Option<Self> {
+    pub(in crate::serve) async fn greeted(self) -> Option<Self> {
         let (stream, handshake) = match (self.transport, self.handshake) {
             (Transport::Tcp(stream), Some(handshake)) => (stream, handshake),
             (transport, _) => return Some(Self { transport, caller: self.caller, handshake: None }),
@@ -80,12 +80,12 @@ impl Accepted {
     }
 
     /// Who is at the other end.
-    pub(super) fn caller(&self) -> &Caller {
+    pub(in crate::serve) fn caller(&self) -> &Caller {
         &self.caller
     }
 
     /// The connection, with what happens on it noted there.
-    pub(super) fn watched(self, vitals: Arc<Vitals>) -> Connection {
+    pub(in crate::serve) fn watched(self, vitals: Arc<Vitals>) -> Connection {
         Connection { transport: self.transport, vitals, has_greeted: false, has_read_enough: false }
     }
 }

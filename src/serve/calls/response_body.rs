@@ -10,10 +10,10 @@ use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
 use http_body::{Frame, SizeHint};
 use tonic::{Status, body::Body};
 
-use super::vitals::Ticket;
+use crate::serve::connections::Ticket;
 
 /// The body of an answer, whose call is in flight until it is sent or given up.
-pub(super) struct Answer {
+pub(in crate::serve) struct Answer {
     content: Content,
     _ticket: Option<Ticket>,
 }
@@ -31,14 +31,14 @@ enum Content {
 
 impl Answer {
     /// A message, with its prefix, as the answer of a call that succeeded.
-    pub(super) fn message(bytes: Bytes, ticket: Ticket) -> Response<Self> {
+    pub(in crate::serve) fn message(bytes: Bytes, ticket: Ticket) -> Response<Self> {
         let mut response = Response::new(Self { content: Content::Message(bytes), _ticket: Some(ticket) });
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         response
     }
 
     /// What tonic answers.
-    pub(super) fn of(response: Response<Body>, ticket: Option<Ticket>) -> Response<Self> {
+    pub(in crate::serve) fn of(response: Response<Body>, ticket: Option<Ticket>) -> Response<Self> {
         response.map(|body| Self { content: Content::Tonics(body), _ticket: ticket })
     }
 }

@@ -7,18 +7,17 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::sleep;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{
-    Limits,
-    at_once::AtOnce,
-    call::{Calls, Visitor},
-    connection::Accepted,
-    crowd::{Crowd, Place},
-    listener::Listener,
-    own_wakes::OwnWakes,
-    services::Services,
-    vitals::Vitals,
+use super::{listener::Listener, services::Services};
+use crate::{
+    metrics::CallMetrics,
+    serve::{
+        calls::{Calls, Visitor},
+        connections::{Accepted, Crowd, Place, Vitals},
+        fast_path::{AtOnce, OwnWakes},
+        limits::Limits,
+    },
+    traces::Traces,
 };
-use crate::{metrics::CallMetrics, traces::Traces};
 
 /// What a call may have sent that nobody has read yet: what HTTP/2 has if nothing is said. Requests are small, and read as
 /// they come.
@@ -37,24 +36,24 @@ const SEND_BUFFER: usize = 16 * 1024;
 
 /// How a listener is served, and what ends it.
 #[derive(Clone)]
-pub(super) struct Listening {
+pub(in crate::serve) struct Listening {
     /// Ends accepting; calls in flight finish.
-    pub(super) accepting: CancellationToken,
+    pub(in crate::serve) accepting: CancellationToken,
     /// Ends every connection.
-    pub(super) everything: CancellationToken,
+    pub(in crate::serve) everything: CancellationToken,
     /// What it lets in.
-    pub(super) limits: Limits,
+    pub(in crate::serve) limits: Limits,
     /// The connections that are open.
-    pub(super) connections: TaskTracker,
+    pub(in crate::serve) connections: TaskTracker,
     /// Where calls are counted and timed, if anybody can be told.
-    pub(super) metrics: Option<Arc<CallMetrics>>,
+    pub(in crate::serve) metrics: Option<Arc<CallMetrics>>,
     /// What makes their spans, if anybody wants them.
-    pub(super) traces: Option<Arc<Traces>>,
+    pub(in crate::serve) traces: Option<Arc<Traces>>,
 }
 
 impl Listening {
     /// Serves until accepting ends and the last call is answered.
-    pub(super) fn serve(
+    pub(in crate::serve) fn serve(
         &self,
         services: impl Into<Services>,
         listener: Listener,

@@ -15,16 +15,16 @@ type Outcome = Result<Bytes, Status>;
 
 /// Where a call was worked on last, for the next one.
 #[derive(Default)]
-pub(super) struct Workplace {
+pub(in crate::serve) struct Workplace {
     left: Mutex<Option<ReusableBoxFuture<'static, Outcome>>>,
 }
 
 /// A call that is worked on.
-pub(super) struct Work(ReusableBoxFuture<'static, Outcome>);
+pub(in crate::serve) struct Work(ReusableBoxFuture<'static, Outcome>);
 
 impl Workplace {
     /// A place with this call in it.
-    pub(super) fn with(&self, call: impl Future<Output = Outcome> + Send + 'static) -> Work {
+    pub(in crate::serve) fn with(&self, call: impl Future<Output = Outcome> + Send + 'static) -> Work {
         let left = self.left().take();
         Work(match left {
             Some(mut place) => {
@@ -36,7 +36,7 @@ impl Workplace {
     }
 
     /// Takes a place back whose call has ended, and so has left nothing in it.
-    pub(super) fn take_back(&self, work: Work) {
+    pub(in crate::serve) fn take_back(&self, work: Work) {
         *self.left() = Some(work.0);
     }
 
@@ -48,7 +48,7 @@ impl Workplace {
 
 impl Work {
     /// The call itself.
-    pub(super) fn future(&mut self) -> Pin<&mut (dyn Future<Output = Outcome> + Send)> {
+    pub(in crate::serve) fn future(&mut self) -> Pin<&mut (dyn Future<Output = Outcome> + Send)> {
         self.0.get_pin()
     }
 }

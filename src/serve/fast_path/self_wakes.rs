@@ -23,7 +23,7 @@ const WOKEN: u8 = 2;
 const POLLS_IN_A_TURN: u32 = 8;
 
 /// A future that is polled again at once where it woke itself.
-pub(super) struct OwnWakes<Inner> {
+pub(in crate::serve) struct OwnWakes<Inner> {
     inner: Inner,
     wakes: Arc<Wakes>,
     waker: Waker,
@@ -35,13 +35,13 @@ struct Wakes {
 }
 
 impl<Inner> OwnWakes<Inner> {
-    pub(super) fn new(inner: Inner) -> Self {
+    pub(in crate::serve) fn new(inner: Inner) -> Self {
         let wakes = Arc::new(Wakes { state: AtomicU8::new(RESTING), task: AtomicWaker::new() });
         Self { inner, waker: Waker::from(Arc::clone(&wakes)), wakes }
     }
 
     /// The future itself.
-    pub(super) fn inner(&mut self) -> &mut Inner {
+    pub(in crate::serve) fn inner(&mut self) -> &mut Inner {
         &mut self.inner
     }
 }

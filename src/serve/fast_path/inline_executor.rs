@@ -14,16 +14,16 @@ use std::{
 use futures::task::noop_waker_ref;
 use hyper::rt::Executor;
 
-use super::vitals::Vitals;
+use crate::serve::connections::Vitals;
 
 /// Carries out the calls of a connection.
 #[derive(Clone, Debug)]
-pub(super) struct AtOnce {
+pub(in crate::serve) struct AtOnce {
     vitals: Arc<Vitals>,
 }
 
 impl AtOnce {
-    pub(super) fn of(vitals: Arc<Vitals>) -> Self {
+    pub(in crate::serve) fn of(vitals: Arc<Vitals>) -> Self {
         Self { vitals }
     }
 }
@@ -51,8 +51,8 @@ mod tests {
     use tokio::sync::oneshot;
     use tokio_util::sync::CancellationToken;
 
-    use super::{super::room::Room, *};
-    use crate::{clock::Clock, wakeable::when_wakeable};
+    use super::*;
+    use crate::{clock::Clock, serve::calls::Room, wakeable::when_wakeable};
 
     fn at_once() -> AtOnce {
         AtOnce::of(Arc::new(Vitals::new(CancellationToken::new(), Clock::System)))

@@ -15,7 +15,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use tonic::{Status, body::Body};
 
 /// The request, and whether all of it has arrived.
-pub(super) fn watched(request: Request<Body>) -> (Request<Body>, Arc<AtomicBool>) {
+pub(in crate::serve) fn watched(request: Request<Body>) -> (Request<Body>, Arc<AtomicBool>) {
     let arrived = Arc::new(AtomicBool::new(request.body().is_end_stream()));
     let noted = Arc::clone(&arrived);
     (request.map(|body| Body::new(Watched { body, arrived: noted })), arrived)

@@ -12,8 +12,7 @@ use tonic_health::{
     server::{HealthReporter, HealthService},
 };
 
-use super::services;
-use crate::{gate::Gate, metrics::Metrics, store::Store};
+use crate::{gate::Gate, metrics::Metrics, serve::listeners::services, store::Store};
 
 /// Whether the process answers. The store is never asked for it.
 const LIVENESS: &str = "liveness";
@@ -25,16 +24,16 @@ const DECIDING: [&str; 3] = ["", "readiness", services::QUOTA];
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// The health of a sidecar, as all its listeners tell it.
-pub(super) struct Health {
-    pub(super) data: Told,
-    pub(super) admin: Told,
-    pub(super) probe: Told,
+pub(in crate::serve) struct Health {
+    pub(in crate::serve) data: Told,
+    pub(in crate::serve) admin: Told,
+    pub(in crate::serve) probe: Told,
     metrics: Arc<Metrics>,
     state: Mutex<State>,
 }
 
 /// What one listener tells.
-pub(super) struct Told {
+pub(in crate::serve) struct Told {
     reporter: HealthReporter,
     deciding: &'static [&'static str],
     until_the_end: &'static [&'static str],
@@ -48,7 +47,7 @@ struct State {
 
 impl Health {
     /// It lives, and cannot decide yet.
-    pub(super) async fn begin(metrics: Arc<Metrics>) -> Self {
+    pub(in crate::serve) async fn begin(metrics: Arc<Metrics>) -> Self {
         Self {
             data: Told::begin(&DECIDING, &[]).await,
             // QuotaService is not there, so its health is not.
@@ -60,7 +59,7 @@ impl Health {
     }
 
     /// Follows what a gate can do on its store, for ever.
-    pub(super) async fn follow(&self, gate: &Gate, store: &Store) {
+    pub(in crate::serve) async fn follow(&self, gate: &Gate, store: &Store) {
         let mut store_health = store.health();
         loop {
             let is_up = store_health.borrow_and_update().is_up();
@@ -80,7 +79,7 @@ impl Health {
     }
 
     /// Whether calls can be decided now. Once the end has begun nobody is told that they can.
-    pub(super) async fn can_decide(&self, can: bool) {
+    pub(in crate::serve) async fn can_decide(&self, can: bool) {
         let mut state = self.state.lock().await;
         if !state.is_ending && state.is_ready != can {
             state.is_ready = can;
@@ -89,7 +88,7 @@ impl Health {
     }
 
     /// The end begins: nobody should come here any more.
-    pub(super) async fn end(&self) {
+    pub(in crate::serve) async fn end(&self) {
         let mut state = self.state.lock().await;
         if !std::mem::replace(&mut state.is_ending, true) {
             self.tell_ready(false).await;
@@ -101,7 +100,7 @@ impl Health {
 
     /// A client that watches the health of a listener that is about to close gets its last news, and the end: it would hold its
     /// connection open for ever. The probe's listener closes with the process.
-    pub(super) async fn end_watches(&self) {
+    pub(in crate::serve) async fn end_watches(&self) {
         for told in [&self.data, &self.admin] {
             let mut reporter = told.reporter.clone();
             for name in std::iter::once(&LIVENESS).chain(told.deciding).chain(told.until_the_end) {
@@ -133,7 +132,7 @@ impl Told {
     }
 
     /// What tells it to clients.
-    pub(super) fn server(&self) -> HealthServer<HealthService> {
+    pub(in crate::serve) fn server(&self) -> HealthServer<HealthService> {
         HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
     }
 

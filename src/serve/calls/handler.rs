@@ -16,22 +16,23 @@ use tonic::{Code, Status, body::Body, service::Routes};
 use tower::ServiceExt as _;
 
 use super::{
-    Limits,
-    access::Guard,
-    answer::Answer,
-    arrival::watched,
-    followed::{Followed, answered},
-    question::{Question, next_frame},
-    room::{Place, Room},
-    seldom::Seldom,
-    services::Services,
-    vitals::{Ticket, Vitals},
-    workplace::Workplace,
+    call_observer::{Followed, answered},
+    call_slots::{Place, Room},
+    request_progress::watched,
+    response_body::Answer,
 };
 use crate::{
     clock::Clock,
     metrics::CallMetrics,
-    service::{Caller, QuotaApi, QuotaMethod, Refusal},
+    serve::{
+        access::Guard,
+        connections::{Ticket, Vitals},
+        fast_path::{Question, QuotaMethod, Workplace, answer, next_frame},
+        limits::Limits,
+        listeners::Services,
+        log_throttle::Seldom,
+    },
+    service::{Caller, QuotaApi, Refusal},
     traces::Traces,
 };
 
@@ -68,7 +69,7 @@ impl Kind {
 }
 
 /// What all calls of a listener share: its services, and the room for calls.
-pub(super) struct Calls {
+pub(in crate::serve) struct Calls {
     routes: Routes,
     /// Where it is on this listener: it is what executors wait for, so its calls take the shortest way.
     quota: Option<QuotaApi>,
@@ -90,7 +91,7 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    pub(super) fn new(
+    pub(in crate::serve) fn new(
         services: Services,
         limits: Limits,
         metrics: Option<Arc<CallMetrics>>,
@@ -227,7 +228,7 @@ impl Patience {
 }
 
 /// The calls of one connection.
-pub(super) struct Visitor {
+pub(in crate::serve) struct Visitor {
     calls: Arc<Calls>,
     /// As this client may ask it.
     quota: Option<QuotaApi>,
@@ -237,13 +238,16 @@ pub(super) struct Visitor {
 }
 
 impl Visitor {
-    pub(super) fn new(calls: Arc<Calls>, caller: Caller, vitals: Arc<Vitals>) -> Self {
+    pub(in crate::serve) fn new(calls: Arc<Calls>, caller: Caller, vitals: Arc<Vitals>) -> Self {
         let quota = calls.quota.as_ref().map(|quota| quota.on_behalf_of(&caller));
         Self { calls, quota, caller, vitals, workplace: Workplace::default() }
     }
 
     /// Answers one call.
-    pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+    pub(in crate::serve) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Answer>, Infallible> {
         let path = request.uri().path();
         let kind = Kind::of(path);
         let direct = self.quota.as_ref().and_then(|quota| Some((quota, QuotaMethod::of(path)?)));
@@ -275,7 +279,7 @@ impl Visitor {
         let question = patience.wait_for(pin!(Question::read(body, &head.headers, max_message_bytes))).await;
         let outcome = match question {
             Some(Ok(Question::Whole(message))) => {
-                let answer = quota.clone().answer(method, message);
+                let answer = answer(quota.clone(), method, message);
                 let mut work = match followed.as_ref().and_then(|followed| followed.span.as_ref()) {
                     Some(span) => self.workplace.with(span.carry(answer)),
                     None => self.workplace.with(answer),

@@ -5,15 +5,15 @@ use tonic::Code;
 use crate::{metrics::InFlight, traces::CallSpan};
 
 /// A call of the contract, for as long as it is not answered.
-pub(super) struct Followed<'a> {
+pub(in crate::serve) struct Followed<'a> {
     /// Where anybody can be told.
-    pub(super) counted: Option<InFlight<'a>>,
+    pub(in crate::serve) counted: Option<InFlight<'a>>,
     /// Where its caller traces it.
-    pub(super) span: Option<CallSpan>,
+    pub(in crate::serve) span: Option<CallSpan>,
 }
 
 /// Tells how a call was answered, if it is one that is followed.
-pub(super) fn answered(followed: Option<Followed<'_>>, code: Code) {
+pub(in crate::serve) fn answered(followed: Option<Followed<'_>>, code: Code) {
     let Some(Followed { counted, span }) = followed else { return };
     if let Some(counted) = counted {
         counted.answered(code);

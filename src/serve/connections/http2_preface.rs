@@ -8,7 +8,7 @@ const LENGTH: usize = 3;
 
 /// How much of the greeting has come.
 #[derive(Debug, Default)]
-pub(super) struct Greeting {
+pub(in crate::serve) struct Greeting {
     read: usize,
     first: u8,
     length: [u8; LENGTH],
@@ -16,7 +16,7 @@ pub(super) struct Greeting {
 
 impl Greeting {
     /// Takes note of more bytes; whether the greeting is complete.
-    pub(super) fn read(&mut self, bytes: &[u8]) -> bool {
+    pub(in crate::serve) fn read(&mut self, bytes: &[u8]) -> bool {
         for byte in bytes {
             match self.read {
                 0 => self.first = *byte,
@@ -32,7 +32,7 @@ impl Greeting {
     }
 
     /// What was spoken instead, if the greeting is not complete.
-    pub(super) fn spoke_instead(&self) -> Option<&'static str> {
+    pub(in crate::serve) fn spoke_instead(&self) -> Option<&'static str> {
         match (self.is_complete(), self.read, self.first) {
             (true, ..) => None,
             (_, 0, _) => Some("nothing"),

@@ -11,7 +11,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::Sidecar;
+use crate::serve::Sidecar;
 
 /// How long those who are connected can still settle what they reserved here, while they look for another sidecar for the rest: as long
 /// as they are told to wait before they come again.

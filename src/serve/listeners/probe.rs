@@ -28,15 +28,15 @@ use tonic::{body::Body, service::Routes};
 use tonic_health::pb::health_server;
 use tower::ServiceExt as _;
 
-use super::{ListenError, seldom::Seldom};
 use crate::{
     address::ListenAddress,
     clock::Clock,
     metrics::{self, Metrics},
+    serve::{error::ListenError, log_throttle::Seldom},
 };
 
 /// So many connections at once: a kubelet opens one for each probe, a Prometheus keeps one.
-pub(super) const MAX_CONNECTIONS: usize = 64;
+pub(in crate::serve) const MAX_CONNECTIONS: usize = 64;
 
 /// So many calls of one connection, watches among them.
 const MAX_CALLS: u32 = 16;
@@ -59,21 +59,21 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// A listener for probes, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Probe {
+pub(in crate::serve) struct Probe {
     address: ListenAddress,
     _serving: AbortOnDropHandle<()>,
 }
 
 /// A bound port that nobody is answered on yet.
 #[derive(Debug)]
-pub(super) struct ProbeListener {
+pub(in crate::serve) struct ProbeListener {
     listener: TcpListener,
     address: ListenAddress,
 }
 
 impl ProbeListener {
     /// Binds it. Other machines may well reach it: there is nothing to be had there but health and numbers.
-    pub(super) async fn bind(address: &ListenAddress) -> Result<Self, ListenError> {
+    pub(in crate::serve) async fn bind(address: &ListenAddress) -> Result<Self, ListenError> {
         let refused = |source| ListenError::refused(address, source);
         let ListenAddress::Tcp { host, port } = address else {
             return Err(refused(io::Error::new(io::ErrorKind::Unsupported, "a probe comes by TCP, not by a socket")));
@@ -84,7 +84,7 @@ impl ProbeListener {
     }
 
     /// Answers from now on.
-    pub(super) fn serve(
+    pub(in crate::serve) fn serve(
         self,
         health: health_server::HealthServer<impl health_server::Health>,
         metrics: Arc<Metrics>,
@@ -98,7 +98,7 @@ impl ProbeListener {
 
 impl Probe {
     /// Where it listens: with the port that was bound, if any port would do.
-    pub(super) fn address(&self) -> &ListenAddress {
+    pub(in crate::serve) fn address(&self) -> &ListenAddress {
         &self.address
     }
 }

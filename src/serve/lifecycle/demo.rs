@@ -1,6 +1,6 @@
 //! Three teams to try, for a store of this process that has none.
 
-use super::patience::patiently;
+use super::startup_retry::patiently;
 use crate::{
     domain::{id::Id, plan::Plan, terms_change::TeamSettings},
     gate::{Gate, GateError, calls::Page},
@@ -11,12 +11,12 @@ use crate::{
 const CALLER: &str = "tollgate serve, demo";
 
 /// The demo teams: their ids, plans, and whether a seat is paid for.
-pub(super) const TEAMS: [(&str, Plan, bool); 3] =
+pub(in crate::serve) const TEAMS: [(&str, Plan, bool); 3] =
     [("demo-free", Plan::Free, false), ("demo-basic", Plan::Basic, true), ("demo-pro", Plan::Professional, true)];
 
 /// Which teams there are to try.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Teams {
+pub(in crate::serve) enum Teams {
     /// The store had none, and the demo teams were made.
     Demo,
     /// The store has some; this is one of them.
@@ -26,19 +26,19 @@ pub(super) enum Teams {
 }
 
 /// Whether a store is one that somebody tries the sidecar with: no other process uses it.
-pub(super) fn suits(store: &StoreLocation) -> bool {
+pub(in crate::serve) fn suits(store: &StoreLocation) -> bool {
     matches!(store, StoreLocation::Memory | StoreLocation::Embedded(_))
 }
 
 /// Which teams the store has.
-pub(super) async fn look(gate: &Gate) -> Result<Teams, GateError> {
+pub(in crate::serve) async fn look(gate: &Gate) -> Result<Teams, GateError> {
     let page = Page { size: 1, token: String::new() };
     let first = patiently(|| gate.teams(&page)).await?;
     Ok(first.items.into_iter().next().map_or(Teams::None, |(team, _)| Teams::Existing(team)))
 }
 
 /// Makes the demo teams if the store has none.
-pub(super) async fn make_teams_if_none(gate: &Gate) -> Result<Teams, GateError> {
+pub(in crate::serve) async fn make_teams_if_none(gate: &Gate) -> Result<Teams, GateError> {
     let teams = look(gate).await?;
     if teams != Teams::None {
         return Ok(teams);

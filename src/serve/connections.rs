@@ -1,0 +1,12 @@
+//! Connections: their bytes, what is known of each, and which one is closed when a listener is full.
+
+mod connection_state;
+mod http2_preface;
+mod registry;
+mod transport;
+
+pub(super) use self::{
+    connection_state::{Ticket, Vitals},
+    registry::{Crowd, Place},
+    transport::Accepted,
+};

@@ -1,0 +1,15 @@
+//! Listeners: binding an address, accepting connections, and which services each listener has.
+
+pub(super) mod file_descriptors;
+mod listener;
+mod probe;
+mod server;
+pub(super) mod services;
+mod unix_socket;
+
+pub(super) use self::{
+    listener::{Listener, Reach},
+    probe::{Probe, ProbeListener},
+    server::Listening,
+    services::Services,
+};
