@@ -22,14 +22,14 @@ use tokio_util::{
 };
 
 use self::{
-    access::Guards,
+    access::LoadedAccess,
     lifecycle::{Health, demo, patiently},
-    listeners::{Listener, Listening, Probe, ProbeListener, Reach, file_descriptors, services},
+    listeners::{Listener, ListenerServer, Probe, ProbeListener, Reach, file_descriptors, services},
 };
 pub use self::{
     access::{Access, AccessError, Clients, TlsFiles},
     error::{ListenError, StartError},
-    lifecycle::Welcome,
+    lifecycle::StartupBanner,
     limits::Limits,
 };
 use crate::{
@@ -109,7 +109,7 @@ impl Default for ServeOptions {
 pub struct Sidecar {
     listen: ListenAddress,
     admin: ListenAddress,
-    welcome: Welcome,
+    banner: StartupBanner,
     gate: Arc<Gate>,
     store: Store,
     traces: Option<Arc<Traces>>,
@@ -132,11 +132,11 @@ impl Sidecar {
     /// # Errors
     /// If an address cannot be listened on, or the store cannot be opened, or is not fit to keep credits.
     pub async fn start(options: ServeOptions) -> Result<Self, StartError> {
-        let door = Door::open(&options).await?;
+        let listeners = BoundListeners::open(&options).await?;
         let store_options =
             StoreOptions { clock: options.clock.clone(), require_aof: options.require_aof, wait: options.store_wait };
         let store = Store::open(&options.store, store_options).await?;
-        Self::serve(door, store, options).await
+        Self::serve(listeners, store, options).await
     }
 
     /// The same with a store that is open already; `store` and `require_aof` of the options are for the start-up lines only.
@@ -144,8 +144,8 @@ impl Sidecar {
     /// # Errors
     /// As [`Sidecar::start`].
     pub async fn start_with(store: Store, options: ServeOptions) -> Result<Self, StartError> {
-        let door = Door::open(&options).await?;
-        Self::serve(door, store, options).await
+        let listeners = BoundListeners::open(&options).await?;
+        Self::serve(listeners, store, options).await
     }
 
     /// Where executors reach it: with the port that was bound, if any port would do.
@@ -169,8 +169,8 @@ impl Sidecar {
     }
 
     /// The lines to show whoever started it.
-    pub fn welcome(&self) -> &Welcome {
-        &self.welcome
+    pub fn startup_banner(&self) -> &StartupBanner {
+        &self.banner
     }
 
     /// Waits until something ends that should not before [`Sidecar::shutdown`]: the sidecar is of no use then.
@@ -178,8 +178,8 @@ impl Sidecar {
         self.servers.join_next().await;
     }
 
-    async fn serve(door: Door, store: Store, options: ServeOptions) -> Result<Self, StartError> {
-        let Door { data, admin, guards, probe, health, metrics, traces } = door;
+    async fn serve(listeners: BoundListeners, store: Store, options: ServeOptions) -> Result<Self, StartError> {
+        let BoundListeners { data, admin, guards, probe, health, metrics, traces } = listeners;
         let demo_teams = options.demo_teams && options.seed.teams.is_empty() && demo::suits(&options.store);
         let gate_options = GateOptions {
             policy: options.policy,
@@ -197,15 +197,16 @@ impl Sidecar {
         let accepting = everything.child_token();
         let background = everything.child_token();
         let limits = options.limits;
-        let mut welcome = Welcome::new(data.address(), admin.address(), &options.access, &options.store, &store, teams);
-        welcome.probe = probe.as_ref().map(|probe| probe.address().clone());
+        let mut banner =
+            StartupBanner::new(data.address(), admin.address(), &options.access, &options.store, &store, teams);
+        banner.probe = probe.as_ref().map(|probe| probe.address().clone());
         let [listen_address, admin_address] = [data.address().clone(), admin.address().clone()];
 
         let mut servers = JoinSet::new();
         let data_services = services::data(&gate, health.data.server(), &limits)?;
         let admin_services = services::admin(&gate, health.admin.server(), &limits, guards.admin_token.clone())?;
         let connections = TaskTracker::new();
-        let listening = Listening {
+        let listening = ListenerServer {
             accepting: accepting.clone(),
             everything: everything.clone(),
             limits,
@@ -237,7 +238,7 @@ impl Sidecar {
         Ok(Self {
             listen: listen_address,
             admin: admin_address,
-            welcome,
+            banner,
             gate,
             store,
             traces,
@@ -261,20 +262,20 @@ impl fmt::Debug for Sidecar {
 }
 
 /// The listeners before there is anything behind them. Probes are answered already.
-struct Door {
+struct BoundListeners {
     data: Listener,
     admin: Listener,
-    guards: Guards,
+    guards: LoadedAccess,
     probe: Option<Probe>,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
     traces: Option<Arc<Traces>>,
 }
 
-impl Door {
+impl BoundListeners {
     async fn open(options: &ServeOptions) -> Result<Self, StartError> {
         file_descriptors::provide(&options.limits);
-        let guards = Guards::read(&options.access, [&options.listen, &options.admin], &options.clock).await?;
+        let guards = LoadedAccess::read(&options.access, [&options.listen, &options.admin], &options.clock).await?;
         let is_guarded = options.access.lets_admin_beyond_this_machine();
         let reach = if is_guarded { Reach::Anywhere } else { Reach::ThisMachine };
         let data = Listener::bind(&options.listen, Reach::Anywhere).await?.speaking(guards.data_tls.clone());

@@ -17,10 +17,10 @@ use std::sync::Arc;
 
 pub use self::{
     account::AccountApi,
-    caller::{Caller, Teams},
+    caller::{AllowedTeams, Caller},
     encode::rate_card as rate_card_message,
     quota::QuotaApi,
-    refusal::Refusal,
+    refusal::CallRefusal,
     usage::UsageApi,
 };
 use crate::{

@@ -27,7 +27,7 @@ pub(super) async fn run(configuration: LiveConfiguration) -> Result<(), CommandE
     };
     // If standard output is closed, the banner is lost, and the sidecar serves all the same.
     let mut output = std::io::stdout();
-    let _ = write!(output, "{}", sidecar.welcome()).and_then(|()| output.flush());
+    let _ = write!(output, "{}", sidecar.startup_banner()).and_then(|()| output.flush());
 
     let gate = Arc::clone(sidecar.gate());
     let failed = tokio::select! {

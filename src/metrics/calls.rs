@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, core::Collector};
 use tonic::Code;
 
-use crate::{clock::Clock, service::Refusal};
+use crate::{clock::Clock, service::CallRefusal};
 
 /// The calls of the contract, those first that are asked most.
 const PATHS: [&str; 17] = [
@@ -103,7 +103,7 @@ impl CallMetrics {
     }
 
     /// A call was refused before it came to what decides.
-    pub fn refused(&self, refusal: &Refusal) {
+    pub fn refused(&self, refusal: &CallRefusal) {
         if let Some((_, count)) = self.reasons.iter().find(|(reason, _)| Some(*reason) == reason_of(refusal)) {
             count.inc();
         }
@@ -132,16 +132,16 @@ impl CallMetrics {
 }
 
 /// `None` of a call that was given up: it came to what decides.
-fn reason_of(refusal: &Refusal) -> Option<&'static str> {
+fn reason_of(refusal: &CallRefusal) -> Option<&'static str> {
     match refusal {
-        Refusal::Overloaded => Some("overloaded"),
-        Refusal::TooLarge(_) => Some("too_large"),
-        Refusal::Undecodable { .. } => Some("undecodable"),
-        Refusal::Incomplete => Some("incomplete"),
-        Refusal::NoToken => Some("token_missing"),
-        Refusal::WrongToken => Some("token_wrong"),
-        Refusal::TeamNotAllowed => Some("team_not_allowed"),
-        Refusal::Unanswered => None,
+        CallRefusal::Overloaded => Some("overloaded"),
+        CallRefusal::TooLarge(_) => Some("too_large"),
+        CallRefusal::Undecodable { .. } => Some("undecodable"),
+        CallRefusal::Incomplete => Some("incomplete"),
+        CallRefusal::NoToken => Some("token_missing"),
+        CallRefusal::WrongToken => Some("token_wrong"),
+        CallRefusal::TeamNotAllowed => Some("team_not_allowed"),
+        CallRefusal::Unanswered => None,
     }
 }
 
@@ -190,16 +190,16 @@ mod tests {
     #[test]
     fn every_refusal_has_a_line_and_what_was_given_up_has_none() {
         let metrics = Metrics::new(&StoreLocation::Memory, 0).unwrap();
-        let undecodable = Refusal::Undecodable { field: "request".to_owned(), problem: String::new() };
+        let undecodable = CallRefusal::Undecodable { field: "request".to_owned(), problem: String::new() };
         let all = [
-            Refusal::Overloaded,
-            Refusal::TooLarge(1),
+            CallRefusal::Overloaded,
+            CallRefusal::TooLarge(1),
             undecodable,
-            Refusal::Incomplete,
-            Refusal::NoToken,
-            Refusal::WrongToken,
-            Refusal::TeamNotAllowed,
-            Refusal::Unanswered,
+            CallRefusal::Incomplete,
+            CallRefusal::NoToken,
+            CallRefusal::WrongToken,
+            CallRefusal::TeamNotAllowed,
+            CallRefusal::Unanswered,
         ];
         all.iter().for_each(|refusal| metrics.calls().refused(refusal));
         let text = metrics.text().unwrap();

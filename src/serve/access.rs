@@ -49,8 +49,8 @@ pub struct TlsFiles {
 impl Access {
     /// What does not fit together, by the setting that is to be changed.
     pub fn contradictions(&self, listen: &ListenAddress, admin: &ListenAddress) -> Vec<(&'static str, String)> {
-        let mut found = self.listen_tls.contradictions(Side::Listen, listen);
-        found.extend(self.admin_tls.contradictions(Side::Admin, admin));
+        let mut found = self.listen_tls.contradictions(ListenerSide::Listen, listen);
+        found.extend(self.admin_tls.contradictions(ListenerSide::Admin, admin));
         if self.clients.is_some() && self.listen_tls.client_ca.is_none() {
             let sentence = "needs listen_tls_client_ca: without certificates of clients nobody can tell who they are";
             found.push(("clients", sentence.to_owned()));
@@ -66,12 +66,12 @@ impl Access {
 
 /// Of which listener files are.
 #[derive(Clone, Copy, Debug)]
-enum Side {
+enum ListenerSide {
     Listen,
     Admin,
 }
 
-impl Side {
+impl ListenerSide {
     /// The settings of its certificate, key and clients' authorities.
     fn settings(self) -> [&'static str; 3] {
         match self {
@@ -82,7 +82,7 @@ impl Side {
 }
 
 impl TlsFiles {
-    fn contradictions(&self, side: Side, address: &ListenAddress) -> Vec<(&'static str, String)> {
+    fn contradictions(&self, side: ListenerSide, address: &ListenAddress) -> Vec<(&'static str, String)> {
         let [certificate, key, client_ca] = side.settings();
         let given = [
             (certificate, self.certificate.is_some()),
@@ -101,16 +101,16 @@ impl TlsFiles {
 }
 
 /// The token that calls have to bring, as its file is.
-pub(super) type Guard = Arc<Fresh<Token>>;
+pub(super) type TokenGuard = Arc<Fresh<Token>>;
 
 /// What was read of all that, kept as the files are.
-pub(super) struct Guards {
+pub(super) struct LoadedAccess {
     pub(super) data_tls: Option<Tls>,
     pub(super) admin_tls: Option<Tls>,
-    pub(super) admin_token: Option<Guard>,
+    pub(super) admin_token: Option<TokenGuard>,
 }
 
-impl Guards {
+impl LoadedAccess {
     /// Reads what is named.
     pub(super) async fn read(
         access: &Access,
@@ -122,8 +122,8 @@ impl Guards {
         }
         let clients = access.clients.clone().map(Arc::new);
         Ok(Self {
-            data_tls: tls::read(&access.listen_tls, Side::Listen.settings(), clients, clock).await?,
-            admin_tls: tls::read(&access.admin_tls, Side::Admin.settings(), None, clock).await?,
+            data_tls: tls::read(&access.listen_tls, ListenerSide::Listen.settings(), clients, clock).await?,
+            admin_tls: tls::read(&access.admin_tls, ListenerSide::Admin.settings(), None, clock).await?,
             admin_token: match &access.admin_token_file {
                 Some(file) => Some(token::read(file.clone()).await?),
                 None => None,

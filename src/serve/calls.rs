@@ -1,4 +1,4 @@
-//! Calls: one call from its headers to the last byte of its response.
+//! CallContext: one call from its headers to the last byte of its response.
 
 mod call_observer;
 mod call_slots;
@@ -7,8 +7,8 @@ mod request_progress;
 mod response_body;
 
 #[cfg(test)]
-pub(super) use self::call_slots::Room;
+pub(super) use self::call_slots::CallSlots;
 pub(super) use self::{
-    call_slots::Place,
-    handler::{Calls, Visitor},
+    call_slots::CallSlot,
+    handler::{CallContext, CallHandler},
 };

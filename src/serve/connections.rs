@@ -6,7 +6,7 @@ mod registry;
 mod transport;
 
 pub(super) use self::{
-    connection_state::{Ticket, Vitals},
-    registry::{Crowd, Place},
+    connection_state::{ConnectionState, InFlightCall},
+    registry::{ConnectionRegistry, RegisteredConnection},
     transport::Accepted,
 };

@@ -7,9 +7,9 @@ mod self_wakes;
 mod unary_request;
 
 pub(super) use self::{
-    call_memory::Workplace,
-    inline_executor::AtOnce,
+    call_memory::CallMemory,
+    inline_executor::InlineExecutor,
     method::{QuotaMethod, answer},
-    self_wakes::OwnWakes,
-    unary_request::{Question, next_frame},
+    self_wakes::SelfWaking,
+    unary_request::{UnaryRequest, next_frame},
 };

@@ -6,5 +6,5 @@ mod health;
 mod startup_banner;
 mod startup_retry;
 
-pub use self::startup_banner::Welcome;
+pub use self::startup_banner::StartupBanner;
 pub(super) use self::{health::Health, startup_retry::patiently};

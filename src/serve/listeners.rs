@@ -10,6 +10,6 @@ mod unix_socket;
 pub(super) use self::{
     listener::{Listener, Reach},
     probe::{Probe, ProbeListener},
-    server::Listening,
+    server::ListenerServer,
     services::Services,
 };

@@ -12,18 +12,18 @@ const PERIOD: Duration = Duration::from_secs(10);
 
 /// Says when the next line is due, and how often it happened since the last one.
 #[derive(Debug)]
-pub(super) struct Seldom {
+pub(super) struct LogThrottle {
     next_ms: AtomicI64,
     times: AtomicU64,
 }
 
-impl Default for Seldom {
+impl Default for LogThrottle {
     fn default() -> Self {
         Self { next_ms: AtomicI64::new(i64::MIN), times: AtomicU64::new(0) }
     }
 }
 
-impl Seldom {
+impl LogThrottle {
     /// It happened. If a line is due: how often it happened since the last one.
     pub(super) fn happened(&self, clock: &Clock) -> Option<u64> {
         self.times.fetch_add(1, Ordering::Relaxed);
@@ -47,7 +47,7 @@ mod tests {
     fn the_first_is_told_at_once_and_then_one_in_each_period() {
         let manual = ManualClock::at(0);
         let clock = Clock::Manual(manual.clone());
-        let seldom = Seldom::default();
+        let seldom = LogThrottle::default();
         assert_eq!(seldom.happened(&clock), Some(1));
         manual.advance_ms(9_999);
         assert_eq!([seldom.happened(&clock), seldom.happened(&clock)], [None, None]);

@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Caller, decode, encode,
-    log::{Subject, answered, done, span},
+    log::{CallSubject, answered, done, span},
 };
 use crate::{
     gate::Gate,
@@ -35,14 +35,14 @@ impl AccountService for AccountApi {
     async fn put_team(&self, request: Request<PutTeamRequest>) -> Result<Response<PutTeamResponse>, Status> {
         let caller = Caller::of(&request);
         let (team, settings) = decode::put_team(request.into_inner())?;
-        let span = span("PutTeam", &Subject::team(&team));
+        let span = span("PutTeam", &CallSubject::team(&team));
         let terms = answered(span, pin!(self.gate.put_team(&team, &settings, caller.as_str())), done).await?;
         Ok(Response::new(PutTeamResponse { team: Some(encode::team(&team, &terms)) }))
     }
 
     async fn get_team(&self, request: Request<GetTeamRequest>) -> Result<Response<GetTeamResponse>, Status> {
         let team = decode::get_team(&request.into_inner())?;
-        let span = span("GetTeam", &Subject::team(&team));
+        let span = span("GetTeam", &CallSubject::team(&team));
         let terms = answered(span, pin!(self.gate.team(&team)), done).await?;
         Ok(Response::new(GetTeamResponse { team: Some(encode::team(&team, &terms)) }))
     }
@@ -50,7 +50,7 @@ impl AccountService for AccountApi {
     async fn list_teams(&self, request: Request<ListTeamsRequest>) -> Result<Response<ListTeamsResponse>, Status> {
         let request = request.into_inner();
         let page = decode::page(request.page_size, request.page_token);
-        let teams = answered(span("ListTeams", &Subject::default()), pin!(self.gate.teams(&page)), done).await?;
+        let teams = answered(span("ListTeams", &CallSubject::default()), pin!(self.gate.teams(&page)), done).await?;
         Ok(Response::new(encode::teams(teams)))
     }
 
@@ -62,7 +62,7 @@ impl AccountService for AccountApi {
         let request = request.into_inner();
         let team = decode::set_overages(&request)?;
         let change = self.gate.set_overages(&team, request.enabled, request.cap_blocks, caller.as_str());
-        let terms = answered(span("SetOverages", &Subject::team(&team)), pin!(change), done).await?;
+        let terms = answered(span("SetOverages", &CallSubject::team(&team)), pin!(change), done).await?;
         Ok(Response::new(SetOveragesResponse { team: Some(encode::team(&team, &terms)) }))
     }
 
@@ -72,7 +72,7 @@ impl AccountService for AccountApi {
     ) -> Result<Response<PutRateCardResponse>, Status> {
         let caller = Caller::of(&request);
         let card = decode::put_rate_card(request.into_inner())?;
-        let span = span("PutRateCard", &Subject::default());
+        let span = span("PutRateCard", &CallSubject::default());
         let card = answered(span, pin!(self.gate.put_rate_card(card, caller.as_str())), done).await?;
         Ok(Response::new(PutRateCardResponse { rate_card: Some(encode::rate_card(card)) }))
     }
@@ -82,7 +82,8 @@ impl AccountService for AccountApi {
         request: Request<GetRateCardRequest>,
     ) -> Result<Response<GetRateCardResponse>, Status> {
         let at_ms = decode::get_rate_card(request.into_inner())?;
-        let card = answered(span("GetRateCard", &Subject::default()), pin!(self.gate.rate_card(at_ms)), done).await?;
+        let card =
+            answered(span("GetRateCard", &CallSubject::default()), pin!(self.gate.rate_card(at_ms)), done).await?;
         Ok(Response::new(GetRateCardResponse { rate_card: Some(encode::rate_card(card)) }))
     }
 
@@ -93,7 +94,7 @@ impl AccountService for AccountApi {
         let request = request.into_inner();
         let page = decode::page(request.page_size, request.page_token);
         let cards =
-            answered(span("ListRateCards", &Subject::default()), pin!(self.gate.rate_cards(&page)), done).await?;
+            answered(span("ListRateCards", &CallSubject::default()), pin!(self.gate.rate_cards(&page)), done).await?;
         Ok(Response::new(encode::rate_cards(cards)))
     }
 
@@ -102,7 +103,7 @@ impl AccountService for AccountApi {
         request: Request<ListAuditEntriesRequest>,
     ) -> Result<Response<ListAuditEntriesResponse>, Status> {
         let (team, page) = decode::list_audit_entries(request.into_inner())?;
-        let span = span("ListAuditEntries", &Subject { team: team.as_ref(), ..Subject::default() });
+        let span = span("ListAuditEntries", &CallSubject { team: team.as_ref(), ..CallSubject::default() });
         let changes = answered(span, pin!(self.gate.audit(team.as_ref(), &page)), done).await?;
         Ok(Response::new(encode::audit_entries(changes)))
     }

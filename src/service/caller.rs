@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use tonic::Request;
 
-use super::Refusal;
+use super::CallRefusal;
 use crate::domain::id::Id;
 
 /// Who is at the other end of a connection, as the audit stream names it, and for which teams it may ask QuotaService.
@@ -13,19 +13,19 @@ use crate::domain::id::Id;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     name: Arc<str>,
-    teams: Teams,
+    teams: AllowedTeams,
 }
 
 /// For which teams a caller may ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Teams {
+pub enum AllowedTeams {
     /// For all that there are.
     All,
     /// For these only.
     These(Arc<BTreeSet<Id>>),
 }
 
-impl Teams {
+impl AllowedTeams {
     /// Whether a team is one of them.
     pub fn have(&self, team: &Id) -> bool {
         match self {
@@ -35,19 +35,19 @@ impl Teams {
     }
 
     /// Refuses what is asked for another team, whether there is such a team or not.
-    pub(super) fn check(&self, team: &Id) -> Result<(), Refusal> {
-        if self.have(team) { Ok(()) } else { Err(Refusal::TeamNotAllowed) }
+    pub(super) fn check(&self, team: &Id) -> Result<(), CallRefusal> {
+        if self.have(team) { Ok(()) } else { Err(CallRefusal::TeamNotAllowed) }
     }
 }
 
 impl Caller {
     /// A caller of this name, for whichever team.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), teams: Teams::All }
+        Self { name: name.into(), teams: AllowedTeams::All }
     }
 
     /// The same for these teams.
-    pub fn with_teams(self, teams: Teams) -> Self {
+    pub fn with_teams(self, teams: AllowedTeams) -> Self {
         Self { teams, ..self }
     }
 
@@ -62,7 +62,7 @@ impl Caller {
     }
 
     /// For which teams it may ask.
-    pub fn teams(&self) -> &Teams {
+    pub fn teams(&self) -> &AllowedTeams {
         &self.teams
     }
 }

@@ -21,22 +21,22 @@ use crate::{
 
 /// What a call is about, as far as its request says.
 #[derive(Default)]
-pub(super) struct Subject<'a> {
+pub(super) struct CallSubject<'a> {
     pub(super) team: Option<&'a Id>,
     pub(super) flow: Option<&'a Id>,
     pub(super) run: Option<&'a Id>,
     pub(super) reservation: Option<&'a Id>,
 }
 
-impl<'a> Subject<'a> {
+impl<'a> CallSubject<'a> {
     pub(super) fn team(team: &'a Id) -> Self {
         Self { team: Some(team), ..Self::default() }
     }
 }
 
 /// The span of a call. The flow and run of a reservation that its request does not name are recorded by the gate.
-pub(super) fn span(rpc: &'static str, subject: &Subject<'_>) -> Span {
-    let Subject { team, flow, run, reservation } = subject;
+pub(super) fn span(rpc: &'static str, subject: &CallSubject<'_>) -> Span {
+    let CallSubject { team, flow, run, reservation } = subject;
     tracing::debug_span!(
         "call",
         rpc,

@@ -6,8 +6,8 @@ use tonic::{Request, Response, Status};
 use tracing::Span;
 
 use super::{
-    Caller, Teams, decode, encode,
-    log::{self, Subject, answered, span},
+    AllowedTeams, Caller, decode, encode,
+    log::{self, CallSubject, answered, span},
 };
 use crate::{
     gate::{Gate, calls::SettleCall},
@@ -23,13 +23,13 @@ use crate::{
 pub struct QuotaApi {
     gate: Arc<Gate>,
     /// For which it answers.
-    teams: Teams,
+    teams: AllowedTeams,
 }
 
 impl QuotaApi {
     /// QuotaService over this gate.
     pub fn new(gate: Arc<Gate>) -> Self {
-        Self { gate, teams: Teams::All }
+        Self { gate, teams: AllowedTeams::All }
     }
 
     /// The same for what this caller may ask.
@@ -43,11 +43,11 @@ impl QuotaApi {
     ) -> Result<CheckAndReserveResponse, Status> {
         let call = decode::reserve(&request)?;
         self.teams.check(&call.team)?;
-        let subject = Subject {
+        let subject = CallSubject {
             flow: Some(&call.flow),
             run: call.run.as_ref(),
             reservation: call.reservation.as_ref(),
-            ..Subject::team(&call.team)
+            ..CallSubject::team(&call.team)
         };
         let span = span("CheckAndReserve", &subject);
         let answer = answered(span, pin!(self.gate.check_and_reserve(call)), log::reserve).await?;
@@ -84,7 +84,7 @@ impl QuotaApi {
     ) -> Result<GetReservationResponse, Status> {
         let (team, id) = decode::get_reservation(&request)?;
         self.teams.check(&team)?;
-        let span = span("GetReservation", &Subject { reservation: Some(&id), ..Subject::team(&team) });
+        let span = span("GetReservation", &CallSubject { reservation: Some(&id), ..CallSubject::team(&team) });
         let reservation = answered(span, pin!(self.gate.reservation(&team, &id)), log::done).await?;
         Ok(encode::get_reservation(&team, &id, &reservation))
     }
@@ -92,7 +92,7 @@ impl QuotaApi {
     pub(crate) async fn begin_run(&self, request: BeginRunRequest) -> Result<BeginRunResponse, Status> {
         let (team, flow, run) = decode::begin_run(&request)?;
         self.teams.check(&team)?;
-        let subject = Subject { flow: Some(&flow), run: Some(&run), ..Subject::team(&team) };
+        let subject = CallSubject { flow: Some(&flow), run: Some(&run), ..CallSubject::team(&team) };
         let span = span("BeginRun", &subject);
         let answer = answered(span, pin!(self.gate.begin_run(&team, &flow, &run)), log::begin_run).await?;
         Ok(encode::begin_run(&answer))
@@ -101,7 +101,7 @@ impl QuotaApi {
     pub(crate) async fn end_run(&self, request: EndRunRequest) -> Result<EndRunResponse, Status> {
         let (team, run) = decode::end_run(&request)?;
         self.teams.check(&team)?;
-        let span = span("EndRun", &Subject { run: Some(&run), ..Subject::team(&team) });
+        let span = span("EndRun", &CallSubject { run: Some(&run), ..CallSubject::team(&team) });
         let answer = answered(span, pin!(self.gate.end_run(&team, &run)), log::end_run).await?;
         Ok(encode::end_run(answer))
     }
@@ -147,5 +147,5 @@ impl QuotaService for QuotaApi {
 
 /// The span of a call about a reservation that was made.
 fn of_settlement(rpc: &'static str, call: &SettleCall) -> Span {
-    span(rpc, &Subject { reservation: Some(&call.reservation), ..Subject::team(&call.team) })
+    span(rpc, &CallSubject { reservation: Some(&call.reservation), ..CallSubject::team(&call.team) })
 }

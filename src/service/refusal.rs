@@ -12,7 +12,7 @@ const UNDECODABLE: &str = "failed to decode Protobuf message: ";
 
 /// Why a call did not come to the gate, or was given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum CallRefusal {
     /// The request has more bytes than this.
     TooLarge(u32),
     /// The request is no message of the contract.
@@ -36,7 +36,7 @@ pub enum Refusal {
     TeamNotAllowed,
 }
 
-impl Refusal {
+impl CallRefusal {
     /// What a bare status of the transport means; `None` if it is none of these.
     ///
     /// Everything behind the contract answers with details. Without, tonic itself refused the request: as out of range if
@@ -82,16 +82,16 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for CallRefusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{self:?}")
     }
 }
 
-impl Error for Refusal {}
+impl Error for CallRefusal {}
 
-impl From<Refusal> for Status {
-    fn from(refusal: Refusal) -> Self {
+impl From<CallRefusal> for Status {
+    fn from(refusal: CallRefusal) -> Self {
         let with = |reason: &str| ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
         let invalid = |field: &str, problem: String| {
             let mut details = with("INVALID_FIELD");
@@ -107,38 +107,38 @@ impl From<Refusal> for Status {
         let not_allowed = |code, reason: &str, message: &str| Self::with_error_details(code, message, with(reason));
         let source = Arc::new(refusal.clone());
         let mut status = match refusal {
-            Refusal::TooLarge(limit) => invalid(
+            CallRefusal::TooLarge(limit) => invalid(
                 "request",
                 format!("has more than {limit} bytes; send less at once, or raise max_message_bytes"),
             ),
-            Refusal::Undecodable { field, problem } => invalid(&field, problem),
-            Refusal::Overloaded => again(
+            CallRefusal::Undecodable { field, problem } => invalid(&field, problem),
+            CallRefusal::Overloaded => again(
                 Code::ResourceExhausted,
                 "OVERLOADED",
                 RETRY_OVERLOADED,
                 "too many calls at once; repeat the call with the same id",
             ),
-            Refusal::Unanswered => again(
+            CallRefusal::Unanswered => again(
                 Code::Unavailable,
                 "STORE_UNAVAILABLE",
                 RETRY_UNAVAILABLE,
                 "no answer was ready before the call's deadline; repeat the call with the same id",
             ),
-            Refusal::Incomplete => again(
+            CallRefusal::Incomplete => again(
                 Code::DeadlineExceeded,
                 "REQUEST_INCOMPLETE",
                 RETRY_UNAVAILABLE,
                 "the request did not arrive before its deadline; repeat the call with the same id",
             ),
-            Refusal::NoToken => not_allowed(
+            CallRefusal::NoToken => not_allowed(
                 Code::Unauthenticated,
                 "TOKEN_MISSING",
                 "this listener wants a token, as in `authorization: Bearer TOKEN`",
             ),
-            Refusal::WrongToken => {
+            CallRefusal::WrongToken => {
                 not_allowed(Code::Unauthenticated, "TOKEN_WRONG", "this token is not the one of this listener")
             }
-            Refusal::TeamNotAllowed => not_allowed(
+            CallRefusal::TeamNotAllowed => not_allowed(
                 Code::PermissionDenied,
                 "TEAM_NOT_ALLOWED",
                 "the certificate of this client does not let it ask for this team; see [clients] in the sidecar's file",
@@ -155,8 +155,8 @@ mod tests {
     use super::*;
 
     fn field_of(message: &str) -> String {
-        match Refusal::from_bare(&Status::internal(message), 1) {
-            Some(Refusal::Undecodable { field, .. }) => field,
+        match CallRefusal::from_bare(&Status::internal(message), 1) {
+            Some(CallRefusal::Undecodable { field, .. }) => field,
             other => panic!("{other:?}"),
         }
     }
@@ -177,24 +177,24 @@ mod tests {
 
     #[test]
     fn what_has_details_is_nobody_elses() {
-        let ours = Status::from(Refusal::Unanswered);
-        assert_eq!(Refusal::from_bare(&ours, 1), None);
-        assert_eq!(Refusal::from_bare(&Status::not_found("unknown service"), 1), None);
-        assert_eq!(Refusal::from_bare(&Status::out_of_range("too large"), 7), Some(Refusal::TooLarge(7)));
+        let ours = Status::from(CallRefusal::Unanswered);
+        assert_eq!(CallRefusal::from_bare(&ours, 1), None);
+        assert_eq!(CallRefusal::from_bare(&Status::not_found("unknown service"), 1), None);
+        assert_eq!(CallRefusal::from_bare(&Status::out_of_range("too large"), 7), Some(CallRefusal::TooLarge(7)));
     }
 
     #[test]
     fn every_refusal_has_its_code_and_its_reason_in_our_domain() {
-        let undecodable = Refusal::Undecodable { field: "f".to_owned(), problem: "p".to_owned() };
+        let undecodable = CallRefusal::Undecodable { field: "f".to_owned(), problem: "p".to_owned() };
         for (refusal, code, reason) in [
-            (Refusal::TooLarge(1), Code::InvalidArgument, "INVALID_FIELD"),
+            (CallRefusal::TooLarge(1), Code::InvalidArgument, "INVALID_FIELD"),
             (undecodable, Code::InvalidArgument, "INVALID_FIELD"),
-            (Refusal::Overloaded, Code::ResourceExhausted, "OVERLOADED"),
-            (Refusal::Unanswered, Code::Unavailable, "STORE_UNAVAILABLE"),
-            (Refusal::Incomplete, Code::DeadlineExceeded, "REQUEST_INCOMPLETE"),
-            (Refusal::NoToken, Code::Unauthenticated, "TOKEN_MISSING"),
-            (Refusal::WrongToken, Code::Unauthenticated, "TOKEN_WRONG"),
-            (Refusal::TeamNotAllowed, Code::PermissionDenied, "TEAM_NOT_ALLOWED"),
+            (CallRefusal::Overloaded, Code::ResourceExhausted, "OVERLOADED"),
+            (CallRefusal::Unanswered, Code::Unavailable, "STORE_UNAVAILABLE"),
+            (CallRefusal::Incomplete, Code::DeadlineExceeded, "REQUEST_INCOMPLETE"),
+            (CallRefusal::NoToken, Code::Unauthenticated, "TOKEN_MISSING"),
+            (CallRefusal::WrongToken, Code::Unauthenticated, "TOKEN_WRONG"),
+            (CallRefusal::TeamNotAllowed, Code::PermissionDenied, "TEAM_NOT_ALLOWED"),
         ] {
             let status = Status::from(refusal);
             let details = status.get_error_details();

@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     decode, encode,
-    log::{Subject, answered, done, span},
+    log::{CallSubject, answered, done, span},
 };
 use crate::{
     gate::Gate,
@@ -31,7 +31,7 @@ impl UsageApi {
 impl UsageService for UsageApi {
     async fn get_usage(&self, request: Request<GetUsageRequest>) -> Result<Response<GetUsageResponse>, Status> {
         let (team, at_ms, page) = decode::get_usage(request.into_inner())?;
-        let span = span("GetUsage", &Subject::team(&team));
+        let span = span("GetUsage", &CallSubject::team(&team));
         let answer = answered(span, pin!(self.gate.usage(&team, at_ms, &page)), done).await?;
         Ok(Response::new(encode::usage(answer)))
     }
@@ -41,7 +41,7 @@ impl UsageService for UsageApi {
         request: Request<ListChargesRequest>,
     ) -> Result<Response<ListChargesResponse>, Status> {
         let (team, at_ms, page) = decode::list_charges(request.into_inner())?;
-        let span = span("ListCharges", &Subject { team: team.as_ref(), ..Subject::default() });
+        let span = span("ListCharges", &CallSubject { team: team.as_ref(), ..CallSubject::default() });
         let charges = answered(span, pin!(self.gate.charges(team.as_ref(), at_ms, &page)), done).await?;
         Ok(Response::new(encode::charges(charges)))
     }

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc};
 
-use super::identity::Name;
-use crate::{domain::id::Id, service::Teams};
+use super::identity::ClientName;
+use crate::{domain::id::Id, service::AllowedTeams};
 
 /// Which client may ask for which teams, by what the client's certificate calls it. Who is not here may ask for none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,17 +22,17 @@ impl Clients {
     }
 
     /// For which teams a client may ask that has these names: for those of all of them.
-    pub(super) fn teams_of(&self, names: &[Name]) -> Teams {
+    pub(super) fn teams_of(&self, names: &[ClientName]) -> AllowedTeams {
         let mut together = BTreeSet::new();
         for teams in
             names.iter().flat_map(|name| self.0.iter().filter(|(client, _)| name.is(client))).map(|(_, teams)| teams)
         {
             match teams {
-                None => return Teams::All,
+                None => return AllowedTeams::All,
                 Some(teams) => together.extend(teams.iter().cloned()),
             }
         }
-        Teams::These(Arc::new(together))
+        AllowedTeams::These(Arc::new(together))
     }
 }
 
@@ -48,12 +48,12 @@ mod tests {
             .with("a.example", teams(&["one"]))
             .with("spiffe://x/b", teams(&["two"]))
             .with("operator", None);
-        let may = |names: &[Name]| {
+        let may = |names: &[ClientName]| {
             let teams = clients.teams_of(names);
             ["one", "two", "three"].map(|team| teams.have(&id(team)))
         };
-        let dns = || Name::Dns("A.Example".to_owned());
-        let uri = |uri: &str| Name::Other(uri.to_owned());
+        let dns = || ClientName::Dns("A.Example".to_owned());
+        let uri = |uri: &str| ClientName::Other(uri.to_owned());
         assert_eq!(may(&[]), [false, false, false]);
         assert_eq!(may(&[dns()]), [true, false, false]);
         assert_eq!(may(&[uri("spiffe://x/b")]), [false, true, false]);

@@ -12,14 +12,14 @@ const MOST: usize = 64;
 
 /// One name of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Name {
+pub(super) enum ClientName {
     /// A DNS name, in which small and capital letters are the same.
     Dns(String),
     /// A URI, or the common name of the subject.
     Other(String),
 }
 
-impl Name {
+impl ClientName {
     /// Whether a client is called so.
     pub(super) fn is(&self, client: &str) -> bool {
         match self {
@@ -29,7 +29,7 @@ impl Name {
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for ClientName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Self::Dns(name) | Self::Other(name)) = self;
         formatter.write_str(name)
@@ -38,7 +38,7 @@ impl fmt::Display for Name {
 
 /// The names in a certificate: the DNS names and URIs of its subjectAltName, as they stand there. If that has none of them, the
 /// common name of its subject, if there is exactly one.
-pub(super) fn names(certificate: &[u8]) -> Vec<Name> {
+pub(super) fn names(certificate: &[u8]) -> Vec<ClientName> {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return Vec::new() };
     let Ok(alternative) = certificate.subject_alternative_name() else { return Vec::new() };
     let general = alternative.iter().flat_map(|extension| &extension.value.general_names);
@@ -46,8 +46,8 @@ pub(super) fn names(certificate: &[u8]) -> Vec<Name> {
     let mut names = Vec::new();
     for name in general {
         let name = match name {
-            GeneralName::DNSName(name) => Name::Dns((*name).to_owned()),
-            GeneralName::URI(uri) => Name::Other((*uri).to_owned()),
+            GeneralName::DNSName(name) => ClientName::Dns((*name).to_owned()),
+            GeneralName::URI(uri) => ClientName::Other((*uri).to_owned()),
             _ => continue,
         };
         has_alternatives = true;
@@ -56,7 +56,7 @@ pub(super) fn names(certificate: &[u8]) -> Vec<Name> {
     if !has_alternatives {
         let mut common = certificate.subject().iter_common_name().map(|name| name.as_str().ok());
         if let (Some(Some(name)), None) = (common.next(), common.next()) {
-            names.push(Name::Other(name.to_owned()));
+            names.push(ClientName::Other(name.to_owned()));
         }
     }
     names.retain(|name| is_a_name(&name.to_string()));
@@ -83,7 +83,7 @@ mod tests {
         }
         params.subject_alt_names = alternatives;
         let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
-        names(certificate.der()).iter().map(Name::to_string).collect()
+        names(certificate.der()).iter().map(ClientName::to_string).collect()
     }
 
     #[test]

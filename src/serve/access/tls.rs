@@ -19,12 +19,12 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use super::{
     AccessError, Clients, TlsFiles,
     fresh::{Fresh, NamedFile},
-    identity::{self, Name},
+    identity::{self, ClientName},
 };
 use crate::{
     clock::Clock,
-    serve::log_throttle::Seldom,
-    service::{Caller, Teams},
+    serve::log_throttle::LogThrottle,
+    service::{AllowedTeams, Caller},
 };
 
 /// What of an answer may wait, sealed, to be sent. More waits before it is sealed, where it is bounded already.
@@ -39,7 +39,7 @@ pub(in crate::serve) struct Tls {
     config: Arc<Fresh<TlsConfig>>,
     clients: Option<Arc<Clients>>,
     asks_clients: bool,
-    failures: Arc<Failures>,
+    failures: Arc<HandshakeFailures>,
 }
 
 /// What rustls makes of the files.
@@ -49,21 +49,21 @@ pub(super) type TlsConfig = Arc<ServerConfig>;
 pub(in crate::serve) struct Handshake {
     config: TlsConfig,
     clients: Option<Arc<Clients>>,
-    failures: Arc<Failures>,
+    failures: Arc<HandshakeFailures>,
 }
 
 /// Handshakes that came to nothing.
-struct Failures {
+struct HandshakeFailures {
     clock: Clock,
-    seldom: Seldom,
+    seldom: LogThrottle,
 }
 
 /// A client whose handshake is done.
-pub(in crate::serve) struct Greeted {
+pub(in crate::serve) struct TlsClient {
     pub(in crate::serve) stream: Box<TlsStream<TcpStream>>,
     /// What its certificate calls it first, if it has one.
     pub(in crate::serve) name: Option<String>,
-    pub(in crate::serve) teams: Teams,
+    pub(in crate::serve) teams: AllowedTeams,
 }
 
 impl Tls {
@@ -96,7 +96,7 @@ impl fmt::Debug for Tls {
 impl Handshake {
     /// Greets the client at the other end; `None` if that comes to nothing. It takes as long as the client likes: whoever waits
     /// has a limit.
-    pub(in crate::serve) async fn greet(self, stream: TcpStream, peer: &Caller) -> Option<Greeted> {
+    pub(in crate::serve) async fn greet(self, stream: TcpStream, peer: &Caller) -> Option<TlsClient> {
         let bounded = |connection: &mut rustls::ServerConnection| connection.set_buffer_limit(Some(SEND_BUFFER));
         let stream = match TlsAcceptor::from(self.config).accept_with(stream, bounded).into_fallible().await {
             Ok(stream) => Box::new(stream),
@@ -110,8 +110,8 @@ impl Handshake {
         let (_, connection) = stream.get_ref();
         let certificate = connection.peer_certificates().and_then(<[_]>::first);
         let names = certificate.map(|certificate| identity::names(certificate)).unwrap_or_default();
-        let teams = self.clients.map_or(Teams::All, |clients| clients.teams_of(&names));
-        Some(Greeted { stream, name: names.first().map(Name::to_string), teams })
+        let teams = self.clients.map_or(AllowedTeams::All, |clients| clients.teams_of(&names));
+        Some(TlsClient { stream, name: names.first().map(ClientName::to_string), teams })
     }
 }
 
@@ -123,7 +123,7 @@ async fn hear_out(mut stream: TcpStream) {
     }
 }
 
-impl Failures {
+impl HandshakeFailures {
     /// Whoever is not let in learns little by TLS, so whoever looks after the sidecar has to be told why.
     fn happened(&self, peer: &Caller, error: &std::io::Error) {
         // A client that only looked whether somebody listens, or left, is no news.
@@ -147,7 +147,7 @@ pub(super) async fn read(
     let named = settings.into_iter().zip(paths);
     let files = named.filter_map(|(setting, path)| Some(NamedFile { setting, path: path?.clone() })).collect();
     let asks_clients = paths[2].is_some();
-    let time = Arc::new(Time(clock.clone()));
+    let time = Arc::new(CertificateClock(clock.clone()));
     let make = move |files: &[NamedFile], contents: &[Vec<u8>]| configure(files, contents, Arc::clone(&time));
     let what = if settings[0].starts_with("listen") {
         "the certificate of the data listener"
@@ -155,12 +155,12 @@ pub(super) async fn read(
         "the certificate of the admin listener"
     };
     let config = Fresh::read(what, files, Box::new(make)).await?;
-    let failures = Arc::new(Failures { clock: clock.clone(), seldom: Seldom::default() });
+    let failures = Arc::new(HandshakeFailures { clock: clock.clone(), seldom: LogThrottle::default() });
     Ok(Some(Tls { config, clients, asks_clients, failures }))
 }
 
 /// The files are a certificate, its key, and perhaps the authorities of clients.
-fn configure(files: &[NamedFile], contents: &[Vec<u8>], time: Arc<Time>) -> Result<TlsConfig, AccessError> {
+fn configure(files: &[NamedFile], contents: &[Vec<u8>], time: Arc<CertificateClock>) -> Result<TlsConfig, AccessError> {
     let unusable = |place: usize, cause: String| {
         let (setting, file) = files.get(place).map_or_else(Default::default, |file| (file.setting, file.path.clone()));
         AccessError::Unusable { setting, file, cause }
@@ -212,9 +212,9 @@ fn verifier(authorities: &[u8], provider: &Arc<CryptoProvider>) -> Result<Arc<dy
 
 /// The time by which certificates are valid or not.
 #[derive(Debug)]
-struct Time(Clock);
+struct CertificateClock(Clock);
 
-impl TimeProvider for Time {
+impl TimeProvider for CertificateClock {
     fn current_time(&self) -> Option<UnixTime> {
         let since_epoch = Duration::from_millis(u64::try_from(self.0.now_ms()).ok()?);
         Some(UnixTime::since_unix_epoch(since_epoch))

@@ -9,7 +9,7 @@ use super::{
     AccessError,
     fresh::{Fresh, NamedFile},
 };
-use crate::service::Refusal;
+use crate::service::CallRefusal;
 
 const SETTING: &str = "admin_token_file";
 
@@ -21,11 +21,11 @@ pub(in crate::serve) struct Token(Vec<u8>);
 
 impl Token {
     /// Refuses a call that brings no token, or another one. How long the comparison takes does not tell how much of it was right.
-    pub(in crate::serve) fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    pub(in crate::serve) fn check(&self, headers: &HeaderMap) -> Result<(), CallRefusal> {
         let mut brought = headers.get_all(AUTHORIZATION).iter();
-        let (Some(brought), None) = (brought.next(), brought.next()) else { return Err(Refusal::NoToken) };
-        let Some(token) = bearer(brought.as_bytes()) else { return Err(Refusal::NoToken) };
-        if bool::from(token.ct_eq(&self.0)) { Ok(()) } else { Err(Refusal::WrongToken) }
+        let (Some(brought), None) = (brought.next(), brought.next()) else { return Err(CallRefusal::NoToken) };
+        let Some(token) = bearer(brought.as_bytes()) else { return Err(CallRefusal::NoToken) };
+        if bool::from(token.ct_eq(&self.0)) { Ok(()) } else { Err(CallRefusal::WrongToken) }
     }
 
     fn parse(contents: &[u8]) -> Result<Self, &'static str> {
@@ -82,10 +82,10 @@ mod tests {
         assert_eq!(check(&["Bearer s3cret"]), Ok(()));
         assert_eq!(check(&["bearer  s3cret"]), Ok(()));
         for none in [&[][..], &["s3cret"], &["Basic s3cret"], &["Bearer"], &["Bearer s3cret", "Bearer s3cret"]] {
-            assert_eq!(check(none), Err(Refusal::NoToken), "{none:?}");
+            assert_eq!(check(none), Err(CallRefusal::NoToken), "{none:?}");
         }
         for wrong in ["Bearer ", "Bearer s3cre", "Bearer s3cret2", "Bearer S3CRET", "Bearer s3cret s3cret"] {
-            assert_eq!(check(&[wrong]), Err(Refusal::WrongToken), "{wrong}");
+            assert_eq!(check(&[wrong]), Err(CallRefusal::WrongToken), "{wrong}");
         }
     }
 

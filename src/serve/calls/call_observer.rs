@@ -5,7 +5,7 @@ use tonic::Code;
 use crate::{metrics::InFlight, traces::CallSpan};
 
 /// A call of the contract, for as long as it is not answered.
-pub(in crate::serve) struct Followed<'a> {
+pub(in crate::serve) struct CallObserver<'a> {
     /// Where anybody can be told.
     pub(in crate::serve) counted: Option<InFlight<'a>>,
     /// Where its caller traces it.
@@ -13,8 +13,8 @@ pub(in crate::serve) struct Followed<'a> {
 }
 
 /// Tells how a call was answered, if it is one that is followed.
-pub(in crate::serve) fn answered(followed: Option<Followed<'_>>, code: Code) {
-    let Some(Followed { counted, span }) = followed else { return };
+pub(in crate::serve) fn answered(followed: Option<CallObserver<'_>>, code: Code) {
+    let Some(CallObserver { counted, span }) = followed else { return };
     if let Some(counted) = counted {
         counted.answered(code);
     }

@@ -16,23 +16,23 @@ use tonic::{Code, Status, body::Body, service::Routes};
 use tower::ServiceExt as _;
 
 use super::{
-    call_observer::{Followed, answered},
-    call_slots::{Place, Room},
+    call_observer::{CallObserver, answered},
+    call_slots::{CallSlot, CallSlots},
     request_progress::watched,
-    response_body::Answer,
+    response_body::ResponseBody,
 };
 use crate::{
     clock::Clock,
     metrics::CallMetrics,
     serve::{
-        access::Guard,
-        connections::{Ticket, Vitals},
-        fast_path::{Question, QuotaMethod, Workplace, answer, next_frame},
+        access::TokenGuard,
+        connections::{ConnectionState, InFlightCall},
+        fast_path::{CallMemory, QuotaMethod, UnaryRequest, answer, next_frame},
         limits::Limits,
         listeners::Services,
-        log_throttle::Seldom,
+        log_throttle::LogThrottle,
     },
-    service::{Caller, QuotaApi, Refusal},
+    service::{CallRefusal, Caller, QuotaApi},
     traces::Traces,
 };
 
@@ -48,7 +48,7 @@ const HEALTH: &str = "/grpc.health.v1.Health/";
 
 /// What calls cost, and so what they are counted with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum CallKind {
     /// A call of the contract.
     Work,
     /// A question for the health, which is answered from memory, and most needed when nothing else is.
@@ -57,7 +57,7 @@ enum Kind {
     Stream,
 }
 
-impl Kind {
+impl CallKind {
     fn of(path: &str) -> Self {
         match path {
             "/grpc.health.v1.Health/Watch" => Self::Stream,
@@ -69,28 +69,28 @@ impl Kind {
 }
 
 /// What all calls of a listener share: its services, and the room for calls.
-pub(in crate::serve) struct Calls {
+pub(in crate::serve) struct CallContext {
     routes: Routes,
     /// Where it is on this listener: it is what executors wait for, so its calls take the shortest way.
     quota: Option<QuotaApi>,
     /// What a call has to bring, where it has to bring something.
-    guard: Option<Guard>,
+    guard: Option<TokenGuard>,
     limits: Limits,
     /// Where they are counted and timed, if anybody can be told.
     metrics: Option<Arc<CallMetrics>>,
     traces: Option<Arc<Traces>>,
-    work: Arc<Room>,
-    checks: Arc<Room>,
-    streams: Arc<Room>,
-    refused: Arc<Room>,
+    work: Arc<CallSlots>,
+    checks: Arc<CallSlots>,
+    streams: Arc<CallSlots>,
+    refused: Arc<CallSlots>,
     /// What a call is told that there is no room for: ready-made, as telling it has to be cheap.
     overloaded: Response<()>,
     clock: Clock,
-    shed: Seldom,
-    unsigned: Seldom,
+    shed: LogThrottle,
+    unsigned: LogThrottle,
 }
 
-impl Calls {
+impl CallContext {
     pub(in crate::serve) fn new(
         services: Services,
         limits: Limits,
@@ -101,36 +101,36 @@ impl Calls {
             routes: services.routes.prepare(),
             quota: services.quota,
             guard: services.guard,
-            work: Room::of(limits.max_calls),
-            checks: Room::of(limits.max_calls),
-            streams: Room::of(limits.max_streams),
-            refused: Room::of(limits.max_calls),
+            work: CallSlots::of(limits.max_calls),
+            checks: CallSlots::of(limits.max_calls),
+            streams: CallSlots::of(limits.max_streams),
+            refused: CallSlots::of(limits.max_calls),
             limits,
             metrics,
             traces,
-            overloaded: Status::from(Refusal::Overloaded).into_http::<Body>().map(|_| ()),
+            overloaded: Status::from(CallRefusal::Overloaded).into_http::<Body>().map(|_| ()),
             clock: Clock::default(),
-            shed: Seldom::default(),
-            unsigned: Seldom::default(),
+            shed: LogThrottle::default(),
+            unsigned: LogThrottle::default(),
         }
     }
 
-    fn follow(&self, path: &str, headers: &HeaderMap) -> Followed<'_> {
+    fn follow(&self, path: &str, headers: &HeaderMap) -> CallObserver<'_> {
         let span = self.traces.as_ref().and_then(|traces| traces.call(path, headers));
-        Followed { counted: self.metrics.as_ref().map(|metrics| metrics.begin(path)), span }
+        CallObserver { counted: self.metrics.as_ref().map(|metrics| metrics.begin(path)), span }
     }
 
-    fn count_refused(&self, refusal: &Refusal) {
+    fn count_refused(&self, refusal: &CallRefusal) {
         if let Some(metrics) = &self.metrics {
             metrics.refused(refusal);
         }
     }
 
-    fn enter(&self, kind: Kind) -> Option<Place> {
+    fn enter(&self, kind: CallKind) -> Option<CallSlot> {
         let room = match kind {
-            Kind::Work => &self.work,
-            Kind::Check => &self.checks,
-            Kind::Stream => &self.streams,
+            CallKind::Work => &self.work,
+            CallKind::Check => &self.checks,
+            CallKind::Stream => &self.streams,
         };
         let place = room.enter();
         if place.is_none()
@@ -142,7 +142,7 @@ impl Calls {
     }
 
     /// Answers at once that a call is not carried out; what else its client sends is dropped as it comes.
-    fn refuse(&self, request: Request<Incoming>, refusal: Response<Body>) -> Response<Answer> {
+    fn refuse(&self, request: Request<Incoming>, refusal: Response<Body>) -> Response<ResponseBody> {
         if let Some(place) = self.refused.enter() {
             let mut rest = request.into_body();
             tokio::spawn(async move {
@@ -152,7 +152,7 @@ impl Calls {
                 drop(place);
             });
         }
-        Answer::of(refusal, None)
+        ResponseBody::of(refusal, None)
     }
 
     /// Tells a client to come again.
@@ -161,7 +161,7 @@ impl Calls {
     }
 
     /// Whether a call brings what it has to. The health is told to everybody: whoever probes it has nothing to bring.
-    fn admit(&self, path: &str, headers: &HeaderMap, caller: &Caller) -> Result<(), Refusal> {
+    fn admit(&self, path: &str, headers: &HeaderMap, caller: &Caller) -> Result<(), CallRefusal> {
         let Some(guard) = self.guard.as_ref().filter(|_| !path.starts_with(HEALTH)) else { return Ok(()) };
         let checked = guard.current().check(headers);
         if checked.is_err()
@@ -173,29 +173,29 @@ impl Calls {
     }
 
     /// Answers by way of tonic, which takes whatever comes.
-    async fn answer(&self, request: Request<Body>, patience: &mut Patience) -> Response<Body> {
+    async fn answer(&self, request: Request<Body>, patience: &mut CallTimeout) -> Response<Body> {
         let (request, arrived) = watched(request);
         let answer = self.routes.clone().oneshot(request);
         // Of a stream, this bounds how long its question may take to arrive; the stream itself lasts.
         match patience.wait_for(pin!(answer)).await {
             Some(Ok(response)) => self.in_the_contracts_words(response),
             Some(Err(never)) => match never {},
-            None if arrived.load(Ordering::Relaxed) => self.refusal(Refusal::Unanswered),
-            None => self.refusal(Refusal::Incomplete),
+            None if arrived.load(Ordering::Relaxed) => self.refusal(CallRefusal::Unanswered),
+            None => self.refusal(CallRefusal::Incomplete),
         }
     }
 
-    fn refusal(&self, refusal: Refusal) -> Response<Body> {
+    fn refusal(&self, refusal: CallRefusal) -> Response<Body> {
         self.count_refused(&refusal);
         Status::from(refusal).into_http()
     }
 
     fn in_the_contracts_words(&self, response: Response<Body>) -> Response<Body> {
         let told = Status::from_header_map(response.headers());
-        if told.as_ref().is_some_and(Refusal::is_of_team) {
-            self.count_refused(&Refusal::TeamNotAllowed);
+        if told.as_ref().is_some_and(CallRefusal::is_of_team) {
+            self.count_refused(&CallRefusal::TeamNotAllowed);
         }
-        match told.and_then(|status| Refusal::from_bare(&status, self.limits.max_message_bytes)) {
+        match told.and_then(|status| CallRefusal::from_bare(&status, self.limits.max_message_bytes)) {
             Some(refusal) => self.refusal(refusal),
             None => response,
         }
@@ -203,12 +203,12 @@ impl Calls {
 }
 
 /// How long a call is waited for: a timer, once there is something to wait for. Most calls never need one.
-struct Patience {
+struct CallTimeout {
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patience {
+impl CallTimeout {
     fn of(limit: Duration) -> Self {
         Self { limit, timer: None }
     }
@@ -228,31 +228,31 @@ impl Patience {
 }
 
 /// The calls of one connection.
-pub(in crate::serve) struct Visitor {
-    calls: Arc<Calls>,
+pub(in crate::serve) struct CallHandler {
+    calls: Arc<CallContext>,
     /// As this client may ask it.
     quota: Option<QuotaApi>,
     caller: Caller,
-    vitals: Arc<Vitals>,
-    workplace: Workplace,
+    vitals: Arc<ConnectionState>,
+    workplace: CallMemory,
 }
 
-impl Visitor {
-    pub(in crate::serve) fn new(calls: Arc<Calls>, caller: Caller, vitals: Arc<Vitals>) -> Self {
+impl CallHandler {
+    pub(in crate::serve) fn new(calls: Arc<CallContext>, caller: Caller, vitals: Arc<ConnectionState>) -> Self {
         let quota = calls.quota.as_ref().map(|quota| quota.on_behalf_of(&caller));
-        Self { calls, quota, caller, vitals, workplace: Workplace::default() }
+        Self { calls, quota, caller, vitals, workplace: CallMemory::default() }
     }
 
     /// Answers one call.
     pub(in crate::serve) async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-    ) -> Result<Response<Answer>, Infallible> {
+    ) -> Result<Response<ResponseBody>, Infallible> {
         let path = request.uri().path();
-        let kind = Kind::of(path);
+        let kind = CallKind::of(path);
         let direct = self.quota.as_ref().and_then(|quota| Some((quota, QuotaMethod::of(path)?)));
         // What lasts for as long as its client likes says nothing of how fast this sidecar is.
-        let followed = (kind == Kind::Work).then(|| self.calls.follow(path, request.headers()));
+        let followed = (kind == CallKind::Work).then(|| self.calls.follow(path, request.headers()));
         if let Err(refusal) = self.calls.admit(path, request.headers(), &self.caller) {
             self.calls.count_refused(&refusal);
             let refusal = Status::from(refusal);
@@ -260,15 +260,15 @@ impl Visitor {
             return Ok(self.calls.refuse(request, refusal.into_http()));
         }
         let Some(place) = self.calls.enter(kind) else {
-            self.calls.count_refused(&Refusal::Overloaded);
+            self.calls.count_refused(&CallRefusal::Overloaded);
             answered(followed, Code::ResourceExhausted);
             return Ok(self.calls.refuse(request, self.calls.overloaded()));
         };
         let ticket = match kind {
-            Kind::Stream => self.vitals.begin_stream(place),
-            Kind::Work | Kind::Check => self.vitals.begin_call(place),
+            CallKind::Stream => self.vitals.begin_stream(place),
+            CallKind::Work | CallKind::Check => self.vitals.begin_call(place),
         };
-        let mut patience = Patience::of(time_for(request.headers(), self.calls.limits.max_call_time));
+        let mut patience = CallTimeout::of(time_for(request.headers(), self.calls.limits.max_call_time));
         let Some((quota, method)) = direct else {
             let request = request.map(Body::new);
             return Ok(Box::pin(self.answer_by_tonic(request, patience, ticket, followed)).await);
@@ -276,9 +276,9 @@ impl Visitor {
 
         let (head, body) = request.into_parts();
         let max_message_bytes = self.calls.limits.max_message_bytes;
-        let question = patience.wait_for(pin!(Question::read(body, &head.headers, max_message_bytes))).await;
+        let question = patience.wait_for(pin!(UnaryRequest::read(body, &head.headers, max_message_bytes))).await;
         let outcome = match question {
-            Some(Ok(Question::Whole(message))) => {
+            Some(Ok(UnaryRequest::Whole(message))) => {
                 let answer = answer(quota.clone(), method, message);
                 let mut work = match followed.as_ref().and_then(|followed| followed.span.as_ref()) {
                     Some(span) => self.workplace.with(span.carry(answer)),
@@ -288,32 +288,32 @@ impl Visitor {
                 if answer.is_some() {
                     self.workplace.take_back(work);
                 }
-                answer.unwrap_or_else(|| Err(Refusal::Unanswered.into()))
+                answer.unwrap_or_else(|| Err(CallRefusal::Unanswered.into()))
             }
-            Some(Ok(Question::InPieces(pieces))) => {
+            Some(Ok(UnaryRequest::Partial(pieces))) => {
                 let request = Request::from_parts(head, Body::new(pieces));
                 return Ok(Box::pin(self.answer_by_tonic(request, patience, ticket, followed)).await);
             }
             Some(Err(broken)) => Err(Status::from_error(Box::new(broken))),
-            None => Err(Refusal::Incomplete.into()),
+            None => Err(CallRefusal::Incomplete.into()),
         };
-        if let Some(refusal) = outcome.as_ref().err().and_then(Refusal::of) {
+        if let Some(refusal) = outcome.as_ref().err().and_then(CallRefusal::of) {
             self.calls.count_refused(refusal);
         }
         answered(followed, outcome.as_ref().map_or_else(Status::code, |_| Code::Ok));
         Ok(match outcome {
-            Ok(message) => Answer::message(message, ticket),
-            Err(status) => Answer::of(status.into_http(), Some(ticket)),
+            Ok(message) => ResponseBody::message(message, ticket),
+            Err(status) => ResponseBody::of(status.into_http(), Some(ticket)),
         })
     }
 
     async fn answer_by_tonic(
         &self,
         mut request: Request<Body>,
-        mut patience: Patience,
-        ticket: Ticket,
-        followed: Option<Followed<'_>>,
-    ) -> Response<Answer> {
+        mut patience: CallTimeout,
+        ticket: InFlightCall,
+        followed: Option<CallObserver<'_>>,
+    ) -> Response<ResponseBody> {
         request.extensions_mut().insert(self.caller.clone());
         let answer = self.calls.answer(request, &mut patience);
         let response = match followed.as_ref().and_then(|followed| followed.span.as_ref()) {
@@ -321,7 +321,7 @@ impl Visitor {
             None => answer.await,
         };
         answered(followed, Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code()));
-        Answer::of(response, Some(ticket))
+        ResponseBody::of(response, Some(ticket))
     }
 }
 
@@ -387,14 +387,14 @@ mod tests {
     #[test]
     fn what_may_stay_open_and_what_tells_the_health_are_counted_apart() {
         for (path, kind) in [
-            ("/tollgate.v1.QuotaService/Commit", Kind::Work),
-            ("/nothing", Kind::Work),
-            ("/grpc.health.v1.Health/Check", Kind::Check),
-            ("/grpc.health.v1.Health/List", Kind::Check),
-            ("/grpc.health.v1.Health/Watch", Kind::Stream),
-            ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Kind::Stream),
+            ("/tollgate.v1.QuotaService/Commit", CallKind::Work),
+            ("/nothing", CallKind::Work),
+            ("/grpc.health.v1.Health/Check", CallKind::Check),
+            ("/grpc.health.v1.Health/List", CallKind::Check),
+            ("/grpc.health.v1.Health/Watch", CallKind::Stream),
+            ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", CallKind::Stream),
         ] {
-            assert_eq!(Kind::of(path), kind, "{path}");
+            assert_eq!(CallKind::of(path), kind, "{path}");
         }
     }
 }

@@ -9,27 +9,27 @@ use std::sync::{
 use slab::Slab;
 use tokio_util::sync::CancellationToken;
 
-use super::http2_preface::Greeting;
-use crate::{clock::Clock, serve::calls::Place};
+use super::http2_preface::Http2Preface;
+use crate::{clock::Clock, serve::calls::CallSlot};
 
 /// Written while nothing waits to be sent.
 const NOTHING_WAITS: i64 = i64::MIN;
 
 /// What is known of one connection.
 #[derive(Debug)]
-pub(in crate::serve) struct Vitals {
+pub(in crate::serve) struct ConnectionState {
     /// Cuts it at once.
     pub(in crate::serve) cut: CancellationToken,
     clock: Clock,
     opened_ms: i64,
-    greeting: Mutex<Greeting>,
+    greeting: Mutex<Http2Preface>,
     /// Since when the client has not taken what waits to be sent.
     blocked_since_ms: AtomicI64,
-    calls: Mutex<Calls>,
+    calls: Mutex<OpenCalls>,
 }
 
 #[derive(Debug, Default)]
-struct Calls {
+struct OpenCalls {
     /// When each call began that is in flight and may not last for ever.
     begun_ms: Slab<i64>,
     /// How many are open that may.
@@ -42,24 +42,24 @@ struct Calls {
 
 /// A call in flight: it takes a place of those that all connections share, until it is dropped.
 #[derive(Debug)]
-pub(in crate::serve) struct Ticket {
-    vitals: Arc<Vitals>,
+pub(in crate::serve) struct InFlightCall {
+    vitals: Arc<ConnectionState>,
     /// Of a call that may not last for ever: where it is among them.
     key: Option<usize>,
-    _place: Place,
+    _place: CallSlot,
 }
 
 /// How little is lost with a connection: of two, the lesser one is to go. Those that never asked anything go first, so that
 /// a crowd of idle ones does not push out who has work to do; then those that have been silent for longest; last those that watch the
 /// health or talk with reflection, which can be taken up again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::serve) struct Worth {
+pub(in crate::serve) struct EvictionRank {
     has_streams: bool,
     has_asked: bool,
     silent_since_ms: i64,
 }
 
-impl Vitals {
+impl ConnectionState {
     pub(in crate::serve) fn new(cut: CancellationToken, clock: Clock) -> Self {
         Self {
             cut,
@@ -91,30 +91,30 @@ impl Vitals {
     }
 
     /// A call begins that may not last for ever.
-    pub(in crate::serve) fn begin_call(self: &Arc<Self>, place: Place) -> Ticket {
+    pub(in crate::serve) fn begin_call(self: &Arc<Self>, place: CallSlot) -> InFlightCall {
         let begun_ms = self.clock.monotonic_ms();
         let mut calls = lock(&self.calls);
         calls.any = true;
         let key = calls.begun_ms.insert(begun_ms);
-        Ticket { vitals: Arc::clone(self), key: Some(key), _place: place }
+        InFlightCall { vitals: Arc::clone(self), key: Some(key), _place: place }
     }
 
     /// A call begins that may.
-    pub(in crate::serve) fn begin_stream(self: &Arc<Self>, place: Place) -> Ticket {
+    pub(in crate::serve) fn begin_stream(self: &Arc<Self>, place: CallSlot) -> InFlightCall {
         let mut calls = lock(&self.calls);
         calls.any = true;
         calls.streams += 1;
-        Ticket { vitals: Arc::clone(self), key: None, _place: place }
+        InFlightCall { vitals: Arc::clone(self), key: None, _place: place }
     }
 
     /// How little is lost with it; `None` while calls are in flight that may not last for ever.
-    pub(in crate::serve) fn worth(&self) -> Option<Worth> {
+    pub(in crate::serve) fn worth(&self) -> Option<EvictionRank> {
         let calls = lock(&self.calls);
         let idle = calls.begun_ms.is_empty();
         let has_streams = calls.streams > 0;
         let has_asked = calls.any;
         let silent_since_ms = if has_asked { calls.ended_ms } else { self.opened_ms };
-        idle.then_some(Worth { has_streams, has_asked, silent_since_ms })
+        idle.then_some(EvictionRank { has_streams, has_asked, silent_since_ms })
     }
 
     /// Whether a call is in flight that may not last for ever.
@@ -142,7 +142,7 @@ impl Vitals {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for InFlightCall {
     fn drop(&mut self) {
         let ended_ms = self.vitals.clock.monotonic_ms();
         let mut calls = lock(&self.vitals.calls);
@@ -164,14 +164,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{clock::ManualClock, serve::calls::Room};
+    use crate::{clock::ManualClock, serve::calls::CallSlots};
 
-    fn vitals(clock: &ManualClock) -> Arc<Vitals> {
-        Arc::new(Vitals::new(CancellationToken::new(), Clock::Manual(clock.clone())))
+    fn vitals(clock: &ManualClock) -> Arc<ConnectionState> {
+        Arc::new(ConnectionState::new(CancellationToken::new(), Clock::Manual(clock.clone())))
     }
 
-    fn place() -> Place {
-        Room::of(1).enter().unwrap()
+    fn place() -> CallSlot {
+        CallSlots::of(1).enter().unwrap()
     }
 
     #[test]

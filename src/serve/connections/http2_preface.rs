@@ -8,13 +8,13 @@ const LENGTH: usize = 3;
 
 /// How much of the greeting has come.
 #[derive(Debug, Default)]
-pub(in crate::serve) struct Greeting {
+pub(in crate::serve) struct Http2Preface {
     read: usize,
     first: u8,
     length: [u8; LENGTH],
 }
 
-impl Greeting {
+impl Http2Preface {
     /// Takes note of more bytes; whether the greeting is complete.
     pub(in crate::serve) fn read(&mut self, bytes: &[u8]) -> bool {
         for byte in bytes {
@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn the_greeting_is_complete_with_the_last_byte_of_the_settings_however_it_is_cut() {
         for cut in 0..WHOLE.len() {
-            let mut greeting = Greeting::default();
+            let mut greeting = Http2Preface::default();
             assert!(!greeting.read(&WHOLE[..cut]), "{cut}");
             assert!(greeting.spoke_instead().is_some());
             assert!(greeting.read(&WHOLE[cut..]), "{cut}");
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn what_was_spoken_instead_is_told() {
         for (bytes, spoken) in [(&b""[..], "nothing"), (b"\x16\x03\x01", "TLS"), (b"\x00", "something else")] {
-            let mut greeting = Greeting::default();
+            let mut greeting = Http2Preface::default();
             greeting.read(bytes);
             assert_eq!(greeting.spoke_instead(), Some(spoken));
         }

@@ -12,10 +12,10 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::connection_state::Vitals;
+use super::connection_state::ConnectionState;
 use crate::{
     clock::Clock,
-    serve::{limits::Limits, log_throttle::Seldom},
+    serve::{limits::Limits, log_throttle::LogThrottle},
 };
 
 /// Between two looks at who wastes time.
@@ -23,37 +23,37 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// All connections of one listener.
 #[derive(Debug)]
-pub(in crate::serve) struct Crowd {
+pub(in crate::serve) struct ConnectionRegistry {
     places: Arc<Semaphore>,
-    present: Mutex<BTreeMap<u64, Arc<Vitals>>>,
+    present: Mutex<BTreeMap<u64, Arc<ConnectionState>>>,
     arrivals: AtomicU64,
     clock: Clock,
-    full: Seldom,
+    full: LogThrottle,
 }
 
 /// A connection's place among the others, until it is dropped.
 #[derive(Debug)]
-pub(in crate::serve) struct Place {
-    crowd: Arc<Crowd>,
+pub(in crate::serve) struct RegisteredConnection {
+    crowd: Arc<ConnectionRegistry>,
     number: u64,
-    vitals: Arc<Vitals>,
+    vitals: Arc<ConnectionState>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Place {
+impl RegisteredConnection {
     /// What is known of the connection.
-    pub(in crate::serve) fn vitals(&self) -> &Arc<Vitals> {
+    pub(in crate::serve) fn vitals(&self) -> &Arc<ConnectionState> {
         &self.vitals
     }
 }
 
-impl Drop for Place {
+impl Drop for RegisteredConnection {
     fn drop(&mut self) {
         self.crowd.present().remove(&self.number);
     }
 }
 
-impl Crowd {
+impl ConnectionRegistry {
     pub(in crate::serve) fn new(max_connections: u32) -> Arc<Self> {
         let places = usize::try_from(max_connections).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
@@ -61,13 +61,16 @@ impl Crowd {
             present: Mutex::default(),
             arrivals: AtomicU64::new(0),
             clock: Clock::default(),
-            full: Seldom::default(),
+            full: LogThrottle::default(),
         })
     }
 
     /// A place for one more: free, or that of the least of those without a call in flight, once it is gone. `None` if all
     /// have one. The connection is cut with `everything`.
-    pub(in crate::serve) async fn admit(self: &Arc<Self>, everything: &CancellationToken) -> Option<Place> {
+    pub(in crate::serve) async fn admit(
+        self: &Arc<Self>,
+        everything: &CancellationToken,
+    ) -> Option<RegisteredConnection> {
         let permit = match Arc::clone(&self.places).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
@@ -75,10 +78,10 @@ impl Crowd {
                 Arc::clone(&self.places).acquire_owned().await.ok()?
             }
         };
-        let vitals = Arc::new(Vitals::new(everything.child_token(), self.clock.clone()));
+        let vitals = Arc::new(ConnectionState::new(everything.child_token(), self.clock.clone()));
         let number = self.arrivals.fetch_add(1, Ordering::Relaxed);
         self.present().insert(number, Arc::clone(&vitals));
-        Some(Place { crowd: Arc::clone(self), number, vitals, _permit: permit })
+        Some(RegisteredConnection { crowd: Arc::clone(self), number, vitals, _permit: permit })
     }
 
     /// Cuts who wastes time, again and again.
@@ -114,12 +117,12 @@ impl Crowd {
     }
 
     /// Nothing that holds the lock can panic.
-    fn present(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Vitals>>> {
+    fn present(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<ConnectionState>>> {
         self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn wastes_time(vitals: &Vitals, limits: &Limits) -> Option<&'static str> {
+fn wastes_time(vitals: &ConnectionState, limits: &Limits) -> Option<&'static str> {
     let is_over = |ms: i64, limit: Duration| u128::try_from(ms).is_ok_and(|ms| ms > limit.as_millis());
     if is_over(vitals.age_ms(), limits.handshake_timeout) && vitals.spoke_instead().is_some() {
         return Some("it did not begin with HTTP/2 in time");

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::connection_state::Vitals;
+use super::connection_state::ConnectionState;
 use crate::{serve::access::Handshake, service::Caller};
 
 /// So many bytes are read before the answers to them are sent, some ten calls: so clients have something to do again while others
@@ -32,7 +32,7 @@ pub(in crate::serve) struct Accepted {
 /// An accepted connection that keeps note of what happens on it.
 pub(in crate::serve) struct Connection {
     transport: Transport,
-    vitals: Arc<Vitals>,
+    vitals: Arc<ConnectionState>,
     has_greeted: bool,
     /// What was read is looked at, and answered, before more is.
     has_read_enough: bool,
@@ -85,7 +85,7 @@ impl Accepted {
     }
 
     /// The connection, with what happens on it noted there.
-    pub(in crate::serve) fn watched(self, vitals: Arc<Vitals>) -> Connection {
+    pub(in crate::serve) fn watched(self, vitals: Arc<ConnectionState>) -> Connection {
         Connection { transport: self.transport, vitals, has_greeted: false, has_read_enough: false }
     }
 }

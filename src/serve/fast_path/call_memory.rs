@@ -11,22 +11,22 @@ use tokio_util::sync::ReusableBoxFuture;
 use tonic::Status;
 
 /// What a call comes to: a message with its prefix.
-type Outcome = Result<Bytes, Status>;
+type FramedResponse = Result<Bytes, Status>;
 
 /// Where a call was worked on last, for the next one.
 #[derive(Default)]
-pub(in crate::serve) struct Workplace {
-    left: Mutex<Option<ReusableBoxFuture<'static, Outcome>>>,
+pub(in crate::serve) struct CallMemory {
+    left: Mutex<Option<ReusableBoxFuture<'static, FramedResponse>>>,
 }
 
 /// A call that is worked on.
-pub(in crate::serve) struct Work(ReusableBoxFuture<'static, Outcome>);
+pub(in crate::serve) struct StoredCall(ReusableBoxFuture<'static, FramedResponse>);
 
-impl Workplace {
+impl CallMemory {
     /// A place with this call in it.
-    pub(in crate::serve) fn with(&self, call: impl Future<Output = Outcome> + Send + 'static) -> Work {
+    pub(in crate::serve) fn with(&self, call: impl Future<Output = FramedResponse> + Send + 'static) -> StoredCall {
         let left = self.left().take();
-        Work(match left {
+        StoredCall(match left {
             Some(mut place) => {
                 place.set(call);
                 place
@@ -36,19 +36,19 @@ impl Workplace {
     }
 
     /// Takes a place back whose call has ended, and so has left nothing in it.
-    pub(in crate::serve) fn take_back(&self, work: Work) {
+    pub(in crate::serve) fn take_back(&self, work: StoredCall) {
         *self.left() = Some(work.0);
     }
 
     /// Nothing that holds the lock can panic.
-    fn left(&self) -> MutexGuard<'_, Option<ReusableBoxFuture<'static, Outcome>>> {
+    fn left(&self) -> MutexGuard<'_, Option<ReusableBoxFuture<'static, FramedResponse>>> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Work {
+impl StoredCall {
     /// The call itself.
-    pub(in crate::serve) fn future(&mut self) -> Pin<&mut (dyn Future<Output = Outcome> + Send)> {
+    pub(in crate::serve) fn future(&mut self) -> Pin<&mut (dyn Future<Output = FramedResponse> + Send)> {
         self.0.get_pin()
     }
 }

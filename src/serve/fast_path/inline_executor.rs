@@ -14,21 +14,21 @@ use std::{
 use futures::task::noop_waker_ref;
 use hyper::rt::Executor;
 
-use crate::serve::connections::Vitals;
+use crate::serve::connections::ConnectionState;
 
 /// Carries out the calls of a connection.
 #[derive(Clone, Debug)]
-pub(in crate::serve) struct AtOnce {
-    vitals: Arc<Vitals>,
+pub(in crate::serve) struct InlineExecutor {
+    vitals: Arc<ConnectionState>,
 }
 
-impl AtOnce {
-    pub(in crate::serve) fn of(vitals: Arc<Vitals>) -> Self {
+impl InlineExecutor {
+    pub(in crate::serve) fn of(vitals: Arc<ConnectionState>) -> Self {
         Self { vitals }
     }
 }
 
-impl<Call> Executor<Call> for AtOnce
+impl<Call> Executor<Call> for InlineExecutor
 where
     Call: Future<Output = ()> + Send + 'static,
 {
@@ -52,10 +52,10 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::{clock::Clock, serve::calls::Room, wakeable::when_wakeable};
+    use crate::{clock::Clock, serve::calls::CallSlots, wakeable::when_wakeable};
 
-    fn at_once() -> AtOnce {
-        AtOnce::of(Arc::new(Vitals::new(CancellationToken::new(), Clock::System)))
+    fn at_once() -> InlineExecutor {
+        InlineExecutor::of(Arc::new(ConnectionState::new(CancellationToken::new(), Clock::System)))
     }
 
     #[tokio::test]
@@ -87,7 +87,7 @@ mod tests {
             is_done.await.unwrap().is_some()
         };
         assert!(is_in_a_task().await);
-        let other = at_once.vitals.begin_call(Room::of(1).enter().unwrap());
+        let other = at_once.vitals.begin_call(CallSlots::of(1).enter().unwrap());
         assert!(!is_in_a_task().await);
         drop(other);
         assert!(is_in_a_task().await);

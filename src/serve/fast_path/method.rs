@@ -4,7 +4,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message;
 use tonic::Status;
 
-use crate::service::{QuotaApi, Refusal};
+use crate::service::{CallRefusal, QuotaApi};
 
 /// Of a message, a flag that says that it is not compressed, and its length.
 const PREFIX: usize = 5;
@@ -47,7 +47,7 @@ impl QuotaMethod {
 /// Answers a message with one, which has its prefix.
 ///
 /// # Errors
-/// The method's, and [`Refusal::Undecodable`].
+/// The method's, and [`CallRefusal::Undecodable`].
 pub(in crate::serve) async fn answer(quota: QuotaApi, method: QuotaMethod, message: Bytes) -> Result<Bytes, Status> {
     // Those that are seldom called do not make room for the others larger.
     match method {
@@ -62,7 +62,7 @@ pub(in crate::serve) async fn answer(quota: QuotaApi, method: QuotaMethod, messa
 }
 
 fn decoded<Asked: Message + Default>(message: Bytes) -> Result<Asked, Status> {
-    Asked::decode(message).map_err(|error| Refusal::undecodable(&error.to_string()).into())
+    Asked::decode(message).map_err(|error| CallRefusal::undecodable(&error.to_string()).into())
 }
 
 fn framed<Answered: Message>(answer: Answered) -> Bytes {

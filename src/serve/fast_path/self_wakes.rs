@@ -23,7 +23,7 @@ const WOKEN: u8 = 2;
 const POLLS_IN_A_TURN: u32 = 8;
 
 /// A future that is polled again at once where it woke itself.
-pub(in crate::serve) struct OwnWakes<Inner> {
+pub(in crate::serve) struct SelfWaking<Inner> {
     inner: Inner,
     wakes: Arc<Wakes>,
     waker: Waker,
@@ -34,7 +34,7 @@ struct Wakes {
     task: AtomicWaker,
 }
 
-impl<Inner> OwnWakes<Inner> {
+impl<Inner> SelfWaking<Inner> {
     pub(in crate::serve) fn new(inner: Inner) -> Self {
         let wakes = Arc::new(Wakes { state: AtomicU8::new(RESTING), task: AtomicWaker::new() });
         Self { inner, waker: Waker::from(Arc::clone(&wakes)), wakes }
@@ -58,7 +58,7 @@ impl Wake for Wakes {
     }
 }
 
-impl<Inner: Future + Unpin> Future for OwnWakes<Inner> {
+impl<Inner: Future + Unpin> Future for SelfWaking<Inner> {
     type Output = Inner::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -105,7 +105,7 @@ mod tests {
             }
             Poll::<()>::Pending
         });
-        let mut future = OwnWakes::new(future);
+        let mut future = SelfWaking::new(future);
         assert!(Pin::new(&mut future).poll(&mut Context::from_waker(&waker(Arc::clone(&woken)))).is_pending());
         drop(future);
         (polls, woken.0.load(Ordering::SeqCst))
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn whoever_wakes_it_while_it_rests_wakes_its_task() {
         let (mut kept, woken) = (None, Arc::new(Woken::default()));
-        let mut future = OwnWakes::new(poll_fn(|context| {
+        let mut future = SelfWaking::new(poll_fn(|context| {
             kept = Some(context.waker().clone());
             Poll::<()>::Pending
         }));

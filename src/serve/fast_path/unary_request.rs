@@ -15,20 +15,20 @@ use hyper::body::Incoming;
 const PREFIX: usize = 5;
 
 /// What a client asks.
-pub(in crate::serve) enum Question {
+pub(in crate::serve) enum UnaryRequest {
     /// The bytes of its message; nothing comes after it.
     Whole(Bytes),
     /// What has come so far, and the rest.
-    InPieces(Pieces),
+    Partial(PartialBody),
 }
 
 /// A body of which something was taken already.
-pub(in crate::serve) struct Pieces {
+pub(in crate::serve) struct PartialBody {
     taken: [Option<Frame<Bytes>>; 2],
     rest: Incoming,
 }
 
-impl Question {
+impl UnaryRequest {
     /// Takes it from the body of a request: waits for a whole message and for the end, or until it is clear that this is not how it
     /// comes.
     pub(in crate::serve) async fn read(
@@ -36,7 +36,7 @@ impl Question {
         headers: &HeaderMap,
         max_message_bytes: u32,
     ) -> Result<Self, hyper::Error> {
-        let in_pieces = |first, second, rest| Ok(Self::InPieces(Pieces { taken: [first, second], rest }));
+        let in_pieces = |first, second, rest| Ok(Self::Partial(PartialBody { taken: [first, second], rest }));
         if headers.contains_key("grpc-encoding") {
             return in_pieces(None, None, body);
         }
@@ -69,7 +69,7 @@ pub(in crate::serve) async fn next_frame(body: &mut Incoming) -> Option<Result<F
     std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
 }
 
-impl http_body::Body for Pieces {
+impl http_body::Body for PartialBody {
     type Data = Bytes;
     type Error = hyper::Error;
 

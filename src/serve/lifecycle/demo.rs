@@ -16,7 +16,7 @@ pub(in crate::serve) const TEAMS: [(&str, Plan, bool); 3] =
 
 /// Which teams there are to try.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::serve) enum Teams {
+pub(in crate::serve) enum StoreTeams {
     /// The store had none, and the demo teams were made.
     Demo,
     /// The store has some; this is one of them.
@@ -31,16 +31,16 @@ pub(in crate::serve) fn suits(store: &StoreLocation) -> bool {
 }
 
 /// Which teams the store has.
-pub(in crate::serve) async fn look(gate: &Gate) -> Result<Teams, GateError> {
+pub(in crate::serve) async fn look(gate: &Gate) -> Result<StoreTeams, GateError> {
     let page = Page { size: 1, token: String::new() };
     let first = patiently(|| gate.teams(&page)).await?;
-    Ok(first.items.into_iter().next().map_or(Teams::None, |(team, _)| Teams::Existing(team)))
+    Ok(first.items.into_iter().next().map_or(StoreTeams::None, |(team, _)| StoreTeams::Existing(team)))
 }
 
 /// Makes the demo teams if the store has none.
-pub(in crate::serve) async fn make_teams_if_none(gate: &Gate) -> Result<Teams, GateError> {
+pub(in crate::serve) async fn make_teams_if_none(gate: &Gate) -> Result<StoreTeams, GateError> {
     let teams = look(gate).await?;
-    if teams != Teams::None {
+    if teams != StoreTeams::None {
         return Ok(teams);
     }
     for (team, plan, paid_seat) in TEAMS {
@@ -48,5 +48,5 @@ pub(in crate::serve) async fn make_teams_if_none(gate: &Gate) -> Result<Teams, G
         let settings = TeamSettings { plan, paid_seat, anchor_day: 1, included_override: None };
         patiently(|| gate.put_team(&team, &settings, CALLER)).await?;
     }
-    Ok(Teams::Demo)
+    Ok(StoreTeams::Demo)
 }

@@ -25,22 +25,22 @@ const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// The health of a sidecar, as all its listeners tell it.
 pub(in crate::serve) struct Health {
-    pub(in crate::serve) data: Told,
-    pub(in crate::serve) admin: Told,
-    pub(in crate::serve) probe: Told,
+    pub(in crate::serve) data: ListenerHealth,
+    pub(in crate::serve) admin: ListenerHealth,
+    pub(in crate::serve) probe: ListenerHealth,
     metrics: Arc<Metrics>,
-    state: Mutex<State>,
+    state: Mutex<HealthState>,
 }
 
 /// What one listener tells.
-pub(in crate::serve) struct Told {
+pub(in crate::serve) struct ListenerHealth {
     reporter: HealthReporter,
     deciding: &'static [&'static str],
     until_the_end: &'static [&'static str],
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct HealthState {
     is_ready: bool,
     is_ending: bool,
 }
@@ -49,10 +49,10 @@ impl Health {
     /// It lives, and cannot decide yet.
     pub(in crate::serve) async fn begin(metrics: Arc<Metrics>) -> Self {
         Self {
-            data: Told::begin(&DECIDING, &[]).await,
+            data: ListenerHealth::begin(&DECIDING, &[]).await,
             // QuotaService is not there, so its health is not.
-            admin: Told::begin(&DECIDING[..2], services::ON_ADMIN).await,
-            probe: Told::begin(&DECIDING, &[]).await,
+            admin: ListenerHealth::begin(&DECIDING[..2], services::ON_ADMIN).await,
+            probe: ListenerHealth::begin(&DECIDING, &[]).await,
             metrics,
             state: Mutex::default(),
         }
@@ -117,12 +117,12 @@ impl Health {
         }
     }
 
-    fn everywhere(&self) -> [&Told; 3] {
+    fn everywhere(&self) -> [&ListenerHealth; 3] {
         [&self.data, &self.admin, &self.probe]
     }
 }
 
-impl Told {
+impl ListenerHealth {
     async fn begin(deciding: &'static [&'static str], until_the_end: &'static [&'static str]) -> Self {
         let told = Self { reporter: HealthReporter::new(), deciding, until_the_end };
         told.set(&[LIVENESS], ServingStatus::Serving).await;

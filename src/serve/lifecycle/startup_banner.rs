@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::demo::{self, Teams};
+use super::demo::{self, StoreTeams};
 use crate::{
     address::ListenAddress,
     serve::access::{Access, TlsFiles},
@@ -14,27 +14,27 @@ use crate::{
 
 /// The lines to show whoever started a sidecar.
 #[derive(Clone, Debug)]
-pub struct Welcome {
-    listen: Door,
-    admin: Door,
+pub struct StartupBanner {
+    listen: BannerListener,
+    admin: BannerListener,
     pub(in crate::serve) probe: Option<ListenAddress>,
     store: String,
     durability: String,
-    teams: Teams,
+    teams: StoreTeams,
 }
 
-impl Welcome {
+impl StartupBanner {
     pub(in crate::serve) fn new(
         listen: &ListenAddress,
         admin: &ListenAddress,
         access: &Access,
         location: &StoreLocation,
         store: &Store,
-        teams: Teams,
+        teams: StoreTeams,
     ) -> Self {
         Self {
-            listen: Door::of(listen, &access.listen_tls, None),
-            admin: Door::of(admin, &access.admin_tls, access.admin_token_file.as_deref()),
+            listen: BannerListener::of(listen, &access.listen_tls, None),
+            admin: BannerListener::of(admin, &access.admin_tls, access.admin_token_file.as_deref()),
             probe: None,
             store: location.to_string(),
             durability: store.durability().to_string(),
@@ -54,7 +54,7 @@ impl Welcome {
     }
 }
 
-impl fmt::Display for Welcome {
+impl fmt::Display for StartupBanner {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(formatter, "Tollgate is ready.")?;
         writeln!(formatter, "  executors: {} (QuotaService{})", self.listen.address, self.listen.asks())?;
@@ -65,7 +65,7 @@ impl fmt::Display for Welcome {
         writeln!(formatter, "  store:     {} ({})", self.store, self.durability)?;
         writeln!(formatter)?;
         match &self.teams {
-            Teams::Demo => {
+            StoreTeams::Demo => {
                 let teams = demo::TEAMS.map(|(team, plan, paid_seat)| {
                     format!("{team} ({}, {} seat)", plan.name(), if paid_seat { "a paid" } else { "no" })
                 });
@@ -73,11 +73,11 @@ impl fmt::Display for Welcome {
                 let [_, (team, ..), _] = demo::TEAMS;
                 self.calls_of(formatter, team)
             }
-            Teams::Existing(team) => {
+            StoreTeams::Existing(team) => {
                 writeln!(formatter, "Try the team {team}:")?;
                 self.calls_of(formatter, team.as_str())
             }
-            Teams::None => {
+            StoreTeams::None => {
                 writeln!(formatter, "There is no team yet. Make one:")?;
                 let put = r#"{"team":{"team_id":"my-team","plan":"basic","paid_seat":true,"billing_anchor_day":1}}"#;
                 writeln!(formatter, "{}", self.admin.grpcurl("AccountService/PutTeam", put))
@@ -88,14 +88,14 @@ impl fmt::Display for Welcome {
 
 /// A listener as its clients see it.
 #[derive(Clone, Debug)]
-struct Door {
+struct BannerListener {
     address: ListenAddress,
     has_tls: bool,
     asks_clients: bool,
     token_file: Option<PathBuf>,
 }
 
-impl Door {
+impl BannerListener {
     fn of(address: &ListenAddress, tls: &TlsFiles, token_file: Option<&Path>) -> Self {
         Self {
             address: address.clone(),
@@ -141,10 +141,10 @@ mod tests {
     use super::*;
     use crate::domain::id::Id;
 
-    fn welcome(teams: Teams) -> Welcome {
-        Welcome {
-            listen: Door::of(&"127.0.0.1:50051".parse().unwrap(), &TlsFiles::default(), None),
-            admin: Door::of(&"unix:/run/admin.sock".parse().unwrap(), &TlsFiles::default(), None),
+    fn welcome(teams: StoreTeams) -> StartupBanner {
+        StartupBanner {
+            listen: BannerListener::of(&"127.0.0.1:50051".parse().unwrap(), &TlsFiles::default(), None),
+            admin: BannerListener::of(&"unix:/run/admin.sock".parse().unwrap(), &TlsFiles::default(), None),
             probe: None,
             store: "memory".to_owned(),
             durability: "nothing survives this process".to_owned(),
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn demo_teams_are_named_and_tried() {
-        let lines = welcome(Teams::Demo).to_string();
+        let lines = welcome(StoreTeams::Demo).to_string();
         assert!(lines.contains("demo-free (free, no seat), demo-basic (basic, a paid seat), demo-pro"), "{lines}");
         assert_eq!(lines.matches("grpcurl").count(), 3, "{lines}");
         assert!(lines.contains("memory (nothing survives this process)"), "{lines}");
@@ -169,9 +169,9 @@ mod tests {
         let mutual = TlsFiles { certificate: file(), key: file(), client_ca: file() };
         let server = TlsFiles { client_ca: None, ..mutual.clone() };
         let address = "127.0.0.1:1".parse().unwrap();
-        let listen = Door::of(&address, &mutual, None);
-        let admin = Door::of(&address, &server, file().as_deref());
-        let lines = Welcome { listen, admin, ..welcome(Teams::Demo) }.to_string();
+        let listen = BannerListener::of(&address, &mutual, None);
+        let admin = BannerListener::of(&address, &server, file().as_deref());
+        let lines = StartupBanner { listen, admin, ..welcome(StoreTeams::Demo) }.to_string();
         assert!(lines.contains("(QuotaService; TLS with a certificate of the client)"), "{lines}");
         assert!(lines.contains("UsageService; TLS; a token)"), "{lines}");
         assert!(lines.contains("grpcurl -cacert CA.pem -cert CLIENT.pem -key CLIENT.key -d"), "{lines}");
@@ -181,9 +181,9 @@ mod tests {
 
     #[test]
     fn where_teams_are_no_demo_is_spoken_of() {
-        let lines = welcome(Teams::Existing(Id::parse("acme").unwrap())).to_string();
+        let lines = welcome(StoreTeams::Existing(Id::parse("acme").unwrap())).to_string();
         assert!(!lines.contains("demo"), "{lines}");
         assert!(lines.contains(r#"{"team_id":"acme","reservation_id":"first"}"#), "{lines}");
-        assert!(welcome(Teams::None).to_string().contains("AccountService/PutTeam"));
+        assert!(welcome(StoreTeams::None).to_string().contains("AccountService/PutTeam"));
     }
 }

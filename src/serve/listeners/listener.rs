@@ -8,7 +8,7 @@ use super::unix_socket::UnixSocket;
 use crate::{
     address::ListenAddress,
     clock::Clock,
-    serve::{access::Tls, connections::Accepted, error::ListenError, log_throttle::Seldom},
+    serve::{access::Tls, connections::Accepted, error::ListenError, log_throttle::LogThrottle},
 };
 
 /// How long to wait before accepting again when the system could not, as when this process has no file descriptor left.
@@ -30,7 +30,7 @@ pub(in crate::serve) struct Listener {
     socket: Socket,
     tls: Option<Tls>,
     clock: Clock,
-    failed: Seldom,
+    failed: LogThrottle,
 }
 
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Listener {
             }
             ListenAddress::Unix(path) => (address.clone(), Socket::Unix(UnixSocket::bind(address, path).await?)),
         };
-        Ok(Self { address, socket, tls: None, clock: Clock::default(), failed: Seldom::default() })
+        Ok(Self { address, socket, tls: None, clock: Clock::default(), failed: LogThrottle::default() })
     }
 
     /// The same with TLS, if there is any.

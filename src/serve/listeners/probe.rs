@@ -32,7 +32,7 @@ use crate::{
     address::ListenAddress,
     clock::Clock,
     metrics::{self, Metrics},
-    serve::{error::ListenError, log_throttle::Seldom},
+    serve::{error::ListenError, log_throttle::LogThrottle},
 };
 
 /// So many connections at once: a kubelet opens one for each probe, a Prometheus keeps one.
@@ -148,7 +148,7 @@ fn said(status: StatusCode, text: String) -> Response<Body> {
 
 async fn accept(listener: TcpListener, answering: Arc<Answering>) {
     let present = Arc::new(Present::default());
-    let (clock, failed) = (Clock::default(), Seldom::default());
+    let (clock, failed) = (Clock::default(), LogThrottle::default());
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {

@@ -11,9 +11,9 @@ use super::{listener::Listener, services::Services};
 use crate::{
     metrics::CallMetrics,
     serve::{
-        calls::{Calls, Visitor},
-        connections::{Accepted, Crowd, Place, Vitals},
-        fast_path::{AtOnce, OwnWakes},
+        calls::{CallContext, CallHandler},
+        connections::{Accepted, ConnectionRegistry, ConnectionState, RegisteredConnection},
+        fast_path::{InlineExecutor, SelfWaking},
         limits::Limits,
     },
     traces::Traces,
@@ -36,7 +36,7 @@ const SEND_BUFFER: usize = 16 * 1024;
 
 /// How a listener is served, and what ends it.
 #[derive(Clone)]
-pub(in crate::serve) struct Listening {
+pub(in crate::serve) struct ListenerServer {
     /// Ends accepting; calls in flight finish.
     pub(in crate::serve) accepting: CancellationToken,
     /// Ends every connection.
@@ -51,7 +51,7 @@ pub(in crate::serve) struct Listening {
     pub(in crate::serve) traces: Option<Arc<Traces>>,
 }
 
-impl Listening {
+impl ListenerServer {
     /// Serves until accepting ends and the last call is answered.
     pub(in crate::serve) fn serve(
         &self,
@@ -61,7 +61,7 @@ impl Listening {
         let (listening, services) = (self.clone(), services.into());
         async move {
             let calls = Arc::new(listening.calls(services));
-            let crowd = Crowd::new(listening.limits.max_connections);
+            let crowd = ConnectionRegistry::new(listening.limits.max_connections);
             tokio::select! {
                 () = listening.accept(listener, &calls, &crowd) => {}
                 () = Arc::clone(&crowd).keep_moving(listening.limits.clone()) => {}
@@ -75,7 +75,7 @@ impl Listening {
         }
     }
 
-    async fn accept(&self, listener: Listener, calls: &Arc<Calls>, crowd: &Arc<Crowd>) {
+    async fn accept(&self, listener: Listener, calls: &Arc<CallContext>, crowd: &Arc<ConnectionRegistry>) {
         loop {
             let accepted = listener.accept().await;
             if let Some(place) = crowd.admit(&self.everything).await {
@@ -85,14 +85,14 @@ impl Listening {
     }
 
     /// Serves one connection to its end.
-    async fn attend(self, accepted: Accepted, place: Place, calls: Arc<Calls>) {
+    async fn attend(self, accepted: Accepted, place: RegisteredConnection, calls: Arc<CallContext>) {
         let vitals = Arc::clone(place.vitals());
         let Some(accepted) = self.greeted(accepted, &vitals).await else { return };
-        let visitor = Arc::new(Visitor::new(calls, accepted.caller().clone(), Arc::clone(&vitals)));
+        let visitor = Arc::new(CallHandler::new(calls, accepted.caller().clone(), Arc::clone(&vitals)));
         let answering = service_fn(move |request| Arc::clone(&visitor).answer(request));
         let transport = TokioIo::new(accepted.watched(Arc::clone(&vitals)));
         let served = pin!(self.http2(&vitals).serve_connection(transport, answering));
-        let mut served = OwnWakes::new(served);
+        let mut served = SelfWaking::new(served);
         let mut age = pin!(sleep(jittered(self.limits.max_connection_age)));
         let (mut is_retiring, mut is_old) = (false, false);
         loop {
@@ -126,7 +126,7 @@ impl Listening {
     }
 
     /// The connection once its handshake is done, if it has one; `None` if it comes to nothing, or is not done in time.
-    async fn greeted(&self, accepted: Accepted, vitals: &Vitals) -> Option<Accepted> {
+    async fn greeted(&self, accepted: Accepted, vitals: &ConnectionState) -> Option<Accepted> {
         tokio::select! {
             greeted = accepted.greeted() => greeted,
             () = vitals.cut.cancelled() => None,
@@ -134,12 +134,12 @@ impl Listening {
         }
     }
 
-    fn calls(&self, services: Services) -> Calls {
-        Calls::new(services, self.limits.clone(), self.metrics.clone(), self.traces.clone())
+    fn calls(&self, services: Services) -> CallContext {
+        CallContext::new(services, self.limits.clone(), self.metrics.clone(), self.traces.clone())
     }
 
-    fn http2(&self, vitals: &Arc<Vitals>) -> http2::Builder<AtOnce> {
-        let mut http2 = http2::Builder::new(AtOnce::of(Arc::clone(vitals)));
+    fn http2(&self, vitals: &Arc<ConnectionState>) -> http2::Builder<InlineExecutor> {
+        let mut http2 = http2::Builder::new(InlineExecutor::of(Arc::clone(vitals)));
         http2
             .timer(TokioTimer::new())
             // A date says nothing to a client of gRPC, and is bytes and work in each answer.

@@ -23,7 +23,7 @@ use crate::{
             usage_service_server::UsageServiceServer,
         },
     },
-    serve::{access::Guard, limits::Limits},
+    serve::{access::TokenGuard, limits::Limits},
     service::{self, AccountApi, QuotaApi, UsageApi},
 };
 
@@ -48,7 +48,7 @@ pub(in crate::serve) struct Services {
     /// QuotaService for itself, where it is one of them.
     pub(in crate::serve) quota: Option<QuotaApi>,
     /// What a call has to bring, where it has to bring something.
-    pub(in crate::serve) guard: Option<Guard>,
+    pub(in crate::serve) guard: Option<TokenGuard>,
 }
 
 impl From<Routes> for Services {
@@ -78,7 +78,7 @@ pub(in crate::serve) fn admin(
     gate: &Arc<Gate>,
     health: HealthServer<impl Health>,
     limits: &Limits,
-    guard: Option<Guard>,
+    guard: Option<TokenGuard>,
 ) -> Result<Services, Error> {
     let largest = largest_message(limits);
     let mut routes = everywhere(ON_ADMIN, health, largest)?;
@@ -138,7 +138,7 @@ mod tests {
     use super::{
         super::{
             listener::{Listener, Reach},
-            server::Listening,
+            server::ListenerServer,
         },
         *,
     };
@@ -165,7 +165,7 @@ mod tests {
             Arc::clone(crate::metrics::Metrics::new(&crate::store::StoreLocation::Memory, 0).unwrap().calls());
         let connections = tokio_util::task::TaskTracker::new();
         let (kept_accepting, kept_everything) = (accepting.clone(), everything.clone());
-        let listening = Listening {
+        let listening = ListenerServer {
             accepting: kept_accepting,
             everything: kept_everything,
             limits,
