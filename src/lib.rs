@@ -20,6 +20,7 @@
 
 pub mod address;
 pub mod cache;
+pub mod call_refusal;
 pub mod cli;
 pub mod client;
 pub mod clock;

@@ -9,7 +9,6 @@ mod decode;
 mod encode;
 mod log;
 mod quota;
-mod refusal;
 mod status;
 mod usage;
 
@@ -20,7 +19,6 @@ pub use self::{
     caller::{AllowedTeams, Caller},
     encode::rate_card as rate_card_message,
     quota::QuotaApi,
-    refusal::CallRefusal,
     usage::UsageApi,
 };
 use crate::{

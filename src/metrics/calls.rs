@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, core::Collector};
 use tonic::Code;
 
-use crate::{clock::Clock, service::CallRefusal};
+use crate::{call_refusal::CallRefusal, clock::Clock};
 
 /// The calls of the contract, those first that are asked most.
 const PATHS: [&str; 17] = [

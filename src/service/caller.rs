@@ -4,8 +4,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use tonic::Request;
 
-use super::CallRefusal;
-use crate::domain::id::Id;
+use crate::{call_refusal::CallRefusal, domain::id::Id};
 
 /// Who is at the other end of a connection, as the audit stream names it, and for which teams it may ask QuotaService.
 ///

@@ -7,17 +7,10 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::{
+    call_refusal::{ERROR_DOMAIN, RETRY_OVERLOADED, RETRY_UNAVAILABLE},
     gate::GateError,
     store::{StoreError, causes},
 };
-
-pub(super) const DOMAIN: &str = "tollgate";
-
-/// When a client should try again that found the store or this sidecar gone.
-pub(super) const RETRY_UNAVAILABLE: Duration = Duration::from_secs(1);
-
-/// When a client should try again that came when too many others did.
-pub(super) const RETRY_OVERLOADED: Duration = Duration::from_millis(200);
 
 /// One row of the contract's table of errors.
 struct Case {
@@ -39,7 +32,7 @@ impl From<GateError> for Status {
         log(&error);
         let message = message(&error);
         let Case { code, reason, detail } = case(error);
-        let mut details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
+        let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::new());
         match detail {
             Detail::Nothing => {}
             Detail::Field { field, problem } => {

@@ -9,7 +9,7 @@ use super::{
     AccessError,
     fresh::{Fresh, NamedFile},
 };
-use crate::service::CallRefusal;
+use crate::call_refusal::CallRefusal;
 
 const SETTING: &str = "admin_token_file";
 

@@ -22,6 +22,7 @@ use super::{
     response_body::ResponseBody,
 };
 use crate::{
+    call_refusal::CallRefusal,
     clock::Clock,
     metrics::CallMetrics,
     serve::{
@@ -32,7 +33,7 @@ use crate::{
         listeners::Services,
         log_throttle::LogThrottle,
     },
-    service::{CallRefusal, Caller, QuotaApi},
+    service::{Caller, QuotaApi},
     traces::Traces,
 };
 

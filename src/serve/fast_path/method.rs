@@ -4,7 +4,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message;
 use tonic::Status;
 
-use crate::service::{CallRefusal, QuotaApi};
+use crate::{call_refusal::CallRefusal, service::QuotaApi};
 
 /// Of a message, a flag that says that it is not compressed, and its length.
 const PREFIX: usize = 5;

@@ -1,11 +1,21 @@
-//! What keeps a call from the gate, to a status with details: the same words and codes as the gate's own errors.
+//! Calls that are refused before they reach the gate, or given up before it answers, and the status that each refusal becomes.
+//!
+//! The listeners, the gRPC services and the metrics share [`CallRefusal`], so it stands below all of them and must not import any of
+//! them.
 
 use std::{collections::HashMap, error::Error, fmt, sync::Arc, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::status::{DOMAIN, RETRY_OVERLOADED, RETRY_UNAVAILABLE};
+/// The `domain` of every ErrorInfo that a sidecar sends.
+pub(crate) const ERROR_DOMAIN: &str = "tollgate";
+
+/// RetryInfo delay of a call that found the store or the sidecar unavailable.
+pub(crate) const RETRY_UNAVAILABLE: Duration = Duration::from_secs(1);
+
+/// RetryInfo delay of a call that came while too many others were in flight.
+pub(crate) const RETRY_OVERLOADED: Duration = Duration::from_millis(200);
 
 /// How prost begins what it says of a message that it cannot decode.
 const UNDECODABLE: &str = "failed to decode Protobuf message: ";
@@ -92,7 +102,7 @@ impl Error for CallRefusal {}
 
 impl From<CallRefusal> for Status {
     fn from(refusal: CallRefusal) -> Self {
-        let with = |reason: &str| ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
+        let with = |reason: &str| ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::new());
         let invalid = |field: &str, problem: String| {
             let mut details = with("INVALID_FIELD");
             let message = format!("{field} {problem}");
