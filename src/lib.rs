@@ -38,5 +38,4 @@ pub mod service;
 pub mod store;
 pub mod traces;
 pub mod transaction;
-mod wakeable;
 pub mod watched_files;

@@ -28,7 +28,6 @@ use crate::{
     metrics::Committed,
     traces,
     transaction::{Outcome, Reply},
-    wakeable::when_wakeable,
 };
 
 /// A reservation and its account as they are now, after what was to be done is done.
@@ -56,7 +55,6 @@ impl Gate {
     /// Whatever keeps the gate from a verified answer.
     pub async fn commit(self: &Arc<Self>, call: SettleCall, actual: ActualUse) -> Result<CommitAnswer, GateError> {
         let gate = self.clone();
-        when_wakeable().await;
         self.carried_out(async move { gate.commit_now(call, actual).await }).await
     }
 
@@ -66,7 +64,6 @@ impl Gate {
     /// Whatever keeps the gate from a verified answer.
     pub async fn release(self: &Arc<Self>, call: SettleCall) -> Result<ReleaseAnswer, GateError> {
         let gate = self.clone();
-        when_wakeable().await;
         self.carried_out(async move { gate.release_now(call).await }).await
     }
 

@@ -1,6 +1,7 @@
-//! Who is let in: the certificates of each listener, the token of the admin listener, and which client may ask for which teams.
+//! Access control: TLS of each listener, the token of the admin listener, and which client may ask for which teams.
 //!
-//! It says what settings do not fit together, reads what they name, and reads it again when it changes. It must know no call.
+//! This module finds settings that contradict each other, reads the files that they name, and reads them again when they change. It must not
+//! know what a call asks for.
 
 mod clients;
 mod error;
@@ -22,49 +23,50 @@ pub(super) use self::{
 };
 use crate::{address::ListenAddress, clock::Clock};
 
-/// Who is let in. Whatever is not said lets in whoever can connect.
+/// The access settings. What is not set does not restrict access: every client that can connect may call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
     /// TLS of the data listener.
     pub listen_tls: TlsFiles,
     /// TLS of the admin listener.
     pub admin_tls: TlsFiles,
-    /// The file with the token that calls of the admin listener need.
+    /// File with the token that calls of the admin listener need.
     pub admin_token_file: Option<PathBuf>,
-    /// For which teams each client of the data listener may ask; without it, every client for every team.
+    /// The teams that each client of the data listener may ask for. `None` means all teams for every client.
     pub clients: Option<Clients>,
 }
 
-/// The files of a listener that speaks TLS, each in PEM.
+/// The files of a listener with TLS, each in PEM.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// Its certificate, and those that lead from it to an authority.
+    /// File with the listener's certificate and its intermediate certificates.
     pub certificate: Option<PathBuf>,
-    /// The private key of the certificate.
+    /// File with the private key of the certificate.
     pub key: Option<PathBuf>,
-    /// The authorities of clients: with it, every client needs a certificate of one of them.
+    /// File with the authorities of clients. If it is set, every client needs a certificate from one of them.
     pub client_ca: Option<PathBuf>,
 }
 
 impl Access {
-    /// What does not fit together, by the setting that is to be changed.
+    /// Returns the contradictions between the settings: the setting to change, and the problem.
     pub fn contradictions(&self, listen: &ListenAddress, admin: &ListenAddress) -> Vec<(&'static str, String)> {
         let mut found = self.listen_tls.contradictions(ListenerSide::Listen, listen);
         found.extend(self.admin_tls.contradictions(ListenerSide::Admin, admin));
         if self.clients.is_some() && self.listen_tls.client_ca.is_none() {
-            let sentence = "needs listen_tls_client_ca: without certificates of clients nobody can tell who they are";
+            let sentence =
+                "needs listen_tls_client_ca; without client certificates the sidecar cannot identify clients";
             found.push(("clients", sentence.to_owned()));
         }
         found
     }
 
-    /// Whether the admin listener may be reached from other machines.
+    /// Returns whether other machines may reach the admin listener.
     pub fn lets_admin_beyond_this_machine(&self) -> bool {
         self.admin_tls.certificate.is_some() && self.admin_token_file.is_some()
     }
 }
 
-/// Of which listener files are.
+/// The listener that files belong to.
 #[derive(Clone, Copy, Debug)]
 enum ListenerSide {
     Listen,
@@ -72,7 +74,7 @@ enum ListenerSide {
 }
 
 impl ListenerSide {
-    /// The settings of its certificate, key and clients' authorities.
+    /// Returns the names of its settings: certificate, key and client authorities.
     fn settings(self) -> [&'static str; 3] {
         match self {
             Self::Listen => ["listen_tls_certificate", "listen_tls_key", "listen_tls_client_ca"],
@@ -100,10 +102,10 @@ impl TlsFiles {
     }
 }
 
-/// The token that calls have to bring, as its file is.
+/// The token that calls have to send, which follows its file.
 pub(super) type TokenGuard = Arc<Fresh<Token>>;
 
-/// What was read of all that, kept as the files are.
+/// The access settings with their files read, which follow the files.
 pub(super) struct LoadedAccess {
     pub(super) data_tls: Option<Tls>,
     pub(super) admin_tls: Option<Tls>,
@@ -111,7 +113,7 @@ pub(super) struct LoadedAccess {
 }
 
 impl LoadedAccess {
-    /// Reads what is named.
+    /// Reads the files that the settings name.
     pub(super) async fn read(
         access: &Access,
         [listen, admin]: [&ListenAddress; 2],
@@ -131,7 +133,7 @@ impl LoadedAccess {
         })
     }
 
-    /// Reads files again that have changed, until it is told to stop.
+    /// Reads changed files again, until `stop` is cancelled.
     pub(super) fn keep_fresh(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
         let tls = [&self.data_tls, &self.admin_tls].into_iter().flatten().map(|tls: &Tls| tls.config());
         let tls: Vec<Arc<Fresh<TlsConfig>>> = tls.collect();
@@ -143,7 +145,7 @@ impl LoadedAccess {
                     join_all(token.iter().map(|token| token.keep()))
                 )
             };
-            // With nothing to look after, it waits all the same: an end of it would be an end of the sidecar.
+            // Without files to watch, it waits all the same, because its end would count as a failure of the sidecar.
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = async { work.await; std::future::pending::<()>().await } => {}
@@ -157,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_that_do_not_fit_together_are_named() {
+    fn contradictions_name_the_setting_to_change() {
         let file = || Some(PathBuf::from("f"));
         let pair = || TlsFiles { certificate: file(), key: file(), client_ca: None };
         let (port, socket) = ("127.0.0.1:1".parse().unwrap(), "unix:/s".parse().unwrap());

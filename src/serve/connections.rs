@@ -1,4 +1,6 @@
-//! Connections: their bytes, what is known of each, and which one is closed when a listener is full.
+//! Connections: their bytes, their state, and which one is evicted when a listener is full.
+//!
+//! This module must not know what a call asks for.
 
 mod connection_state;
 mod http2_preface;
@@ -7,6 +9,7 @@ mod transport;
 
 pub(super) use self::{
     connection_state::{ConnectionState, InFlightCall},
-    registry::{ConnectionRegistry, RegisteredConnection},
+    http2_preface::Protocol,
+    registry::{ConnectionRegistry, Eviction, RegisteredConnection},
     transport::Accepted,
 };

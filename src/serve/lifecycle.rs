@@ -1,4 +1,4 @@
-//! The life of a sidecar: its start, its health, and its shutdown.
+//! The life of a sidecar: what it prints when it starts, what its health tells, and how it shuts down.
 
 pub(super) mod demo;
 mod drain;
@@ -7,4 +7,4 @@ mod startup_banner;
 mod startup_retry;
 
 pub use self::startup_banner::StartupBanner;
-pub(super) use self::{health::Health, startup_retry::patiently};
+pub(super) use self::{health::Health, startup_retry::with_retries};

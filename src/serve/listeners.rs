@@ -1,6 +1,7 @@
 //! Listeners: binding an address, accepting connections, and which services each listener has.
 
 pub(super) mod file_descriptors;
+mod http_settings;
 mod listener;
 mod probe;
 mod server;

@@ -37,8 +37,21 @@ impl QuotaApi {
         Self { gate: Arc::clone(&self.gate), teams: caller.teams().clone() }
     }
 
-    pub(crate) async fn check_and_reserve(
+    /// Answers a request of tonic's with a method of this type, on behalf of its caller.
+    async fn adapt<Asked, Answered, Call>(
         &self,
+        request: Request<Asked>,
+        method: impl FnOnce(Self, Asked) -> Call,
+    ) -> Result<Response<Answered>, Status>
+    where
+        Call: Future<Output = Result<Answered, Status>>,
+    {
+        let caller = Caller::of(&request);
+        method(self.on_behalf_of(&caller), request.into_inner()).await.map(Response::new)
+    }
+
+    pub(crate) async fn check_and_reserve(
+        self,
         request: CheckAndReserveRequest,
     ) -> Result<CheckAndReserveResponse, Status> {
         let call = decode::reserve(&request)?;
@@ -54,7 +67,7 @@ impl QuotaApi {
         Ok(encode::reserve(answer))
     }
 
-    pub(crate) async fn commit(&self, request: CommitRequest) -> Result<CommitResponse, Status> {
+    pub(crate) async fn commit(self, request: CommitRequest) -> Result<CommitResponse, Status> {
         let (call, actual) = decode::commit(request)?;
         self.teams.check(&call.team)?;
         let span = of_settlement("Commit", &call);
@@ -62,7 +75,7 @@ impl QuotaApi {
         Ok(encode::commit(&answer))
     }
 
-    pub(crate) async fn release(&self, request: ReleaseRequest) -> Result<ReleaseResponse, Status> {
+    pub(crate) async fn release(self, request: ReleaseRequest) -> Result<ReleaseResponse, Status> {
         let call = decode::release(request)?;
         self.teams.check(&call.team)?;
         let span = of_settlement("Release", &call);
@@ -70,7 +83,7 @@ impl QuotaApi {
         Ok(encode::release(&answer))
     }
 
-    pub(crate) async fn extend(&self, request: ExtendRequest) -> Result<ExtendResponse, Status> {
+    pub(crate) async fn extend(self, request: ExtendRequest) -> Result<ExtendResponse, Status> {
         let (call, hold_ms) = decode::extend(request)?;
         self.teams.check(&call.team)?;
         let span = of_settlement("Extend", &call);
@@ -79,7 +92,7 @@ impl QuotaApi {
     }
 
     pub(crate) async fn get_reservation(
-        &self,
+        self,
         request: GetReservationRequest,
     ) -> Result<GetReservationResponse, Status> {
         let (team, id) = decode::get_reservation(&request)?;
@@ -89,7 +102,7 @@ impl QuotaApi {
         Ok(encode::get_reservation(&team, &id, &reservation))
     }
 
-    pub(crate) async fn begin_run(&self, request: BeginRunRequest) -> Result<BeginRunResponse, Status> {
+    pub(crate) async fn begin_run(self, request: BeginRunRequest) -> Result<BeginRunResponse, Status> {
         let (team, flow, run) = decode::begin_run(&request)?;
         self.teams.check(&team)?;
         let subject = CallSubject { flow: Some(&flow), run: Some(&run), ..CallSubject::team(&team) };
@@ -98,7 +111,7 @@ impl QuotaApi {
         Ok(encode::begin_run(&answer))
     }
 
-    pub(crate) async fn end_run(&self, request: EndRunRequest) -> Result<EndRunResponse, Status> {
+    pub(crate) async fn end_run(self, request: EndRunRequest) -> Result<EndRunResponse, Status> {
         let (team, run) = decode::end_run(&request)?;
         self.teams.check(&team)?;
         let span = span("EndRun", &CallSubject { run: Some(&run), ..CallSubject::team(&team) });
@@ -107,41 +120,41 @@ impl QuotaApi {
     }
 }
 
-/// The same for tonic.
+/// The service for tonic: each method calls the one of the same name above.
 #[tonic::async_trait]
 impl QuotaService for QuotaApi {
     async fn check_and_reserve(
         &self,
         request: Request<CheckAndReserveRequest>,
     ) -> Result<Response<CheckAndReserveResponse>, Status> {
-        self.on_behalf_of(&Caller::of(&request)).check_and_reserve(request.into_inner()).await.map(Response::new)
+        self.adapt(request, Self::check_and_reserve).await
     }
 
     async fn commit(&self, request: Request<CommitRequest>) -> Result<Response<CommitResponse>, Status> {
-        self.on_behalf_of(&Caller::of(&request)).commit(request.into_inner()).await.map(Response::new)
+        self.adapt(request, Self::commit).await
     }
 
     async fn release(&self, request: Request<ReleaseRequest>) -> Result<Response<ReleaseResponse>, Status> {
-        self.on_behalf_of(&Caller::of(&request)).release(request.into_inner()).await.map(Response::new)
+        self.adapt(request, Self::release).await
     }
 
     async fn extend(&self, request: Request<ExtendRequest>) -> Result<Response<ExtendResponse>, Status> {
-        self.on_behalf_of(&Caller::of(&request)).extend(request.into_inner()).await.map(Response::new)
+        self.adapt(request, Self::extend).await
     }
 
     async fn get_reservation(
         &self,
         request: Request<GetReservationRequest>,
     ) -> Result<Response<GetReservationResponse>, Status> {
-        self.on_behalf_of(&Caller::of(&request)).get_reservation(request.into_inner()).await.map(Response::new)
+        self.adapt(request, Self::get_reservation).await
     }
 
     async fn begin_run(&self, request: Request<BeginRunRequest>) -> Result<Response<BeginRunResponse>, Status> {
-        self.on_behalf_of(&Caller::of(&request)).begin_run(request.into_inner()).await.map(Response::new)
+        self.adapt(request, Self::begin_run).await
     }
 
     async fn end_run(&self, request: Request<EndRunRequest>) -> Result<Response<EndRunResponse>, Status> {
-        self.on_behalf_of(&Caller::of(&request)).end_run(request.into_inner()).await.map(Response::new)
+        self.adapt(request, Self::end_run).await
     }
 }
 

@@ -24,7 +24,7 @@ use super::{
     location::StoreLocation,
     options::StoreOptions,
 };
-use crate::{clock::Clock, transaction::Transaction, wakeable::when_wakeable};
+use crate::{clock::Clock, transaction::Transaction};
 use batch_lane::{Lanes, Way};
 use requirements::{Demands, refuses_login};
 use server_failure::Trouble;
@@ -129,8 +129,6 @@ impl RedisStore {
 
     /// Carries out transactions of one scope, of which there is at least one.
     pub(super) async fn transact_all(&self, transactions: Vec<Transaction>) -> BatchReplies {
-        // The connection has a task of its own.
-        when_wakeable().await;
         let shared = &self.shared;
         let _permit = shared.in_flight.try_acquire().map_err(|_| StoreError::Overloaded)?;
         let Some(scope) = transactions.first().map(|first| first.scope.clone()) else { return Ok(Vec::new()) };

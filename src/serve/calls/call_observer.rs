@@ -1,20 +1,20 @@
-//! A call of the contract from its headers to its answer: it is counted, and has a span where its caller traces it.
+//! Metrics and trace of a call, from its headers to its response.
 
 use tonic::Code;
 
 use crate::{metrics::InFlight, traces::CallSpan};
 
-/// A call of the contract, for as long as it is not answered.
-pub(in crate::serve) struct CallObserver<'a> {
-    /// Where anybody can be told.
-    pub(in crate::serve) counted: Option<InFlight<'a>>,
-    /// Where its caller traces it.
-    pub(in crate::serve) span: Option<CallSpan>,
+/// What observes a call until it is answered.
+pub(super) struct CallObserver<'a> {
+    /// Its metrics, if the sidecar has a listener that shows them.
+    pub(super) counted: Option<InFlight<'a>>,
+    /// Its span, if its caller traces it.
+    pub(super) span: Option<CallSpan>,
 }
 
-/// Tells how a call was answered, if it is one that is followed.
-pub(in crate::serve) fn answered(followed: Option<CallObserver<'_>>, code: Code) {
-    let Some(CallObserver { counted, span }) = followed else { return };
+/// Records with which code a call was answered, if it is observed.
+pub(super) fn answered(observer: Option<CallObserver<'_>>, code: Code) {
+    let Some(CallObserver { counted, span }) = observer else { return };
     if let Some(counted) = counted {
         counted.answered(code);
     }

@@ -1,38 +1,38 @@
-//! CallSlots for so many at once. Who finds none is told so at once, so nobody waits for it, and a count is all that it takes.
+//! A limit of calls in flight. A call that finds no free slot is refused at once instead of queued, so a counter is enough.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering},
 };
 
-/// CallSlots for so many at once.
+/// A fixed number of slots for calls.
 #[derive(Debug)]
-pub(in crate::serve) struct CallSlots {
+pub(super) struct CallSlots {
     free: AtomicU32,
 }
 
-/// One of its places, until it is dropped.
+/// A slot that is taken until this is dropped.
 #[derive(Debug)]
-pub(in crate::serve) struct CallSlot {
-    room: Arc<CallSlots>,
+pub(super) struct CallSlot {
+    slots: Arc<CallSlots>,
 }
 
 impl CallSlots {
-    pub(in crate::serve) fn of(places: u32) -> Arc<Self> {
-        Arc::new(Self { free: AtomicU32::new(places) })
+    pub(super) fn of(count: u32) -> Arc<Self> {
+        Arc::new(Self { free: AtomicU32::new(count) })
     }
 
-    /// A place, if there is one free.
-    pub(in crate::serve) fn enter(self: &Arc<Self>) -> Option<CallSlot> {
+    /// Takes a slot, or returns `None` if none is free.
+    pub(super) fn enter(self: &Arc<Self>) -> Option<CallSlot> {
         let one_less = |free: u32| free.checked_sub(1);
         self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).ok()?;
-        Some(CallSlot { room: Arc::clone(self) })
+        Some(CallSlot { slots: Arc::clone(self) })
     }
 }
 
 impl Drop for CallSlot {
     fn drop(&mut self) {
-        self.room.free.fetch_add(1, Ordering::Relaxed);
+        self.slots.free.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -41,11 +41,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_free_again_once_it_is_left() {
-        let room = CallSlots::of(2);
-        let (first, second) = (room.enter(), room.enter());
-        assert!(first.is_some() && second.is_some() && room.enter().is_none());
+    fn a_slot_is_free_again_when_it_is_dropped() {
+        let slots = CallSlots::of(2);
+        let (first, second) = (slots.enter(), slots.enter());
+        assert!(first.is_some() && second.is_some() && slots.enter().is_none());
         drop(first);
-        assert!(room.enter().is_some_and(|place| room.enter().is_none() && Arc::ptr_eq(&place.room, &room)));
+        assert!(slots.enter().is_some_and(|slot| slots.enter().is_none() && Arc::ptr_eq(&slot.slots, &slots)));
     }
 }

@@ -1,4 +1,4 @@
-//! Whether all of a request has arrived: what came too late is told apart from what took too long to answer.
+//! How much of a request has arrived. A call that timed out fails differently if its request was incomplete.
 
 use std::{
     pin::Pin,
@@ -14,20 +14,20 @@ use http::Request;
 use http_body::{Body as _, Frame, SizeHint};
 use tonic::{Status, body::Body};
 
-/// The request, and whether all of it has arrived.
-pub(in crate::serve) fn watched(request: Request<Body>) -> (Request<Body>, Arc<AtomicBool>) {
+/// Returns the request, and a flag that becomes true when all of it has arrived.
+pub(super) fn track(request: Request<Body>) -> (Request<Body>, Arc<AtomicBool>) {
     let arrived = Arc::new(AtomicBool::new(request.body().is_end_stream()));
-    let noted = Arc::clone(&arrived);
-    (request.map(|body| Body::new(Watched { body, arrived: noted })), arrived)
+    let flag = Arc::clone(&arrived);
+    (request.map(|body| Body::new(TrackedBody { body, arrived: flag })), arrived)
 }
 
-/// The body of a request that says when all of it has arrived.
-struct Watched {
+/// The body of a request, which records when all of it has arrived.
+struct TrackedBody {
     body: Body,
     arrived: Arc<AtomicBool>,
 }
 
-impl http_body::Body for Watched {
+impl http_body::Body for TrackedBody {
     type Data = Bytes;
     type Error = Status;
 

@@ -1,4 +1,4 @@
-//! The body of an answer.
+//! The body of a response. Its call stays in flight until the body is sent or dropped.
 
 use std::{
     pin::Pin,
@@ -10,36 +10,50 @@ use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
 use http_body::{Frame, SizeHint};
 use tonic::{Status, body::Body};
 
+use super::call_slots::CallSlot;
 use crate::serve::connections::InFlightCall;
 
-/// The body of an answer, whose call is in flight until it is sent or given up.
+/// The body of a response.
 pub(in crate::serve) struct ResponseBody {
     content: ResponseContent,
-    _ticket: Option<InFlightCall>,
+    _call: Option<AdmittedCall>,
 }
 
+/// A call that was admitted. It stays in flight, and keeps its slot, until this is dropped.
+pub(super) struct AdmittedCall {
+    _in_flight: InFlightCall,
+    _slot: CallSlot,
+}
+
+impl AdmittedCall {
+    pub(super) fn new(in_flight: InFlightCall, slot: CallSlot) -> Self {
+        Self { _in_flight: in_flight, _slot: slot }
+    }
+}
+
+/// What is still to be sent of a response.
 enum ResponseContent {
-    /// A message with its prefix, and after it that all is well.
+    /// A message with its gRPC prefix, and then the trailers.
     Message(Bytes),
-    /// That all is well.
-    Ok,
-    /// Nothing more.
-    Nothing,
-    /// Whatever tonic has to say.
+    /// The trailers, with status OK.
+    Trailers,
+    /// Nothing.
+    Sent,
+    /// A body of tonic's.
     Tonic(Body),
 }
 
 impl ResponseBody {
-    /// A message, with its prefix, as the answer of a call that succeeded.
-    pub(in crate::serve) fn message(bytes: Bytes, ticket: InFlightCall) -> Response<Self> {
-        let mut response = Response::new(Self { content: ResponseContent::Message(bytes), _ticket: Some(ticket) });
+    /// Returns the response of a call that succeeded with a message, which has its gRPC prefix.
+    pub(super) fn message(message: Bytes, call: AdmittedCall) -> Response<Self> {
+        let mut response = Response::new(Self { content: ResponseContent::Message(message), _call: Some(call) });
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         response
     }
 
-    /// What tonic answers.
-    pub(in crate::serve) fn of(response: Response<Body>, ticket: Option<InFlightCall>) -> Response<Self> {
-        response.map(|body| Self { content: ResponseContent::Tonic(body), _ticket: ticket })
+    /// Returns a response of tonic's.
+    pub(super) fn of(response: Response<Body>, call: Option<AdmittedCall>) -> Response<Self> {
+        response.map(|body| Self { content: ResponseContent::Tonic(body), _call: call })
     }
 }
 
@@ -49,9 +63,9 @@ impl http_body::Body for ResponseBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let (frame, rest) = match &mut self.content {
-            ResponseContent::Message(bytes) => (Frame::data(std::mem::take(bytes)), ResponseContent::Ok),
-            ResponseContent::Ok => (Frame::trailers(all_is_well()), ResponseContent::Nothing),
-            ResponseContent::Nothing => return Poll::Ready(None),
+            ResponseContent::Message(bytes) => (Frame::data(std::mem::take(bytes)), ResponseContent::Trailers),
+            ResponseContent::Trailers => (Frame::trailers(status_ok()), ResponseContent::Sent),
+            ResponseContent::Sent => return Poll::Ready(None),
             ResponseContent::Tonic(body) => return Pin::new(body).poll_frame(context),
         };
         self.content = rest;
@@ -60,8 +74,8 @@ impl http_body::Body for ResponseBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
-            ResponseContent::Message(_) | ResponseContent::Ok => false,
-            ResponseContent::Nothing => true,
+            ResponseContent::Message(_) | ResponseContent::Trailers => false,
+            ResponseContent::Sent => true,
             ResponseContent::Tonic(body) => body.is_end_stream(),
         }
     }
@@ -69,13 +83,13 @@ impl http_body::Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             ResponseContent::Tonic(body) => body.size_hint(),
-            // Said exactly, it would be sent as a header.
+            // An exact size would be sent as a content-length header.
             _ => SizeHint::default(),
         }
     }
 }
 
-fn all_is_well() -> HeaderMap {
+fn status_ok() -> HeaderMap {
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
     trailers

@@ -1,5 +1,5 @@
-//! What is known of one connection while it lasts: whether it ever spoke HTTP/2, what it has in flight, how long it has been
-//! silent, and whether it takes what is sent to it.
+//! The state of one connection: whether it has begun HTTP/2, which calls it has in flight, how long it has been idle, and whether its
+//! client reads what is sent.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -9,134 +9,134 @@ use std::sync::{
 use slab::Slab;
 use tokio_util::sync::CancellationToken;
 
-use super::http2_preface::Http2Preface;
-use crate::{clock::Clock, serve::calls::CallSlot};
+use super::http2_preface::{Http2Preface, Protocol};
+use crate::clock::Clock;
 
-/// Written while nothing waits to be sent.
-const NOTHING_WAITS: i64 = i64::MIN;
+/// Value of `blocked_since_ms` while nothing waits to be sent.
+const NOT_BLOCKED: i64 = i64::MIN;
 
-/// What is known of one connection.
+/// The state of one connection.
 #[derive(Debug)]
 pub(in crate::serve) struct ConnectionState {
-    /// Cuts it at once.
+    /// Closes the connection at once.
     pub(in crate::serve) cut: CancellationToken,
     clock: Clock,
     opened_ms: i64,
-    greeting: Mutex<Http2Preface>,
-    /// Since when the client has not taken what waits to be sent.
+    preface: Mutex<Http2Preface>,
+    /// Since when the client has not read what waits to be sent.
     blocked_since_ms: AtomicI64,
     calls: Mutex<OpenCalls>,
 }
 
 #[derive(Debug, Default)]
 struct OpenCalls {
-    /// When each call began that is in flight and may not last for ever.
+    /// When each call in flight began, without streams.
     begun_ms: Slab<i64>,
-    /// How many are open that may.
+    /// Number of open streams: calls that may last for as long as the client likes.
     streams: u64,
-    /// Whether there have been any.
+    /// Whether the connection ever had a call.
     any: bool,
-    /// When the latest one ended.
+    /// When the latest call ended.
     ended_ms: i64,
 }
 
-/// A call in flight: it takes a place of those that all connections share, until it is dropped.
+/// A call in flight, until this is dropped.
 #[derive(Debug)]
 pub(in crate::serve) struct InFlightCall {
-    vitals: Arc<ConnectionState>,
-    /// Of a call that may not last for ever: where it is among them.
+    connection: Arc<ConnectionState>,
+    /// Its place among the calls in flight; `None` for a stream.
     key: Option<usize>,
-    _place: CallSlot,
 }
 
-/// How little is lost with a connection: of two, the lesser one is to go. Those that never asked anything go first, so that
-/// a crowd of idle ones does not push out who has work to do; then those that have been silent for longest; last those that watch the
-/// health or talk with reflection, which can be taken up again.
+/// Eviction rank: when the listener is full, the lowest-ranked connection is closed.
+///
+/// Connections that never had a call rank lowest, so that a crowd of idle ones does not push out a client with work to do. Then come
+/// those that have been idle for longest. Those with open streams rank highest: a watch of the health or a conversation with
+/// reflection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::serve) struct EvictionRank {
+pub(super) struct EvictionRank {
     has_streams: bool,
-    has_asked: bool,
-    silent_since_ms: i64,
+    had_calls: bool,
+    idle_since_ms: i64,
 }
 
 impl ConnectionState {
-    pub(in crate::serve) fn new(cut: CancellationToken, clock: Clock) -> Self {
+    pub(in crate::serve) fn new(cut: CancellationToken, clock: Clock, protocol: Protocol) -> Self {
         Self {
             cut,
             opened_ms: clock.monotonic_ms(),
             clock,
-            greeting: Mutex::default(),
-            blocked_since_ms: AtomicI64::new(NOTHING_WAITS),
+            preface: Mutex::new(Http2Preface::new(protocol)),
+            blocked_since_ms: AtomicI64::new(NOT_BLOCKED),
             calls: Mutex::default(),
         }
     }
 
-    /// Takes note of what the client sent first; whether that is all of the greeting.
-    pub(in crate::serve) fn greeted(&self, bytes: &[u8]) -> bool {
-        lock(&self.greeting).read(bytes)
+    /// Takes the first bytes that the client sent, and returns whether the HTTP/2 preface is complete.
+    pub(super) fn read_preface(&self, bytes: &[u8]) -> bool {
+        lock(&self.preface).read(bytes)
     }
 
-    /// What the client spoke instead of HTTP/2, if it has not completed its greeting.
-    pub(in crate::serve) fn spoke_instead(&self) -> Option<&'static str> {
-        lock(&self.greeting).spoke_instead()
+    /// Returns what the client seems to speak instead of HTTP, unless it has sent the whole preface.
+    pub(in crate::serve) fn other_protocol(&self) -> Option<&'static str> {
+        lock(&self.preface).other_protocol()
     }
 
-    /// The client does not take what waits to be sent, or takes it again.
-    pub(in crate::serve) fn waits_to_send(&self, waits: bool) {
-        let known = self.blocked_since_ms.load(Ordering::Relaxed);
-        if waits != (known != NOTHING_WAITS) {
-            let since_ms = if waits { self.clock.monotonic_ms() } else { NOTHING_WAITS };
+    /// Records whether something waits to be sent because the client does not read.
+    pub(super) fn set_blocked(&self, is_blocked: bool) {
+        let since_ms = self.blocked_since_ms.load(Ordering::Relaxed);
+        if is_blocked != (since_ms != NOT_BLOCKED) {
+            let since_ms = if is_blocked { self.clock.monotonic_ms() } else { NOT_BLOCKED };
             self.blocked_since_ms.store(since_ms, Ordering::Relaxed);
         }
     }
 
-    /// A call begins that may not last for ever.
-    pub(in crate::serve) fn begin_call(self: &Arc<Self>, place: CallSlot) -> InFlightCall {
+    /// Begins a call that has to end in time.
+    pub(in crate::serve) fn begin_call(self: &Arc<Self>) -> InFlightCall {
         let begun_ms = self.clock.monotonic_ms();
         let mut calls = lock(&self.calls);
         calls.any = true;
         let key = calls.begun_ms.insert(begun_ms);
-        InFlightCall { vitals: Arc::clone(self), key: Some(key), _place: place }
+        InFlightCall { connection: Arc::clone(self), key: Some(key) }
     }
 
-    /// A call begins that may.
-    pub(in crate::serve) fn begin_stream(self: &Arc<Self>, place: CallSlot) -> InFlightCall {
+    /// Begins a stream, which may last for as long as the client likes.
+    pub(in crate::serve) fn begin_stream(self: &Arc<Self>) -> InFlightCall {
         let mut calls = lock(&self.calls);
         calls.any = true;
         calls.streams += 1;
-        InFlightCall { vitals: Arc::clone(self), key: None, _place: place }
+        InFlightCall { connection: Arc::clone(self), key: None }
     }
 
-    /// How little is lost with it; `None` while calls are in flight that may not last for ever.
-    pub(in crate::serve) fn worth(&self) -> Option<EvictionRank> {
+    /// Returns the eviction rank, or `None` while calls other than streams are in flight: then the connection is not evicted.
+    pub(super) fn eviction_rank(&self) -> Option<EvictionRank> {
         let calls = lock(&self.calls);
-        let idle = calls.begun_ms.is_empty();
-        let has_streams = calls.streams > 0;
-        let has_asked = calls.any;
-        let silent_since_ms = if has_asked { calls.ended_ms } else { self.opened_ms };
-        idle.then_some(EvictionRank { has_streams, has_asked, silent_since_ms })
+        let is_idle = calls.begun_ms.is_empty();
+        let had_calls = calls.any;
+        let idle_since_ms = if had_calls { calls.ended_ms } else { self.opened_ms };
+        is_idle.then_some(EvictionRank { has_streams: calls.streams > 0, had_calls, idle_since_ms })
     }
 
-    /// Whether a call is in flight that may not last for ever.
+    /// Returns whether calls other than streams are in flight.
     pub(in crate::serve) fn has_calls(&self) -> bool {
         !lock(&self.calls).begun_ms.is_empty()
     }
 
-    /// For how long it has been open, in milliseconds.
-    pub(in crate::serve) fn age_ms(&self) -> i64 {
+    /// Returns the age of the connection in milliseconds.
+    pub(super) fn age_ms(&self) -> i64 {
         self.clock.monotonic_ms() - self.opened_ms
     }
 
-    /// For how long the client has not taken what waits to be sent, in milliseconds.
-    pub(in crate::serve) fn blocked_ms(&self) -> i64 {
+    /// Returns for how many milliseconds the client has not read what waits to be sent.
+    pub(super) fn blocked_ms(&self) -> i64 {
         match self.blocked_since_ms.load(Ordering::Relaxed) {
-            NOTHING_WAITS => 0,
+            NOT_BLOCKED => 0,
             since_ms => self.clock.monotonic_ms() - since_ms,
         }
     }
 
-    /// For how long its oldest call has been in flight, in milliseconds.
-    pub(in crate::serve) fn oldest_call_ms(&self) -> i64 {
+    /// Returns for how many milliseconds the oldest call has been in flight, without streams.
+    pub(super) fn oldest_call_ms(&self) -> i64 {
         let oldest_ms = lock(&self.calls).begun_ms.iter().map(|(_, begun_ms)| *begun_ms).min();
         oldest_ms.map_or(0, |begun_ms| self.clock.monotonic_ms() - begun_ms)
     }
@@ -144,8 +144,8 @@ impl ConnectionState {
 
 impl Drop for InFlightCall {
     fn drop(&mut self) {
-        let ended_ms = self.vitals.clock.monotonic_ms();
-        let mut calls = lock(&self.vitals.calls);
+        let ended_ms = self.connection.clock.monotonic_ms();
+        let mut calls = lock(&self.connection.calls);
         match self.key {
             Some(key) => {
                 calls.begun_ms.try_remove(key);
@@ -164,58 +164,55 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{clock::ManualClock, serve::calls::CallSlots};
+    use crate::clock::ManualClock;
 
-    fn vitals(clock: &ManualClock) -> Arc<ConnectionState> {
-        Arc::new(ConnectionState::new(CancellationToken::new(), Clock::Manual(clock.clone())))
+    fn connection(clock: &ManualClock) -> Arc<ConnectionState> {
+        Arc::new(ConnectionState::new(CancellationToken::new(), Clock::Manual(clock.clone()), Protocol::Http2))
     }
 
-    fn place() -> CallSlot {
-        CallSlots::of(1).enter().unwrap()
-    }
-
+    /// A connection that never had a call ranks below one that had; among equals the one that was idle for longer ranks lower.
     #[test]
-    fn who_never_asked_is_worth_less_than_who_did_and_who_was_silent_longer_less_than_who_spoke() {
+    fn unused_and_long_idle_connections_rank_lowest() {
         let clock = ManualClock::at(0);
-        let asked_first = vitals(&clock);
-        drop(asked_first.begin_call(place()));
+        let used_first = connection(&clock);
+        drop(used_first.begin_call());
         clock.advance_ms(1);
-        let asked_then = vitals(&clock);
-        drop(asked_then.begin_stream(place()));
+        let used_then = connection(&clock);
+        drop(used_then.begin_stream());
         clock.advance_ms(1);
-        let (idle, idle_too) = (vitals(&clock), {
+        let (unused, newer_unused) = (connection(&clock), {
             clock.advance_ms(1);
-            vitals(&clock)
+            connection(&clock)
         });
-        let worths = [&idle, &idle_too, &asked_first, &asked_then].map(|vitals| vitals.worth().unwrap());
-        assert!(worths.is_sorted(), "{worths:?}");
+        let ranks = [&unused, &newer_unused, &used_first, &used_then].map(|state| state.eviction_rank().unwrap());
+        assert!(ranks.is_sorted(), "{ranks:?}");
     }
 
     #[test]
-    fn a_connection_with_a_call_in_flight_is_not_to_go() {
+    fn a_connection_with_a_call_in_flight_has_no_rank() {
         let clock = ManualClock::at(0);
-        let vitals = vitals(&clock);
-        let call = vitals.begin_call(place());
-        let stream = vitals.begin_stream(place());
+        let connection = connection(&clock);
+        let call = connection.begin_call();
+        let stream = connection.begin_stream();
         clock.advance_ms(5);
-        assert_eq!((vitals.worth(), vitals.oldest_call_ms()), (None, 5));
+        assert_eq!((connection.eviction_rank(), connection.oldest_call_ms()), (None, 5));
         drop(call);
-        let with_stream = vitals.worth().unwrap();
-        assert_eq!(vitals.oldest_call_ms(), 0);
+        let with_stream = connection.eviction_rank().unwrap();
+        assert_eq!(connection.oldest_call_ms(), 0);
         drop(stream);
-        assert!(vitals.worth().unwrap() < with_stream, "one that watches goes last");
+        assert!(connection.eviction_rank().unwrap() < with_stream, "one with a stream ranks highest");
     }
 
     #[test]
-    fn a_client_that_takes_nothing_is_noticed_until_it_takes_something() {
+    fn a_client_is_blocked_until_it_reads_again() {
         let clock = ManualClock::at(0);
-        let vitals = vitals(&clock);
-        vitals.waits_to_send(true);
+        let connection = connection(&clock);
+        connection.set_blocked(true);
         clock.advance_ms(3);
-        vitals.waits_to_send(true);
+        connection.set_blocked(true);
         clock.advance_ms(3);
-        assert_eq!(vitals.blocked_ms(), 6);
-        vitals.waits_to_send(false);
-        assert_eq!(vitals.blocked_ms(), 0);
+        assert_eq!(connection.blocked_ms(), 6);
+        connection.set_blocked(false);
+        assert_eq!(connection.blocked_ms(), 0);
     }
 }

@@ -1,4 +1,5 @@
-//! All connections of one listener: how many there may be, who goes when one more comes, and who is cut for wasting time.
+//! All connections of one listener: how many there may be, which one is evicted when another one comes, and which ones are closed because
+//! their clients take too long.
 
 use std::{
     collections::BTreeMap,
@@ -12,127 +13,148 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::connection_state::ConnectionState;
+use super::{connection_state::ConnectionState, http2_preface::Protocol};
 use crate::{
     clock::Clock,
     serve::{limits::Limits, log_throttle::LogThrottle},
 };
 
-/// Between two looks at who wastes time.
-const LOOK: Duration = Duration::from_millis(100);
+/// Interval at which connections are checked against their timeouts.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Which connection is closed when a listener is full and one more comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::serve) enum Eviction {
+    /// The lowest-ranked of those without calls in flight. If there is none, the new one is refused.
+    LowestRank,
+    /// The oldest, whatever it does: no client can keep others out by holding on to its connections.
+    Oldest,
+}
 
 /// All connections of one listener.
 #[derive(Debug)]
 pub(in crate::serve) struct ConnectionRegistry {
-    places: Arc<Semaphore>,
-    present: Mutex<BTreeMap<u64, Arc<ConnectionState>>>,
-    arrivals: AtomicU64,
+    protocol: Protocol,
+    eviction: Eviction,
+    permits: Arc<Semaphore>,
+    connections: Mutex<BTreeMap<u64, Arc<ConnectionState>>>,
+    next_number: AtomicU64,
     clock: Clock,
-    full: LogThrottle,
+    full_log: LogThrottle,
 }
 
-/// A connection's place among the others, until it is dropped.
+/// A connection that is registered until this is dropped.
 #[derive(Debug)]
 pub(in crate::serve) struct RegisteredConnection {
-    crowd: Arc<ConnectionRegistry>,
+    registry: Arc<ConnectionRegistry>,
     number: u64,
-    vitals: Arc<ConnectionState>,
+    state: Arc<ConnectionState>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl RegisteredConnection {
-    /// What is known of the connection.
-    pub(in crate::serve) fn vitals(&self) -> &Arc<ConnectionState> {
-        &self.vitals
+    /// Returns the connection's state.
+    pub(in crate::serve) fn state(&self) -> &Arc<ConnectionState> {
+        &self.state
     }
 }
 
 impl Drop for RegisteredConnection {
     fn drop(&mut self) {
-        self.crowd.present().remove(&self.number);
+        self.registry.connections().remove(&self.number);
     }
 }
 
 impl ConnectionRegistry {
-    pub(in crate::serve) fn new(max_connections: u32) -> Arc<Self> {
-        let places = usize::try_from(max_connections).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
+    pub(in crate::serve) fn new(max_connections: u32, protocol: Protocol, eviction: Eviction) -> Arc<Self> {
+        let permits = usize::try_from(max_connections).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
-            places: Arc::new(Semaphore::new(places)),
-            present: Mutex::default(),
-            arrivals: AtomicU64::new(0),
+            protocol,
+            eviction,
+            permits: Arc::new(Semaphore::new(permits)),
+            connections: Mutex::default(),
+            next_number: AtomicU64::new(0),
             clock: Clock::default(),
-            full: LogThrottle::default(),
+            full_log: LogThrottle::default(),
         })
     }
 
-    /// A place for one more: free, or that of the least of those without a call in flight, once it is gone. `None` if all
-    /// have one. The connection is cut with `everything`.
+    /// Registers one more connection, which is closed when `everything` is cancelled. If the listener is full, another connection is
+    /// evicted first. Returns `None` if it is full and all connections have calls in flight.
     pub(in crate::serve) async fn admit(
         self: &Arc<Self>,
         everything: &CancellationToken,
     ) -> Option<RegisteredConnection> {
-        let permit = match Arc::clone(&self.places).try_acquire_owned() {
+        let permit = match Arc::clone(&self.permits).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
-                self.make_room()?;
-                Arc::clone(&self.places).acquire_owned().await.ok()?
+                self.evict_one()?;
+                Arc::clone(&self.permits).acquire_owned().await.ok()?
             }
         };
-        let vitals = Arc::new(ConnectionState::new(everything.child_token(), self.clock.clone()));
-        let number = self.arrivals.fetch_add(1, Ordering::Relaxed);
-        self.present().insert(number, Arc::clone(&vitals));
-        Some(RegisteredConnection { crowd: Arc::clone(self), number, vitals, _permit: permit })
+        let state = Arc::new(ConnectionState::new(everything.child_token(), self.clock.clone(), self.protocol));
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        self.connections().insert(number, Arc::clone(&state));
+        Some(RegisteredConnection { registry: Arc::clone(self), number, state, _permit: permit })
     }
 
-    /// Cuts who wastes time, again and again.
-    pub(in crate::serve) async fn keep_moving(self: Arc<Self>, limits: Limits) {
-        let mut looks = tokio::time::interval(LOOK);
-        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    /// Closes the connections whose clients take too long. Runs until it is dropped.
+    pub(in crate::serve) async fn enforce_timeouts(self: Arc<Self>, limits: Limits) {
+        let mut checks = tokio::time::interval(CHECK_INTERVAL);
+        checks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            looks.tick().await;
-            for vitals in self.present().values().filter(|vitals| !vitals.cut.is_cancelled()) {
-                if let Some(reason) = wastes_time(vitals, &limits) {
-                    tracing::debug!(reason, "a connection is cut");
-                    vitals.cut.cancel();
+            checks.tick().await;
+            for state in self.connections().values().filter(|state| !state.cut.is_cancelled()) {
+                if let Some(reason) = expired_timeout(state, &limits) {
+                    tracing::debug!(reason, "closing a connection");
+                    state.cut.cancel();
                 }
             }
         }
     }
 
-    fn make_room(&self) -> Option<()> {
-        let present = self.present();
-        let candidates = present.values().filter(|vitals| !vitals.cut.is_cancelled());
-        let is_leaving = present.values().any(|vitals| vitals.cut.is_cancelled());
-        let least = candidates.filter_map(|vitals| Some((vitals.worth()?, vitals))).min_by_key(|(worth, _)| *worth);
-        if let Some(times) = self.full.happened(&self.clock) {
-            let outcome = if least.is_some() { "the one that was silent longest goes" } else { "all are busy" };
-            tracing::warn!(times, outcome, "more connections than max_connections");
+    fn evict_one(&self) -> Option<()> {
+        let connections = self.connections();
+        let mut candidates = connections.values().filter(|state| !state.cut.is_cancelled());
+        let is_closing = connections.values().any(|state| state.cut.is_cancelled());
+        let evicted = match self.eviction {
+            Eviction::LowestRank => {
+                let ranked = candidates.filter_map(|state| Some((state.eviction_rank()?, state)));
+                ranked.min_by_key(|(rank, _)| *rank).map(|(_, state)| state)
+            }
+            // The map is in the order of arrival.
+            Eviction::Oldest => candidates.next(),
+        };
+        if let Some(times) = self.full_log.record(&self.clock) {
+            let outcome = if evicted.is_some() { "evicting another one" } else { "all are busy; refusing the new one" };
+            tracing::warn!(times, outcome, "more connections than the listener takes");
         }
-        if let Some((_, vitals)) = least {
-            vitals.cut.cancel();
+        if let Some(state) = evicted {
+            state.cut.cancel();
             return Some(());
         }
-        // The place of one that was cut already is about to be free.
-        is_leaving.then_some(())
+        // A connection that is being closed frees its permit soon.
+        is_closing.then_some(())
     }
 
     /// Nothing that holds the lock can panic.
-    fn present(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<ConnectionState>>> {
-        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    fn connections(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<ConnectionState>>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn wastes_time(vitals: &ConnectionState, limits: &Limits) -> Option<&'static str> {
+/// Returns which timeout of a connection has expired, if any.
+fn expired_timeout(state: &ConnectionState, limits: &Limits) -> Option<&'static str> {
     let is_over = |ms: i64, limit: Duration| u128::try_from(ms).is_ok_and(|ms| ms > limit.as_millis());
-    if is_over(vitals.age_ms(), limits.handshake_timeout) && vitals.spoke_instead().is_some() {
-        return Some("it did not begin with HTTP/2 in time");
+    if is_over(state.age_ms(), limits.handshake_timeout) && state.other_protocol().is_some() {
+        return Some("it did not begin HTTP/2 in time");
     }
-    if is_over(vitals.blocked_ms(), limits.keepalive_timeout) {
-        return Some("it does not take what is sent to it");
+    if is_over(state.blocked_ms(), limits.keepalive_timeout) {
+        return Some("its client does not read");
     }
-    // One such time for the call, which is then answered whatever becomes of it, and one for its answer.
-    if is_over(vitals.oldest_call_ms(), limits.max_call_time.saturating_mul(2)) {
-        return Some("it does not take an answer");
+    // One such time for the call, which has an answer by then, and one for the client to read the answer.
+    if is_over(state.oldest_call_ms(), limits.max_call_time.saturating_mul(2)) {
+        return Some("its client does not read a response");
     }
     None
 }

@@ -1,4 +1,5 @@
-//! The bytes of one connection of either kind of listener, and what they tell of its client.
+//! The bytes of one connection: TCP, TLS, or a Unix domain socket. They tell its state whether the preface has come, and whether the client
+//! reads.
 
 use std::{
     io,
@@ -17,24 +18,24 @@ use tokio_rustls::server::TlsStream;
 use super::connection_state::ConnectionState;
 use crate::{serve::access::Handshake, service::Caller};
 
-/// So many bytes are read before the answers to them are sent, some ten calls: so clients have something to do again while others
-/// are answered, and nobody waits for the answers of a whole crowd that asked at once.
-const READ_AT_ONCE: usize = 2_048;
+/// Maximum number of bytes, some ten calls, that are read before their responses are sent. Clients then work on these responses while
+/// the next calls are answered, instead of all waiting for the last one.
+const READ_BYTES: usize = 2_048;
 
 /// A connection that was accepted.
 pub(in crate::serve) struct Accepted {
     transport: Transport,
     caller: Caller,
-    /// What comes first, where the listener speaks TLS.
+    /// The TLS handshake that comes first, if the listener has TLS.
     handshake: Option<Handshake>,
 }
 
-/// An accepted connection that keeps note of what happens on it.
+/// An accepted connection that updates its state as bytes pass.
 pub(in crate::serve) struct Connection {
     transport: Transport,
-    vitals: Arc<ConnectionState>,
-    has_greeted: bool,
-    /// What was read is looked at, and answered, before more is.
+    state: Arc<ConnectionState>,
+    has_preface: bool,
+    /// The next read is put off until what was read before is answered.
     has_read_enough: bool,
 }
 
@@ -63,43 +64,44 @@ impl Accepted {
         Self { transport: Transport::Unix(stream), caller: Caller::new(caller), handshake: None }
     }
 
-    /// The same once its handshake is done, if there is one: then its caller may be known by name. `None` if that came to nothing.
-    pub(in crate::serve) async fn greeted(self) -> Option<Self> {
+    /// Completes the TLS handshake, if there is one. The caller then has the name that its certificate gives. Returns `None` if the
+    /// handshake fails.
+    pub(in crate::serve) async fn handshaken(self) -> Option<Self> {
         let (stream, handshake) = match (self.transport, self.handshake) {
             (Transport::Tcp(stream), Some(handshake)) => (stream, handshake),
             (transport, _) => return Some(Self { transport, caller: self.caller, handshake: None }),
         };
-        let greeted = handshake.greet(stream, &self.caller).await?;
-        let caller = match greeted.name {
-            // The name is last, as it may have commas.
+        let client = handshake.accept(stream, &self.caller).await?;
+        let caller = match client.name {
+            // The name comes last, because it may contain commas.
             Some(name) => Caller::new(format!("tls:peer={},name={name}", self.caller)),
             None => self.caller,
         };
-        let caller = caller.with_teams(greeted.teams);
-        Some(Self { transport: Transport::Tls(greeted.stream), caller, handshake: None })
+        let caller = caller.with_teams(client.teams);
+        Some(Self { transport: Transport::Tls(client.stream), caller, handshake: None })
     }
 
-    /// Who is at the other end.
+    /// Returns who is at the other end.
     pub(in crate::serve) fn caller(&self) -> &Caller {
         &self.caller
     }
 
-    /// The connection, with what happens on it noted there.
-    pub(in crate::serve) fn watched(self, vitals: Arc<ConnectionState>) -> Connection {
-        Connection { transport: self.transport, vitals, has_greeted: false, has_read_enough: false }
+    /// Returns the connection, which updates this state from now on.
+    pub(in crate::serve) fn with_state(self, state: Arc<ConnectionState>) -> Connection {
+        Connection { transport: self.transport, state, has_preface: false, has_read_enough: false }
     }
 }
 
 impl Connection {
-    /// Keeps note of whether the client takes what is sent to it. TLS takes some of it before the client does, so there only
-    /// what is not even taken, or was not sent when all of it should be, says something.
-    fn note<T>(&self, sent: Poll<io::Result<T>>, is_flush: bool) -> Poll<io::Result<T>> {
-        let is_told = match self.transport {
+    /// Records whether the client reads what is sent. TLS buffers some of it, so with TLS a completed write tells nothing: only one that
+    /// is pending does, or a flush.
+    fn record<T>(&self, sent: Poll<io::Result<T>>, is_flush: bool) -> Poll<io::Result<T>> {
+        let is_known = match self.transport {
             Transport::Tls(_) => is_flush || sent.is_pending(),
             Transport::Tcp(_) | Transport::Unix(_) => !is_flush,
         };
-        if is_told {
-            self.vitals.waits_to_send(sent.is_pending());
+        if is_known {
+            self.state.set_blocked(sent.is_pending());
         }
         sent
     }
@@ -123,16 +125,16 @@ impl AsyncRead for Connection {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(READ_AT_ONCE.min(buffer.remaining())));
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(READ_BYTES.min(buffer.remaining())));
         let read = match &mut self.transport {
             Transport::Tcp(stream) => Pin::new(stream).poll_read(context, &mut part),
             Transport::Tls(stream) => Pin::new(stream).poll_read(context, &mut part),
             Transport::Unix(stream) => Pin::new(stream).poll_read(context, &mut part),
         };
         let length = part.filled().len();
-        self.has_read_enough = length == READ_AT_ONCE;
-        if !self.has_greeted {
-            self.has_greeted = self.vitals.greeted(part.filled());
+        self.has_read_enough = length == READ_BYTES;
+        if !self.has_preface {
+            self.has_preface = self.state.read_preface(part.filled());
         }
         buffer.advance(length);
         read
@@ -142,20 +144,20 @@ impl AsyncRead for Connection {
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = self.writer().poll_write(context, bytes);
-        self.note(written, false)
+        self.record(written, false)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = self.writer().poll_flush(context);
-        self.note(flushed, true)
+        self.record(flushed, true)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.writer().poll_shutdown(context)
     }
 
-    // Vectored writes are not offered: h2 then copies answers of up to 1 KiB behind each other and sends many with one system call,
-    // where with them each answer of more than 256 bytes is one by itself.
+    // Vectored writes are not offered. Without them h2 copies responses of up to 1 KiB into one buffer and sends many of them with one
+    // system call. With them, each response of more than 256 bytes would take a system call of its own.
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Where the calls of a connection are worked on. What a call may need on its way is many kilobytes, and mostly none of it is
-//! used: so the memory that one call leaves behind is the next one's.
+//! The memory that a call's future runs in. The future takes kilobytes, of which most calls use little, so the memory that one call of
+//! a connection leaves behind is used for the next one.
 
 use std::{
     pin::Pin,
@@ -10,45 +10,45 @@ use bytes::Bytes;
 use tokio_util::sync::ReusableBoxFuture;
 use tonic::Status;
 
-/// What a call comes to: a message with its prefix.
+/// A response message with its gRPC prefix, or the error.
 type FramedResponse = Result<Bytes, Status>;
 
-/// Where a call was worked on last, for the next one.
+/// The memory that the last call of a connection left behind.
 #[derive(Default)]
-pub(in crate::serve) struct CallMemory {
-    left: Mutex<Option<ReusableBoxFuture<'static, FramedResponse>>>,
+pub(super) struct CallMemory {
+    free: Mutex<Option<ReusableBoxFuture<'static, FramedResponse>>>,
 }
 
-/// A call that is worked on.
-pub(in crate::serve) struct StoredCall(ReusableBoxFuture<'static, FramedResponse>);
+/// A call's future in its memory.
+pub(super) struct RunningCall(ReusableBoxFuture<'static, FramedResponse>);
 
 impl CallMemory {
-    /// A place with this call in it.
-    pub(in crate::serve) fn with(&self, call: impl Future<Output = FramedResponse> + Send + 'static) -> StoredCall {
-        let left = self.left().take();
-        StoredCall(match left {
-            Some(mut place) => {
-                place.set(call);
-                place
+    /// Moves a call's future into the free memory, or into new memory if none is free.
+    pub(super) fn hold(&self, call: impl Future<Output = FramedResponse> + Send + 'static) -> RunningCall {
+        let free = self.lock().take();
+        RunningCall(match free {
+            Some(mut memory) => {
+                memory.set(call);
+                memory
             }
             None => ReusableBoxFuture::new(call),
         })
     }
 
-    /// Takes a place back whose call has ended, and so has left nothing in it.
-    pub(in crate::serve) fn take_back(&self, work: StoredCall) {
-        *self.left() = Some(work.0);
+    /// Takes the memory back from a call that has completed, and so holds nothing in it any more.
+    pub(super) fn reuse(&self, completed: RunningCall) {
+        *self.lock() = Some(completed.0);
     }
 
     /// Nothing that holds the lock can panic.
-    fn left(&self) -> MutexGuard<'_, Option<ReusableBoxFuture<'static, FramedResponse>>> {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<ReusableBoxFuture<'static, FramedResponse>>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl StoredCall {
-    /// The call itself.
-    pub(in crate::serve) fn future(&mut self) -> Pin<&mut (dyn Future<Output = FramedResponse> + Send)> {
+impl RunningCall {
+    /// Returns the call's future.
+    pub(super) fn future(&mut self) -> Pin<&mut (dyn Future<Output = FramedResponse> + Send)> {
         self.0.get_pin()
     }
 }

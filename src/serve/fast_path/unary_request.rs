@@ -1,5 +1,5 @@
-//! What a client asks, taken from its request: whole, where it came as one message in one piece, as all but the strangest
-//! come; else as it is, for tonic to make of it what it can.
+//! Reads the message of a unary request from its body: whole if it came as one frame, which is how nearly every client sends it;
+//! otherwise as a body that tonic can read from its start.
 
 use std::{
     pin::Pin,
@@ -7,65 +7,55 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
-/// A message's flag, which is zero for one that is not compressed, and its length.
-const PREFIX: usize = 5;
+/// Bytes before a gRPC message: a flag, which is 0 for an uncompressed message, and its length.
+const PREFIX_BYTES: usize = 5;
 
-/// What a client asks.
-pub(in crate::serve) enum UnaryRequest {
-    /// The bytes of its message; nothing comes after it.
+/// A request as it was read.
+pub(super) enum UnaryRequest {
+    /// The bytes of the only message of the request, without their prefix.
     Whole(Bytes),
-    /// What has come so far, and the rest.
+    /// A body that is not one whole message in one frame.
     Partial(PartialBody),
 }
 
-/// A body of which something was taken already.
-pub(in crate::serve) struct PartialBody {
-    taken: [Option<Frame<Bytes>>; 2],
+/// A body that was read in part. It yields the frames that were read, and then the rest.
+pub(super) struct PartialBody {
+    read: [Option<Frame<Bytes>>; 2],
     rest: Incoming,
 }
 
 impl UnaryRequest {
-    /// Takes it from the body of a request: waits for a whole message and for the end, or until it is clear that this is not how it
-    /// comes.
-    pub(in crate::serve) async fn read(
-        mut body: Incoming,
-        headers: &HeaderMap,
-        max_message_bytes: u32,
-    ) -> Result<Self, hyper::Error> {
-        let in_pieces = |first, second, rest| Ok(Self::Partial(PartialBody { taken: [first, second], rest }));
-        if headers.contains_key("grpc-encoding") {
-            return in_pieces(None, None, body);
-        }
-        let Some(first) = next_frame(&mut body).await.transpose()? else { return in_pieces(None, None, body) };
-        let Some(message) = first.data_ref().and_then(|bytes| whole(bytes, max_message_bytes)) else {
-            return in_pieces(Some(first), None, body);
+    /// Reads a body until it turns out to be a whole message, or not.
+    pub(super) async fn read(mut body: Incoming, max_message_bytes: u32) -> Result<Self, hyper::Error> {
+        let partial = |first, second, rest| Ok(Self::Partial(PartialBody { read: [first, second], rest }));
+        let Some(first) = next_frame(&mut body).await.transpose()? else { return partial(None, None, body) };
+        let Some(message) = first.data_ref().and_then(|bytes| whole_message(bytes, max_message_bytes)) else {
+            return partial(Some(first), None, body);
         };
-        // Some clients, tonic's among them, say with a frame of its own, which is empty, that this was all.
+        // Some clients, among them tonic's, end the request with an empty frame of its own.
         while !body.is_end_stream()
             && let Some(second) = next_frame(&mut body).await.transpose()?
         {
             if second.data_ref().is_none_or(|bytes| !bytes.is_empty()) {
-                return in_pieces(Some(first), Some(second), body);
+                return partial(Some(first), Some(second), body);
             }
         }
         Ok(Self::Whole(message))
     }
 }
 
-/// The message of a frame that has all of one, and nothing else.
-fn whole(bytes: &Bytes, max_message_bytes: u32) -> Option<Bytes> {
-    let ([0, length @ ..], message) = bytes.split_first_chunk::<PREFIX>()? else { return None };
+/// Returns the message of a frame that holds one whole, uncompressed message and nothing else.
+fn whole_message(bytes: &Bytes, max_message_bytes: u32) -> Option<Bytes> {
+    let ([0, length @ ..], message) = bytes.split_first_chunk::<PREFIX_BYTES>()? else { return None };
     let length = u32::from_be_bytes(*length);
     let is_whole = length <= max_message_bytes && usize::try_from(length) == Ok(message.len());
-    is_whole.then(|| bytes.slice(PREFIX..))
+    is_whole.then(|| bytes.slice(PREFIX_BYTES..))
 }
 
-/// The next frame of a request's body.
-pub(in crate::serve) async fn next_frame(body: &mut Incoming) -> Option<Result<Frame<Bytes>, hyper::Error>> {
+async fn next_frame(body: &mut Incoming) -> Option<Result<Frame<Bytes>, hyper::Error>> {
     std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
 }
 
@@ -77,14 +67,14 @@ impl http_body::Body for PartialBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self.taken.iter_mut().find_map(Option::take) {
+        match self.read.iter_mut().find_map(Option::take) {
             Some(frame) => Poll::Ready(Some(Ok(frame))),
             None => Pin::new(&mut self.rest).poll_frame(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.taken.iter().all(Option::is_none) && self.rest.is_end_stream()
+        self.read.iter().all(Option::is_none) && self.rest.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -97,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_one_whole_message_that_is_not_compressed_nor_too_large_is_taken() {
+    fn only_a_whole_uncompressed_small_message_is_taken() {
         for (bytes, taken) in [
             (&b"\0\0\0\0\x03abc"[..], Some(&b"abc"[..])),
             (b"\0\0\0\0\0", Some(b"")),
@@ -109,7 +99,7 @@ mod tests {
             (b"\0\0\0\0", None),
             (b"", None),
         ] {
-            assert_eq!(whole(&Bytes::from_static(bytes), 3).as_deref(), taken, "{bytes:?}");
+            assert_eq!(whole_message(&Bytes::from_static(bytes), 3).as_deref(), taken, "{bytes:?}");
         }
     }
 }

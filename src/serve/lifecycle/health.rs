@@ -1,7 +1,8 @@
-//! What every listener tells of the sidecar's health, by the names that Kubernetes and clients ask for.
+//! The health of a sidecar, by the service names that Kubernetes and clients ask for.
 //!
-//! Two questions, each with one answer on all listeners: is the process alive (`liveness`), and can it decide (`readiness`, which
-//! is also the health of QuotaService and of a listener as a whole). The services of the admin listener serve until the end begins.
+//! There are two questions, and all listeners give the same answer: whether the process is alive (`liveness`), and whether it can decide
+//! (`readiness`, which is also the health of QuotaService and of the whole listener). The services of the admin listener are SERVING until
+//! shutdown begins.
 
 use std::sync::Arc;
 
@@ -14,16 +15,16 @@ use tonic_health::{
 
 use crate::{gate::Gate, metrics::Metrics, serve::listeners::services, store::Store};
 
-/// Whether the process answers. The store is never asked for it.
+/// Name of the liveness check: whether the process answers. It never depends on the store.
 const LIVENESS: &str = "liveness";
 
-/// Whether it can decide, by the three names that this has.
-const DECIDING: [&str; 3] = ["", "readiness", services::QUOTA];
+/// Names of the readiness check: whether the sidecar can decide.
+const READINESS: [&str; 3] = ["", "readiness", services::QUOTA];
 
-/// While the store is away, leases may run out at any time; so often it is looked whether any is left.
-const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
+/// Interval of the readiness check while the store is unavailable: the last usable lease may end at any time.
+const CHECK_INTERVAL: std::time::Duration = std::time::Duration::from_millis(100);
 
-/// The health of a sidecar, as all its listeners tell it.
+/// The health of a sidecar, as all its listeners report it.
 pub(in crate::serve) struct Health {
     pub(in crate::serve) data: ListenerHealth,
     pub(in crate::serve) admin: ListenerHealth,
@@ -32,106 +33,108 @@ pub(in crate::serve) struct Health {
     state: Mutex<HealthState>,
 }
 
-/// What one listener tells.
+/// The health that one listener reports.
 pub(in crate::serve) struct ListenerHealth {
     reporter: HealthReporter,
-    deciding: &'static [&'static str],
-    until_the_end: &'static [&'static str],
+    /// Names that are SERVING while the sidecar is ready.
+    readiness: &'static [&'static str],
+    /// Names that are SERVING until shutdown begins.
+    until_shutdown: &'static [&'static str],
 }
 
 #[derive(Debug, Default)]
 struct HealthState {
     is_ready: bool,
-    is_ending: bool,
+    is_shutting_down: bool,
 }
 
 impl Health {
-    /// It lives, and cannot decide yet.
+    /// Starts alive and not ready.
     pub(in crate::serve) async fn begin(metrics: Arc<Metrics>) -> Self {
         Self {
-            data: ListenerHealth::begin(&DECIDING, &[]).await,
-            // QuotaService is not there, so its health is not.
-            admin: ListenerHealth::begin(&DECIDING[..2], services::ON_ADMIN).await,
-            probe: ListenerHealth::begin(&DECIDING, &[]).await,
+            data: ListenerHealth::begin(&READINESS, &[]).await,
+            // The admin listener does not have QuotaService, so it does not report that service's health.
+            admin: ListenerHealth::begin(&READINESS[..2], services::ON_ADMIN).await,
+            probe: ListenerHealth::begin(&READINESS, &[]).await,
             metrics,
             state: Mutex::default(),
         }
     }
 
-    /// Follows what a gate can do on its store, for ever.
+    /// Follows the gate and its store. Never returns.
     pub(in crate::serve) async fn follow(&self, gate: &Gate, store: &Store) {
         let mut store_health = store.health();
         loop {
             let is_up = store_health.borrow_and_update().is_up();
             self.metrics.set_store_up(is_up);
-            self.can_decide(gate.can_decide()).await;
+            self.set_ready(gate.can_decide()).await;
             let changed = store_health.changed();
             if is_up {
                 if changed.await.is_err() {
-                    // It never changes.
+                    // The store is in this process, and its health never changes.
                     std::future::pending::<()>().await;
                 }
             } else {
-                // Changed or not, it is looked again.
-                let _ = tokio::time::timeout(LOOK_EVERY, changed).await;
+                // Changed or not, readiness is checked again.
+                let _ = tokio::time::timeout(CHECK_INTERVAL, changed).await;
             }
         }
     }
 
-    /// Whether calls can be decided now. Once the end has begun nobody is told that they can.
-    pub(in crate::serve) async fn can_decide(&self, can: bool) {
+    /// Sets whether the sidecar can decide. After shutdown has begun, it is never reported as ready again.
+    pub(in crate::serve) async fn set_ready(&self, is_ready: bool) {
         let mut state = self.state.lock().await;
-        if !state.is_ending && state.is_ready != can {
-            state.is_ready = can;
-            self.tell_ready(can).await;
+        if !state.is_shutting_down && state.is_ready != is_ready {
+            state.is_ready = is_ready;
+            self.report_ready(is_ready).await;
         }
     }
 
-    /// The end begins: nobody should come here any more.
-    pub(in crate::serve) async fn end(&self) {
+    /// Begins the shutdown: reports NOT_SERVING everywhere, except for liveness.
+    pub(in crate::serve) async fn begin_shutdown(&self) {
         let mut state = self.state.lock().await;
-        if !std::mem::replace(&mut state.is_ending, true) {
-            self.tell_ready(false).await;
-            for told in self.everywhere() {
-                told.set(told.until_the_end, ServingStatus::NotServing).await;
+        if !std::mem::replace(&mut state.is_shutting_down, true) {
+            self.report_ready(false).await;
+            for listener in self.listeners() {
+                listener.set(listener.until_shutdown, ServingStatus::NotServing).await;
             }
         }
     }
 
-    /// A client that watches the health of a listener that is about to close gets its last news, and the end: it would hold its
-    /// connection open for ever. The probe's listener closes with the process.
+    /// Ends all watches of the data and admin listeners, which are about to close: a watch would keep its connection open for ever. The
+    /// probe listener closes with the process.
     pub(in crate::serve) async fn end_watches(&self) {
-        for told in [&self.data, &self.admin] {
-            let mut reporter = told.reporter.clone();
-            for name in std::iter::once(&LIVENESS).chain(told.deciding).chain(told.until_the_end) {
+        for listener in [&self.data, &self.admin] {
+            let mut reporter = listener.reporter.clone();
+            for name in std::iter::once(&LIVENESS).chain(listener.readiness).chain(listener.until_shutdown) {
                 reporter.clear_service_status(name).await;
             }
         }
     }
 
-    async fn tell_ready(&self, ready: bool) {
+    async fn report_ready(&self, ready: bool) {
         self.metrics.set_ready(ready);
         let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-        for told in self.everywhere() {
-            told.set(told.deciding, status).await;
+        for listener in self.listeners() {
+            listener.set(listener.readiness, status).await;
         }
     }
 
-    fn everywhere(&self) -> [&ListenerHealth; 3] {
+    fn listeners(&self) -> [&ListenerHealth; 3] {
         [&self.data, &self.admin, &self.probe]
     }
 }
 
 impl ListenerHealth {
-    async fn begin(deciding: &'static [&'static str], until_the_end: &'static [&'static str]) -> Self {
-        let told = Self { reporter: HealthReporter::new(), deciding, until_the_end };
-        told.set(&[LIVENESS], ServingStatus::Serving).await;
-        told.set(until_the_end, ServingStatus::Serving).await;
-        told.set(deciding, ServingStatus::NotServing).await;
-        told
+    async fn begin(readiness: &'static [&'static str], until_shutdown: &'static [&'static str]) -> Self {
+        let health = Self { reporter: HealthReporter::new(), readiness, until_shutdown };
+        health.set(&[LIVENESS], ServingStatus::Serving).await;
+        health.set(until_shutdown, ServingStatus::Serving).await;
+        health.set(readiness, ServingStatus::NotServing).await;
+        health
     }
 
-    /// What tells it to clients.
+    /// Returns the health service for clients of this listener.
     pub(in crate::serve) fn server(&self) -> HealthServer<HealthService> {
         HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
     }

@@ -1,4 +1,4 @@
-//! The lines to show whoever started a sidecar: where it is, what it keeps, and what to try.
+//! The lines that a sidecar prints when it has started: its addresses, its store, and calls to try.
 
 use std::{
     fmt,
@@ -12,7 +12,7 @@ use crate::{
     store::{Store, StoreLocation},
 };
 
-/// The lines to show whoever started a sidecar.
+/// The lines that a sidecar prints when it has started. Its `Display` is these lines.
 #[derive(Clone, Debug)]
 pub struct StartupBanner {
     listen: BannerListener,
@@ -42,7 +42,7 @@ impl StartupBanner {
         }
     }
 
-    fn calls_of(&self, formatter: &mut fmt::Formatter<'_>, team: &str) -> fmt::Result {
+    fn write_calls(&self, formatter: &mut fmt::Formatter<'_>, team: &str) -> fmt::Result {
         let reserve = format!(
             r#"{{"team_id":"{team}","flow_id":"flow-1","run_id":"run-1","block_id":"block-1","reservation_id":"first","model":"gpt-4o"}}"#
         );
@@ -57,8 +57,13 @@ impl StartupBanner {
 impl fmt::Display for StartupBanner {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(formatter, "Tollgate is ready.")?;
-        writeln!(formatter, "  executors: {} (QuotaService{})", self.listen.address, self.listen.asks())?;
-        writeln!(formatter, "  admin:     {} (AccountService, UsageService{})", self.admin.address, self.admin.asks())?;
+        writeln!(formatter, "  executors: {} (QuotaService{})", self.listen.address, self.listen.requirements())?;
+        writeln!(
+            formatter,
+            "  admin:     {} (AccountService, UsageService{})",
+            self.admin.address,
+            self.admin.requirements()
+        )?;
         if let Some(probe) = &self.probe {
             writeln!(formatter, "  probe:     {probe} (health, /metrics)")?;
         }
@@ -71,11 +76,11 @@ impl fmt::Display for StartupBanner {
                 });
                 writeln!(formatter, "The store was empty, so it has three demo teams now: {}. Try:", teams.join(", "))?;
                 let [_, (team, ..), _] = demo::TEAMS;
-                self.calls_of(formatter, team)
+                self.write_calls(formatter, team)
             }
             StoreTeams::Existing(team) => {
                 writeln!(formatter, "Try the team {team}:")?;
-                self.calls_of(formatter, team.as_str())
+                self.write_calls(formatter, team.as_str())
             }
             StoreTeams::None => {
                 writeln!(formatter, "There is no team yet. Make one:")?;
@@ -105,8 +110,8 @@ impl BannerListener {
         }
     }
 
-    /// What it asks of clients.
-    fn asks(&self) -> String {
+    /// Returns what the listener asks of clients.
+    fn requirements(&self) -> String {
         let tls = match (self.has_tls, self.asks_clients) {
             (false, _) => "",
             (true, false) => "; TLS",
@@ -116,11 +121,11 @@ impl BannerListener {
         format!("{tls}{token}")
     }
 
-    /// A call as one types it into a shell. The contents of `request` have no quote that a shell would see. Where the client's
-    /// files are only it knows.
+    /// Returns a grpcurl call for a shell. `request` must not contain single quotes. The client's certificate files have placeholder
+    /// names, because the sidecar does not know where they are.
     fn grpcurl(&self, method: &str, request: &str) -> String {
         let (socket, target) = match self.address.as_seen_from_here() {
-            // Left to itself, grpcurl names the socket's path as the authority, which HTTP/2 does not allow.
+            // By default, grpcurl sends the socket's path as the authority, which HTTP/2 does not allow.
             ListenAddress::Unix(path) => ("-unix -authority localhost ", path.display().to_string()),
             address @ ListenAddress::Tcp { .. } => ("", address.to_string()),
         };
@@ -153,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn demo_teams_are_named_and_tried() {
+    fn the_banner_suggests_demo_teams() {
         let lines = welcome(StoreTeams::Demo).to_string();
         assert!(lines.contains("demo-free (free, no seat), demo-basic (basic, a paid seat), demo-pro"), "{lines}");
         assert_eq!(lines.matches("grpcurl").count(), 3, "{lines}");
@@ -164,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_listener_asks_of_clients_is_in_its_calls() {
+    fn suggested_calls_have_what_the_listener_asks_for() {
         let file = || Some(PathBuf::from("it's"));
         let mutual = TlsFiles { certificate: file(), key: file(), client_ca: file() };
         let server = TlsFiles { client_ca: None, ..mutual.clone() };
@@ -180,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn where_teams_are_no_demo_is_spoken_of() {
+    fn an_existing_team_is_suggested_instead_of_demo_teams() {
         let lines = welcome(StoreTeams::Existing(Id::parse("acme").unwrap())).to_string();
         assert!(!lines.contains("demo"), "{lines}");
         assert!(lines.contains(r#"{"team_id":"acme","reservation_id":"first"}"#), "{lines}");

@@ -1,4 +1,4 @@
-//! Patience with a store while a sidecar starts: one that is slow for a moment is no reason to end, and be started again.
+//! Retries the steps of a start that need the store. A store that is slow for a moment must not end the sidecar.
 
 use std::time::Duration;
 
@@ -6,21 +6,21 @@ use backon::{ConstantBuilder, Retryable as _};
 
 use crate::{gate::GateError, store::StoreError};
 
-/// Between two attempts.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Pause between two attempts.
+const DELAY: Duration = Duration::from_millis(100);
 
-/// How many attempts there are after the first: some seconds in all, as long as the store was waited for when it was opened.
-const ATTEMPTS: usize = 20;
+/// Maximum number of attempts after the first one. Together they take a few seconds, as long as opening the store may take.
+const MAX_RETRIES: usize = 20;
 
-/// Takes a step that can be repeated until it is done, or fails for another reason than a store that does not answer.
-pub(in crate::serve) async fn patiently<T, Attempt>(step: impl FnMut() -> Attempt) -> Result<T, GateError>
+/// Repeats a step until it succeeds, fails for another reason than an unavailable store, or has no attempts left.
+pub(in crate::serve) async fn with_retries<T, Attempt>(step: impl FnMut() -> Attempt) -> Result<T, GateError>
 where
     Attempt: Future<Output = Result<T, GateError>>,
 {
-    step.retry(ConstantBuilder::default().with_delay(PAUSE).with_max_times(ATTEMPTS)).when(may_pass).await
+    step.retry(ConstantBuilder::default().with_delay(DELAY).with_max_times(MAX_RETRIES)).when(is_transient).await
 }
 
-fn may_pass(error: &GateError) -> bool {
+fn is_transient(error: &GateError) -> bool {
     matches!(error, GateError::Unverified | GateError::Store(StoreError::Unavailable { .. } | StoreError::Overloaded))
 }
 
@@ -31,16 +31,16 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_store_that_does_not_answer_is_asked_again_and_any_other_refusal_counts() {
+    async fn only_an_unavailable_store_is_retried() {
         let attempts = Cell::new(0);
-        let answers = async |passing: u32, then: fn() -> Result<(), GateError>| {
+        let answers = async |failures: u32, then: fn() -> Result<(), GateError>| {
             attempts.set(0);
             let attempt = || {
                 attempts.set(attempts.get() + 1);
-                let answer = if attempts.get() > passing { then() } else { Err(GateError::Unverified) };
+                let answer = if attempts.get() > failures { then() } else { Err(GateError::Unverified) };
                 std::future::ready(answer)
             };
-            patiently(attempt).await
+            with_retries(attempt).await
         };
         assert!(answers(3, || Ok(())).await.is_ok());
         assert_eq!(attempts.get(), 4);

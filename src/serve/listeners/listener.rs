@@ -1,4 +1,4 @@
-//! A bound listener, on a port or a socket, that accepts connections.
+//! A bound listener on a TCP port or a Unix domain socket, which accepts connections.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -11,15 +11,15 @@ use crate::{
     serve::{access::Tls, connections::Accepted, error::ListenError, log_throttle::LogThrottle},
 };
 
-/// How long to wait before accepting again when the system could not, as when this process has no file descriptor left.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+/// Pause after accepting failed, for example because this process has no file descriptor left.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Who may be able to connect.
+/// Which machines may be able to connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::serve) enum Reach {
-    /// Nobody on another machine.
+    /// This machine only: an address that other machines could reach is refused.
     ThisMachine,
-    /// Whoever the address lets in.
+    /// Any machine that can reach the address.
     Anywhere,
 }
 
@@ -30,7 +30,7 @@ pub(in crate::serve) struct Listener {
     socket: Socket,
     tls: Option<Tls>,
     clock: Clock,
-    failed: LogThrottle,
+    accept_log: LogThrottle,
 }
 
 #[derive(Debug)]
@@ -49,33 +49,34 @@ impl Listener {
             }
             ListenAddress::Unix(path) => (address.clone(), Socket::Unix(UnixSocket::bind(address, path).await?)),
         };
-        Ok(Self { address, socket, tls: None, clock: Clock::default(), failed: LogThrottle::default() })
+        Ok(Self { address, socket, tls: None, clock: Clock::default(), accept_log: LogThrottle::default() })
     }
 
-    /// The same with TLS, if there is any.
-    pub(in crate::serve) fn speaking(self, tls: Option<Tls>) -> Self {
+    /// Returns the listener with TLS, if there is any.
+    pub(in crate::serve) fn with_tls(self, tls: Option<Tls>) -> Self {
         Self { tls, ..self }
     }
 
-    /// Says so if other machines can reach it, and nobody asks them who they are.
-    pub(in crate::serve) fn warn_of_strangers(&self) {
+    /// Logs a warning if other machines can reach the listener and it does not ask for their certificates.
+    pub(in crate::serve) fn warn_if_open(&self) {
         if !self.address.is_beyond_this_machine() || self.tls.as_ref().is_some_and(Tls::asks_clients) {
             return;
         }
-        let lack = if self.tls.is_some() { "no certificates of clients are asked for" } else { "there is no TLS" };
+        let missing = if self.tls.is_some() { "client certificates" } else { "TLS" };
         tracing::warn!(
-            "other machines can reach {}, and {lack}: let only executors through to it, set its TLS settings, or listen on \
-             127.0.0.1 or unix:/path",
-            self.address
+            address = %self.address,
+            missing,
+            "other machines can reach this listener; set its TLS settings, let only executors connect, or listen on 127.0.0.1 or \
+             unix:/path"
         );
     }
 
-    /// Where it listens: with the port that was bound, if any port would do.
+    /// Returns the address, with the port that was bound if any free port was asked for.
     pub(in crate::serve) fn address(&self) -> &ListenAddress {
         &self.address
     }
 
-    /// The next connection.
+    /// Waits for the next connection.
     pub(in crate::serve) async fn accept(&self) -> Accepted {
         loop {
             let accepted = match &self.socket {
@@ -84,14 +85,14 @@ impl Listener {
             };
             match accepted {
                 Ok(accepted) => return accepted,
-                // What a client did before it was let in keeps nobody else waiting.
+                // The client gave up before it was accepted. Other clients do not have to wait for that.
                 Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {
                 }
                 Err(error) => {
-                    if let Some(times) = self.failed.happened(&self.clock) {
+                    if let Some(times) = self.accept_log.record(&self.clock) {
                         tracing::warn!(%error, times, address = %self.address, "cannot accept connections");
                     }
-                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                    tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 }
             }
         }
@@ -103,7 +104,7 @@ impl Listener {
     }
 }
 
-/// Binds a port. A name is asked for once, so that what is judged is what is bound.
+/// Binds a TCP port. A host name is resolved once, so that the addresses that were checked are those that are bound.
 async fn bind_port(address: &ListenAddress, host: &str, port: u16, reach: Reach) -> Result<TcpListener, ListenError> {
     let refused = |source| ListenError::refused(address, source);
     let found: Vec<_> = tokio::net::lookup_host((host, port)).await.map_err(refused)?.collect();
@@ -113,7 +114,7 @@ async fn bind_port(address: &ListenAddress, host: &str, port: u16, reach: Reach)
     TcpListener::bind(found.as_slice()).await.map_err(refused)
 }
 
-/// Whether nobody on another machine can connect. An address that means every interface is not such a one.
+/// Returns whether only this machine can connect. The unspecified address, which means every interface, is not such an address.
 fn is_of_this_machine(address: &SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
@@ -127,14 +128,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_taken_port_is_told_as_such() {
+    async fn a_taken_port_is_reported() {
         let first = bind("127.0.0.1:0", Reach::ThisMachine).await.unwrap();
         let refused = Listener::bind(first.address(), Reach::ThisMachine).await.unwrap_err();
         assert!(matches!(refused, ListenError::Taken(_)), "{refused}");
     }
 
     #[tokio::test]
-    async fn an_address_that_others_could_reach_is_refused_where_only_this_machine_may() {
+    async fn an_address_beyond_this_machine_is_refused() {
         for address in ["0.0.0.0:0", "[::]:0", "[::ffff:0.0.0.0]:0", "192.0.2.1:0"] {
             let refused = bind(address, Reach::ThisMachine).await.unwrap_err();
             assert!(matches!(refused, ListenError::BeyondThisMachine(_)), "{refused}");

@@ -1,165 +1,161 @@
-//! A listener at work: it lets connections in, serves each until its time has come, and ends when it is told to.
+//! Serves one listener: accepts connections, serves each of them until it ends, and stops when it is told to.
+//!
+//! All listeners are served by this code: data, admin and probe. They differ in their limits and services, in the protocols that they
+//! speak, and in which connection is evicted when the listener is full.
 
-use std::{error::Error as _, pin::pin, sync::Arc, time::Duration};
+use std::{
+    ops::DerefMut,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
-use hyper::{server::conn::http2, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::service::service_fn;
+use hyper_util::{rt::TokioIo, server::graceful::GracefulConnection};
 use tokio::time::sleep;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::BoxError;
 
-use super::{listener::Listener, services::Services};
+use super::{http_settings, listener::Listener, services::Services};
 use crate::{
     metrics::CallMetrics,
     serve::{
         calls::{CallContext, CallHandler},
-        connections::{Accepted, ConnectionRegistry, ConnectionState, RegisteredConnection},
-        fast_path::{InlineExecutor, SelfWaking},
+        connections::{Accepted, ConnectionRegistry, ConnectionState, Eviction, Protocol, RegisteredConnection},
+        fast_path::ConnectionTask,
         limits::Limits,
     },
     traces::Traces,
 };
 
-/// What a call may have sent that nobody has read yet: what HTTP/2 has if nothing is said. Requests are small, and read as
-/// they come.
-const CALL_WINDOW: u32 = 65_535;
-
-/// The same of a connection, for each call that it may have in flight. h2 takes small frames that nobody has read yet for an
-/// attack once they stand for more than half of the window, each for up to 256 bytes: so this is twice what honest calls
-/// that come all at once need.
-const CONNECTION_WINDOW_PER_CALL: u32 = 1_024;
-
-/// The largest window that there is.
-const LARGEST_WINDOW: u32 = (1 << 31) - 1;
-
-/// What of an answer may wait to be sent.
-const SEND_BUFFER: usize = 16 * 1024;
-
-/// How a listener is served, and what ends it.
+/// How a listener is served, and what stops it.
 #[derive(Clone)]
 pub(in crate::serve) struct ListenerServer {
-    /// Ends accepting; calls in flight finish.
+    /// Stops accepting. Calls in flight finish.
     pub(in crate::serve) accepting: CancellationToken,
-    /// Ends every connection.
+    /// Closes every connection.
     pub(in crate::serve) everything: CancellationToken,
-    /// What it lets in.
     pub(in crate::serve) limits: Limits,
-    /// The connections that are open.
+    /// The protocols that the listener speaks.
+    pub(in crate::serve) protocol: Protocol,
+    /// Which connection is closed when one more comes.
+    pub(in crate::serve) eviction: Eviction,
+    /// Tracks the open connections.
     pub(in crate::serve) connections: TaskTracker,
-    /// Where calls are counted and timed, if anybody can be told.
+    /// Where calls are counted and timed, if the sidecar has a listener that shows it.
     pub(in crate::serve) metrics: Option<Arc<CallMetrics>>,
-    /// What makes their spans, if anybody wants them.
+    /// Where spans are made, if a collector takes them.
     pub(in crate::serve) traces: Option<Arc<Traces>>,
 }
 
 impl ListenerServer {
-    /// Serves until accepting ends and the last call is answered.
+    /// Serves until accepting stops and the last connection has ended.
     pub(in crate::serve) fn serve(
         &self,
         services: impl Into<Services>,
         listener: Listener,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let (listening, services) = (self.clone(), services.into());
+        let (server, services) = (self.clone(), services.into());
         async move {
-            let calls = Arc::new(listening.calls(services));
-            let crowd = ConnectionRegistry::new(listening.limits.max_connections);
+            let limits = server.limits.clone();
+            let context =
+                Arc::new(CallContext::new(services, limits.clone(), server.metrics.clone(), server.traces.clone()));
+            let registry = ConnectionRegistry::new(limits.max_connections, server.protocol, server.eviction);
             tokio::select! {
-                () = listening.accept(listener, &calls, &crowd) => {}
-                () = Arc::clone(&crowd).keep_moving(listening.limits.clone()) => {}
-                () = listening.accepting.cancelled() => {}
+                () = server.accept(listener, &context, &registry) => {}
+                () = Arc::clone(&registry).enforce_timeouts(limits.clone()) => {}
+                () = server.accepting.cancelled() => {}
             }
-            listening.connections.close();
+            server.connections.close();
             tokio::select! {
-                () = listening.connections.wait() => {}
-                () = crowd.keep_moving(listening.limits.clone()) => {}
+                () = server.connections.wait() => {}
+                () = registry.enforce_timeouts(limits) => {}
             }
         }
     }
 
-    async fn accept(&self, listener: Listener, calls: &Arc<CallContext>, crowd: &Arc<ConnectionRegistry>) {
+    async fn accept(&self, listener: Listener, context: &Arc<CallContext>, registry: &Arc<ConnectionRegistry>) {
         loop {
             let accepted = listener.accept().await;
-            if let Some(place) = crowd.admit(&self.everything).await {
-                self.connections.spawn(self.clone().attend(accepted, place, Arc::clone(calls)));
+            if let Some(connection) = registry.admit(&self.everything).await {
+                self.connections.spawn(self.clone().serve_accepted(accepted, connection, Arc::clone(context)));
             }
         }
     }
 
-    /// Serves one connection to its end.
-    async fn attend(self, accepted: Accepted, place: RegisteredConnection, calls: Arc<CallContext>) {
-        let vitals = Arc::clone(place.vitals());
-        let Some(accepted) = self.greeted(accepted, &vitals).await else { return };
-        let visitor = Arc::new(CallHandler::new(calls, accepted.caller().clone(), Arc::clone(&vitals)));
-        let answering = service_fn(move |request| Arc::clone(&visitor).answer(request));
-        let transport = TokioIo::new(accepted.watched(Arc::clone(&vitals)));
-        let served = pin!(self.http2(&vitals).serve_connection(transport, answering));
-        let mut served = SelfWaking::new(served);
+    async fn serve_accepted(self, accepted: Accepted, connection: RegisteredConnection, context: Arc<CallContext>) {
+        let state = connection.state();
+        let Some(accepted) = self.handshake(accepted, state).await else { return };
+        let handler = Arc::new(CallHandler::new(context, accepted.caller().clone(), Arc::clone(state)));
+        let for_calls = Arc::clone(&handler);
+        let service = service_fn(move |request| Arc::clone(&for_calls).handle(request));
+        let transport = TokioIo::new(accepted.with_state(Arc::clone(state)));
+        let fast_path = handler.fast_path();
+        match self.protocol {
+            Protocol::Http2 => {
+                let builder = http_settings::http2(&self.limits, fast_path.executor());
+                let http = pin!(builder.serve_connection(transport, service));
+                self.serve_http(fast_path.drive(http), state).await;
+            }
+            Protocol::Http1AndHttp2 => {
+                let builder = http_settings::http1_and_http2(&self.limits, fast_path.executor());
+                // Boxed, so that this future is not larger for the connections of the other listeners.
+                let http = Box::pin(builder.serve_connection(transport, service));
+                self.serve_http(fast_path.drive(http), state).await;
+            }
+        }
+    }
+
+    /// Serves an HTTP connection until it ends, is closed, or is too old.
+    async fn serve_http<Http>(&self, mut http: ConnectionTask<Pin<Http>>, state: &ConnectionState)
+    where
+        Http: DerefMut<Target: GracefulConnection<Error: Into<BoxError>>> + Unpin,
+    {
         let mut age = pin!(sleep(jittered(self.limits.max_connection_age)));
-        let (mut is_retiring, mut is_old) = (false, false);
+        let (mut is_stopping, mut is_old) = (false, false);
         loop {
             tokio::select! {
-                ended = &mut served => {
+                ended = &mut http => {
                     if let Err(error) = ended {
+                        let error: BoxError = error.into();
                         let cause = error.source().map(ToString::to_string);
-                        tracing::debug!(%error, cause, spoke_instead = vitals.spoke_instead(), "a connection failed");
+                        tracing::debug!(%error, cause, other_protocol = state.other_protocol(), "a connection failed");
                     }
                     return;
                 }
-                () = vitals.cut.cancelled() => return,
-                () = self.accepting.cancelled(), if !is_retiring => {
-                    is_retiring = true;
-                    if vitals.spoke_instead().is_some() {
+                () = state.cut.cancelled() => return,
+                () = self.accepting.cancelled(), if !is_stopping => {
+                    is_stopping = true;
+                    if state.other_protocol().is_some() {
                         return;
                     }
-                    served.inner().as_mut().graceful_shutdown();
+                    http.connection().as_mut().graceful_shutdown();
                 }
                 () = &mut age => {
                     if is_old {
-                        tracing::debug!("a connection did not end though it was asked to");
+                        tracing::debug!("closing a connection that did not end when it was asked to");
                         return;
                     }
                     is_old = true;
-                    served.inner().as_mut().graceful_shutdown();
+                    http.connection().as_mut().graceful_shutdown();
                     age.set(sleep(self.limits.max_call_time));
                 }
             }
         }
     }
 
-    /// The connection once its handshake is done, if it has one; `None` if it comes to nothing, or is not done in time.
-    async fn greeted(&self, accepted: Accepted, vitals: &ConnectionState) -> Option<Accepted> {
+    /// Completes the TLS handshake, if the listener has TLS. Returns `None` if it fails or the connection is closed first.
+    async fn handshake(&self, accepted: Accepted, state: &ConnectionState) -> Option<Accepted> {
         tokio::select! {
-            greeted = accepted.greeted() => greeted,
-            () = vitals.cut.cancelled() => None,
+            accepted = accepted.handshaken() => accepted,
+            () = state.cut.cancelled() => None,
             () = self.accepting.cancelled() => None,
         }
     }
-
-    fn calls(&self, services: Services) -> CallContext {
-        CallContext::new(services, self.limits.clone(), self.metrics.clone(), self.traces.clone())
-    }
-
-    fn http2(&self, vitals: &Arc<ConnectionState>) -> http2::Builder<InlineExecutor> {
-        let mut http2 = http2::Builder::new(InlineExecutor::of(Arc::clone(vitals)));
-        http2
-            .timer(TokioTimer::new())
-            // A date says nothing to a client of gRPC, and is bytes and work in each answer.
-            .auto_date_header(false)
-            .max_header_list_size(self.limits.max_header_bytes)
-            .max_concurrent_streams(self.limits.max_calls_per_connection)
-            .initial_stream_window_size(CALL_WINDOW)
-            .initial_connection_window_size(connection_window(self.limits.max_calls_per_connection))
-            .max_send_buf_size(SEND_BUFFER)
-            .keep_alive_interval(self.limits.keepalive_interval)
-            .keep_alive_timeout(self.limits.keepalive_timeout);
-        http2
-    }
 }
 
-fn connection_window(calls: u32) -> u32 {
-    calls.saturating_mul(CONNECTION_WINDOW_PER_CALL).clamp(CALL_WINDOW, LARGEST_WINDOW)
-}
-
-/// A tenth more or less, by chance: clients that connected together do not all come back together.
+/// Returns an age that is up to a tenth longer or shorter, at random, so that clients that connected together do not all reconnect
+/// together.
 fn jittered(age: Duration) -> Duration {
     Duration::try_from_secs_f64(age.as_secs_f64() * (0.9 + 0.2 * fastrand::f64())).unwrap_or(age)
 }

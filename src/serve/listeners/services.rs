@@ -1,4 +1,4 @@
-//! Which services are on which listener.
+//! Which services each listener has.
 
 use std::sync::Arc;
 
@@ -27,27 +27,27 @@ use crate::{
     service::{self, AccountApi, QuotaApi, UsageApi},
 };
 
-/// The service that executors ask.
+/// The name of QuotaService, which executors call.
 pub(in crate::serve) const QUOTA: &str = <QuotaServiceServer<QuotaApi> as NamedService>::NAME;
 
-/// The services of the data listener that reflection tells of.
+/// The services of the data listener, as reflection lists them.
 const ON_DATA: &[&str] = &[QUOTA];
 
 /// The services of the admin listener.
 pub(in crate::serve) const ON_ADMIN: &[&str] =
     &[<AccountServiceServer<AccountApi> as NamedService>::NAME, <UsageServiceServer<UsageApi> as NamedService>::NAME];
 
-/// What every listener has besides.
-const EVERYWHERE: [&str; 3] =
+/// The services that every listener has in addition.
+const COMMON: [&str; 3] =
     ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
 
 /// The services of one listener.
 pub(in crate::serve) struct Services {
-    /// All of them, as tonic serves them.
+    /// All services, as tonic serves them.
     pub(in crate::serve) routes: Routes,
-    /// QuotaService for itself, where it is one of them.
+    /// QuotaService, for the fast path, if it is one of them.
     pub(in crate::serve) quota: Option<QuotaApi>,
-    /// What a call has to bring, where it has to bring something.
+    /// The token that calls need, if the listener asks for one.
     pub(in crate::serve) guard: Option<TokenGuard>,
 }
 
@@ -57,49 +57,53 @@ impl From<Routes> for Services {
     }
 }
 
-/// The services of the data listener.
+/// Returns the services of the data listener.
 pub(in crate::serve) fn data(
     gate: &Arc<Gate>,
     health: HealthServer<impl Health>,
     limits: &Limits,
 ) -> Result<Services, Error> {
-    let largest = largest_message(limits);
-    let mut routes = everywhere(ON_DATA, health, largest)?;
-    routes.add_service(service::quota(Arc::clone(gate), largest));
-    let routes = pointing_elsewhere(
+    let max_message_bytes = max_message_bytes(limits);
+    let mut routes = common(ON_DATA, health, max_message_bytes)?;
+    routes.add_service(service::quota(Arc::clone(gate), max_message_bytes));
+    let routes = with_advice(
         routes,
         "this listener has QuotaService; AccountService and UsageService are on the admin listener",
     );
     Ok(Services { routes, quota: Some(QuotaApi::new(Arc::clone(gate))), guard: None })
 }
 
-/// The services of the admin listener, for calls that bring what the guard wants.
+/// Returns the services of the admin listener, for calls with the token of `guard`.
 pub(in crate::serve) fn admin(
     gate: &Arc<Gate>,
     health: HealthServer<impl Health>,
     limits: &Limits,
     guard: Option<TokenGuard>,
 ) -> Result<Services, Error> {
-    let largest = largest_message(limits);
-    let mut routes = everywhere(ON_ADMIN, health, largest)?;
+    let max_message_bytes = max_message_bytes(limits);
+    let mut routes = common(ON_ADMIN, health, max_message_bytes)?;
     routes
-        .add_service(service::account(Arc::clone(gate), largest))
-        .add_service(service::usage(Arc::clone(gate), largest));
-    let routes = pointing_elsewhere(
-        routes,
-        "this listener has AccountService and UsageService; QuotaService is on the data listener",
-    );
+        .add_service(service::account(Arc::clone(gate), max_message_bytes))
+        .add_service(service::usage(Arc::clone(gate), max_message_bytes));
+    let routes =
+        with_advice(routes, "this listener has AccountService and UsageService; QuotaService is on the data listener");
     Ok(Services { routes, quota: None, guard })
 }
 
-/// Says to whoever calls a service that this listener has not where it is: one address taken for the other is soon done.
-fn pointing_elsewhere(routes: RoutesBuilder, advice: &'static str) -> Routes {
+/// Answers calls of services that this listener does not have with the listener that has them, because the two addresses are easily
+/// mistaken for each other.
+fn with_advice(routes: RoutesBuilder, advice: &'static str) -> Routes {
     let answer = move || async move { Status::unimplemented(advice).into_http::<Body>() };
     routes.routes().into_axum_router().fallback(answer).into()
 }
 
-fn everywhere(services: &[&str], health: HealthServer<impl Health>, largest: usize) -> Result<RoutesBuilder, Error> {
-    // A client that speaks one version of reflection may ask it about the other, and about the details of errors.
+/// Returns the services that every listener has. Reflection lists them together with `services`.
+fn common(
+    services: &[&str],
+    health: HealthServer<impl Health>,
+    max_message_bytes: usize,
+) -> Result<RoutesBuilder, Error> {
+    // A client of one version of reflection may ask for the descriptors of the other version, and for those of error details.
     let reflection = || {
         let builder = Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -107,17 +111,17 @@ fn everywhere(services: &[&str], health: HealthServer<impl Health>, largest: usi
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(v1alpha::FILE_DESCRIPTOR_SET);
-        services.iter().chain(&EVERYWHERE).fold(builder, |builder, service| builder.with_service_name(*service))
+        services.iter().chain(&COMMON).fold(builder, |builder, service| builder.with_service_name(*service))
     };
     let mut routes = RoutesBuilder::default();
     routes
-        .add_service(health.max_decoding_message_size(largest))
-        .add_service(reflection().build_v1()?.max_decoding_message_size(largest))
-        .add_service(reflection().build_v1alpha()?.max_decoding_message_size(largest));
+        .add_service(health.max_decoding_message_size(max_message_bytes))
+        .add_service(reflection().build_v1()?.max_decoding_message_size(max_message_bytes))
+        .add_service(reflection().build_v1alpha()?.max_decoding_message_size(max_message_bytes));
     Ok(routes)
 }
 
-fn largest_message(limits: &Limits) -> usize {
+fn max_message_bytes(limits: &Limits) -> usize {
     usize::try_from(limits.max_message_bytes).unwrap_or(usize::MAX)
 }
 
@@ -142,8 +146,9 @@ mod tests {
         },
         *,
     };
+    use crate::serve::connections::{Eviction, Protocol};
 
-    const PATIENCE: Duration = Duration::from_secs(5);
+    const TIMEOUT: Duration = Duration::from_secs(5);
 
     struct Server {
         accepting: CancellationToken,
@@ -152,7 +157,7 @@ mod tests {
         address: String,
     }
 
-    /// A server of the services that are everywhere, on a free port.
+    /// Starts a server of the services that every listener has, on a free port.
     async fn serve() -> Server {
         let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), Reach::ThisMachine).await.unwrap();
         let address = listener.address().to_string();
@@ -160,7 +165,7 @@ mod tests {
         let accepting = everything.child_token();
         let limits = Limits::default();
         let (_, health) = health_reporter();
-        let routes = everywhere(ON_DATA, health, largest_message(&limits)).unwrap().routes();
+        let routes = common(ON_DATA, health, max_message_bytes(&limits)).unwrap().routes();
         let metrics =
             Arc::clone(crate::metrics::Metrics::new(&crate::store::StoreLocation::Memory, 0).unwrap().calls());
         let connections = tokio_util::task::TaskTracker::new();
@@ -169,6 +174,8 @@ mod tests {
             accepting: kept_accepting,
             everything: kept_everything,
             limits,
+            protocol: Protocol::Http2,
+            eviction: Eviction::LowestRank,
             connections,
             metrics: Some(metrics),
             traces: None,
@@ -188,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn reflection_lists_what_the_listener_has_and_nothing_else() {
+    async fn reflection_lists_the_services_of_its_listener() {
         let server = serve().await;
         let mut client = reflection(&server).await;
         let requests = tokio_stream::once(list_services());
@@ -197,13 +204,13 @@ mod tests {
         let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else { panic!("{answer:?}") };
         let names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
         let mut expected = vec!["tollgate.v1.QuotaService"];
-        expected.extend(EVERYWHERE);
+        expected.extend(COMMON);
         assert_eq!(names, expected);
         server.everything.cancel();
     }
 
     #[tokio::test]
-    async fn a_stream_that_a_client_holds_open_is_cut_when_everything_ends() {
+    async fn an_open_stream_is_closed_at_shutdown() {
         let mut server = serve().await;
         let mut client = reflection(&server).await;
         let requests = tokio_stream::once(list_services()).chain(tokio_stream::pending());
@@ -212,11 +219,11 @@ mod tests {
 
         server.accepting.cancel();
         let refused = async { while TcpStream::connect(&server.address).await.is_ok() {} };
-        tokio::time::timeout(PATIENCE, refused).await.unwrap();
-        assert!(!server.serving.is_finished(), "the open stream is waited for");
+        tokio::time::timeout(TIMEOUT, refused).await.unwrap();
+        assert!(!server.serving.is_finished(), "the server waits for the open stream");
 
         server.everything.cancel();
-        tokio::time::timeout(PATIENCE, &mut server.serving).await.unwrap().unwrap();
+        tokio::time::timeout(TIMEOUT, &mut server.serving).await.unwrap().unwrap();
         assert!(answers.next().await.is_none_or(|answer| answer.is_err()));
     }
 }

@@ -1,5 +1,4 @@
-//! A socket in the file system, for this user only. A stale one is replaced; a live one never, though two sidecars start at
-//! once.
+//! A Unix domain socket that only this user can open. A stale socket is replaced. A live one is not, even if two sidecars start at once.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions, TryLockError},
@@ -19,19 +18,19 @@ use tokio::{
 
 use crate::{address::ListenAddress, serve::error::ListenError};
 
-/// How long the owner of a socket has to take a connection before it counts as alive but busy.
-const PROBE: Duration = Duration::from_secs(1);
+/// How long the owner of a socket has to accept a connection before it counts as alive but busy.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The longest path of a socket: the system has room for 108 bytes, the last one of which is NUL.
-const LONGEST_PATH: usize = 107;
+/// Maximum length of a socket's path: the system has room for 108 bytes, and the last one is NUL.
+const MAX_PATH_BYTES: usize = 107;
 
-/// How many connections may wait to be accepted.
+/// Maximum number of connections that wait to be accepted.
 const BACKLOG: u32 = 1_024;
 
-/// How often to try again to lock a file that its owner removed meanwhile.
+/// Maximum number of attempts to lock a file that its last owner may remove meanwhile.
 const LOCK_ATTEMPTS: u32 = 16;
 
-/// A socket that is listened on. It, and what keeps others from it, go in this order.
+/// A socket with a listener. When it is dropped, the fields go in this order: the listener, the socket's file, the lock.
 #[derive(Debug)]
 pub(in crate::serve) struct UnixSocket {
     listener: UnixListener,
@@ -42,11 +41,11 @@ pub(in crate::serve) struct UnixSocket {
 impl UnixSocket {
     pub(in crate::serve) async fn bind(address: &ListenAddress, path: &Path) -> Result<Self, ListenError> {
         let refused = |source| ListenError::refused(address, source);
-        if path.as_os_str().len() > LONGEST_PATH {
-            return Err(ListenError::PathTooLong { address: address.clone(), longest: LONGEST_PATH });
+        if path.as_os_str().len() > MAX_PATH_BYTES {
+            return Err(ListenError::PathTooLong { address: address.clone(), longest: MAX_PATH_BYTES });
         }
         let lock = PathLock::take(path).map_err(refused)?.ok_or_else(|| ListenError::Taken(address.clone()))?;
-        make_way(address, path).await?;
+        remove_stale(address, path).await?;
         let (listener, file) = listen_privately(path).map_err(refused)?;
         Ok(Self { listener, _file: file, _lock: lock })
     }
@@ -56,8 +55,8 @@ impl UnixSocket {
     }
 }
 
-/// Keeps other sidecars from a path: a locked file beside it. The system ends the lock of a process that crashed; the file
-/// that it leaves is of no consequence.
+/// Keeps other sidecars from a path: a locked file beside it. The system releases the lock of a process that crashed. The file that
+/// remains has no effect.
 #[derive(Debug)]
 struct PathLock {
     path: PathBuf,
@@ -65,7 +64,7 @@ struct PathLock {
 }
 
 impl PathLock {
-    /// `None` if another one has it.
+    /// Takes the lock, or returns `None` if another process has it.
     fn take(socket: &Path) -> io::Result<Option<Self>> {
         let mut path = socket.as_os_str().to_owned();
         path.push(".lock");
@@ -77,7 +76,7 @@ impl PathLock {
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(error),
             }
-            // Its last owner may have removed the file since it was opened here: then it keeps nobody from anything.
+            // The last owner may have removed the file after it was opened here. Then the lock protects nothing.
             if device_and_inode(&path)
                 .is_ok_and(|now| file.metadata().is_ok_and(|ours| now == (ours.dev(), ours.ino())))
             {
@@ -90,12 +89,12 @@ impl PathLock {
 
 impl Drop for PathLock {
     fn drop(&mut self) {
-        // Removed while it is still locked, so that it is ours. If that fails, the next owner locks it as it is.
+        // Removed while it is still locked, so no other process owns it. If that fails, the next owner locks the file that is there.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// A socket's file, removed with its listener.
+/// The file of a socket, which is removed with its listener.
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
@@ -110,7 +109,7 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Somebody may have put another one in its place, which is not ours to remove.
+        // Another process may have put its own file there, which must stay.
         let is_ours = device_and_inode(&self.path).is_ok_and(|now| now == self.device_and_inode);
         if is_ours && let Err(error) = fs::remove_file(&self.path) {
             tracing::warn!(%error, path = %self.path.display(), "cannot remove the socket");
@@ -123,9 +122,9 @@ fn device_and_inode(path: &Path) -> io::Result<(u64, u64)> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-/// Sees to it that nothing is at the path: a socket that nobody listens on is removed, anything else never. The lock keeps
-/// out sidecars; what else listens there is found by asking it.
-async fn make_way(address: &ListenAddress, path: &Path) -> Result<(), ListenError> {
+/// Frees the path: removes a socket without a listener, and fails for anything else. The lock keeps out other sidecars. Any other
+/// listener is found by connecting to it.
+async fn remove_stale(address: &ListenAddress, path: &Path) -> Result<(), ListenError> {
     let refused = |source| ListenError::refused(address, source);
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -133,14 +132,14 @@ async fn make_way(address: &ListenAddress, path: &Path) -> Result<(), ListenErro
         Ok(metadata) if !metadata.file_type().is_socket() => return Err(ListenError::NotASocket(address.clone())),
         Ok(_) => {}
     }
-    match timeout(PROBE, UnixStream::connect(path)).await {
+    match timeout(CONNECT_TIMEOUT, UnixStream::connect(path)).await {
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(refused),
         Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         _ => Err(ListenError::Taken(address.clone())),
     }
 }
 
-/// Listens on a socket that only this user can ever connect to.
+/// Listens on a socket that only this user can connect to, from the first moment on.
 fn listen_privately(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     let socket = bind_privately(path)?;
     let file = SocketFile::at(path)?;
@@ -148,10 +147,10 @@ fn listen_privately(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     Ok((socket.listen(BACKLOG)?, file))
 }
 
-/// Binds a socket: Linux gives the file the permissions that the socket had before.
+/// Binds a socket. Linux gives the file the permissions that the socket had before.
 fn bind_privately(path: &Path) -> io::Result<tokio::net::UnixSocket> {
     let socket = tokio::net::UnixSocket::new_stream()?;
-    // Other systems refuse this, and are left with the moment until the file has them.
+    // Other systems refuse this. There, the file has its permissions a moment later.
     let _ = File::from(socket.as_fd().try_clone_to_owned()?).set_permissions(private());
     socket.bind(path)?;
     Ok(socket)
@@ -179,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_socket_is_for_this_user_only_and_goes_with_its_listener() {
+    async fn a_socket_is_private_and_is_removed_with_its_listener() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s");
         let socket = bind(&path).await.unwrap();
@@ -191,7 +190,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_socket_is_private_from_its_first_moment() {
+    fn a_socket_is_private_from_the_first_moment() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s");
         let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -209,14 +208,14 @@ mod tests {
         let refused = bind(&path).await.unwrap_err();
         assert!(matches!(refused, ListenError::Taken(_)), "{refused}");
         drop(live);
-        // One that is not a sidecar's has no lock.
+        // A listener that is not a sidecar has no lock.
         let _foreign = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let refused = bind(&path).await.unwrap_err();
         assert!(matches!(refused, ListenError::Taken(_)), "{refused}");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn of_many_that_start_at_once_on_a_stale_socket_one_has_it() {
+    async fn of_many_concurrent_starts_one_gets_a_stale_socket() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s");
         for round in 0..50 {
@@ -238,7 +237,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_somebody_put_in_the_place_of_a_socket_stays() {
+    async fn a_file_that_replaced_the_socket_is_kept() {
         let directory = tempfile::tempdir().unwrap();
         let (path, foreign) = (directory.path().join("s"), directory.path().join("foreign"));
         let socket = bind(&path).await.unwrap();
@@ -248,8 +247,9 @@ mod tests {
         assert_eq!(names(&directory), ["s"]);
     }
 
+    /// Only one process at a time holds the lock of a path, although each owner removes the file that it locked.
     #[test]
-    fn a_path_is_locked_by_one_at_a_time_though_each_removes_the_file_that_it_locked() {
+    fn a_path_is_locked_by_one_at_a_time() {
         let directory = tempfile::tempdir().unwrap();
         let (path, holders) = (directory.path().join("s"), AtomicU32::new(0));
         std::thread::scope(|scope| {
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_is_no_socket_is_left_alone() {
+    async fn a_file_that_is_not_a_socket_is_kept() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s");
         fs::write(&path, "precious").unwrap();
@@ -278,9 +278,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_path_is_as_long_as_the_system_takes_and_a_longer_one_is_told_as_such() {
+    async fn a_path_that_is_too_long_is_reported() {
         let directory = tempfile::tempdir().unwrap();
-        let room = LONGEST_PATH - directory.path().as_os_str().len() - 1;
+        let room = MAX_PATH_BYTES - directory.path().as_os_str().len() - 1;
         bind(&directory.path().join("s".repeat(room))).await.unwrap();
         let refused = bind(&directory.path().join("s".repeat(room + 1))).await.unwrap_err();
         assert!(matches!(refused, ListenError::PathTooLong { longest: 107, .. }), "{refused}");
