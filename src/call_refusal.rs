@@ -17,40 +17,40 @@ pub(crate) const RETRY_UNAVAILABLE: Duration = Duration::from_secs(1);
 /// RetryInfo delay of a call that came while too many others were in flight.
 pub(crate) const RETRY_OVERLOADED: Duration = Duration::from_millis(200);
 
-/// How prost begins what it says of a message that it cannot decode.
+/// Prefix of prost's error for a message that it cannot decode.
 const UNDECODABLE: &str = "failed to decode Protobuf message: ";
 
-/// Why a call did not come to the gate, or was given up.
+/// Why a call was refused before it reached the gate, or was given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallRefusal {
-    /// The request has more bytes than this.
+    /// The request is larger than this number of bytes.
     TooLarge(u32),
-    /// The request is no message of the contract.
+    /// The request is not a valid message of its method.
     Undecodable {
-        /// The field, as the contract names it; `request` if it is all of it.
+        /// The field, as the contract names it, or `request` if no single field is wrong.
         field: String,
         /// What is wrong with it.
         problem: String,
     },
-    /// There are too many calls already.
+    /// Too many calls are in flight.
     Overloaded,
-    /// The call's deadline is about to pass.
+    /// No answer was ready shortly before the call's deadline.
     Unanswered,
     /// The request did not arrive before the call's deadline.
     Incomplete,
-    /// The call brings no token, where one is needed.
+    /// The call has no token, but the listener requires one.
     NoToken,
-    /// The call brings another token than the one that is needed.
+    /// The call has a token that is not the listener's.
     WrongToken,
-    /// The client may not ask for this team, whether there is such a team or not.
+    /// The client must not ask for this team, whether the team exists or not.
     TeamNotAllowed,
 }
 
 impl CallRefusal {
-    /// What a bare status of the transport means; `None` if it is none of these.
+    /// Returns the refusal that a status of tonic's own stands for, or `None` if it stands for none.
     ///
-    /// Everything behind the contract answers with details. Without, tonic itself refused the request: as out of range if
-    /// it is too large, and as an internal error, though it is the client's, if it cannot be decoded.
+    /// Every error of the contract has details. A status without them comes from tonic, which answers OUT_OF_RANGE to a request that is too
+    /// large, and INTERNAL, although the client is to blame, to one that it cannot decode.
     pub fn from_bare(status: &Status, max_message_bytes: u32) -> Option<Self> {
         match status.code() {
             _ if !status.details().is_empty() => None,
@@ -60,19 +60,19 @@ impl CallRefusal {
         }
     }
 
-    /// The refusal that a status was made of, if it was one.
+    /// Returns the refusal that a status was made from, if it was.
     pub fn of(status: &Status) -> Option<&Self> {
         status.source()?.downcast_ref()
     }
 
-    /// Whether it is the refusal of a team that a status tells; what a response holds has lost what it was made of.
+    /// Returns whether a status refuses a team. This works for a status that was read from response headers, where [`Self::of`] does not.
     pub fn is_of_team(status: &Status) -> bool {
-        // Nothing else of the contract has this code.
+        // No other error of the contract has this code.
         status.code() == Code::PermissionDenied
     }
 
-    /// Names the field, where prost did, from the inside out: `Team.plan: PutTeamRequest.team: invalid string value` is
-    /// about `team.plan`.
+    /// Returns the refusal for a decoding error of prost. prost names the field from the inside out:
+    /// `Team.plan: PutTeamRequest.team: invalid string value` is about `team.plan`.
     pub(crate) fn undecodable(message: &str) -> Self {
         let mut rest = message.strip_prefix(UNDECODABLE).unwrap_or(message);
         let mut fields = Vec::new();
@@ -84,11 +84,11 @@ impl CallRefusal {
             rest = after;
         }
         if fields.is_empty() {
-            let problem = "is no message of this method; check the version of the contract".to_owned();
+            let problem = "is not a valid message of this method; check the version of the contract".to_owned();
             return Self::Undecodable { field: "request".to_owned(), problem };
         }
         fields.reverse();
-        Self::Undecodable { field: fields.join("."), problem: format!("cannot be read: {rest}") }
+        Self::Undecodable { field: fields.join("."), problem: format!("cannot be decoded: {rest}") }
     }
 }
 
@@ -109,52 +109,52 @@ impl From<CallRefusal> for Status {
             details.add_bad_request_violation(field, problem);
             Self::with_error_details(Code::InvalidArgument, message, details)
         };
-        let again = |code, reason: &str, delay: Duration, message: &str| {
+        let retry = |code, reason: &str, delay: Duration, message: &str| {
             let mut details = with(reason);
             details.set_retry_info(Some(delay));
             Self::with_error_details(code, message, details)
         };
-        let not_allowed = |code, reason: &str, message: &str| Self::with_error_details(code, message, with(reason));
+        let denied = |code, reason: &str, message: &str| Self::with_error_details(code, message, with(reason));
         let source = Arc::new(refusal.clone());
         let mut status = match refusal {
             CallRefusal::TooLarge(limit) => invalid(
                 "request",
-                format!("has more than {limit} bytes; send less at once, or raise max_message_bytes"),
+                format!("is larger than {limit} bytes; send a smaller one, or raise max_message_bytes"),
             ),
             CallRefusal::Undecodable { field, problem } => invalid(&field, problem),
-            CallRefusal::Overloaded => again(
+            CallRefusal::Overloaded => retry(
                 Code::ResourceExhausted,
                 "OVERLOADED",
                 RETRY_OVERLOADED,
-                "too many calls at once; repeat the call with the same id",
+                "too many calls in flight; repeat the call with the same id",
             ),
-            CallRefusal::Unanswered => again(
+            CallRefusal::Unanswered => retry(
                 Code::Unavailable,
                 "STORE_UNAVAILABLE",
                 RETRY_UNAVAILABLE,
                 "no answer was ready before the call's deadline; repeat the call with the same id",
             ),
-            CallRefusal::Incomplete => again(
+            CallRefusal::Incomplete => retry(
                 Code::DeadlineExceeded,
                 "REQUEST_INCOMPLETE",
                 RETRY_UNAVAILABLE,
                 "the request did not arrive before its deadline; repeat the call with the same id",
             ),
-            CallRefusal::NoToken => not_allowed(
+            CallRefusal::NoToken => denied(
                 Code::Unauthenticated,
                 "TOKEN_MISSING",
-                "this listener wants a token, as in `authorization: Bearer TOKEN`",
+                "this listener requires a token, as in `authorization: Bearer TOKEN`",
             ),
             CallRefusal::WrongToken => {
-                not_allowed(Code::Unauthenticated, "TOKEN_WRONG", "this token is not the one of this listener")
+                denied(Code::Unauthenticated, "TOKEN_WRONG", "the token is not valid for this listener")
             }
-            CallRefusal::TeamNotAllowed => not_allowed(
+            CallRefusal::TeamNotAllowed => denied(
                 Code::PermissionDenied,
                 "TEAM_NOT_ALLOWED",
-                "the certificate of this client does not let it ask for this team; see [clients] in the sidecar's file",
+                "the certificate of this client does not allow it to ask for this team; see [clients] in the sidecar's configuration",
             ),
         };
-        // For whoever counts them.
+        // So that the metrics can count the refusal.
         status.set_source(source);
         status
     }
@@ -172,10 +172,10 @@ mod tests {
     }
 
     #[test]
-    fn the_field_that_cannot_be_read_is_named_as_the_contract_does() {
+    fn a_field_that_cannot_be_decoded_is_named() {
         use crate::proto::v1::{CommitRequest, PutTeamRequest};
         use prost::Message as _;
-        // Field 1 with one byte that is no text; then the same within a message.
+        // Field 1 with one byte that is not UTF-8, and then the same inside a message.
         let error = CommitRequest::decode(&b"\x0a\x01\xff"[..]).unwrap_err();
         assert_eq!(field_of(&error.to_string()), "team_id");
         let error = PutTeamRequest::decode(&b"\x0a\x03\x12\x01\xff"[..]).unwrap_err();
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_details_is_nobody_elses() {
+    fn only_a_status_without_details_is_tonics() {
         let ours = Status::from(CallRefusal::Unanswered);
         assert_eq!(CallRefusal::from_bare(&ours, 1), None);
         assert_eq!(CallRefusal::from_bare(&Status::not_found("unknown service"), 1), None);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn every_refusal_has_its_code_and_its_reason_in_our_domain() {
+    fn every_refusal_has_its_code_and_reason() {
         let undecodable = CallRefusal::Undecodable { field: "f".to_owned(), problem: "p".to_owned() };
         for (refusal, code, reason) in [
             (CallRefusal::TooLarge(1), Code::InvalidArgument, "INVALID_FIELD"),
@@ -211,8 +211,8 @@ mod tests {
             let info = details.error_info().unwrap();
             assert_eq!((status.code(), info.reason.as_str(), info.domain.as_str()), (code, reason, "tollgate"));
             assert_eq!(details.bad_request().is_some(), code == Code::InvalidArgument, "{reason}");
-            let passes = matches!(code, Code::ResourceExhausted | Code::Unavailable | Code::DeadlineExceeded);
-            assert_eq!(details.retry_info().is_some(), passes, "{reason}");
+            let is_transient = matches!(code, Code::ResourceExhausted | Code::Unavailable | Code::DeadlineExceeded);
+            assert_eq!(details.retry_info().is_some(), is_transient, "{reason}");
         }
     }
 }

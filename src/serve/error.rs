@@ -1,4 +1,4 @@
-//! Why a sidecar did not start: sentences for whoever started it.
+//! Why a sidecar did not start, in sentences for the operator.
 
 use std::io;
 
@@ -13,55 +13,55 @@ pub enum StartError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// What lets clients in cannot be used.
+    /// The access settings or their files cannot be used.
     #[error(transparent)]
     Access(#[from] AccessError),
-    /// The store cannot be opened, or is not fit to keep credits.
+    /// The store cannot be opened, or may lose credits.
     #[error(transparent)]
     Store(#[from] OpenError),
-    /// The store is open, but gave no catalogue or no teams.
-    #[error("the store is open, but does not answer as it should: {0}")]
+    /// The store is open, but its catalogue or teams could not be read.
+    #[error("the store is open, but its catalogue or teams cannot be read: {0}")]
     Gate(#[from] GateError),
-    /// The compiled contract cannot be described to clients.
-    #[error("the description of the services is damaged: {0}")]
+    /// The descriptors of the services are invalid.
+    #[error("the descriptors of the services are invalid: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// The metrics contradict each other.
-    #[error("the metrics are damaged: {0}")]
+    /// The metrics cannot be registered.
+    #[error("the metrics cannot be registered: {0}")]
     Metrics(#[from] prometheus::Error),
-    /// No spans can be sent there.
-    #[error("otlp_endpoint is of no use: {0}")]
+    /// Spans cannot be sent to the collector's URL.
+    #[error("otlp_endpoint is not a URL to send spans to: {0}")]
     Traces(#[from] opentelemetry_otlp::ExporterBuildError),
 }
 
 /// Why an address cannot be listened on.
 #[derive(Debug, Error)]
 pub enum ListenError {
-    /// Something else listens there.
-    #[error("something listens on {0} already; stop it, or choose another address")]
+    /// Another process listens there.
+    #[error("another process already listens on {0}; stop it, or choose another address")]
     Taken(ListenAddress),
-    /// There is something at the path of a socket that is none.
-    #[error("{0} is there already and is not a socket; choose another path")]
+    /// The path of the socket is taken by a file that is not a socket.
+    #[error("{0} exists and is not a socket; choose another path")]
     NotASocket(ListenAddress),
-    /// The path of a socket is longer than the system takes.
-    #[error("the path of {address} is too long for a socket: it may have {longest} bytes; choose a shorter one")]
+    /// The path of the socket is longer than the system allows.
+    #[error("the path of {address} is too long for a socket; choose one of at most {longest} bytes")]
     PathTooLong {
-        /// Where.
+        /// The address.
         address: ListenAddress,
-        /// In bytes.
+        /// The limit in bytes.
         longest: usize,
     },
-    /// Other machines could reach what only this one may.
+    /// Other machines could reach a listener that is for this machine only.
     #[error(
-        "the admin listener at {0} could be reached from other machines, which needs TLS and a token: set \
+        "other machines could reach the admin listener at {0}, which needs TLS and a token: set \
          admin_tls_certificate, admin_tls_key and admin_token_file, or use 127.0.0.1, [::1] or unix:/path"
     )]
     BeyondThisMachine(ListenAddress),
-    /// The system refuses.
+    /// The system refused.
     #[error("cannot listen on {address}: {source}")]
     Refused {
-        /// Where.
+        /// The address.
         address: ListenAddress,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }

@@ -1,41 +1,43 @@
-//! What one listener lets in, so that no client takes the sidecar's memory or time from the others.
+//! The limits of a listener, so that no client can take the sidecar's memory or time from the others.
 
 use std::time::Duration;
 
-/// What one listener lets in. Each listener has these limits for itself.
+/// The limits of one listener. Each listener has its own.
 ///
-/// Together they bound its memory, whatever clients send: each connection by its window and buffers, 1 KiB for each call it
-/// may have in flight and 64 KiB besides; each call by a message, its headers and an answer that nobody takes, twice
-/// `max_message_bytes` and `max_header_bytes`. With what it ships with that is 80 MiB, and 160 MiB for calls, as much for checks of
-/// the health, and 40 MiB for streams, if all of them are as large as they may be.
+/// Together they bound the listener's memory, whatever clients send:
+///
+/// - A connection takes at most 1 KiB for each call that it may have in flight, and 64 KiB for its windows and buffers. With the
+///   defaults that is 80 MiB for all connections.
+/// - A call takes at most twice `max_message_bytes` and `max_header_bytes`: for its message and headers, and for a response that its
+///   client does not read. With the defaults that is 160 MiB for calls, 160 MiB for health checks, and 40 MiB for streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The largest request that is read, in bytes: far above any that the contract allows, but for a rate card of hundreds
-    /// of models.
+    /// Maximum size of a request message in bytes. Only a rate card with hundreds of models comes near the default.
     pub max_message_bytes: u32,
-    /// The largest list of headers of one call, in bytes. A trace context and a bearer token take about two thousand.
+    /// Maximum size of a call's headers in bytes. A trace context and a bearer token take about 2,000 bytes.
     pub max_header_bytes: u32,
-    /// How many calls one connection may have in flight: a quarter of all, so that it takes four to crowd out the others.
+    /// Maximum number of calls in flight on one connection. The default is a quarter of `max_calls`, so it takes four connections to use
+    /// them all.
     pub max_calls_per_connection: u32,
-    /// How many calls all connections may have in flight. More are told to come again, before memory grows. At a
-    /// millisecond each, this many are a million a second.
+    /// Maximum number of calls in flight on all connections. Further calls fail with RESOURCE_EXHAUSTED before memory grows. If each call
+    /// takes a millisecond, the default allows a million calls per second.
     pub max_calls: u32,
-    /// How many watches of the health and conversations with reflection may be open. They last for as long as the client
-    /// likes, so they are counted apart.
+    /// Maximum number of open streams: watches of the health and conversations with reflection. They last for as long as the client
+    /// likes, so they have a limit of their own.
     pub max_streams: u32,
-    /// How long a call may take to arrive and be answered, and its answer to be taken. A client's own deadline is mostly
-    /// shorter; this one ends those that send or read a byte at a time.
+    /// How long a call may take to arrive and be answered, and then how long its client may take to read the response. A client's own
+    /// deadline is usually shorter. This one ends clients that send or read one byte at a time.
     pub max_call_time: Duration,
-    /// How many connections are open at once. One more takes the place of the one that has been silent for longest.
+    /// Maximum number of open connections. One more evicts the connection that has been idle for longest.
     pub max_connections: u32,
-    /// How long a new connection has to send its first bytes of HTTP/2.
+    /// How long a new connection has to complete its TLS handshake and begin HTTP/2.
     pub handshake_timeout: Duration,
-    /// A silent connection is asked this often whether its client is still there.
+    /// How long a connection may be silent before it is pinged.
     pub keepalive_interval: Duration,
-    /// How long a client has to answer that question, and to take what is sent to it.
+    /// How long a client has to answer a ping, and to read what is sent to it.
     pub keepalive_timeout: Duration,
-    /// After so long, give or take a tenth, a connection is asked to end once its calls are answered, so that clients find
-    /// new sidecars. It is cut after `max_call_time` more.
+    /// Maximum age of a connection, plus or minus a tenth. It is then asked to end when its calls are answered, so that clients find new
+    /// sidecars, and is closed after another `max_call_time`.
     pub max_connection_age: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! Who calls, as far as the connection tells, and for which teams.
+//! The caller of a request, as its connection identifies it, and the teams that it may ask for.
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
@@ -6,61 +6,61 @@ use tonic::Request;
 
 use crate::{call_refusal::CallRefusal, domain::id::Id};
 
-/// Who is at the other end of a connection, as the audit stream names it, and for which teams it may ask QuotaService.
+/// The client at the other end of a connection: its name, as the audit log has it, and the teams that it may ask QuotaService for.
 ///
-/// The listener puts it into each request of a connection.
+/// The listener attaches it to each request of the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     name: Arc<str>,
     teams: AllowedTeams,
 }
 
-/// For which teams a caller may ask.
+/// The teams that a caller may ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AllowedTeams {
-    /// For all that there are.
+    /// All teams.
     All,
-    /// For these only.
+    /// These teams only.
     These(Arc<BTreeSet<Id>>),
 }
 
 impl AllowedTeams {
-    /// Whether a team is one of them.
-    pub fn have(&self, team: &Id) -> bool {
+    /// Returns whether a team is allowed.
+    pub fn allow(&self, team: &Id) -> bool {
         match self {
             Self::All => true,
             Self::These(teams) => teams.contains(team),
         }
     }
 
-    /// Refuses what is asked for another team, whether there is such a team or not.
+    /// Fails if a team is not allowed, whether the team exists or not.
     pub(super) fn check(&self, team: &Id) -> Result<(), CallRefusal> {
-        if self.have(team) { Ok(()) } else { Err(CallRefusal::TeamNotAllowed) }
+        if self.allow(team) { Ok(()) } else { Err(CallRefusal::TeamNotAllowed) }
     }
 }
 
 impl Caller {
-    /// A caller of this name, for whichever team.
+    /// Returns a caller with this name, which may ask for all teams.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self { name: name.into(), teams: AllowedTeams::All }
     }
 
-    /// The same for these teams.
+    /// Returns the caller, limited to these teams.
     pub fn with_teams(self, teams: AllowedTeams) -> Self {
         Self { teams, ..self }
     }
 
-    /// Who sent a request.
+    /// Returns the caller of a request.
     pub(super) fn of<T>(request: &Request<T>) -> Self {
         request.extensions().get().cloned().unwrap_or_else(|| Self::new("unknown"))
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.name
     }
 
-    /// For which teams it may ask.
+    /// Returns the teams that it may ask for.
     pub fn teams(&self) -> &AllowedTeams {
         &self.teams
     }

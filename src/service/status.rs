@@ -1,5 +1,4 @@
-//! What keeps the gate from an answer, to a status with details. No message names an address, a key or a script: the log has
-//! the cause.
+//! Turns an error of the gate into a status with details. A status never names an address, a key or a script; the log has the cause.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -12,14 +11,14 @@ use crate::{
     store::{StoreError, causes},
 };
 
-/// One row of the contract's table of errors.
-struct Case {
+/// A row of the contract's table of errors.
+struct ErrorRow {
     code: Code,
     reason: &'static str,
     detail: Detail,
 }
 
-/// The detail that fits a case, besides its reason.
+/// What the details hold in addition to the reason.
 enum Detail {
     Nothing,
     Field { field: String, problem: String },
@@ -31,7 +30,7 @@ impl From<GateError> for Status {
     fn from(error: GateError) -> Self {
         log(&error);
         let message = message(&error);
-        let Case { code, reason, detail } = case(error);
+        let ErrorRow { code, reason, detail } = row(error);
         let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::new());
         match detail {
             Detail::Nothing => {}
@@ -49,17 +48,17 @@ impl From<GateError> for Status {
     }
 }
 
-fn case(error: GateError) -> Case {
+fn row(error: GateError) -> ErrorRow {
     let problem = error.to_string();
-    let not_found = |reason| Case { code: Code::NotFound, reason, detail: Detail::Nothing };
-    let invalid = |reason, field: String, problem| Case {
+    let not_found = |reason| ErrorRow { code: Code::NotFound, reason, detail: Detail::Nothing };
+    let invalid = |reason, field: String, problem| ErrorRow {
         code: Code::InvalidArgument,
         reason,
         detail: Detail::Field { field, problem },
     };
     let failed =
-        |reason, subject| Case { code: Code::FailedPrecondition, reason, detail: Detail::Precondition { subject } };
-    let unavailable = |reason| Case { code: Code::Unavailable, reason, detail: Detail::Retry(RETRY_UNAVAILABLE) };
+        |reason, subject| ErrorRow { code: Code::FailedPrecondition, reason, detail: Detail::Precondition { subject } };
+    let unavailable = |reason| ErrorRow { code: Code::Unavailable, reason, detail: Detail::Retry(RETRY_UNAVAILABLE) };
     match error {
         GateError::InvalidField { field, problem } => invalid("INVALID_FIELD", field, problem),
         GateError::UnknownModel { .. } => invalid("UNKNOWN_MODEL", "model".to_owned(), problem),
@@ -67,7 +66,9 @@ fn case(error: GateError) -> Case {
         GateError::ReservationNotFound => not_found("RESERVATION_NOT_FOUND"),
         GateError::RunNotFound => not_found("RUN_NOT_FOUND"),
         GateError::RateCardNotFound => not_found("RATE_CARD_NOT_FOUND"),
-        GateError::IdReused { .. } => Case { code: Code::AlreadyExists, reason: "ID_REUSED", detail: Detail::Nothing },
+        GateError::IdReused { .. } => {
+            ErrorRow { code: Code::AlreadyExists, reason: "ID_REUSED", detail: Detail::Nothing }
+        }
         GateError::ReservationReleased => failed("RESERVATION_RELEASED", "reservation"),
         GateError::ReservationCommitted => failed("RESERVATION_COMMITTED", "reservation"),
         GateError::ReservationExpired => failed("RESERVATION_EXPIRED", "reservation"),
@@ -77,10 +78,10 @@ fn case(error: GateError) -> Case {
         GateError::Draining => unavailable("DRAINING"),
         GateError::Unverified | GateError::Store(StoreError::Unavailable { .. }) => unavailable("STORE_UNAVAILABLE"),
         GateError::Store(StoreError::Overloaded) => {
-            Case { code: Code::ResourceExhausted, reason: "OVERLOADED", detail: Detail::Retry(RETRY_OVERLOADED) }
+            ErrorRow { code: Code::ResourceExhausted, reason: "OVERLOADED", detail: Detail::Retry(RETRY_OVERLOADED) }
         }
         GateError::Store(StoreError::Fault { .. }) | GateError::Damaged(_) => {
-            Case { code: Code::Internal, reason: "STORE_FAULT", detail: Detail::Nothing }
+            ErrorRow { code: Code::Internal, reason: "STORE_FAULT", detail: Detail::Nothing }
         }
     }
 }
@@ -91,10 +92,10 @@ fn message(error: &GateError) -> String {
             "the store cannot be reached; repeat the call with the same id".to_owned()
         }
         GateError::Store(StoreError::Overloaded) => {
-            "too many calls at once; repeat the call with the same id".to_owned()
+            "too many calls in flight; repeat the call with the same id".to_owned()
         }
         GateError::Store(StoreError::Fault { .. }) | GateError::Damaged(_) => {
-            "the store holds what it should not; the sidecar's log says more".to_owned()
+            "unexpected data in the store; see the sidecar's log".to_owned()
         }
         other => other.to_string(),
     }
@@ -103,9 +104,9 @@ fn message(error: &GateError) -> String {
 fn log(error: &GateError) {
     match error {
         GateError::Store(StoreError::Fault { .. }) | GateError::Damaged(_) => {
-            tracing::error!(cause = causes(error), "a call failed on what the store holds");
+            tracing::error!(cause = causes(error), "a call failed on unexpected data in the store");
         }
-        // The store says once that it is lost; how many calls met that is no news.
+        // The store logs once that it is unavailable. Each call that fails on that adds nothing.
         GateError::Store(StoreError::Unavailable { .. } | StoreError::Overloaded) | GateError::Unverified => {
             tracing::debug!(cause = causes(error), "a call got no answer from the store");
         }
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn every_error_has_its_code_and_its_reason_in_our_domain() {
+    fn every_error_has_its_code_and_reason() {
         for (error, code, reason) in table() {
             let text = format!("{error:?}");
             let status = Status::from(error);
@@ -162,19 +163,19 @@ mod tests {
     }
 
     #[test]
-    fn the_detail_that_a_code_calls_for_is_there() {
+    fn each_code_has_its_detail() {
         for (error, code, reason) in table() {
             let status = Status::from(error);
             let details = status.get_error_details();
             assert_eq!(details.bad_request().is_some(), code == Code::InvalidArgument, "{reason}");
             assert_eq!(details.precondition_failure().is_some(), code == Code::FailedPrecondition, "{reason}");
-            let passes = matches!(code, Code::Unavailable | Code::ResourceExhausted);
-            assert_eq!(details.retry_info().is_some(), passes, "{reason}");
+            let is_transient = matches!(code, Code::Unavailable | Code::ResourceExhausted);
+            assert_eq!(details.retry_info().is_some(), is_transient, "{reason}");
         }
     }
 
     #[test]
-    fn a_violation_names_the_field_and_what_is_wrong_with_it() {
+    fn a_violation_names_the_field_and_the_problem() {
         let status = Status::from(GateError::invalid("team.plan", "must name a plan"));
         assert_eq!(status.message(), "team.plan must name a plan");
         let violations = status.get_details_bad_request().unwrap().field_violations;
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_store_holds_is_not_told_to_clients() {
+    fn clients_do_not_learn_what_the_store_holds() {
         let damaged = Damaged { record: "terms", what: "the key {t}:terms".into() };
         let status = Status::from(GateError::from(damaged));
         assert!(!status.message().contains("terms"), "{}", status.message());

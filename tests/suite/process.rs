@@ -323,10 +323,10 @@ fn a_server_that_may_lose_credits_is_refused() {
 fn an_address_that_is_taken_is_refused() {
     let first = Sidecar::start_in(&Arc::new(tempfile::tempdir().unwrap()), &ANY_PORTS);
     let arguments = ["--listen", first.data(), "--admin", "127.0.0.1:0", "--store", "memory"];
-    refuses(&arguments, 78, "something listens on");
+    refuses(&arguments, 78, "another process already listens on");
     let on_sockets = Sidecar::start(&StoreLocation::Memory);
     let arguments = ["--listen", on_sockets.data(), "--admin", "127.0.0.1:0", "--store", "memory"];
-    refuses(&arguments, 78, "something listens on");
+    refuses(&arguments, 78, "another process already listens on");
 }
 
 #[test]

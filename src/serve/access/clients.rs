@@ -1,31 +1,33 @@
-//! Which client may ask for which teams.
+//! Which client may ask for which teams, as `[clients]` configures it.
 
 use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc};
 
 use super::identity::ClientName;
 use crate::{domain::id::Id, service::AllowedTeams};
 
-/// Which client may ask for which teams, by what the client's certificate calls it. Who is not here may ask for none.
+/// Which client may ask for which teams, by the client's name in its certificate. A client that is not listed may ask for none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Clients(BTreeMap<String, Option<BTreeSet<Id>>>);
 
 impl Clients {
-    /// One more client, which may ask for these teams; `None` are all.
+    /// Adds a client that may ask for these teams. `None` means all teams.
     pub fn with(mut self, client: impl Into<String>, teams: Option<BTreeSet<Id>>) -> Self {
         self.0.insert(client.into(), teams);
         self
     }
 
-    /// Each client, and for which teams it may ask; `None` are all.
+    /// Returns each client and the teams that it may ask for. `None` means all teams.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&BTreeSet<Id>>)> {
         self.0.iter().map(|(client, teams)| (client.as_str(), teams.as_ref()))
     }
 
-    /// For which teams a client may ask that has these names: for those of all of them.
+    /// Returns the teams that a client with these names may ask for: those of all its names together.
     pub(super) fn teams_of(&self, names: &[ClientName]) -> AllowedTeams {
         let mut together = BTreeSet::new();
-        for teams in
-            names.iter().flat_map(|name| self.0.iter().filter(|(client, _)| name.is(client))).map(|(_, teams)| teams)
+        for teams in names
+            .iter()
+            .flat_map(|name| self.0.iter().filter(|(client, _)| name.matches(client)))
+            .map(|(_, teams)| teams)
         {
             match teams {
                 None => return AllowedTeams::All,
@@ -40,8 +42,9 @@ impl Clients {
 mod tests {
     use super::*;
 
+    /// A client may ask for the teams of all its names, and an unknown client for none.
     #[test]
-    fn a_client_may_ask_for_the_teams_of_all_its_names_and_a_stranger_for_none() {
+    fn a_client_has_the_teams_of_all_its_names() {
         let id = |team: &str| Id::parse(team).unwrap();
         let teams = |names: &[&str]| Some(names.iter().map(|team| id(team)).collect());
         let clients = Clients::default()
@@ -50,7 +53,7 @@ mod tests {
             .with("operator", None);
         let may = |names: &[ClientName]| {
             let teams = clients.teams_of(names);
-            ["one", "two", "three"].map(|team| teams.have(&id(team)))
+            ["one", "two", "three"].map(|team| teams.allow(&id(team)))
         };
         let dns = || ClientName::Dns("A.Example".to_owned());
         let uri = |uri: &str| ClientName::Other(uri.to_owned());

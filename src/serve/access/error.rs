@@ -1,18 +1,18 @@
-//! Why what lets clients in cannot be used: sentences for whoever set it. None of them has a word of what a file holds.
+//! Why the access settings cannot be used, in sentences for the operator. No sentence quotes what a file holds.
 
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Why what lets clients in cannot be used.
+/// Why the access settings cannot be used.
 #[derive(Debug, Error)]
 pub enum AccessError {
-    /// Settings do not fit together.
+    /// Settings contradict each other.
     #[error("{setting} {sentence}")]
     Contradiction {
-        /// The one that is to be changed.
+        /// The setting to change.
         setting: &'static str,
-        /// Why.
+        /// The problem, which follows the setting's name in a sentence.
         sentence: String,
     },
     /// A file that a setting names is missing, or cannot be read.
@@ -22,17 +22,17 @@ pub enum AccessError {
         setting: &'static str,
         /// The file.
         file: PathBuf,
-        /// What the system says.
+        /// The system's error.
         cause: String,
     },
-    /// What a file holds is of no use.
+    /// The contents of a file cannot be used.
     #[error("the file {}, which {setting} names, {cause}", file.display())]
     Unusable {
         /// The setting.
         setting: &'static str,
         /// The file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// The problem, which follows the file's name in a sentence.
         cause: String,
     },
 }

@@ -1,27 +1,27 @@
-//! What a client's certificate calls it. Whether the certificate is to be trusted was asked before.
+//! The names of a client in its certificate. The TLS handshake has already verified the certificate.
 
 use std::fmt;
 
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 
-/// A longer name is no name: it would stand in every entry of the audit log.
-const LONGEST: usize = 255;
+/// Maximum length of a name. Longer ones are ignored, because a name stands in every entry of the audit log.
+const MAX_NAME_BYTES: usize = 255;
 
-/// So many names of a certificate count: each of them is looked for.
-const MOST: usize = 64;
+/// Maximum number of names that count, because each of them is looked up.
+const MAX_NAMES: usize = 64;
 
-/// One name of a client.
+/// A name of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ClientName {
-    /// A DNS name, in which small and capital letters are the same.
+    /// A DNS name, which is case-insensitive.
     Dns(String),
-    /// A URI, or the common name of the subject.
+    /// A URI, or the common name of the subject. It is case-sensitive.
     Other(String),
 }
 
 impl ClientName {
-    /// Whether a client is called so.
-    pub(super) fn is(&self, client: &str) -> bool {
+    /// Returns whether this name is the one that `[clients]` lists as `client`.
+    pub(super) fn matches(&self, client: &str) -> bool {
         match self {
             Self::Dns(name) => name.eq_ignore_ascii_case(client),
             Self::Other(name) => name == client,
@@ -36,8 +36,8 @@ impl fmt::Display for ClientName {
     }
 }
 
-/// The names in a certificate: the DNS names and URIs of its subjectAltName, as they stand there. If that has none of them, the
-/// common name of its subject, if there is exactly one.
+/// Returns the names in a certificate: the DNS names and URIs of its subjectAltName, in their order. If it has none of them, the common
+/// name of its subject, if there is exactly one.
 pub(super) fn names(certificate: &[u8]) -> Vec<ClientName> {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return Vec::new() };
     let Ok(alternative) = certificate.subject_alternative_name() else { return Vec::new() };
@@ -59,14 +59,14 @@ pub(super) fn names(certificate: &[u8]) -> Vec<ClientName> {
             names.push(ClientName::Other(name.to_owned()));
         }
     }
-    names.retain(|name| is_a_name(&name.to_string()));
-    names.truncate(MOST);
+    names.retain(|name| is_readable(&name.to_string()));
+    names.truncate(MAX_NAMES);
     names
 }
 
-/// Whether it can be shown on a line, and told from others by whoever reads it.
-fn is_a_name(name: &str) -> bool {
-    (1..=LONGEST).contains(&name.len()) && name.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+/// Returns whether a name fits on a line of a log and is printable ASCII, so that a reader can tell it from others.
+fn is_readable(name: &str) -> bool {
+    (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
 #[cfg(test)]
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn alternative_names_count_and_the_common_name_only_where_there_are_none() {
+    fn the_common_name_counts_only_without_alternative_names() {
         let dns = |name: &str| SanType::DnsName(name.try_into().unwrap());
         let uri = |uri: &str| SanType::URI(uri.try_into().unwrap());
         let ip = SanType::IpAddress([127, 0, 0, 1].into());
@@ -96,8 +96,8 @@ mod tests {
         assert_eq!(named(vec![], &["common"]), ["common"]);
         assert_eq!(named(vec![], &[]), [""; 0]);
         assert_eq!(named(vec![], &["a\nb"]), [""; 0]);
-        assert_eq!(named(vec![uri(&format!("x:{}", "y".repeat(LONGEST)))], &["common"]), [""; 0]);
-        assert_eq!(named((0..100).map(|number| dns(&format!("h{number}"))).collect(), &[]).len(), MOST);
+        assert_eq!(named(vec![uri(&format!("x:{}", "y".repeat(MAX_NAME_BYTES)))], &["common"]), [""; 0]);
+        assert_eq!(named((0..100).map(|number| dns(&format!("h{number}"))).collect(), &[]).len(), MAX_NAMES);
         assert_eq!(names(b"no certificate"), []);
     }
 }

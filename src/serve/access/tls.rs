@@ -1,4 +1,4 @@
-//! TLS of a listener: its certificate and whose clients it lets in, and the handshake with one of them.
+//! TLS of a listener: its certificate, the authorities whose clients it accepts, and the handshake with a client.
 
 use std::{fmt, io::ErrorKind, sync::Arc, time::Duration};
 
@@ -27,11 +27,11 @@ use crate::{
     service::{AllowedTeams, Caller},
 };
 
-/// What of an answer may wait, sealed, to be sent. More waits before it is sealed, where it is bounded already.
-const SEND_BUFFER: usize = 16 * 1024;
+/// Maximum number of encrypted bytes that wait to be sent. The bytes that are not yet encrypted are bounded by HTTP/2.
+const SEND_BUFFER_BYTES: usize = 16 * 1024;
 
-/// For how long a client that is not let in may take to read why.
-const LAST_WORD: Duration = Duration::from_secs(1);
+/// How long a refused client may take to read the reason.
+const READ_REASON: Duration = Duration::from_secs(1);
 
 /// TLS of a listener.
 #[derive(Clone)]
@@ -42,32 +42,32 @@ pub(in crate::serve) struct Tls {
     failures: Arc<HandshakeFailures>,
 }
 
-/// What rustls makes of the files.
+/// The configuration that rustls makes from the files.
 pub(super) type TlsConfig = Arc<ServerConfig>;
 
-/// The handshake with one client, as the files are now.
+/// The handshake with one client, with the files as they are now.
 pub(in crate::serve) struct Handshake {
     config: TlsConfig,
     clients: Option<Arc<Clients>>,
     failures: Arc<HandshakeFailures>,
 }
 
-/// Handshakes that came to nothing.
+/// Logs failed handshakes.
 struct HandshakeFailures {
     clock: Clock,
-    seldom: LogThrottle,
+    throttle: LogThrottle,
 }
 
-/// A client whose handshake is done.
+/// A client that has completed its handshake.
 pub(in crate::serve) struct TlsClient {
     pub(in crate::serve) stream: Box<TlsStream<TcpStream>>,
-    /// What its certificate calls it first, if it has one.
+    /// The first name in its certificate, if it has one.
     pub(in crate::serve) name: Option<String>,
     pub(in crate::serve) teams: AllowedTeams,
 }
 
 impl Tls {
-    /// The handshake with the next client.
+    /// Returns the handshake for the next client.
     pub(in crate::serve) fn handshake(&self) -> Handshake {
         Handshake {
             config: Arc::clone(&self.config.current()),
@@ -76,7 +76,7 @@ impl Tls {
         }
     }
 
-    /// Whether clients need certificates.
+    /// Returns whether clients need certificates.
     pub(in crate::serve) fn asks_clients(&self) -> bool {
         self.asks_clients
     }
@@ -86,7 +86,7 @@ impl Tls {
     }
 }
 
-/// What it holds is for rustls only.
+// Shows no keys.
 impl fmt::Debug for Tls {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Tls").field("asks_clients", &self.asks_clients).finish_non_exhaustive()
@@ -94,16 +94,16 @@ impl fmt::Debug for Tls {
 }
 
 impl Handshake {
-    /// Greets the client at the other end; `None` if that comes to nothing. It takes as long as the client likes: whoever waits
-    /// has a limit.
-    pub(in crate::serve) async fn greet(self, stream: TcpStream, peer: &Caller) -> Option<TlsClient> {
-        let bounded = |connection: &mut rustls::ServerConnection| connection.set_buffer_limit(Some(SEND_BUFFER));
+    /// Performs the handshake, or returns `None` if it fails. It may take as long as the client likes; the registry of connections ends it
+    /// after the handshake timeout.
+    pub(in crate::serve) async fn accept(self, stream: TcpStream, peer: &Caller) -> Option<TlsClient> {
+        let bounded = |connection: &mut rustls::ServerConnection| connection.set_buffer_limit(Some(SEND_BUFFER_BYTES));
         let stream = match TlsAcceptor::from(self.config).accept_with(stream, bounded).into_fallible().await {
             Ok(stream) => Box::new(stream),
             Err((error, stream)) => {
-                self.failures.happened(peer, &error);
-                // Late or not, there is nothing left to do for it.
-                let _ = timeout(LAST_WORD, hear_out(stream)).await;
+                self.failures.log(peer, &error);
+                // Read or not, there is nothing left to do for it.
+                let _ = timeout(READ_REASON, shut_down(stream)).await;
                 return None;
             }
         };
@@ -115,8 +115,9 @@ impl Handshake {
     }
 }
 
-/// Ends a connection so that its client reads why: what is closed while something is unread takes back what was said last.
-async fn hear_out(mut stream: TcpStream) {
+/// Closes a connection so that its client can read the reason. If it were closed while something is unread, the system would discard the
+/// last bytes that were sent.
+async fn shut_down(mut stream: TcpStream) {
     let mut dropped = [0; 1_024];
     if stream.shutdown().await.is_ok() {
         while stream.read(&mut dropped).await.is_ok_and(|length| length > 0) {}
@@ -124,18 +125,18 @@ async fn hear_out(mut stream: TcpStream) {
 }
 
 impl HandshakeFailures {
-    /// Whoever is not let in learns little by TLS, so whoever looks after the sidecar has to be told why.
-    fn happened(&self, peer: &Caller, error: &std::io::Error) {
-        // A client that only looked whether somebody listens, or left, is no news.
+    /// Logs why a client was refused, because TLS tells the client little.
+    fn log(&self, peer: &Caller, error: &std::io::Error) {
+        // A client that only tested the port, or disconnected, is not worth a warning.
         let is_refused = error.kind() == ErrorKind::InvalidData;
-        match is_refused.then(|| self.seldom.happened(&self.clock)).flatten() {
-            Some(times) => tracing::warn!(%peer, %error, times, "a client was not let in"),
-            None => tracing::debug!(%peer, %error, "a TLS handshake came to nothing"),
+        match is_refused.then(|| self.throttle.record(&self.clock)).flatten() {
+            Some(times) => tracing::warn!(%peer, %error, times, "refusing a client"),
+            None => tracing::debug!(%peer, %error, "a TLS handshake failed"),
         }
     }
 }
 
-/// Reads the files, if there are any, and keeps TLS as they are.
+/// Reads the files, if any are configured, and again when they change.
 pub(super) async fn read(
     files: &TlsFiles,
     settings: [&'static str; 3],
@@ -155,11 +156,11 @@ pub(super) async fn read(
         "the certificate of the admin listener"
     };
     let config = Fresh::read(what, files, Box::new(make)).await?;
-    let failures = Arc::new(HandshakeFailures { clock: clock.clone(), seldom: LogThrottle::default() });
+    let failures = Arc::new(HandshakeFailures { clock: clock.clone(), throttle: LogThrottle::default() });
     Ok(Some(Tls { config, clients, asks_clients, failures }))
 }
 
-/// The files are a certificate, its key, and perhaps the authorities of clients.
+/// Makes the configuration from the files: a certificate, its key, and optionally the authorities of clients.
 fn configure(files: &[NamedFile], contents: &[Vec<u8>], time: Arc<CertificateClock>) -> Result<TlsConfig, AccessError> {
     let unusable = |place: usize, cause: String| {
         let (setting, file) = files.get(place).map_or_else(Default::default, |file| (file.setting, file.path.clone()));
@@ -178,14 +179,14 @@ fn configure(files: &[NamedFile], contents: &[Vec<u8>], time: Arc<CertificateClo
         rustls::Error::InconsistentKeys(_) => {
             unusable(1, format!("is not the key of the certificate in {}", files[0].path.display()))
         }
-        error => unusable(0, format!("is of no use: {error}")),
+        error => unusable(0, format!("cannot be used: {error}")),
     };
     let builder = ServerConfig::builder_with_details(provider, time).with_safe_default_protocol_versions();
     let mut config =
         builder.map_err(broken)?.with_client_cert_verifier(clients).with_single_cert(chain, key).map_err(broken)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
-    // Nothing is resumed: each connection shows its certificate, and one that is no longer valid is seen at the next one. TLS 1.3
-    // resumes by tickets, TLS 1.2 by sessions that the server remembers.
+    // Sessions are not resumed. So each connection shows its certificate, and an expired one is noticed at the next connection. TLS 1.3
+    // resumes by tickets, TLS 1.2 by sessions that the server stores.
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(Arc::new(config))
@@ -196,21 +197,21 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     match certificates {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
         Ok(_) => Err("has no certificate in PEM".to_owned()),
-        Err(error) => Err(format!("is no PEM: {error}")),
+        Err(error) => Err(format!("is not PEM: {error}")),
     }
 }
 
 fn verifier(authorities: &[u8], provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, String> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(authorities)? {
-        roots.add(certificate).map_err(|error| format!("has a certificate that is no authority: {error}"))?;
+        roots.add(certificate).map_err(|error| format!("has a certificate that cannot be an authority: {error}"))?;
     }
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
         .build()
-        .map_err(|error| format!("is of no use: {error}"))
+        .map_err(|error| format!("cannot be used: {error}"))
 }
 
-/// The time by which certificates are valid or not.
+/// The clock that decides whether certificates are valid.
 #[derive(Debug)]
 struct CertificateClock(Clock);
 

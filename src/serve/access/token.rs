@@ -1,4 +1,4 @@
-//! The token of the admin listener: what a file holds, held against what a call brings.
+//! The token of the admin listener: reads it from its file, and checks it for each call.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -13,39 +13,39 @@ use crate::call_refusal::CallRefusal;
 
 const SETTING: &str = "admin_token_file";
 
-/// The longest token: it has to fit into the headers of a call.
-const LONGEST: usize = 4_096;
+/// Maximum length of a token, which has to fit into the headers of a call.
+const MAX_TOKEN_BYTES: usize = 4_096;
 
-/// The token that calls have to bring.
+/// The token that calls have to send.
 pub(in crate::serve) struct Token(Vec<u8>);
 
 impl Token {
-    /// Refuses a call that brings no token, or another one. How long the comparison takes does not tell how much of it was right.
+    /// Fails if a call has no token or another one. The comparison takes the same time however many bytes are right.
     pub(in crate::serve) fn check(&self, headers: &HeaderMap) -> Result<(), CallRefusal> {
-        let mut brought = headers.get_all(AUTHORIZATION).iter();
-        let (Some(brought), None) = (brought.next(), brought.next()) else { return Err(CallRefusal::NoToken) };
-        let Some(token) = bearer(brought.as_bytes()) else { return Err(CallRefusal::NoToken) };
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        let (Some(value), None) = (values.next(), values.next()) else { return Err(CallRefusal::NoToken) };
+        let Some(token) = bearer(value.as_bytes()) else { return Err(CallRefusal::NoToken) };
         if bool::from(token.ct_eq(&self.0)) { Ok(()) } else { Err(CallRefusal::WrongToken) }
     }
 
     fn parse(contents: &[u8]) -> Result<Self, &'static str> {
         let token = contents.trim_ascii();
         if token.is_empty() {
-            return Err("is empty: a token is at least one character, and better 32 by chance");
+            return Err("is empty; write a token to it, better 32 random characters");
         }
-        if token.len() > LONGEST {
-            return Err("holds a token of more than 4096 bytes");
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err("holds a token of more than 4096 bytes; use a shorter one");
         }
         if !token.iter().all(u8::is_ascii_graphic) {
             return Err(
-                "holds more than one word, or characters that a header cannot have: a token is one word of ASCII",
+                "holds more than one word, or characters that a header cannot have; a token is one word of ASCII",
             );
         }
         Ok(Self(token.to_owned()))
     }
 }
 
-/// Reads it, and keeps it as the file is.
+/// Reads the token from its file, and again when the file changes.
 pub(super) async fn read(path: PathBuf) -> Result<Arc<Fresh<Token>>, AccessError> {
     let file = NamedFile { setting: SETTING, path };
     let make = |files: &[NamedFile], contents: &[Vec<u8>]| {
@@ -59,7 +59,7 @@ pub(super) async fn read(path: PathBuf) -> Result<Arc<Fresh<Token>>, AccessError
     Fresh::read("the token of the admin listener", vec![file], Box::new(make)).await
 }
 
-/// What follows the word Bearer, which may be written in any case.
+/// Returns what follows the word Bearer, in any case.
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = value.split_at_checked("bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
@@ -69,8 +69,9 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 mod tests {
     use super::*;
 
+    /// A call has to send the token of the file, without the line end.
     #[test]
-    fn a_call_brings_exactly_the_token_of_the_file_without_its_line_end() {
+    fn a_call_needs_exactly_the_token_of_the_file() {
         let token = Token::parse(b"  s3cret\n").unwrap();
         let check = |values: &[&str]| {
             let headers = values.iter().map(|value| (AUTHORIZATION, value.parse().unwrap()));
@@ -90,8 +91,8 @@ mod tests {
     }
 
     #[test]
-    fn a_file_holds_one_word() {
-        for contents in [&b""[..], b" \n", b"two words", b"two\nlines", b"\xff", &[b'x'; LONGEST + 1]] {
+    fn a_token_file_holds_one_word() {
+        for contents in [&b""[..], b" \n", b"two words", b"two\nlines", b"\xff", &[b'x'; MAX_TOKEN_BYTES + 1]] {
             assert!(Token::parse(contents).is_err(), "{contents:?}");
         }
     }
