@@ -1,7 +1,7 @@
-//! The gRPC edge: decodes and validates requests, asks the gate, encodes its answers.
+//! The gRPC services: decode and validate requests, ask the gate, and encode its answers.
 //!
-//! The one place that knows both the contract's messages and the status codes of gRPC. It must know no rule of the product
-//! and nothing of stores.
+//! This is the only module that knows both the contract's messages and gRPC's status codes. It must not know any rule about credits, nor any
+//! store.
 
 mod account;
 mod caller;
@@ -29,17 +29,17 @@ use crate::{
     },
 };
 
-/// QuotaService, for flow executors. A request of more than so many bytes is not read.
+/// Returns QuotaService, for flow executors. A request of more than `max_message_bytes` is refused unread.
 pub fn quota(gate: Arc<Gate>, max_message_bytes: usize) -> QuotaServiceServer<QuotaApi> {
     QuotaServiceServer::new(QuotaApi::new(gate)).max_decoding_message_size(max_message_bytes)
 }
 
-/// AccountService, for billing and operators.
+/// Returns AccountService, for billing and operators.
 pub fn account(gate: Arc<Gate>, max_message_bytes: usize) -> AccountServiceServer<AccountApi> {
     AccountServiceServer::new(AccountApi::new(gate)).max_decoding_message_size(max_message_bytes)
 }
 
-/// UsageService, for billing and operators.
+/// Returns UsageService, for billing and operators.
 pub fn usage(gate: Arc<Gate>, max_message_bytes: usize) -> UsageServiceServer<UsageApi> {
     UsageServiceServer::new(UsageApi::new(gate)).max_decoding_message_size(max_message_bytes)
 }

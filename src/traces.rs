@@ -1,8 +1,8 @@
-//! Spans for an OTLP collector: one of a call, inside the trace of whoever made it, and in it one of each call to the store.
+//! Spans for an OTLP collector: one span for each call, inside the trace of its caller, and inside it one span for each call to the store.
 //!
-//! Only a call whose caller traces it has spans: it says so in its `traceparent`. Of all others nothing is made. Spans wait in a
-//! bounded queue for a thread of their own, which sends them, and what does not fit is dropped: a collector that is slow or gone
-//! keeps no call waiting. When spans begin and end is the library's reading of the machine's clock, by which nothing is decided.
+//! A call has spans only if its caller traces it and says so in `traceparent`. Spans wait in a bounded queue for a thread that sends them.
+//! Spans that do not fit into the queue are dropped, so a slow or absent collector delays no call. The library takes the times of spans from
+//! the machine's clock, but nothing is decided by them.
 
 use std::{
     fmt,
@@ -29,25 +29,25 @@ use opentelemetry_sdk::{
 };
 use tonic::Code;
 
-/// So many spans wait to be sent at most.
-const WAITING: usize = 8_192;
+/// Maximum number of spans that wait to be sent.
+const QUEUE_SPANS: usize = 8_192;
 
-/// So many are sent at once.
-const AT_ONCE: usize = 512;
+/// Maximum number of spans in a batch.
+const BATCH_SPANS: usize = 512;
 
-/// So often they are sent, if no batch is full before.
-const SEND_EVERY: Duration = Duration::from_secs(1);
+/// Interval at which spans are sent, if no batch is full before.
+const SEND_INTERVAL: Duration = Duration::from_secs(1);
 
-/// So long the collector may take for a batch.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Timeout for sending a batch.
+const SEND_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// So long it may take for what is left when the sidecar ends.
-const LAST_PATIENCE: Duration = Duration::from_millis(900);
+/// Timeout for sending the remaining spans at shutdown.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(900);
 
-/// A path of this contract is shorter; of another one no more is told.
-const LONGEST_NAME: usize = 100;
+/// Maximum length of a span's name. Paths of the contract are shorter; longer paths are cut off.
+const MAX_NAME_BYTES: usize = 100;
 
-/// What makes spans, and sends them.
+/// Makes spans and sends them.
 pub struct Traces {
     provider: SdkTracerProvider,
     tracer: SdkTracer,
@@ -63,16 +63,17 @@ pub struct CallSpan(Context);
 pub struct StoreSpan(Span);
 
 impl Traces {
-    /// Sends spans to the collector at this URL, over gRPC. To be called in a runtime of tokio, which does the sending.
+    /// Starts to send spans to the collector at this URL, over gRPC. Must be called in a tokio runtime, which does the sending.
     ///
     /// # Errors
-    /// If the URL is none.
+    /// Fails if the URL is invalid.
     pub fn begin(endpoint: &str) -> Result<Self, ExporterBuildError> {
-        let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).with_timeout(PATIENCE).build()?;
+        let exporter =
+            SpanExporter::builder().with_tonic().with_endpoint(endpoint).with_timeout(SEND_TIMEOUT).build()?;
         let batches = BatchConfigBuilder::default()
-            .with_max_queue_size(WAITING)
-            .with_max_export_batch_size(AT_ONCE)
-            .with_scheduled_delay(SEND_EVERY)
+            .with_max_queue_size(QUEUE_SPANS)
+            .with_max_export_batch_size(BATCH_SPANS)
+            .with_scheduled_delay(SEND_INTERVAL)
             .build();
         let sending = Sending { exporter, is_lost: AtomicBool::new(false) };
         let processor = BatchSpanProcessor::builder(sending).with_batch_config(batches).build();
@@ -87,7 +88,7 @@ impl Traces {
         Ok(Self { provider, tracer, propagator: TraceContextPropagator::new() })
     }
 
-    /// The span of a call, if its caller traces it.
+    /// Begins the span of a call, if its caller traces it.
     pub fn call(&self, path: &str, headers: &HeaderMap) -> Option<CallSpan> {
         if !headers.contains_key("traceparent") {
             return None;
@@ -97,7 +98,7 @@ impl Traces {
             return None;
         }
         let name = path.strip_prefix('/').unwrap_or(path);
-        let name = name.get(..LONGEST_NAME).unwrap_or(name).to_owned();
+        let name = name.get(..MAX_NAME_BYTES).unwrap_or(name).to_owned();
         let (service, method) = name.split_once('/').unwrap_or((name.as_str(), ""));
         let attributes = [
             KeyValue::new("rpc.system", "grpc"),
@@ -109,7 +110,7 @@ impl Traces {
         Some(CallSpan(parent.with_span(span)))
     }
 
-    /// Says in the span of the call that this is part of what was decided.
+    /// Adds the decision to the span of the current call.
     pub fn decided(&self, outcome: &'static str, reason: Option<&'static str>, basis: Option<&'static str>) {
         Context::map_current(|context| {
             let span = context.span();
@@ -124,7 +125,7 @@ impl Traces {
         });
     }
 
-    /// The span of a call to the store, if this is part of a call that has one.
+    /// Begins the span of a call to the store, if the current call has a span.
     pub fn store_call(&self, call: &'static str) -> Option<StoreSpan> {
         Context::map_current(|context| {
             let is_traced = context.span().is_recording();
@@ -136,25 +137,25 @@ impl Traces {
         })
     }
 
-    /// Sends what is left, if the collector takes it soon, and then nothing more.
+    /// Sends the remaining spans, if the collector accepts them in time, and stops.
     pub async fn end(&self) {
         let provider = self.provider.clone();
-        // It waits for its thread. How that went was told by what sends.
-        let _ = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(LAST_PATIENCE)).await;
+        // It waits for the sending thread. `Sending` has logged how that went.
+        let _ = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT)).await;
     }
 }
 
 impl CallSpan {
-    /// What is done for the call, so that all of it belongs to its span.
+    /// Runs work inside the span of the call.
     pub fn carry<Work: Future>(&self, work: Work) -> WithContext<Work> {
         work.with_context(self.0.clone())
     }
 
-    /// The call is answered with this code.
+    /// Ends the span with the code of the response.
     pub fn answered(self, code: Code) {
         let span = self.0.span();
         span.set_attribute(KeyValue::new("rpc.grpc.status_code", i64::from(i32::from(code))));
-        if is_our_fault(code) {
+        if is_server_error(code) {
             span.set_status(Status::error(code.description()));
         }
         span.end();
@@ -162,20 +163,20 @@ impl CallSpan {
 }
 
 impl StoreSpan {
-    /// The store gave no answer.
+    /// Marks the call to the store as failed.
     pub fn failed(&mut self, error: &impl fmt::Display) {
         use opentelemetry::trace::Span as _;
         self.0.set_status(Status::error(error.to_string()));
     }
 }
 
-/// What goes on after its call has gone belongs to its span as before.
+/// Runs work inside the current span, even after the call that began it has ended.
 pub fn in_current_span<Work: Future>(work: Work) -> WithContext<Work> {
     work.with_current_context()
 }
 
-/// Whether a code says that a server failed, as the conventions of OpenTelemetry see it.
-fn is_our_fault(code: Code) -> bool {
+/// Returns whether a code is a server error by the conventions of OpenTelemetry.
+fn is_server_error(code: Code) -> bool {
     matches!(
         code,
         Code::Unknown
@@ -205,7 +206,7 @@ impl Extractor for Headers<'_> {
     }
 }
 
-/// Sends spans, and tells the log once when that does not work any more, and once when it does.
+/// Sends spans. Logs once when sending begins to fail, and once when it works again.
 #[derive(Debug)]
 struct Sending {
     exporter: SpanExporter,
@@ -218,9 +219,9 @@ impl Exporter for Sending {
         let was_lost = self.is_lost.swap(sent.is_err(), Ordering::Relaxed);
         match &sent {
             Err(error) if !was_lost => {
-                tracing::warn!(%error, "the collector takes no spans; they are dropped until it does")
+                tracing::warn!(%error, "the collector does not accept spans; dropping them")
             }
-            Ok(()) if was_lost => tracing::info!("the collector takes spans again"),
+            Ok(()) if was_lost => tracing::info!("the collector accepts spans again"),
             _ => {}
         }
         sent

@@ -1,4 +1,4 @@
-//! AccountService: what billing and operators set.
+//! AccountService, with which billing and operators manage teams and rate cards.
 
 use std::{pin::pin, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// AccountService over a gate.
+/// AccountService of a gate.
 #[derive(Clone)]
 pub struct AccountApi {
     gate: Arc<Gate>,

@@ -1,4 +1,4 @@
-//! Answers to responses.
+//! Encodes the gate's answers as the contract's responses.
 
 mod account;
 mod quota;
@@ -14,7 +14,7 @@ pub(super) use self::{
 };
 use crate::{domain::reservation::Trigger, gate::calls::Balance, proto::v1};
 
-/// A moment in Unix milliseconds.
+/// Encodes Unix milliseconds.
 fn moment(at_ms: i64) -> Timestamp {
     // The remainder of a division by 1,000 is below 1,000, so its nanoseconds fit.
     let nanos = i32::try_from(at_ms.rem_euclid(1_000) * 1_000_000).unwrap_or_default();
@@ -58,8 +58,9 @@ mod tests {
         assert_eq!(moment(-1), Timestamp { seconds: -1, nanos: 999_000_000 });
     }
 
+    /// Leased credits count as held, and remaining is never negative.
     #[test]
-    fn leased_credits_count_as_held_and_remaining_is_never_negative() {
+    fn leased_credits_count_as_held() {
         let account = Account {
             cycle: Cycle { start_ms: 0, end_ms: 1 },
             included: 500,

@@ -1,7 +1,7 @@
-//! What is logged of a call: a span that says what it is about, and in it one line that says how it was answered.
+//! The log of calls: a span with the subject of a call, and in it one line with the answer.
 //!
-//! Both are of level debug: a sidecar that does not show them formats nothing. What changes for a team is told by the gate,
-//! at info, and a call that failed by `status`.
+//! Both have level debug, so a sidecar that does not log debug formats nothing. The gate logs changes of a team at info, and `status` logs
+//! calls that failed.
 
 use std::pin::Pin;
 
@@ -34,7 +34,7 @@ impl<'a> CallSubject<'a> {
     }
 }
 
-/// The span of a call. The flow and run of a reservation that its request does not name are recorded by the gate.
+/// Returns the span of a call. The gate adds the flow and run of a reservation that the request does not name.
 pub(super) fn span(rpc: &'static str, subject: &CallSubject<'_>) -> Span {
     let CallSubject { team, flow, run, reservation } = subject;
     tracing::debug_span!(
@@ -47,8 +47,8 @@ pub(super) fn span(rpc: &'static str, subject: &CallSubject<'_>) -> Span {
     )
 }
 
-/// Carries a call out in its span, and tells there how it was answered. The call stays where it is, as it is large, and each hand
-/// that it went through would keep room for it.
+/// Awaits a call in its span, and logs the answer there with `line`. The call is pinned by the caller, because it is large and each future
+/// that took it by value would grow by its size.
 pub(super) async fn answered<T>(
     span: Span,
     call: Pin<&mut impl Future<Output = Result<T, GateError>>>,
@@ -115,7 +115,7 @@ pub(super) fn end_run(answer: &EndRunAnswer) {
     tracing::debug!(decision = "ended", credits, replayed);
 }
 
-/// A call that asks for no decision, and was answered.
+/// Logs a call that was answered and asked for no decision.
 pub(super) fn done<T>(_: &T) {
     tracing::debug!("done");
 }

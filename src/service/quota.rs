@@ -1,4 +1,4 @@
-//! QuotaService: what flow executors ask.
+//! QuotaService, which flow executors call.
 
 use std::{pin::pin, sync::Arc};
 
@@ -18,26 +18,26 @@ use crate::{
     },
 };
 
-/// QuotaService over a gate.
+/// QuotaService of a gate, on behalf of one caller.
 #[derive(Clone)]
 pub struct QuotaApi {
     gate: Arc<Gate>,
-    /// For which it answers.
+    /// The teams that the caller may ask for.
     teams: AllowedTeams,
 }
 
 impl QuotaApi {
-    /// QuotaService over this gate.
+    /// Returns QuotaService for a caller that may ask for all teams.
     pub fn new(gate: Arc<Gate>) -> Self {
         Self { gate, teams: AllowedTeams::All }
     }
 
-    /// The same for what this caller may ask.
+    /// Returns the service on behalf of a caller, limited to its teams.
     pub fn on_behalf_of(&self, caller: &Caller) -> Self {
         Self { gate: Arc::clone(&self.gate), teams: caller.teams().clone() }
     }
 
-    /// Answers a request of tonic's with a method of this type, on behalf of its caller.
+    /// Answers a request of tonic's with one of the methods below, on behalf of its caller. The fast path calls those methods directly.
     async fn adapt<Asked, Answered, Call>(
         &self,
         request: Request<Asked>,
@@ -70,7 +70,7 @@ impl QuotaApi {
     pub(crate) async fn commit(self, request: CommitRequest) -> Result<CommitResponse, Status> {
         let (call, actual) = decode::commit(request)?;
         self.teams.check(&call.team)?;
-        let span = of_settlement("Commit", &call);
+        let span = settlement_span("Commit", &call);
         let answer = answered(span, pin!(self.gate.commit(call, actual)), log::commit).await?;
         Ok(encode::commit(&answer))
     }
@@ -78,7 +78,7 @@ impl QuotaApi {
     pub(crate) async fn release(self, request: ReleaseRequest) -> Result<ReleaseResponse, Status> {
         let call = decode::release(request)?;
         self.teams.check(&call.team)?;
-        let span = of_settlement("Release", &call);
+        let span = settlement_span("Release", &call);
         let answer = answered(span, pin!(self.gate.release(call)), log::release).await?;
         Ok(encode::release(&answer))
     }
@@ -86,7 +86,7 @@ impl QuotaApi {
     pub(crate) async fn extend(self, request: ExtendRequest) -> Result<ExtendResponse, Status> {
         let (call, hold_ms) = decode::extend(request)?;
         self.teams.check(&call.team)?;
-        let span = of_settlement("Extend", &call);
+        let span = settlement_span("Extend", &call);
         let expires_at_ms = answered(span, pin!(self.gate.extend(call, hold_ms)), log::extend).await?;
         Ok(encode::extend(expires_at_ms))
     }
@@ -120,7 +120,7 @@ impl QuotaApi {
     }
 }
 
-/// The service for tonic: each method calls the one of the same name above.
+/// The service as tonic calls it: each method adapts the one of the same name above.
 #[tonic::async_trait]
 impl QuotaService for QuotaApi {
     async fn check_and_reserve(
@@ -158,7 +158,7 @@ impl QuotaService for QuotaApi {
     }
 }
 
-/// The span of a call about a reservation that was made.
-fn of_settlement(rpc: &'static str, call: &SettleCall) -> Span {
+/// Returns the span of a call about an existing reservation.
+fn settlement_span(rpc: &'static str, call: &SettleCall) -> Span {
     span(rpc, &CallSubject { reservation: Some(&call.reservation), ..CallSubject::team(&call.team) })
 }

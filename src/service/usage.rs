@@ -1,4 +1,4 @@
-//! UsageService: what billing and operators read.
+//! UsageService, with which billing and operators read usage and charges.
 
 use std::{pin::pin, sync::Arc};
 
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// UsageService over a gate.
+/// UsageService of a gate.
 #[derive(Clone)]
 pub struct UsageApi {
     gate: Arc<Gate>,

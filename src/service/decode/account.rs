@@ -1,4 +1,4 @@
-//! Requests of AccountService.
+//! Decodes requests of AccountService.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,7 +15,7 @@ use crate::{
     proto::v1,
 };
 
-/// PutTeam: the team, and what is said of it. Output-only fields are not looked at.
+/// PutTeam. Returns the team and its settings. Output-only fields are ignored.
 pub(in crate::service) fn put_team(request: v1::PutTeamRequest) -> Result<(Id, TeamSettings), GateError> {
     let team = request.team.ok_or_else(|| GateError::invalid("team", "must be set"))?;
     let settings = TeamSettings {
@@ -32,12 +32,12 @@ pub(in crate::service) fn get_team(request: &v1::GetTeamRequest) -> Result<Id, G
     id("team_id", &request.team_id)
 }
 
-/// SetOverages: the team. Every switch and cap is a valid one.
+/// SetOverages. Returns the team. Every switch and cap is valid.
 pub(in crate::service) fn set_overages(request: &v1::SetOveragesRequest) -> Result<Id, GateError> {
     id("team_id", &request.team_id)
 }
 
-/// PutRateCard. What a card says about prices and names is for [`RateCard::validate`] to check.
+/// PutRateCard. [`RateCard::validate`] checks prices and names later.
 pub(in crate::service) fn put_rate_card(request: v1::PutRateCardRequest) -> Result<RateCard, GateError> {
     let card = request.rate_card.ok_or_else(|| GateError::invalid("rate_card", "must be set"))?;
     let field = "rate_card.effective_at";
@@ -50,12 +50,12 @@ pub(in crate::service) fn put_rate_card(request: v1::PutRateCardRequest) -> Resu
     })
 }
 
-/// GetRateCard: at which moment, in Unix milliseconds; `None` is now.
+/// GetRateCard. Returns the time in Unix milliseconds; `None` means now.
 pub(in crate::service) fn get_rate_card(request: v1::GetRateCardRequest) -> Result<Option<i64>, GateError> {
     request.at.map(|at| moment_ms("at", at)).transpose()
 }
 
-/// ListAuditEntries: the team (`None` is the catalogue and all teams), and the page.
+/// ListAuditEntries. Returns the team and the page. `None` means the catalogue and all teams.
 pub(in crate::service) fn list_audit_entries(
     request: v1::ListAuditEntriesRequest,
 ) -> Result<(Option<Id>, Page), GateError> {
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_team_may_be_is_checked_field_by_field() {
+    fn each_field_of_a_team_is_checked() {
         type Spoil = fn(&mut v1::Team);
         let table: [(&str, Spoil); 8] = [
             ("team.team_id", |team| team.team_id.clear()),
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_on_a_card_is_named_by_its_place() {
+    fn problems_on_a_card_are_named_by_position() {
         type Spoil = fn(&mut v1::RateCard);
         let table: [(&str, Spoil); 5] = [
             ("rate_card.effective_at", |card| card.effective_at = None),

@@ -1,4 +1,4 @@
-//! Requests of QuotaService.
+//! Decodes requests of QuotaService.
 
 use super::field::{hold_ms, id, optional_id, units, used_units};
 use crate::{
@@ -45,23 +45,23 @@ pub(in crate::service) fn release(request: v1::ReleaseRequest) -> Result<SettleC
     settle(&request.team_id, &request.reservation_id, request.grant)
 }
 
-/// Extend: which reservation, and for how many milliseconds from now.
+/// Extend. Returns the reservation, and the milliseconds from now to hold it for.
 pub(in crate::service) fn extend(request: v1::ExtendRequest) -> Result<(SettleCall, i64), GateError> {
     let call = settle(&request.team_id, &request.reservation_id, request.grant)?;
     Ok((call, hold_ms(request.hold_for)?))
 }
 
-/// GetReservation: the team and the reservation.
+/// GetReservation. Returns the team and the reservation.
 pub(in crate::service) fn get_reservation(request: &v1::GetReservationRequest) -> Result<(Id, Id), GateError> {
     Ok((id("team_id", &request.team_id)?, id("reservation_id", &request.reservation_id)?))
 }
 
-/// BeginRun: the team, the flow and the run.
+/// BeginRun. Returns the team, the flow and the run.
 pub(in crate::service) fn begin_run(request: &v1::BeginRunRequest) -> Result<(Id, Id, Id), GateError> {
     Ok((id("team_id", &request.team_id)?, id("flow_id", &request.flow_id)?, id("run_id", &request.run_id)?))
 }
 
-/// EndRun: the team and the run.
+/// EndRun. Returns the team and the run.
 pub(in crate::service) fn end_run(request: &v1::EndRunRequest) -> Result<(Id, Id), GateError> {
     Ok((id("team_id", &request.team_id)?, id("run_id", &request.run_id)?))
 }
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_said_has_the_contracts_defaults() {
+    fn absent_fields_have_the_contracts_defaults() {
         let call = reserve(&request()).unwrap();
         assert_eq!(call.units, 1);
         assert_eq!(call.hold_ms, 120_000);
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_tells_0_units_from_none() {
+    fn a_commit_distinguishes_0_units_from_none() {
         let request =
             |units| v1::CommitRequest { team_id: "t".into(), reservation_id: "r".into(), units, ..Default::default() };
         for units in [None, Some(0), Some(10_000)] {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn only_check_and_reserve_does_without_a_reservation_id() {
+    fn only_check_and_reserve_needs_no_reservation_id() {
         let team_id = || "t".to_owned();
         assert_eq!(field_of(commit(v1::CommitRequest { team_id: team_id(), ..Default::default() })), "reservation_id");
         assert_eq!(

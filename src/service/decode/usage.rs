@@ -1,4 +1,4 @@
-//! Requests of UsageService.
+//! Decodes requests of UsageService.
 
 use super::field::{id, moment_ms, page};
 use crate::{
@@ -7,14 +7,14 @@ use crate::{
     proto::v1,
 };
 
-/// GetUsage: the team, a moment in the cycle in Unix milliseconds (`None` is now), and the page.
+/// GetUsage. Returns the team, a time in the cycle in Unix milliseconds, and the page. `None` means now.
 pub(in crate::service) fn get_usage(request: v1::GetUsageRequest) -> Result<(Id, Option<i64>, Page), GateError> {
     let team = id("team_id", &request.team_id)?;
     let at_ms = request.cycle_start.map(|start| moment_ms("cycle_start", start)).transpose()?;
     Ok((team, at_ms, page(request.page_size, request.page_token)))
 }
 
-/// ListCharges: the team (`None` is all), a moment in the cycle in Unix milliseconds (`None` is every cycle), and the page.
+/// ListCharges. Returns the team, a time in the cycle in Unix milliseconds, and the page. `None` means all teams, and every cycle.
 pub(in crate::service) fn list_charges(
     request: v1::ListChargesRequest,
 ) -> Result<(Option<Id>, Option<i64>, Page), GateError> {

@@ -1,4 +1,4 @@
-//! Responses of AccountService.
+//! Encodes responses of AccountService.
 
 use super::moment;
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     proto::v1,
 };
 
-/// A team.
+/// Encodes a team.
 pub(in crate::service) fn team(id: &Id, terms: &Terms) -> v1::Team {
     v1::Team {
         team_id: id.to_string(),
@@ -35,7 +35,7 @@ pub(in crate::service) fn teams(teams: Paged<(Id, Terms)>) -> v1::ListTeamsRespo
     }
 }
 
-/// A rate card, as the contract has it.
+/// Encodes a rate card.
 pub fn rate_card(card: RateCard) -> v1::RateCard {
     v1::RateCard {
         version: card.version,

@@ -1,4 +1,4 @@
-//! Responses of QuotaService.
+//! Encodes responses of QuotaService.
 
 use prost_types::Duration;
 

@@ -1,4 +1,4 @@
-//! Responses of UsageService.
+//! Encodes responses of UsageService.
 
 use super::{balance, moment, trigger};
 use crate::{
