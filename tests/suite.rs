@@ -8,7 +8,6 @@ mod suite {
     mod contention;
     mod crashes;
     mod documentation;
-    mod door;
     mod escrow;
     mod examples;
     mod freshness;
@@ -17,6 +16,7 @@ mod suite {
     mod house;
     mod lease_model;
     mod leases_at_gates;
+    mod listeners;
     mod logs;
     mod metrics;
     mod one_call;

@@ -4,6 +4,7 @@ mod abuse;
 mod addresses;
 mod calls;
 mod connections;
+mod fast_path;
 mod requests;
 mod wire;
 
@@ -22,29 +23,29 @@ const TEAM: &str = "team";
 const RESERVE: &str = "/tollgate.v1.QuotaService/CheckAndReserve";
 
 /// A sidecar in this process with these limits, and a team.
-struct Door {
+struct Listeners {
     sidecar: Sidecar,
     data: String,
     admin: String,
 }
 
-impl Door {
-    async fn open(limits: Limits) -> Self {
-        Self::open_with(ServeOptions { limits, ..ServeOptions::default() }).await
+impl Listeners {
+    async fn start(limits: Limits) -> Self {
+        Self::start_with(ServeOptions { limits, ..ServeOptions::default() }).await
     }
 
-    async fn open_with(options: ServeOptions) -> Self {
+    async fn start_with(options: ServeOptions) -> Self {
         let sidecar = Sidecar::start(options).await.unwrap();
         let (data, admin) = (sidecar.listen_address().to_string(), sidecar.admin_address().to_string());
-        let door = Self { sidecar, data, admin };
-        door.client().put_team(team_without_seat(TEAM, 1_000_000)).await;
-        door
+        let listeners = Self { sidecar, data, admin };
+        listeners.client().put_team(team_without_seat(TEAM, 1_000_000)).await;
+        listeners
     }
 
     /// The same on this store, for which a call waits for as long as it likes.
-    async fn open_on(store: StoreLocation, limits: Limits) -> Self {
+    async fn start_on(store: StoreLocation, limits: Limits) -> Self {
         let store_wait = std::time::Duration::from_secs(60);
-        Self::open_with(ServeOptions { limits, store, store_wait, ..ServeOptions::default() }).await
+        Self::start_with(ServeOptions { limits, store, store_wait, ..ServeOptions::default() }).await
     }
 
     fn client(&self) -> Client {

@@ -35,8 +35,9 @@ fn about(line: &Value) -> Vec<&str> {
     ["rpc", "team", "flow", "run", "reservation"].into_iter().filter_map(|field| line["span"][field].as_str()).collect()
 }
 
+/// Each decision is one line, in a span with the team, flow, run and reservation.
 #[tokio::test]
-async fn each_decision_is_one_line_in_a_span_that_says_what_it_is_about() {
+async fn each_decision_is_one_line_with_its_subject() {
     let sidecar = logging("tollgate=debug");
     let client = sidecar.client();
     client.put_team(team_without_seat(TEAM, 10)).await;
@@ -75,7 +76,7 @@ async fn each_decision_is_one_line_in_a_span_that_says_what_it_is_about() {
 }
 
 #[tokio::test]
-async fn a_suspended_team_is_news_once_and_a_charge_each_time() {
+async fn a_suspension_is_logged_once_and_each_charge_again() {
     let sidecar = logging("info");
     let client = sidecar.client();
     client.put_team(team_without_seat(TEAM, 10)).await;
@@ -99,8 +100,9 @@ async fn a_suspended_team_is_news_once_and_a_charge_each_time() {
     assert!(lines_with(&sidecar, "decision", 0).is_empty(), "decisions are not shown at info");
 }
 
+/// A team that was not refused for a while has resumed, which is logged once.
 #[tokio::test]
-async fn a_team_that_was_not_refused_for_a_while_has_resumed_which_is_told_once() {
+async fn a_resumed_team_is_logged_once() {
     let sidecar = logging("info");
     let client = sidecar.client();
     client.put_team(team_without_seat(TEAM, 10)).await;

@@ -97,7 +97,7 @@ pub(crate) fn is_as_promtool_wants_it(scraped: &str) {
 }
 
 #[tokio::test]
-async fn the_probe_listener_has_health_and_metrics_and_nothing_else() {
+async fn the_probe_listener_has_only_health_and_metrics() {
     let sidecar = Sidecar::start_with(&StoreLocation::Memory, &[ANY_PORT]);
     let probe = sidecar.probe();
     for name in NAMES {
@@ -127,7 +127,7 @@ async fn the_probe_listener_has_health_and_metrics_and_nothing_else() {
 }
 
 #[test]
-fn grpcurl_and_tollgate_probe_are_told_by_the_probe_listener() {
+fn grpcurl_and_tollgate_probe_read_the_probe_listener() {
     let sidecar = Sidecar::start_with(&StoreLocation::Memory, &[ANY_PORT]);
     let directory = tempfile::tempdir().unwrap();
     let protocol = directory.path().join("health.bin");
@@ -144,7 +144,7 @@ fn grpcurl_and_tollgate_probe_are_told_by_the_probe_listener() {
 }
 
 #[tokio::test]
-async fn a_scrape_tells_how_calls_were_answered_as_promtool_wants_it() {
+async fn a_scrape_counts_calls_and_passes_promtool() {
     let sidecar = Sidecar::start_with(&StoreLocation::Memory, &[ANY_PORT]);
     let client = sidecar.client();
     client.put_team(team_without_seat(TEAM, 10)).await;
@@ -167,8 +167,10 @@ async fn a_scrape_tells_how_calls_were_answered_as_promtool_wants_it() {
     is_as_promtool_wants_it(&scraped);
 }
 
+/// Probes are answered although every slot of the other listeners is taken, and many clients hold on to connections of the probe
+/// listener.
 #[tokio::test]
-async fn probes_are_answered_though_every_place_of_the_other_listeners_is_taken_and_many_hold_on_to_the_probes() {
+async fn probes_are_answered_when_all_listeners_are_full() {
     let server = Server::start(Engine::Redis);
     let few = ["--max-connections=1", "--max-calls=1", "--max-streams=1", ANY_PORT];
     let sidecar = Sidecar::start_with(&server.location(), &few);
@@ -189,8 +191,9 @@ async fn probes_are_answered_though_every_place_of_the_other_listeners_is_taken_
     drop(silent);
 }
 
+/// Readiness follows the store on every listener, and liveness does not.
 #[tokio::test]
-async fn readiness_follows_the_store_on_every_listener_and_liveness_does_not() {
+async fn readiness_follows_the_store_and_liveness_does_not() {
     let mut server = Server::start_durable(Engine::Redis);
     let sidecar = Sidecar::start_with(&server.location(), &[ANY_PORT]);
     let probe = sidecar.probe();
@@ -219,24 +222,27 @@ async fn readiness_follows_the_store_on_every_listener_and_liveness_does_not() {
 }
 
 // The sidecar is in this process, and a scrape waits for it.
+/// Held leases keep a sidecar without its store ready for as long as they can be drawn from.
 #[tokio::test(flavor = "multi_thread")]
-async fn leases_in_hand_keep_it_ready_for_as_long_as_they_can_be_drawn_from() {
+async fn usable_leases_keep_it_ready_without_a_store() {
     let (sidecar, probe) = ready_by_a_lease(10_000).await;
     wait_for("the lease to run out", || async { (!is_ready(&probe).await).then_some(()) }).await;
     assert_eq!(health(&probe, "liveness").await, Ok(ServingStatus::Serving));
     sidecar.shutdown().await;
 }
 
+/// A held lease does not keep a sidecar ready when its catalogue is too old to price calls.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lease_in_hand_does_not_keep_it_ready_once_the_catalogue_is_too_old_to_price_by() {
+async fn leases_keep_no_sidecar_ready_with_an_old_catalogue() {
     let (sidecar, probe) = ready_by_a_lease(100_000).await;
     wait_for("the catalogue to be too old", || async { (!is_ready(&probe).await).then_some(()) }).await;
     assert!(value(&scrape(&probe), "tollgate_leased_credits") > 0.0);
     sidecar.shutdown().await;
 }
 
+/// Without a lease, a fresh catalogue does not keep a sidecar ready that has lost its store.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_lease_a_catalogue_that_is_fresh_keeps_nothing_ready() {
+async fn a_fresh_catalogue_alone_keeps_nothing_ready() {
     let mut server = Server::start_durable(Engine::Redis);
     // A clock that stands still, so that the catalogue is fresh for ever.
     let clock = Clock::Manual(ManualClock::at(Clock::System.now_ms()));
@@ -283,7 +289,7 @@ async fn ready_by_a_lease(term_ms: i64) -> (InProcess, String) {
 }
 
 #[tokio::test]
-async fn before_the_store_was_reached_it_lives_and_is_not_ready() {
+async fn before_the_store_is_open_it_is_alive_and_not_ready() {
     // Whoever connects is kept waiting.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let store = format!("redis://{}", silent.local_addr().unwrap());
@@ -306,7 +312,7 @@ async fn before_the_store_was_reached_it_lives_and_is_not_ready() {
 }
 
 #[test]
-fn the_probe_listener_is_where_no_other_is() {
+fn the_probe_listener_needs_an_address_of_its_own() {
     let taken = ["--listen=127.0.0.1:50061", "--probe=0.0.0.0:50061", "--store=memory"];
     let refused = tollgate(&taken);
     let said = String::from_utf8(refused.stderr).unwrap();

@@ -33,7 +33,7 @@ const TEAM: &str = "team";
 const ANY_PORTS: [&str; 4] = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
 
 #[test]
-fn the_calls_shown_at_the_start_work_as_they_are() {
+fn the_calls_in_the_banner_work() {
     for command in [&[][..], &["serve"]] {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         let sidecar = Sidecar::start_in(&directory, &[command, &ANY_PORTS].concat());
@@ -43,7 +43,7 @@ fn the_calls_shown_at_the_start_work_as_they_are() {
 }
 
 #[test]
-fn the_calls_shown_for_sockets_work_as_they_are() {
+fn the_calls_in_the_banner_work_for_sockets() {
     the_calls_shown_work(&Sidecar::start(&StoreLocation::Memory));
 }
 
@@ -78,7 +78,7 @@ fn shell_text(line: &str) -> String {
 }
 
 #[test]
-fn both_listeners_list_their_services_and_say_that_they_serve() {
+fn both_listeners_list_their_services_as_serving() {
     let sidecar = Sidecar::start_in(&Arc::new(tempfile::tempdir().unwrap()), &ANY_PORTS);
     let everywhere =
         ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
@@ -96,7 +96,7 @@ fn both_listeners_list_their_services_and_say_that_they_serve() {
 }
 
 #[tokio::test]
-async fn a_restart_finds_the_books_and_the_teams_as_they_were() {
+async fn a_restart_finds_accounts_and_teams_unchanged() {
     let kept = Kept::embedded();
     let mut sidecar = kept.sidecar();
     let client = sidecar.client();
@@ -161,8 +161,9 @@ async fn ends_in_order(signal: &str) {
     assert_eq!((books.balance.used, books.balance.held), (2, 0));
 }
 
+/// Neither a client that keeps its connection nor a silent store delays shutdown by ten seconds.
 #[tokio::test]
-async fn neither_a_client_that_holds_on_nor_a_silent_store_keeps_it_for_ten_seconds() {
+async fn shutdown_takes_less_than_ten_seconds() {
     let server = Server::start(Engine::Redis);
     let mut sidecar = Sidecar::start(&server.location());
     let client = sidecar.client();
@@ -180,8 +181,9 @@ async fn neither_a_client_that_holds_on_nor_a_silent_store_keeps_it_for_ten_seco
     assert!(took_ms < 10_000, "it took {took_ms} ms");
 }
 
+/// For a second after new reservations are refused, settlements are still served.
 #[tokio::test]
-async fn for_a_second_after_reservations_are_refused_what_settles_them_is_served() {
+async fn settlements_are_served_after_reservations_are_refused() {
     let mut sidecar = Sidecar::start(&StoreLocation::Memory);
     let client = sidecar.client();
     client.put_team(team_without_seat(TEAM, 100)).await;
@@ -197,8 +199,9 @@ async fn for_a_second_after_reservations_are_refused_what_settles_them_is_served
     ended_well(&mut sidecar);
 }
 
+/// At shutdown, a commit whose client has disconnected is waited for, but not for ever.
 #[tokio::test]
-async fn a_commit_whose_client_went_away_is_waited_for_at_the_end_and_not_for_ever() {
+async fn shutdown_waits_for_abandoned_commits_for_a_while() {
     let server = Server::start(Engine::Redis);
     let mut sidecar = Sidecar::start_with(&server.location(), &["--store-wait=10s"]);
     let client = sidecar.client();
@@ -213,7 +216,7 @@ async fn a_commit_whose_client_went_away_is_waited_for_at_the_end_and_not_for_ev
     drop(client);
     sidecar.signal("TERM");
     ended_well(&mut sidecar);
-    assert!(sidecar.stderr().contains("some commits were not carried out in time"), "{}", sidecar.stderr());
+    assert!(sidecar.stderr().contains("some commits did not finish in time"), "{}", sidecar.stderr());
 }
 
 #[tokio::test]
@@ -271,7 +274,7 @@ fn serving(store: &str) -> Vec<&str> {
 }
 
 #[test]
-fn a_command_line_that_makes_no_sense_is_refused() {
+fn an_invalid_command_line_is_refused() {
     refuses(&["--no-such-option"], 64, "--no-such-option");
     refuses(&["no-such-command"], 64, "no-such-command");
     refuses(&["serve", "--run-max-age", "soon"], 78, "--run-max-age");
@@ -280,7 +283,7 @@ fn a_command_line_that_makes_no_sense_is_refused() {
 }
 
 #[test]
-fn a_store_that_is_taken_or_out_of_reach_is_refused() {
+fn a_store_that_is_locked_or_unreachable_is_refused() {
     let nowhere = tempfile::tempdir().unwrap();
     refuses(&serving(&format!("redis+unix://{}/none", nowhere.path().display())), 69, "cannot be reached");
     let kept = Kept::embedded();
@@ -292,13 +295,14 @@ fn a_store_that_is_taken_or_out_of_reach_is_refused() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_made_is_named_with_the_cause() {
+fn a_directory_that_cannot_be_created_is_named() {
     let file = tempfile::NamedTempFile::new().unwrap();
     refuses(&serving(&format!("embedded:{}", file.path().display())), 69, "could not be made: File exists");
 }
 
+/// A server that refuses the password is not reported as one that cannot be reached.
 #[test]
-fn a_server_that_wants_another_password_is_not_called_out_of_reach() {
+fn a_wrong_password_is_not_reported_as_unreachable() {
     for engine in [Engine::Redis, Engine::Valkey] {
         let server = Server::start_on_port(engine, &["--requirepass", "right"]);
         for login in ["", ":wrong@", "nobody:right@"] {
@@ -329,8 +333,9 @@ fn an_address_that_is_taken_is_refused() {
     refuses(&arguments, 78, "another process already listens on");
 }
 
+/// A Redis user that lacks a permission is refused at start, before anything is half done.
 #[test]
-fn a_user_that_may_not_do_all_that_is_needed_is_refused_before_anything_is_half_done() {
+fn a_user_without_permissions_is_refused_at_start() {
     for engine in [Engine::Redis, Engine::Valkey] {
         let server = Server::start_on_port(engine, &[]);
         for forbidden in

@@ -102,8 +102,8 @@ fn a_python_billing_system_needs_the_right_token() {
     let (sidecar, directory) = guarded();
     let with = |flags: &[&str]| python("billing.py", &directory, &[&[sidecar.admin()], &OWN[..], flags].concat(), 0);
     for (flags, message) in [
-        (&[][..], "this listener wants a token, as in `authorization: Bearer TOKEN`"),
-        (&["--token", "x"], "this token is not the one of this listener"),
+        (&[][..], "this listener requires a token, as in `authorization: Bearer TOKEN`"),
+        (&["--token", "x"], "the token is not valid for this listener"),
     ] {
         let refused = json!({"refused": {"code": "UNAUTHENTICATED", "message": message}});
         let expected = [("health", json!("SERVING")), ("services", refused.clone()), ("ListTeams", refused)];

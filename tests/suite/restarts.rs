@@ -145,8 +145,9 @@ async fn survives(sidecars: Vec<Sidecar>, restarts: usize, look: Arc<dyn Fn() + 
     assert_eq!((books.balance.used, books.calls, books.credits), (2 * committed, committed, 2 * committed));
 }
 
+/// 80 restarts of sidecars with leases on one Redis fail no commit.
 #[tokio::test]
-async fn eighty_restarts_of_sidecars_with_leases_on_one_redis_fail_no_commit() {
+async fn restarts_with_leases_on_redis_fail_no_commit() {
     let server = Server::start_durable(Engine::Redis);
     let arguments = ["--escrow=auto", "--drain-delay=100ms"];
     let sidecars = (0..5).map(|_| Sidecar::start_with(&server.location(), &arguments)).collect();
@@ -162,14 +163,16 @@ async fn eighty_restarts_of_sidecars_with_leases_on_one_redis_fail_no_commit() {
     assert!(leased > 40, "of 80 sidecars that were stopped, {leased} were so amid leases");
 }
 
+/// 20 restarts of a sidecar on its file fail no commit.
 #[tokio::test]
-async fn twenty_restarts_of_a_sidecar_on_its_file_fail_no_commit() {
+async fn restarts_on_a_file_fail_no_commit() {
     let kept = Kept::embedded();
     survives(vec![Sidecar::start_with(&kept.location(), &["--drain-delay=100ms"])], 20, Arc::new(|| {})).await;
 }
 
+/// During `drain_delay` everything is served, and new connections are accepted.
 #[tokio::test]
-async fn for_the_delay_everything_is_served_and_whoever_connects_is_let_in() {
+async fn everything_is_served_during_the_drain_delay() {
     let mut sidecar = Sidecar::start_with(&StoreLocation::Memory, &["--probe=127.0.0.1:0", "--drain-delay=5s"]);
     let client = sidecar.client();
     client.put_team(team_without_seat(TEAM, 100)).await;
@@ -196,8 +199,9 @@ async fn for_the_delay_everything_is_served_and_whoever_connects_is_let_in() {
     assert_eq!(sidecar.ended().unwrap().code(), Some(0));
 }
 
+/// At shutdown a sidecar gives its leases back, and records what it opened, so that other sidecars know of it.
 #[tokio::test]
-async fn at_its_end_a_sidecar_gives_its_leases_back_and_others_know_what_it_had_opened() {
+async fn shutdown_gives_leases_back_and_records_open_calls() {
     let server = Server::start(Engine::Redis);
     let options =
         |leasing| ServeOptions { store: server.location(), escrow: escrow(leasing), ..ServeOptions::default() };
@@ -226,8 +230,9 @@ async fn at_its_end_a_sidecar_gives_its_leases_back_and_others_know_what_it_had_
     sidecar.shutdown().await;
 }
 
+/// A store that comes back during `drain_delay` does not make the sidecar ready again.
 #[tokio::test]
-async fn a_store_that_comes_back_during_the_delay_makes_nothing_ready_again() {
+async fn a_draining_sidecar_is_never_ready_again() {
     let mut server = Server::start_durable(Engine::Redis);
     let sidecar = Sidecar::start_with(&server.location(), &["--probe=127.0.0.1:0", "--drain-delay=60s"]);
     let client = sidecar.client();

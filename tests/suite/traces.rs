@@ -147,8 +147,9 @@ fn text<'a>(span: &'a Span, name: &str) -> Option<&'a str> {
     }
 }
 
+/// The span of a call is inside its caller's trace, and the spans of store calls are inside the call.
 #[tokio::test]
-async fn a_call_shows_inside_its_callers_trace_and_calls_to_the_store_inside_the_call() {
+async fn spans_nest_in_the_callers_trace() {
     let forwarded = Forwarded::default();
     let collector = Collector::start(&forwarded.listen());
     let endpoint = format!("--otlp-endpoint=http://{}", collector.address);
@@ -200,8 +201,9 @@ async fn a_call_shows_inside_its_callers_trace_and_calls_to_the_store_inside_the
     assert_eq!(forwarded.all(), of_callers.iter().sum::<usize>(), "and nothing that no caller traces");
 }
 
+/// Calls are served although the collector is absent or never answers.
 #[tokio::test]
-async fn calls_go_on_with_a_collector_that_is_not_there_and_with_one_that_never_answers() {
+async fn calls_do_not_wait_for_a_collector() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let nowhere = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for address in [silent.local_addr().unwrap(), nowhere] {
@@ -215,10 +217,10 @@ async fn calls_go_on_with_a_collector_that_is_not_there_and_with_one_that_never_
             let request = in_trace(block("team", &format!("r{call}"), "gpt-4o"), &trace, "01");
             client.quota.clone().check_and_reserve(request).await.unwrap();
         }
-        wait_until("the log says so", || sidecar.stderr().contains("the collector takes no spans"));
+        wait_until("the log says so", || sidecar.stderr().contains("the collector does not accept spans"));
         sidecar.signal("TERM");
         wait_until("the sidecar ends", || sidecar.ended().is_some());
         assert_eq!(sidecar.ended().unwrap().code(), Some(0));
-        assert_eq!(sidecar.stderr().matches("the collector takes no spans").count(), 1, "{}", sidecar.stderr());
+        assert_eq!(sidecar.stderr().matches("the collector does not accept spans").count(), 1, "{}", sidecar.stderr());
     }
 }

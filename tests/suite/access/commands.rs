@@ -15,7 +15,7 @@ fn tollgate_in(directory: &TempDir, arguments: &[&str], variables: &[(&str, &str
 const TLS: [&str; 6] = ["--tls-ca", "ca.pem", "--tls-certificate", "client.pem", "--tls-key", "client.key"];
 
 #[test]
-fn operators_commands_show_a_certificate_and_bring_a_token() {
+fn commands_send_their_certificate_and_token() {
     let (sidecar, directory) = guarded();
     let admin = ["--admin", sidecar.admin()];
     let text = |arguments: &[&str], variables: &[(&str, &str)]| {
@@ -44,8 +44,9 @@ fn operators_commands_show_a_certificate_and_bring_a_token() {
     assert!(replayed.contains("The books agree"), "{replayed}");
 }
 
+/// A command that the sidecar refuses says which certificate or token is missing or wrong.
 #[test]
-fn a_command_that_is_not_let_in_says_what_it_lacks() {
+fn a_refused_command_says_what_is_missing() {
     let (sidecar, directory) = guarded();
     std::fs::write(directory.path().join("wrong"), "x").unwrap();
     std::fs::write(directory.path().join("empty"), "\n").unwrap();

@@ -6,8 +6,9 @@ use super::*;
 use crate::suite::probes::{scrape, value};
 
 // The sidecar is in this process, and a scrape waits for it.
+/// A call that is refused is counted by its reason, on the fast path and through tonic.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_is_not_let_in_is_counted_by_its_reason_whichever_way_it_takes() {
+async fn refused_calls_are_counted_by_reason_on_both_paths() {
     let clients = Clients::default().with("right.example", teams(&["one"]));
     let probe = Some("127.0.0.1:0".parse().unwrap());
     let scene = Scene::open_with(Some(clients), ServeOptions { probe, ..ServeOptions::default() }).await;

@@ -56,8 +56,9 @@ fn grpcurl(directory: &TempDir, arguments: &[&str]) -> (bool, String) {
     (output.status.success(), String::from_utf8(text).unwrap())
 }
 
+/// grpcurl can call both listeners with the right certificate and token, and not without them.
 #[test]
-fn grpcurl_calls_both_listeners_with_the_right_certificate_and_token_only() {
+fn grpcurl_needs_the_right_certificate_and_token() {
     let (sidecar, directory) = guarded();
     let trusted = ["-cacert", "ca.pem"];
     let own = [&trusted[..], &["-cert", "client.pem", "-key", "client.key"]].concat();
@@ -90,7 +91,7 @@ fn grpcurl_calls_both_listeners_with_the_right_certificate_and_token_only() {
 }
 
 #[test]
-fn the_calls_shown_at_the_start_say_what_is_asked_of_clients() {
+fn the_banner_shows_what_clients_need() {
     let (sidecar, _directory) = guarded();
     let shown = sidecar.stdout();
     assert!(shown.contains("(QuotaService; TLS with a certificate of the client)"), "{shown}");

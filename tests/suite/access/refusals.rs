@@ -16,7 +16,7 @@ fn refused(directory: &TempDir, arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn files_that_are_of_no_use_are_named_with_what_is_wrong() {
+fn unusable_files_are_named_with_the_problem() {
     let directory = tempfile::tempdir().unwrap();
     super::grpcurl::write(directory.path());
     std::fs::write(directory.path().join("empty"), " \n").unwrap();
@@ -68,8 +68,9 @@ fn files_that_are_of_no_use_are_named_with_what_is_wrong() {
     assert!(ended == Some(78) && said.contains("clients: needs listen_tls_client_ca"), "{said}");
 }
 
+/// An admin listener with TLS and a token may be reached from other machines.
 #[tokio::test]
-async fn an_admin_listener_with_tls_and_a_token_may_be_reached_from_other_machines() {
+async fn an_admin_listener_with_tls_and_a_token_may_be_public() {
     let directory = Arc::new(tempfile::tempdir().unwrap());
     super::grpcurl::write(directory.path());
     let arguments = [

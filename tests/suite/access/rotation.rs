@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::{certificates::Mount, *};
 use crate::suite::support::{self, wait_for, wait_until};
 
+/// New files apply to new connections. Files that cannot be used change nothing.
 #[tokio::test]
-async fn new_files_count_for_new_connections_and_broken_ones_for_none() {
+async fn new_files_apply_to_new_connections_only() {
     let directory = Arc::new(tempfile::tempdir().unwrap());
     let [first, second] = [Authority::new(), Authority::new()];
     let files = |server: &Pair, key: &str, clients: &Authority| {

@@ -18,7 +18,7 @@ async fn scene() -> Scene {
 }
 
 #[tokio::test]
-async fn a_client_may_ask_for_its_teams_and_for_no_others() {
+async fn a_client_may_ask_for_its_teams_only() {
     let scene = scene().await;
     let may = async |client: &Pair| {
         let channel = scene.data(Some(client));
@@ -41,7 +41,7 @@ async fn a_client_may_ask_for_its_teams_and_for_no_others() {
 }
 
 #[tokio::test]
-async fn a_refusal_does_not_tell_whether_there_is_such_a_team() {
+async fn a_refusal_does_not_reveal_whether_a_team_exists() {
     let scene = scene().await;
     let channel = scene.data(Some(&scene.authority.client("one.example")));
     let there = reserve_for(channel.clone(), "two").await.unwrap_err();
@@ -54,8 +54,9 @@ async fn a_refusal_does_not_tell_whether_there_is_such_a_team() {
     check(&absent, Code::NotFound, "TEAM_NOT_FOUND");
 }
 
+/// Every call is refused for another team, on the fast path and through tonic.
 #[tokio::test]
-async fn every_call_is_refused_for_another_team_whichever_way_it_takes() {
+async fn every_call_checks_the_team_on_both_paths() {
     let scene = scene().await;
     let channel = scene.data(Some(&scene.authority.client("one.example")));
     let by_tonic = channel.clone().map_request(by_way_of_tonic);

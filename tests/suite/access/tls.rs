@@ -22,8 +22,9 @@ use crate::suite::support::wait_for;
 /// 2029-12-31T00:00:00Z.
 const LAST_DAY_OF_2029_MS: i64 = 1_893_369_600_000;
 
+/// Only a client with a valid certificate from the authority can call.
 #[tokio::test]
-async fn only_a_client_with_a_valid_certificate_of_the_authority_is_let_in() {
+async fn only_valid_client_certificates_are_accepted() {
     let scene = Scene::open().await;
     let bearer = format!("Bearer {TOKEN}");
     let refused = [
@@ -42,8 +43,9 @@ async fn only_a_client_with_a_valid_certificate_of_the_authority_is_let_in() {
     assert_eq!(list_teams(scene.admin(Some(&right)), Some(&bearer)).await.unwrap(), 3);
 }
 
+/// Plaintext is refused, and a client that does not trust the sidecar's certificate sends no call.
 #[tokio::test]
-async fn plaintext_is_refused_and_a_client_that_does_not_trust_the_sidecar_says_nothing() {
+async fn plaintext_and_distrustful_clients_cannot_call() {
     let scene = Scene::open().await;
     let address = scene.sidecar.listen_address().to_string();
     let plain = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
@@ -53,8 +55,9 @@ async fn plaintext_is_refused_and_a_client_that_does_not_trust_the_sidecar_says_
     reserve_for(scene.data(Some(&scene.right())), TEAM).await.unwrap();
 }
 
+/// A client that does not finish its TLS handshake is disconnected in time, and keeps no other client out.
 #[tokio::test]
-async fn who_does_not_finish_the_handshake_is_cut_in_time_and_keeps_nobody_out() {
+async fn unfinished_handshakes_keep_no_client_out() {
     let limits = Limits { handshake_timeout: Duration::from_millis(300), max_connections: 1, ..Limits::default() };
     let scene = Scene::open_with(None, ServeOptions { limits, ..ServeOptions::default() }).await;
     let address = scene.sidecar.listen_address().to_string();
@@ -66,8 +69,9 @@ async fn who_does_not_finish_the_handshake_is_cut_in_time_and_keeps_nobody_out()
     reserve_for(scene.data(Some(&scene.right())), TEAM).await.unwrap();
 }
 
+/// A certificate that expires does not end an open connection, and does not open a new one.
 #[tokio::test]
-async fn a_certificate_that_expires_ends_no_connection_and_opens_none() {
+async fn an_expired_certificate_opens_no_connection() {
     let clock = ManualClock::at(LAST_DAY_OF_2029_MS);
     let options = ServeOptions { clock: Clock::Manual(clock.clone()), ..ServeOptions::default() };
     let scene = Scene::open_with(None, options).await;
@@ -83,8 +87,9 @@ async fn a_certificate_that_expires_ends_no_connection_and_opens_none() {
     is_cut(reserve_for(scene.data(Some(&client)), TEAM).await, "a certificate that expired");
 }
 
+/// Each connection performs a full handshake with its certificate, in TLS 1.2 and 1.3.
 #[tokio::test]
-async fn each_connection_shows_its_certificate_anew_whichever_version_of_tls_it_speaks() {
+async fn tls_sessions_are_not_resumed() {
     let scene = Scene::open().await;
     let address = scene.sidecar.listen_address().to_string();
     for version in [&TLS12, &TLS13] {

@@ -45,8 +45,9 @@ async fn a_call_needs_the_token_on_a_port_and_on_a_socket() {
     }
 }
 
+/// Health checks need no token. Reflection, like all calls of the contract, does.
 #[tokio::test]
-async fn the_health_is_told_to_everybody_and_the_contract_to_those_with_the_token() {
+async fn health_needs_no_token_but_reflection_does() {
     let directory = tempfile::tempdir().unwrap();
     let sidecar = with_token("127.0.0.1:0", &directory).await;
     let channel = client::channel(&sidecar.admin_address().to_string());
@@ -66,8 +67,9 @@ async fn the_health_is_told_to_everybody_and_the_contract_to_those_with_the_toke
     answers.next().await.unwrap().unwrap();
 }
 
+/// A new token applies when it is in the file. An empty file changes nothing.
 #[tokio::test]
-async fn another_token_counts_once_it_is_in_the_file_and_an_empty_file_changes_nothing() {
+async fn a_new_token_applies_and_an_empty_file_does_not() {
     let directory = Arc::new(tempfile::tempdir().unwrap());
     let file = directory.path().join("token");
     std::fs::write(&file, TOKEN).unwrap();

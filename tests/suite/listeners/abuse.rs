@@ -13,7 +13,7 @@ use super::{
     RESERVE, TEAM, check, proceeds, reserve,
     wire::{
         self, CONTINUATION, DATA, END_HEADERS, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, WINDOW_UPDATE, Wire,
-        frame, greeting, headers,
+        frame, headers, preface,
     },
 };
 use crate::suite::support::{
@@ -94,7 +94,7 @@ impl Victim {
     }
 }
 
-/// An attack by so many connections, each of which says the same after its greeting, so many times over.
+/// An attack by so many connections, each of which says the same after its preface, so many times over.
 fn repeated(victim: &Victim, attackers: usize, bytes: Vec<u8>, times: usize) -> JoinSet<()> {
     let (address, bytes): (Arc<str>, Arc<[u8]>) = (victim.sidecar.data().into(), bytes.into());
     let mut attack = JoinSet::new();
@@ -102,7 +102,7 @@ fn repeated(victim: &Victim, attackers: usize, bytes: Vec<u8>, times: usize) -> 
         let (address, bytes) = (Arc::clone(&address), Arc::clone(&bytes));
         attack.spawn(async move {
             let mut wire = Wire::connect(&address).await;
-            wire.send_often(&greeting(), 1).await;
+            wire.send_often(&preface(), 1).await;
             wire.send_often(&bytes, times).await;
         });
     }
@@ -126,8 +126,9 @@ fn on_streams(count: u32, frames: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
     (0..count).flat_map(|number| frames(2 * number + 1)).collect()
 }
 
+/// Frames that no honest client sends take no memory and keep no other client waiting.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn frames_that_no_client_sends_take_no_memory_and_keep_nobody_waiting() {
+async fn hostile_frames_take_no_memory_and_delay_no_client() {
     let mut victim = Victim::start("memory").await;
     let begin = |stream| frame(HEADERS, END_HEADERS, stream, &headers(RESERVE));
     let settings = frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100].repeat(100));
@@ -162,7 +163,7 @@ async fn frames_that_no_client_sends_take_no_memory_and_keep_nobody_waiting() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_that_are_never_finished_take_little_memory() {
+async fn unfinished_calls_take_little_memory() {
     let mut victim = Victim::start("memory").await;
     let half = [&b"\0\0\x01\0\0"[..], &[0; 200]].concat();
     let slow =
@@ -173,7 +174,7 @@ async fn calls_that_are_never_finished_take_little_memory() {
     for _ in 0..HOLDERS {
         let (address, opening) = (Arc::clone(&address), opening.clone());
         attack.spawn(async move {
-            let mut wire = Wire::greeted(&address).await;
+            let mut wire = Wire::open(&address).await;
             wire.send_often(&opening, 1).await;
             // A byte for each, again and again.
             for _ in 0..20 {
@@ -200,8 +201,9 @@ async fn calls_that_are_never_finished_take_little_memory() {
     victim.serves().await;
 }
 
+/// 10,000 idle connections take little memory, and push out no client that works.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_idle_connections_take_little_memory_and_nobodys_place() {
+async fn ten_thousand_idle_connections_take_little_memory() {
     const CONNECTIONS: usize = 10_000;
     let mut victim = Victim::start("memory").await;
     let address = victim.sidecar.data().to_owned();
@@ -216,7 +218,7 @@ async fn ten_thousand_idle_connections_take_little_memory_and_nobodys_place() {
         if idle.len() == at_once {
             idle.pop_front();
         }
-        idle.push_back(Wire::greeted(&address).await);
+        idle.push_back(Wire::open(&address).await);
         if number % 100 == 0 {
             victim.serves().await;
         }
@@ -231,8 +233,9 @@ async fn ten_thousand_idle_connections_take_little_memory_and_nobodys_place() {
     victim.serves().await;
 }
 
+/// 20,000 calls while the store is stopped are all answered, and take little memory.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn twenty_thousand_calls_while_the_store_is_stopped_are_all_answered_and_take_little_memory() {
+async fn calls_without_a_store_are_answered_in_little_memory() {
     const CLIENTS: usize = 8;
     let server = Server::start(Engine::Redis);
     let mut victim = Victim::start(&argument(&server.location())).await;

@@ -6,8 +6,9 @@ use tollgate::store::StoreLocation;
 
 use crate::suite::support::sidecar::{Sidecar, tollgate};
 
+/// An admin listener that other machines could reach is refused without TLS and a token.
 #[test]
-fn an_admin_listener_that_other_machines_could_reach_is_refused() {
+fn a_public_admin_listener_is_refused() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:50052"] {
         let output = tollgate(&["serve", "--store=memory", "--listen=127.0.0.1:0", "--admin", address]);
         let sentence = String::from_utf8(output.stderr).unwrap();
@@ -17,19 +18,20 @@ fn an_admin_listener_that_other_machines_could_reach_is_refused() {
     }
 }
 
+/// A data listener that other machines can reach without TLS causes a warning.
 #[test]
-fn a_data_listener_that_other_machines_can_reach_comes_with_a_warning() {
+fn a_public_data_listener_without_tls_is_warned_about() {
     let directory = Arc::new(tempfile::tempdir().unwrap());
     let warned = |listen: &str| {
         let arguments = ["--store=memory", "--listen", listen, "--admin=127.0.0.1:0"];
-        Sidecar::start_in(&directory, &arguments).stderr().contains("and there is no TLS")
+        Sidecar::start_in(&directory, &arguments).stderr().contains("missing=\"TLS\"")
     };
     assert!(!warned("127.0.0.1:0"));
     assert!(warned("0.0.0.0:0"));
 }
 
 #[test]
-fn a_path_too_long_for_a_socket_is_told_as_such() {
+fn a_socket_path_that_is_too_long_is_reported() {
     let address = format!("unix:/{}", "s".repeat(107));
     let output = tollgate(&["serve", "--store=memory", "--listen", &address, "--admin=127.0.0.1:0"]);
     let sentence = String::from_utf8(output.stderr).unwrap();
@@ -37,8 +39,9 @@ fn a_path_too_long_for_a_socket_is_told_as_such() {
     assert!(sentence.contains("107 bytes"), "{sentence}");
 }
 
+/// What a crash leaves behind does not keep the next sidecar from its sockets.
 #[test]
-fn a_crash_leaves_nothing_that_keeps_a_sidecar_from_its_sockets() {
+fn a_crash_leaves_no_sockets_in_the_way() {
     let mut sidecar = Sidecar::start(&StoreLocation::Memory);
     let path = |address: &str| std::path::PathBuf::from(address.strip_prefix("unix:").unwrap());
     let data = path(sidecar.data());

@@ -8,8 +8,8 @@ use tonic::{Code, Status};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use super::{
-    Door, RESERVE, check, proceeds, reserve,
-    wire::{DATA, END_STREAM, HEADERS, PING, RST_STREAM, Wire, frame, greeting_without_window, message},
+    Listeners, RESERVE, check, proceeds, reserve,
+    wire::{DATA, END_STREAM, HEADERS, PING, RST_STREAM, Wire, frame, message, preface_without_window},
 };
 use crate::suite::support::{
     client::channel,
@@ -21,26 +21,27 @@ fn overloaded(status: &Status) {
     check(status, Code::ResourceExhausted, "OVERLOADED");
 }
 
+/// Calls beyond `max_calls` are asked to retry, and all others are served.
 #[tokio::test]
-async fn more_calls_than_there_is_room_for_are_told_to_come_again_and_all_others_are_served() {
+async fn calls_beyond_the_limit_are_refused_and_others_served() {
     let server = Server::start(Engine::Redis);
     let limits = Limits { max_calls: 8, ..Limits::default() };
-    let door = Door::open_on(server.location(), limits).await;
+    let listeners = Listeners::start_on(server.location(), limits).await;
     redis::cmd("CLIENT").arg(&["PAUSE", "60000", "WRITE"]).exec(&mut server.connect()).unwrap();
     let mut calls = JoinSet::new();
     let refused = wait_for("no room", || {
-        let (client, number) = (door.client(), calls.len());
+        let (client, number) = (listeners.client(), calls.len());
         calls.spawn(async move { client.reserve(reserve(&format!("r-{number}"))).await });
         std::future::ready(calls.try_join_next())
     });
     let refused = [refused.await.unwrap()];
-    let client = door.client();
+    let client = listeners.client();
     for number in 0..500 {
         overloaded(&client.reserve(reserve(&format!("more-{number}"))).await.unwrap_err());
     }
     // The health is told, and the other listener has room of its own.
     HealthClient::new(client.data.clone()).check(HealthCheckRequest::default()).await.unwrap();
-    let admin = channel(&door.admin);
+    let admin = channel(&listeners.admin);
     HealthClient::new(admin).check(HealthCheckRequest::default()).await.unwrap();
 
     redis::cmd("CLIENT").arg("UNPAUSE").exec(&mut server.connect()).unwrap();
@@ -52,10 +53,11 @@ async fn more_calls_than_there_is_room_for_are_told_to_come_again_and_all_others
     wait_for("room", || async { client.reserve(reserve("after")).await.ok() }).await;
 }
 
+/// Streams that stay open have a limit of their own and take no slots of calls.
 #[tokio::test]
-async fn what_stays_open_is_counted_apart_and_keeps_nobody_from_a_call() {
-    let door = Door::open(Limits { max_streams: 2, max_calls: 1, ..Limits::default() }).await;
-    let client = door.client();
+async fn streams_take_no_slots_of_calls() {
+    let listeners = Listeners::start(Limits { max_streams: 2, max_calls: 1, ..Limits::default() }).await;
+    let client = listeners.client();
     let mut health = HealthClient::new(client.data.clone());
     let first = health.watch(HealthCheckRequest::default()).await.unwrap();
     let _second = health.watch(HealthCheckRequest::default()).await.unwrap();
@@ -69,12 +71,13 @@ async fn what_stays_open_is_counted_apart_and_keeps_nobody_from_a_call() {
     .await;
 }
 
+/// Health checks have slots of their own, which have a limit too.
 #[tokio::test]
-async fn questions_for_the_health_have_a_room_of_their_own_which_has_a_limit_too() {
-    let door = Door::open(Limits { max_calls: 1, ..Limits::default() }).await;
-    let mut wire = Wire::greeted(&door.data).await;
+async fn health_checks_have_a_limit_of_their_own() {
+    let listeners = Listeners::start(Limits { max_calls: 1, ..Limits::default() }).await;
+    let mut wire = Wire::open(&listeners.data).await;
     wire.begin_call(1, "/grpc.health.v1.Health/Check").await;
-    let client = door.client();
+    let client = listeners.client();
     let refused = wait_for("no room", || async {
         HealthClient::new(client.data.clone()).check(HealthCheckRequest::default()).await.err()
     });
@@ -82,14 +85,15 @@ async fn questions_for_the_health_have_a_room_of_their_own_which_has_a_limit_too
     proceeds(client.reserve(reserve("meanwhile")).await);
 }
 
+/// A client that was refused may send the rest of its request. The stream is not reset.
 #[tokio::test]
-async fn who_is_told_to_come_again_may_send_the_rest_and_is_not_reset() {
-    let door = Door::open(Limits { max_calls: 1, ..Limits::default() }).await;
-    let mut holder = Wire::greeted(&door.data).await;
+async fn a_refused_call_is_not_reset() {
+    let listeners = Listeners::start(Limits { max_calls: 1, ..Limits::default() }).await;
+    let mut holder = Wire::open(&listeners.data).await;
     holder.begin_call(1, RESERVE).await;
-    let client = door.client();
+    let client = listeners.client();
     overloaded(&wait_for("no room", || async { client.reserve(reserve("no-room")).await.err() }).await);
-    let mut wire = Wire::greeted(&door.data).await;
+    let mut wire = Wire::open(&listeners.data).await;
     wire.begin_call(1, RESERVE).await;
     wire.receive(HEADERS).await;
     let rest = frame(DATA, END_STREAM, 1, &message(&reserve("rest")));
@@ -98,40 +102,42 @@ async fn who_is_told_to_come_again_may_send_the_rest_and_is_not_reset() {
     assert!(!came.contains(&RST_STREAM), "{came:?}");
 }
 
+/// A connection may have `max_calls_per_connection` calls in flight. HTTP/2 refuses the next one.
 #[tokio::test]
-async fn a_connection_has_as_many_calls_at_once_as_it_may_and_the_next_is_refused_by_http2() {
+async fn http2_refuses_calls_beyond_the_limit_of_a_connection() {
     // Calls that are given up are reset as well, so none may be.
     let max_call_time = Duration::from_secs(600);
-    let door = Door::open(Limits { max_calls_per_connection: 2, max_call_time, ..Limits::default() }).await;
-    let mut wire = Wire::greeted(&door.data).await;
+    let listeners = Listeners::start(Limits { max_calls_per_connection: 2, max_call_time, ..Limits::default() }).await;
+    let mut wire = Wire::open(&listeners.data).await;
     // Who knows of the limit waits instead; who does not is told with RST_STREAM.
     for stream in [1, 3, 5] {
         wire.begin_call(stream, RESERVE).await;
     }
     wire.receive(RST_STREAM).await;
-    proceeds(door.client().reserve(reserve("meanwhile")).await);
+    proceeds(listeners.client().reserve(reserve("meanwhile")).await);
 }
 
+/// A response that its client does not read ends the connection, and frees the call's slot.
 #[tokio::test]
-async fn an_answer_that_nobody_takes_ends_its_connection_and_frees_its_place() {
+async fn an_unread_response_ends_its_connection() {
     let limits = Limits { max_calls: 1, max_call_time: Duration::from_millis(200), ..Limits::default() };
-    let door = Door::open(limits).await;
-    let mut wire = Wire::connect(&door.data).await;
-    wire.send(&greeting_without_window()).await.unwrap();
+    let listeners = Listeners::start(limits).await;
+    let mut wire = Wire::connect(&listeners.data).await;
+    wire.send(&preface_without_window()).await.unwrap();
     wire.begin_call(1, RESERVE).await;
     wire.send(&frame(DATA, END_STREAM, 1, &message(&reserve("untaken")))).await.unwrap();
     wire.receive(HEADERS).await;
-    overloaded(&door.client().reserve(reserve("too-early")).await.unwrap_err());
+    overloaded(&listeners.client().reserve(reserve("too-early")).await.unwrap_err());
     wire.ended("an answer that nobody takes").await;
-    wait_for("the place", || async { door.client().reserve(reserve("after")).await.ok() }).await;
+    wait_for("the place", || async { listeners.client().reserve(reserve("after")).await.ok() }).await;
 }
 
 #[tokio::test]
-async fn a_call_that_its_client_took_back_frees_its_place() {
-    let door = Door::open(Limits { max_calls: 1, ..Limits::default() }).await;
-    let mut wire = Wire::greeted(&door.data).await;
+async fn a_cancelled_call_frees_its_slot() {
+    let listeners = Listeners::start(Limits { max_calls: 1, ..Limits::default() }).await;
+    let mut wire = Wire::open(&listeners.data).await;
     wire.begin_call(1, RESERVE).await;
-    let client = door.client();
+    let client = listeners.client();
     wait_for("no room", || async { client.reserve(reserve("no-room")).await.err() }).await;
     wire.send(&frame(RST_STREAM, 0, 1, &[0, 0, 0, 8])).await.unwrap();
     wait_for("room", || async { client.reserve(reserve("room")).await.ok() }).await;

@@ -6,16 +6,16 @@ use tollgate::serve::Limits;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use super::{
-    Door, RESERVE, proceeds, reserve,
-    wire::{DATA, END_STREAM, GOAWAY, HEADERS, PREFACE, Wire, frame, greeting, message},
+    Listeners, RESERVE, proceeds, reserve,
+    wire::{DATA, END_STREAM, GOAWAY, HEADERS, PREFACE, Wire, frame, message, preface},
 };
 use crate::suite::support::wait_for;
 
 const LONG: Duration = Duration::from_secs(600);
 
 #[tokio::test]
-async fn what_is_no_http2_is_ended_at_once() {
-    let door = Door::open(Limits { handshake_timeout: LONG, ..Limits::default() }).await;
+async fn what_is_not_http2_is_closed_at_once() {
+    let listeners = Listeners::start(Limits { handshake_timeout: LONG, ..Limits::default() }).await;
     let tls = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".repeat(50);
     for (what, bytes) in [
         ("HTTP/1", &b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"[..]),
@@ -23,25 +23,26 @@ async fn what_is_no_http2_is_ended_at_once() {
         ("TLS", &tls),
         ("zeros", &[0; 64]),
         ("a preface and no frame", &[PREFACE, &[0xff; 64]].concat()),
-        ("a frame of 16 MiB", &[&greeting()[..], b"\xff\xff\xff\0\0\0\0\0\x01"].concat()),
-        ("data of no stream", &[greeting(), frame(DATA, 0, 1, b"abc")].concat()),
-        ("headers that do not decode", &[greeting(), frame(HEADERS, 4, 1, &[0xff; 32])].concat()),
-        ("a stream of the server's", &[greeting(), frame(HEADERS, 4, 2, &[0x83])].concat()),
+        ("a frame of 16 MiB", &[&preface()[..], b"\xff\xff\xff\0\0\0\0\0\x01"].concat()),
+        ("data of no stream", &[preface(), frame(DATA, 0, 1, b"abc")].concat()),
+        ("headers that do not decode", &[preface(), frame(HEADERS, 4, 1, &[0xff; 32])].concat()),
+        ("a stream of the server's", &[preface(), frame(HEADERS, 4, 2, &[0x83])].concat()),
     ] {
-        let mut wire = Wire::connect(&door.data).await;
+        let mut wire = Wire::connect(&listeners.data).await;
         wire.send(bytes).await.unwrap();
         wire.ended(what).await;
     }
-    proceeds(door.client().reserve(reserve("after")).await);
+    proceeds(listeners.client().reserve(reserve("after")).await);
 }
 
 #[tokio::test]
-async fn who_does_not_begin_in_time_is_closed_and_who_did_is_not() {
-    let door = Door::open(Limits { handshake_timeout: Duration::from_millis(1_500), ..Limits::default() }).await;
-    let greeted = Wire::greeted(&door.data).await;
-    let whole = greeting();
+async fn a_connection_without_a_preface_in_time_is_closed() {
+    let listeners =
+        Listeners::start(Limits { handshake_timeout: Duration::from_millis(1_500), ..Limits::default() }).await;
+    let greeted = Wire::open(&listeners.data).await;
+    let whole = preface();
     for bytes in [0, 1, PREFACE.len(), PREFACE.len() + 3, whole.len() - 1] {
-        let mut wire = Wire::connect(&door.data).await;
+        let mut wire = Wire::connect(&listeners.data).await;
         wire.send(&whole[..bytes]).await.unwrap();
         wire.ended(&format!("after {bytes} bytes")).await;
     }
@@ -49,25 +50,26 @@ async fn who_does_not_begin_in_time_is_closed_and_who_did_is_not() {
 }
 
 /// A connection that has asked something, and been answered.
-async fn worker(door: &Door, id: &str) -> Wire {
-    let mut wire = Wire::greeted(&door.data).await;
+async fn worker(listeners: &Listeners, id: &str) -> Wire {
+    let mut wire = Wire::open(&listeners.data).await;
     wire.begin_call(1, RESERVE).await;
     wire.send(&frame(DATA, END_STREAM, 1, &message(&reserve(id)))).await.unwrap();
     wire.receive(DATA).await;
     wire
 }
 
+/// When the listener is full, one more connection evicts the lowest-ranked one.
 #[tokio::test]
-async fn one_more_connection_takes_the_place_of_the_one_that_can_best_be_spared() {
-    let door = Door::open(Limits { max_connections: 3, ..Limits::default() }).await;
-    let mut first_worker = worker(&door, "first").await;
-    let mut second_worker = worker(&door, "second").await;
-    let mut idle = Wire::greeted(&door.data).await;
+async fn one_more_connection_evicts_the_lowest_ranked() {
+    let listeners = Listeners::start(Limits { max_connections: 3, ..Limits::default() }).await;
+    let mut first_worker = worker(&listeners, "first").await;
+    let mut second_worker = worker(&listeners, "second").await;
+    let mut idle = Wire::open(&listeners.data).await;
     // Who never asked goes first, though it came last; then who has been silent for longest.
-    let mut third_worker = worker(&door, "third").await;
+    let mut third_worker = worker(&listeners, "third").await;
     idle.ended("the idle one").await;
     assert!(!first_worker.has_ended() && !second_worker.has_ended());
-    let fourth_worker = worker(&door, "fourth").await;
+    let fourth_worker = worker(&listeners, "fourth").await;
     first_worker.ended("the one that was silent for longest").await;
     for worker in [&second_worker, &third_worker, &fourth_worker] {
         assert!(!worker.has_ended());
@@ -75,15 +77,15 @@ async fn one_more_connection_takes_the_place_of_the_one_that_can_best_be_spared(
     drop(fourth_worker);
 
     // If all are busy, it is the new one that goes.
-    let mut busy = worker(&door, "fifth").await;
+    let mut busy = worker(&listeners, "fifth").await;
     for wire in [&mut second_worker, &mut third_worker, &mut busy] {
         wire.begin_call(3, RESERVE).await;
         wire.send(&frame(super::wire::PING, 0, 0, &[0; 8])).await.unwrap();
         wire.receive(super::wire::PING).await;
     }
     wait_for("a connection that is refused", || async {
-        let mut one_more = Wire::connect(&door.data).await;
-        let _ = one_more.send(&greeting()).await;
+        let mut one_more = Wire::connect(&listeners.data).await;
+        let _ = one_more.send(&preface()).await;
         one_more.ended("one too many").await;
         let all_stay = [&second_worker, &third_worker, &busy].iter().all(|wire| !wire.has_ended());
         assert!(all_stay, "a connection with a call in flight is not cut");
@@ -96,58 +98,61 @@ async fn one_more_connection_takes_the_place_of_the_one_that_can_best_be_spared(
     }
 }
 
+/// Connections that only watch the health do not keep other clients out.
 #[tokio::test]
-async fn connections_that_only_watch_the_health_do_not_keep_others_out() {
-    let door = Door::open(Limits { max_connections: 2, ..Limits::default() }).await;
+async fn health_watches_keep_no_client_out() {
+    let listeners = Listeners::start(Limits { max_connections: 2, ..Limits::default() }).await;
     let mut watches = Vec::new();
     for _ in 0..2 {
-        let mut health = HealthClient::new(door.client().data.clone());
+        let mut health = HealthClient::new(listeners.client().data.clone());
         let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
         watch.message().await.unwrap().unwrap();
         watches.push((health, watch));
     }
-    worker(&door, "work").await;
+    worker(&listeners, "work").await;
     assert!(watches[0].1.message().await.is_err(), "the one that was silent for longest went");
 }
 
+/// A client that is gone is noticed by keepalive, and one that is only silent keeps its connection.
 #[tokio::test]
-async fn a_client_that_is_gone_is_noticed_and_one_that_is_only_silent_stays() {
+async fn keepalive_ends_dead_connections_only() {
     let (keepalive_interval, keepalive_timeout) = (Duration::from_millis(100), Duration::from_millis(3_000));
-    let door = Door::open(Limits { keepalive_interval, keepalive_timeout, ..Limits::default() }).await;
-    let client = door.client();
+    let listeners = Listeners::start(Limits { keepalive_interval, keepalive_timeout, ..Limits::default() }).await;
+    let client = listeners.client();
     let mut watch =
         HealthClient::new(client.data.clone()).watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     watch.message().await.unwrap().unwrap();
-    let mut gone = Wire::greeted(&door.data).await;
+    let mut gone = Wire::open(&listeners.data).await;
     gone.ended("one that does not answer").await;
     assert!(futures::poll!(Box::pin(watch.message())).is_pending(), "the watch is still open");
 }
 
 #[tokio::test]
-async fn a_client_that_takes_nothing_of_what_is_sent_to_it_is_cut() {
-    let door = Door::open(Limits { keepalive_timeout: Duration::from_millis(500), ..Limits::default() }).await;
-    let mut wire = Wire::greeted(&door.data).await;
+async fn a_client_that_does_not_read_is_disconnected() {
+    let listeners =
+        Listeners::start(Limits { keepalive_timeout: Duration::from_millis(500), ..Limits::default() }).await;
+    let mut wire = Wire::open(&listeners.data).await;
     // Each is to be answered; at some point the answers have nowhere to go, and the sidecar stops to read.
     let pings = frame(super::wire::PING, 0, 0, &[0; 8]).repeat(4_096);
     wire.send_until_ended(&pings, "a client that takes no answer").await;
-    proceeds(door.client().reserve(reserve("after")).await);
+    proceeds(listeners.client().reserve(reserve("after")).await);
 }
 
 #[tokio::test]
-async fn an_old_connection_is_asked_to_end_and_cut_if_it_does_not() {
+async fn an_old_connection_is_asked_to_end_and_then_closed() {
     let (max_connection_age, max_call_time) = (Duration::from_millis(300), Duration::from_millis(300));
-    let door = Door::open(Limits { max_connection_age, max_call_time, ..Limits::default() }).await;
-    let mut wire = Wire::greeted(&door.data).await;
+    let listeners = Listeners::start(Limits { max_connection_age, max_call_time, ..Limits::default() }).await;
+    let mut wire = Wire::open(&listeners.data).await;
     wire.begin_call(1, "/grpc.health.v1.Health/Watch").await;
     wire.send(&frame(DATA, END_STREAM, 1, &[0; 5])).await.unwrap();
     wire.receive(DATA).await;
     wire.receive(GOAWAY).await;
     wire.ended("a watch on an old connection").await;
     // Who follows HTTP/2 does not notice, over many connections.
-    let client = door.client();
+    let client = listeners.client();
     for number in 0..50 {
         wait_for("an answer", || async { client.reserve(reserve(&format!("r{number}"))).await.ok() }).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    door.sidecar.shutdown().await;
+    listeners.sidecar.shutdown().await;
 }

@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::{
-    Door, TEAM, check, proceeds, reserve,
+    Listeners, TEAM, check, proceeds, reserve,
     wire::{self, END_HEADERS, HEADERS, Wire, frame, framed, headers, message},
 };
 use crate::suite::support::{
@@ -25,9 +25,10 @@ fn field(status: &Status) -> String {
     status.get_details_bad_request().unwrap().field_violations[0].field.clone()
 }
 
+/// A request that cannot be decoded is refused with the contract's error, which names the field.
 #[tokio::test]
-async fn what_cannot_be_read_is_refused_in_the_contracts_words_naming_the_field() {
-    let door = Door::open(Limits::default()).await;
+async fn undecodable_requests_are_refused_naming_the_field() {
+    let listeners = Listeners::start(Limits::default()).await;
     let good = message(&reserve("r"));
     for (what, body, named) in [
         ("a message of more than 64 KiB", framed(0, &vec![0; 64 * 1024 + 1]), "request"),
@@ -40,16 +41,16 @@ async fn what_cannot_be_read_is_refused_in_the_contracts_words_naming_the_field(
         ("a team that is no text", framed(0, b"\x0a\x01\xff"), "team_id"),
         ("a flow that is cut short", framed(0, b"\x12\x05a"), "flow_id"),
     ] {
-        let status = wire::call(&door.data, None, vec![body], AT_ONCE).await;
+        let status = wire::call(&listeners.data, None, vec![body], AT_ONCE).await;
         assert_eq!((status.code(), field(&status).as_str()), (Code::InvalidArgument, named), "{what}: {status}");
         check(&status, Code::InvalidArgument, "INVALID_FIELD");
     }
-    proceeds(door.client().reserve(reserve("after")).await);
+    proceeds(listeners.client().reserve(reserve("after")).await);
 }
 
 #[tokio::test]
-async fn a_request_is_understood_however_its_message_is_cut() {
-    let door = Door::open(Limits::default()).await;
+async fn a_request_is_understood_however_it_is_split() {
+    let listeners = Listeners::start(Limits::default()).await;
     let whole = message(&CheckAndReserveRequest { team_id: "nobody".to_owned(), ..reserve("r") });
     let cut = |cuts: &[usize]| {
         let ends = cuts.iter().copied().chain([whole.len()]);
@@ -60,15 +61,16 @@ async fn a_request_is_understood_however_its_message_is_cut() {
     requests.push(vec![whole.clone(), whole.clone()]);
     for pieces in requests {
         let lengths: Vec<_> = pieces.iter().map(Bytes::len).collect();
-        let status = wire::call(&door.data, None, pieces, Duration::from_millis(1)).await;
+        let status = wire::call(&listeners.data, None, pieces, Duration::from_millis(1)).await;
         assert_eq!(status.code(), Code::NotFound, "{lengths:?}: {status}");
     }
 }
 
+/// A message of a mebibyte is refused by both listeners, and the connection stays open.
 #[tokio::test]
-async fn a_message_of_a_mebibyte_is_refused_by_both_listeners_and_the_connection_goes_on() {
-    let door = Door::open(Limits::default()).await;
-    let client = door.client();
+async fn a_mebibyte_is_refused_and_the_connection_stays_open() {
+    let listeners = Listeners::start(Limits::default()).await;
+    let client = listeners.client();
     for _ in 0..20 {
         let mut request = reserve("large");
         request.block_id = "b".repeat(1024 * 1024);
@@ -83,10 +85,10 @@ async fn a_message_of_a_mebibyte_is_refused_by_both_listeners_and_the_connection
 }
 
 #[tokio::test]
-async fn a_list_of_headers_has_a_limit() {
+async fn headers_have_a_size_limit() {
     let limits = Limits { max_header_bytes: 2_048, ..Limits::default() };
-    let door = Door::open(limits).await;
-    let client = door.client();
+    let listeners = Listeners::start(limits).await;
+    let client = listeners.client();
     for (bytes, is_read) in [(1_000, true), (4_000, false)] {
         let mut request = tonic::Request::new(reserve("r"));
         request.metadata_mut().insert("padding", "p".repeat(bytes).parse().unwrap());
@@ -94,12 +96,12 @@ async fn a_list_of_headers_has_a_limit() {
         assert_eq!(answer.is_ok(), is_read, "{bytes}: {answer:?}");
     }
     // One that does not end is not waited for.
-    let mut wire = Wire::greeted(&door.data).await;
+    let mut wire = Wire::open(&listeners.data).await;
     wire.send(&frame(HEADERS, 0, 1, &headers(super::RESERVE))).await.unwrap();
     wire.send_often(&frame(wire::CONTINUATION, 0, 1, &[0x40; 8_192]), 100).await;
     wire.ended("headers that do not end").await;
     // A block that is small for what it says: one long header, and a thousand references to it.
-    let mut wire = Wire::greeted(&door.data).await;
+    let mut wire = Wire::open(&listeners.data).await;
     let mut bomb = headers(super::RESERVE);
     bomb.extend(b"\x40\x01x\x7f\x81\x07");
     bomb.extend([b'v'; 1_024]);
@@ -108,36 +110,37 @@ async fn a_list_of_headers_has_a_limit() {
     proceeds(client.reserve(reserve("after")).await);
 }
 
+/// A call is answered before its deadline, even if the store does not answer.
 #[tokio::test]
-async fn a_call_is_answered_before_its_deadline_though_the_store_is_silent() {
+async fn a_call_is_answered_before_its_deadline() {
     let server = Server::start(Engine::Redis);
-    let door = Door::open_on(server.location(), Limits::default()).await;
+    let listeners = Listeners::start_on(server.location(), Limits::default()).await;
     redis::cmd("CLIENT").arg(&["PAUSE", "60000", "WRITE"]).exec(&mut server.connect()).unwrap();
     for timeout in ["100m", "300m", "1S"] {
-        let status = wire::call(&door.data, Some(timeout), vec![message(&reserve("r"))], AT_ONCE).await;
+        let status = wire::call(&listeners.data, Some(timeout), vec![message(&reserve("r"))], AT_ONCE).await;
         check(&status, Code::Unavailable, "STORE_UNAVAILABLE");
     }
 }
 
 #[tokio::test]
-async fn a_call_without_a_deadline_has_one_all_the_same() {
+async fn max_call_time_applies_without_a_client_deadline() {
     let server = Server::start(Engine::Redis);
     let limits = Limits { max_call_time: Duration::from_millis(200), ..Limits::default() };
-    let door = Door::open_on(server.location(), limits).await;
+    let listeners = Listeners::start_on(server.location(), limits).await;
     redis::cmd("CLIENT").arg(&["PAUSE", "60000", "WRITE"]).exec(&mut server.connect()).unwrap();
-    let status = wire::call(&door.data, None, vec![message(&reserve("r"))], AT_ONCE).await;
+    let status = wire::call(&listeners.data, None, vec![message(&reserve("r"))], AT_ONCE).await;
     check(&status, Code::Unavailable, "STORE_UNAVAILABLE");
 }
 
 #[tokio::test]
-async fn a_request_that_comes_a_byte_at_a_time_is_not_waited_for() {
+async fn a_request_sent_byte_by_byte_times_out() {
     let limits = Limits { max_call_time: Duration::from_millis(300), ..Limits::default() };
-    let door = Door::open(limits).await;
+    let listeners = Listeners::start(limits).await;
     let request = message(&reserve("slow"));
     let bytes = || (0..request.len()).map(|at| request.slice(at..=at)).collect::<Vec<_>>();
-    let status = wire::call(&door.data, None, bytes(), Duration::from_millis(50)).await;
+    let status = wire::call(&listeners.data, None, bytes(), Duration::from_millis(50)).await;
     check(&status, Code::DeadlineExceeded, "REQUEST_INCOMPLETE");
-    let status = wire::call(&door.data, Some("100m"), bytes(), Duration::from_millis(50)).await;
+    let status = wire::call(&listeners.data, Some("100m"), bytes(), Duration::from_millis(50)).await;
     check(&status, Code::DeadlineExceeded, "REQUEST_INCOMPLETE");
-    proceeds(door.client().reserve(reserve("after")).await);
+    proceeds(listeners.client().reserve(reserve("after")).await);
 }

@@ -40,12 +40,12 @@ pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
 }
 
 /// What a client says first.
-pub(super) fn greeting() -> Vec<u8> {
+pub(super) fn preface() -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
 }
 
 /// The same of a client that takes no byte of any answer's body.
-pub(super) fn greeting_without_window() -> Vec<u8> {
+pub(super) fn preface_without_window() -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])].concat()
 }
 
@@ -87,9 +87,9 @@ impl Wire {
     }
 
     /// One that has said what a client says first.
-    pub(super) async fn greeted(address: &str) -> Self {
+    pub(super) async fn open(address: &str) -> Self {
         let mut wire = Self::connect(address).await;
-        wire.send(&greeting()).await.unwrap();
+        wire.send(&preface()).await.unwrap();
         wire
     }
 
@@ -181,6 +181,44 @@ pub(super) async fn call(address: &str, timeout_header: Option<&str>, pieces: Ve
     sending.abort();
     driving.abort();
     status
+}
+
+/// A whole response.
+#[derive(Debug, PartialEq)]
+pub(super) struct Exchange {
+    pub(super) status: http::StatusCode,
+    pub(super) headers: http::HeaderMap,
+    pub(super) body: Bytes,
+    pub(super) trailers: Option<http::HeaderMap>,
+}
+
+/// Sends a request on a connection of its own, each piece of its body as a frame, and returns the whole response, or the reason of a
+/// reset.
+pub(super) async fn exchange(
+    address: &str,
+    request: http::Request<()>,
+    pieces: Vec<Bytes>,
+) -> Result<Exchange, Option<h2::Reason>> {
+    let (client, driving) = client(address).await;
+    let (response, mut sending) = client.ready().await.unwrap().send_request(request, pieces.is_empty()).unwrap();
+    let last = pieces.len().saturating_sub(1);
+    for (number, piece) in pieces.into_iter().enumerate() {
+        // The sidecar may have answered and reset the stream already.
+        let _ = sending.send_data(piece, number == last);
+    }
+    let whole = async {
+        let (head, mut incoming) = response.await?.into_parts();
+        let mut body = BytesMut::new();
+        while let Some(bytes) = incoming.data().await.transpose()? {
+            incoming.flow_control().release_capacity(bytes.len())?;
+            body.put(bytes);
+        }
+        let trailers = incoming.trailers().await?;
+        Ok(Exchange { status: head.status, headers: head.headers, body: body.freeze(), trailers })
+    };
+    let exchange = timeout(PATIENCE, whole).await.unwrap();
+    driving.abort();
+    exchange.map_err(|error: h2::Error| error.reason())
 }
 
 /// Calls on one connection that were begun and are not ended; they end with it.

@@ -167,17 +167,17 @@ fn check(rows: fn(&mut Table)) {
 }
 
 #[test]
-fn each_field_of_an_executors_requests_is_checked_and_named() {
+fn each_field_of_quota_requests_is_checked_and_named() {
     check(quota::rows);
 }
 
 #[test]
-fn each_field_of_an_operators_requests_is_checked_and_named() {
+fn each_field_of_account_requests_is_checked_and_named() {
     check(account::rows);
 }
 
 #[test]
-fn each_field_of_a_question_about_usage_is_checked_and_named() {
+fn each_field_of_usage_requests_is_checked_and_named() {
     check(usage::rows);
 }
 
@@ -190,7 +190,7 @@ fn of_unknown_fields(bytes: usize) -> Bytes {
 }
 
 #[test]
-fn a_message_of_a_mebibyte_is_the_callers_fault() {
+fn a_message_of_a_mebibyte_is_invalid() {
     let table = table(|table| [quota::rows, account::rows, usage::rows].into_iter().for_each(|rows| rows(table)));
     let sidecar = Sidecar::start();
     let before = sidecar.books();
@@ -207,7 +207,7 @@ fn check_callers_fault(path: &str, answer: Result<Bytes, Status>) {
 }
 
 #[test]
-fn a_field_of_a_later_contract_is_passed_over() {
+fn a_field_of_a_later_contract_is_ignored() {
     let table = table(|table| [quota::rows, account::rows, usage::rows].into_iter().for_each(|rows| rows(table)));
     let sidecar = Sidecar::start();
     for (path, honest) in table.honest {
@@ -222,7 +222,7 @@ const NO_MESSAGES: [&[u8]; 6] =
     [&[0x80], &[0x0a, 0x7f, b'a'], &[0x0a, 0x02, 0xc3, 0x28], &[0x0b, 0x08, 0x01], &[0x00, 0x00], &[0x0f]];
 
 #[test]
-fn bytes_that_are_no_request_are_the_callers_fault() {
+fn bytes_that_are_not_a_request_are_invalid() {
     let table = table(|table| [quota::rows, account::rows, usage::rows].into_iter().for_each(|rows| rows(table)));
     let sidecar = Sidecar::start();
     let before = sidecar.books();
