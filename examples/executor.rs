@@ -10,8 +10,9 @@
 //! The types of the contract come from the `tollgate` crate here. A program of your own generates them from
 //! `proto/tollgate/v1`, for example with `tonic-prost-build`.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error as _, time::Duration};
 
+use anyhow::bail;
 use backon::{ExponentialBuilder, Retryable as _};
 use tollgate::proto::v1::{
     CheckAndReserveRequest, CommitRequest, EndRunRequest, ExtendRequest, Proceed, ReleaseRequest, ReservationState,
@@ -59,10 +60,10 @@ pub(crate) enum Outcome {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [address, team] = &arguments[..] else {
-        return Err("usage: executor ADDRESS TEAM, where ADDRESS is host:port or unix:/path".into());
+        bail!("usage: executor ADDRESS TEAM, where ADDRESS is host:port or unix:/path");
     };
     let client = connect(address)?;
     let run = Uuid::new_v4().to_string();
