@@ -1,12 +1,7 @@
 //! Open holds: the index of what runs out by itself and gives credits back then: a team's open reservations, and the leases that
 //! sidecars have of its allotment.
 
-use super::{
-    Damaged,
-    id::Id,
-    keys,
-    reservation::{Basis, ReservationTerms},
-};
+use super::{Damaged, id::Id, keys};
 use crate::transaction::{Read, Record, RecordRef, Reply, Transaction, parse_stored_number};
 
 /// How many open holds a refusal looks at: to expire the due ones, and to say when others come back.
@@ -72,17 +67,10 @@ impl Hold {
     /// The name of its entry.
     pub fn member(&self) -> String {
         match &self.holder {
-            Holder::Reservation(id) => member(id, self.cycle_start_ms, self.credits),
+            Holder::Reservation(id) => reservation_member(id, self.cycle_start_ms, self.credits),
             Holder::Lease(id) => lease_member(id, self.cycle_start_ms, self.credits),
         }
     }
-}
-
-/// The name of a reservation's member in the index of open holds. It says how many credits of which cycle's allotment
-/// come back when the hold runs out, so that a suspension can say when to ask again.
-pub fn hold_member(id: &Id, terms: &ReservationTerms) -> String {
-    let credits = if terms.basis == Basis::RunCompletion { 0 } else { terms.credits };
-    member(id, terms.cycle.start_ms, credits)
 }
 
 /// Reads the open reservations of a team whose holds run out first.
@@ -121,11 +109,14 @@ pub(crate) fn read(reply: &Reply, index: RecordRef) -> Result<Vec<Hold>, Damaged
     }
 }
 
-/// The name of a lease's member: no reservation's, for that has one part less.
-pub(crate) fn lease_member(id: &Id, cycle_start_ms: i64, credits: i64) -> String {
-    format!("{}{SEPARATOR}{LEASE_SUFFIX}", member(id, cycle_start_ms, credits))
+/// Returns the name of a reservation's entry in the index.
+///
+/// It says how many credits of which cycle's allotment come back when the hold runs out, so that a suspension can say when to ask again.
+pub(crate) fn reservation_member(id: &Id, cycle_start_ms: i64, credits: i64) -> String {
+    format!("{id}{SEPARATOR}{cycle_start_ms}{SEPARATOR}{credits}")
 }
 
-fn member(id: &Id, cycle_start_ms: i64, credits: i64) -> String {
-    format!("{id}{SEPARATOR}{cycle_start_ms}{SEPARATOR}{credits}")
+/// Returns the name of a lease's entry in the index. It has one part more than a reservation's, so the two never collide.
+pub(crate) fn lease_member(id: &Id, cycle_start_ms: i64, credits: i64) -> String {
+    format!("{}{SEPARATOR}{LEASE_SUFFIX}", reservation_member(id, cycle_start_ms, credits))
 }

@@ -23,7 +23,7 @@ pub use self::{
 
 use std::ops::{Range, RangeInclusive};
 
-use super::{billing_cycle::Cycle, id::Id};
+use super::{billing_cycle::Cycle, id::Id, policy::MIN_COMMIT_RETENTION_MS};
 
 /// The longest hold that is drawn from a lease, in milliseconds: so long, beside its term, a lease's credits are away if its
 /// sidecar dies.
@@ -41,6 +41,10 @@ pub const CLOCK_MARGIN_MS: i64 = 1_000;
 
 /// For so long after a recall no lease of the team is granted, in milliseconds.
 pub const RECALL_PAUSE_MS: i64 = 1_000;
+
+// The record of a commit outlives everything that can be drawn from a lease and held, even if the sidecar that opened the
+// reservation took the store's clock for up to one term ahead. So no grant of a lease is charged after its commit was forgotten.
+const _: () = assert!(MIN_COMMIT_RETENTION_MS - MAX_LEASE_TERM_MS > MAX_LEASE_LIFETIME_MS);
 
 /// For how long leases are drawn from, and what is drawn from them held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,9 @@ pub use self::{
     record::open_parts,
 };
 
-use super::{billing_cycle::Cycle, hold::hold_member, id::Id, lease::MAX_LEASE_TERM_MS, plan::Plan, policy::Policy};
+use super::{
+    billing_cycle::Cycle, hold::reservation_member, id::Id, lease::MAX_LEASE_TERM_MS, plan::Plan, policy::Policy,
+};
 
 /// Why a call is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -199,9 +201,19 @@ impl Reservation {
         self.is_due(now_ms) && self.expires_at_ms + policy.unsettled_retention_ms <= now_ms
     }
 
-    /// The name of the member in the index of open holds.
+    /// Returns the name of its entry in the index of open holds.
     pub fn hold_member(&self, id: &Id) -> String {
-        hold_member(id, &self.terms)
+        self.terms.hold_member(id)
+    }
+}
+
+impl ReservationTerms {
+    /// Returns the name that an open reservation with these terms has in the index of open holds.
+    ///
+    /// Run completion holds nothing of the allotment, so 0 credits come back to it.
+    pub fn hold_member(&self, id: &Id) -> String {
+        let credits = if self.basis == Basis::RunCompletion { 0 } else { self.credits };
+        reservation_member(id, self.cycle.start_ms, credits)
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     Damaged,
     account::{Account, allotment_covers, before, not_before, overage_covers, overages_on, time_within},
     assumptions::{Assumptions, declare_account},
-    hold::{self, Hold, hold_member},
+    hold::{self, Hold},
     id::Id,
     keys,
     lease::{OpenLeases, declare_open_leases},
@@ -167,7 +167,7 @@ impl Reserve {
     fn offer(&mut self, request: &Request<'_>, terms: ReservationTerms, guards: Vec<Guard>, first_writes: &[Write]) {
         let mut writes = Vec::new();
         if !self.dry_run {
-            let member = hold_member(request.reservation, &terms);
+            let member = terms.hold_member(request.reservation);
             writes.extend_from_slice(first_writes);
             writes.push(match (terms.basis, self.run) {
                 (Basis::RunCompletion, Some(run)) => Write::Add(run, "completion", terms.credits),
