@@ -1,7 +1,35 @@
 //! The rules: what a team is sold, what a call costs, and each operation as a transaction.
 //!
-//! Everything here is pure. Time, ids and what is known of a team are arguments; the result is a transaction that carries
-//! what it assumes, or the reading of a store's reply. This module must not know a clock, IO, async, proto or a log.
+//! Everything here is pure. Time, IDs and what is known of a team are arguments. The result is a transaction whose guards
+//! check what was assumed, or the meaning of a store's reply. This module must not know a clock, IO, async, protobuf or a log.
+//!
+//! # Where a rule lives
+//!
+//! `docs/rules.md` explains the rules to readers of the product. Their numbers are those of the comments.
+//!
+//! | rule | files |
+//! |---|---|
+//! | 1. Prices come from dated rate cards. | [`rate_card`], [`catalogue`] |
+//! | 2. Each cycle includes credits, and nothing rolls over. | [`plan`], [`billing_cycle`], [`account`] |
+//! | 3. At the limit with a paid seat, current runs complete. | [`reserve`], [`run`], [`run_admission`], [`policy`] |
+//! | 4. At the limit without a paid seat, blocks stop at once. | [`reserve`], [`suspension`] |
+//! | 5. Overages: blocks of 1,000 credits, bought by commits. | [`charging`], [`charge`], [`reserve`], [`terms_change`] |
+//! | 6. A reservation belongs to the cycle it was made in. | [`reserve`], [`commit`] |
+//! | 7. A commit charges what was really used. | [`commit`], [`charging`] |
+//! | 8. Changes of terms apply at once and never bill. | [`terms_change`], [`billing_cycle`], [`charging`] |
+//!
+//! Other questions:
+//!
+//! | question | files |
+//! |---|---|
+//! | Why is a call suspended, and what lifts it? | [`suspension`] |
+//! | What do the counters of a team mean, and when does a call fit? | [`account`] |
+//! | What happens to a reservation after it was made? | [`settlement`], and [`commit`], [`release`], [`extend`], [`expire`] |
+//! | How can a sidecar answer without asking the store? | [`lease`], [`reservation`] (grants) |
+//! | What does a sidecar assume, and what if it is wrong? | [`assumptions`] |
+//! | Which records does the store have? | [`keys`], and `docs/internals/records.md` |
+//! | Which numbers can an installation choose? | [`policy`] |
+//! | What is listed for people? | [`usage`], [`charge`], [`audit`], [`listing`] |
 
 pub mod account;
 pub mod assumptions;
@@ -36,14 +64,14 @@ pub mod usage;
 
 use thiserror::Error;
 
-/// Credits of one overage block: charged, and credited to the allotment.
+/// Number of credits in one overage block. They are charged, and credited to the allotment.
 pub const OVERAGE_BLOCK_CREDITS: i64 = 1_000;
 
-/// A record of the store that the rules cannot have written.
+/// A record in the store that this program cannot have written.
 #[derive(Debug, Error)]
-#[error("the record {record} is damaged: {what}")]
+#[error("unexpected data in the store: record {record}: {what}")]
 pub struct Damaged {
-    /// Which kind of record.
+    /// Kind of the record.
     pub record: &'static str,
     /// What is wrong with it.
     pub what: String,
@@ -52,5 +80,9 @@ pub struct Damaged {
 impl Damaged {
     pub(crate) fn new(record: &'static str, what: impl Into<String>) -> Self {
         Self { record, what: what.into() }
+    }
+
+    pub(crate) fn field(record: &'static str, field: &str) -> Self {
+        Self::new(record, format!("field {field} is missing or invalid"))
     }
 }

@@ -140,7 +140,7 @@ credits_by_plan = { free = 10 }
             ("credits = 5", "credit = 5", "rates[1].credit (line 14): unknown key; did you mean credits?"),
             ("free = 10", "gold = 10", "rates[1].credits_by_plan.gold (line 15): unknown key"),
             ("free = 10", "free = \"10\"", "rates[1].credits_by_plan.free (line 15): must be a number"),
-            ("dall-e-3", "4o", "rates[1].model (line 11): names 4o, which is on this card already"),
+            ("dall-e-3", "4o", "rates[1].model (line 11): names 4o, which this card already lists"),
             ("[\"4o\"]", "\"4o\"", "rates[0].aliases (line 7): must be a list"),
         ] {
             let found = problems(&CARD.replacen(from, to, 1));

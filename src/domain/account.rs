@@ -1,4 +1,4 @@
-//! A team's account in one billing cycle: its counters, and the conditions that rules put on them.
+//! The account of a team in one billing cycle: its counters, and the conditions that the rules put on them.
 
 use super::{
     Damaged, OVERAGE_BLOCK_CREDITS,
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::transaction::{FieldMap, Guard, Linear, RecordRef, Value};
 
-/// The counters of one cycle, with the terms that the cycle has, or had when it ended.
+/// The counters of one cycle, and the terms that apply to the cycle or applied when it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// The cycle.
@@ -16,9 +16,9 @@ pub struct Account {
     pub included: i64,
     /// Credits given so that a change of terms never bills (rule 8).
     pub waived: i64,
-    /// Overage blocks bought.
+    /// Number of overage blocks bought.
     pub blocks: i64,
-    /// Credits committed within the allotment.
+    /// Committed credits that the allotment covered.
     pub used: i64,
     /// Credits committed by current runs past the limit (rule 3).
     pub run_completion: i64,
@@ -26,16 +26,16 @@ pub struct Account {
     pub above_hold: i64,
     /// Credits of open reservations that the allotment or overages cover.
     pub held: i64,
-    /// Credits that sidecars have taken out of the allotment in advance.
+    /// Credits that sidecars have taken out of the allotment in advance as leases.
     pub leased: i64,
-    /// Whether commits may buy blocks.
+    /// Whether commits may buy overage blocks.
     pub overages_enabled: bool,
-    /// The most blocks, or [`NO_CAP_BLOCKS`].
+    /// Maximum number of overage blocks, or [`NO_CAP_BLOCKS`].
     pub cap_blocks: i64,
 }
 
 impl Account {
-    /// An account that nothing was written to.
+    /// Returns the account of a cycle that has just begun.
     pub fn new(cycle: Cycle, included: i64, terms: &Terms) -> Self {
         Self {
             cycle,
@@ -52,23 +52,23 @@ impl Account {
         }
     }
 
-    /// included + waived + overage blocks.
+    /// Returns the allotment: included + waived + overage blocks.
     pub fn allotment(&self) -> i64 {
         self.included + self.waived + self.overage()
     }
 
-    /// Credits bought as blocks.
+    /// Returns the credits bought as overage blocks.
     pub fn overage(&self) -> i64 {
         self.blocks * OVERAGE_BLOCK_CREDITS
     }
 
-    /// What is left to reserve; never negative.
+    /// Returns what is left to reserve. Never negative.
     pub fn remaining(&self) -> i64 {
         (self.allotment() - self.used - self.held - self.leased).max(0)
     }
 
-    /// used + held + leased may reach this: what the allotment, and what overages may still buy, add up to. `None` is no
-    /// bound.
+    /// Returns the maximum of used + held + leased: the allotment, plus what overages may still buy. `None` if there is
+    /// no maximum.
     pub fn bound(&self) -> Option<i64> {
         if !self.overages_enabled {
             Some(self.allotment())
@@ -80,14 +80,15 @@ impl Account {
         }
     }
 
-    /// How many more credits would have to come back before so many can be reserved.
+    /// Returns how many credits must come back before `credits` can be reserved. Zero or negative if they can be
+    /// reserved now.
     pub fn shortfall(&self, credits: i64) -> i64 {
         self.bound().map_or(0, |bound| self.used + self.held + self.leased + credits - bound)
     }
 
     /// Reads the record.
     pub fn from_fields(fields: &FieldMap) -> Result<Self, Damaged> {
-        let number = |field| fields.number(field).ok_or_else(|| Damaged::new("cycle", field));
+        let number = |field| fields.number(field).ok_or_else(|| Damaged::field("cycle", field));
         Ok(Self {
             cycle: Cycle { start_ms: number("start")?, end_ms: number("end")? },
             included: number("included")?,
@@ -103,7 +104,8 @@ impl Account {
         })
     }
 
-    /// The record's fields, those first that most calls count with: a store may have to look for them one by one.
+    /// Returns the record's fields. The ones that most calls use come first, because a store may search them one by
+    /// one.
     pub fn fields(&self) -> Vec<(&'static str, Value)> {
         vec![
             ("used", self.used.into()),
@@ -122,52 +124,55 @@ impl Account {
     }
 }
 
-/// used + held + leased + `credits` is within the allotment.
+/// The guard that used + held + leased + `credits` is within the allotment.
 pub fn allotment_covers(account: RecordRef, credits: i64) -> Guard {
     Guard::AtMostZero(minus_allotment(reserved(account, credits), account))
 }
 
-/// used + held + leased + `credits` is within what overages may buy; whether they are on is not asked.
+/// The guard that used + held + leased + `credits` is within what overages may buy. It does not check whether overages
+/// are on.
 pub fn overage_covers(account: RecordRef, credits: i64) -> Guard {
     Guard::AtMostZero(overage_room(account, credits))
 }
 
-/// used + held + leased + `credits` − what overages may buy.
+/// The expression used + held + leased + `credits` − what overages may buy.
 pub fn overage_room(account: RecordRef, credits: i64) -> Linear {
     minus_cap(reserved(account, credits), account)
 }
 
-/// Overages are on in this cycle.
+/// The guard that overages are on in this cycle.
 pub fn overages_on(account: RecordRef) -> Guard {
     Guard::FieldEquals(account, "overages_enabled", "1".to_owned())
 }
 
-/// used + `credits` − allotment: what a commit would have to buy or have waived, if positive.
+/// The expression used + `credits` − allotment. If it is positive, a commit of `credits` must buy that much, or it is
+/// waived.
 pub fn excess_of_used(account: RecordRef, credits: i64) -> Linear {
     minus_allotment(Linear::constant(credits).plus(1, account, "used"), account)
 }
 
-/// used + `credits` − what overages may buy: a commit may buy if this is not positive.
+/// The expression used + `credits` − what overages may buy. If it is not positive, a commit of `credits` may buy
+/// blocks.
 pub fn cap_of_used(account: RecordRef, credits: i64) -> Linear {
     minus_cap(Linear::constant(credits).plus(1, account, "used"), account)
 }
 
-/// The time is in the cycle.
+/// The guards that the store's time is in the cycle.
 pub fn time_within(cycle: Cycle) -> [Guard; 2] {
     [not_before(cycle.start_ms), before(cycle.end_ms)]
 }
 
-/// The time is at or after this one, in Unix milliseconds.
+/// The guard that the store's time is at or after this time in Unix milliseconds.
 pub fn not_before(at_ms: i64) -> Guard {
     Guard::AtMostZero(Linear::constant(at_ms).plus_now(-1))
 }
 
-/// The time is before this one, in Unix milliseconds.
+/// The guard that the store's time is before this time in Unix milliseconds.
 pub fn before(at_ms: i64) -> Guard {
     not_after(at_ms - 1)
 }
 
-/// The time is this one, in Unix milliseconds, or before it.
+/// The guard that the store's time is at or before this time in Unix milliseconds.
 pub fn not_after(at_ms: i64) -> Guard {
     Guard::AtMostZero(Linear::now_plus(-at_ms))
 }

@@ -1,52 +1,53 @@
-//! Billing cycles: months from a team's anchor day, in UTC.
+//! Billing cycles: months that begin on a team's anchor day, in UTC.
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
-/// One cycle: from its start, inclusive, to its end, exclusive, both at midnight UTC.
+/// One billing cycle, from its start (inclusive) to its end (exclusive). Both are at midnight UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cycle {
-    /// Unix milliseconds.
+    /// Start, in Unix milliseconds.
     pub start_ms: i64,
-    /// Unix milliseconds.
+    /// End, in Unix milliseconds.
     pub end_ms: i64,
 }
 
 impl Cycle {
-    /// Whether a time, in Unix milliseconds, is in this cycle.
+    /// Returns whether a time in Unix milliseconds is in this cycle.
     pub fn contains(&self, at_ms: i64) -> bool {
         (self.start_ms..self.end_ms).contains(&at_ms)
     }
 
-    /// The day it starts, as YYYY-MM-DD: how records and charges name it.
+    /// Returns the day it starts on as YYYY-MM-DD. Records and charges are named by it.
     pub fn name(&self) -> String {
         day_name(self.start_ms)
     }
 }
 
-/// On which day of the month a team's cycles begin, now and before the last change (rule 8: a new anchor day acts from
-/// the next turn).
+/// The day of the month on which a team's cycles begin, now and before the last change. A new anchor day applies from
+/// the next turn of the cycle (rule 8).
 ///
-/// The cycle that begins at that turn ends on the first new anchor day after it, so it can be shorter than a month, and
-/// never longer: nobody waits more than a month for new credits.
+/// The cycle that begins at that turn ends on the first new anchor day after it. It can be shorter than a month and
+/// never longer, so no team waits more than a month for new credits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Anchor {
-    /// 1 to 31, clamped to the month's end.
+    /// Day of the month, from 1 to 31. In shorter months it is the last day.
     pub day: u8,
-    /// From when on `day` counts, in Unix milliseconds: the turn after it was set. No cycle spans it.
+    /// From when on `day` applies, in Unix milliseconds: the first turn after it was set. No cycle spans it.
     pub from_ms: i64,
-    /// The day before that turn.
+    /// The day that applies before `from_ms`.
     pub previous_day: u8,
-    /// From when on `previous_day` counted.
+    /// From when on `previous_day` applied, in Unix milliseconds.
     pub previous_from_ms: i64,
 }
 
 impl Anchor {
-    /// An anchor that never was another.
+    /// Returns an anchor that was never changed.
     pub fn new(day: u8) -> Self {
         Self { day, from_ms: 0, previous_day: day, previous_from_ms: 0 }
     }
 
-    /// The cycle at a time, in Unix milliseconds, which is not before the cycle of the last change.
+    /// Returns the cycle at a time in Unix milliseconds. The time must not be before the cycle in which the anchor was
+    /// last changed.
     pub fn cycle_at(&self, at_ms: i64) -> Cycle {
         let (day, from_ms, until_ms) = if at_ms >= self.from_ms {
             (self.day, self.from_ms, i64::MAX)
@@ -57,13 +58,13 @@ impl Anchor {
         Cycle { start_ms: month.start_ms.max(from_ms), end_ms: month.end_ms.min(until_ms) }
     }
 
-    /// The anchor after a change at a time, in Unix milliseconds.
+    /// Returns the anchor after a change at a time in Unix milliseconds.
     #[must_use]
     pub fn changed(self, day: u8, at_ms: i64) -> Self {
         if day == self.day {
             self
         } else if at_ms < self.from_ms {
-            // The turn that the last change waits for has not come: this change takes its place.
+            // The last change has not taken effect yet. This one replaces it.
             Self { day, ..self }
         } else {
             let turn_ms = self.cycle_at(at_ms).end_ms;
@@ -72,12 +73,12 @@ impl Anchor {
     }
 }
 
-/// The UTC day of a time in Unix milliseconds, as YYYY-MM-DD.
+/// Returns the UTC day of a time in Unix milliseconds, as YYYY-MM-DD.
 pub fn day_name(at_ms: i64) -> String {
     date(at_ms).to_string()
 }
 
-/// Whether a text is the name of a day, just as [`day_name`] has it.
+/// Returns whether a text is the name of a day exactly as [`day_name`] writes it.
 pub fn is_day_name(text: &str) -> bool {
     text.parse::<Date>().is_ok_and(|day| day.to_string() == text)
 }
@@ -94,7 +95,7 @@ fn month_from_anchor(day: u8, at_ms: i64) -> Cycle {
     Cycle { start_ms: midnight_ms(start), end_ms: midnight_ms(end) }
 }
 
-/// That day of the month, or the month's last day if it has fewer.
+/// Returns that day of the month, or the month's last day if the month has fewer days.
 fn clamped(first_of_month: Date, day: u8) -> Date {
     let days_after_first = i64::from(day).min(i64::from(first_of_month.days_in_month())) - 1;
     first_of_month.saturating_add(jiff::Span::new().days(days_after_first))

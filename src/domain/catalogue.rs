@@ -1,4 +1,4 @@
-//! The catalogue: what plans include, and every rate card, as one versioned record that all sidecars share.
+//! The catalogue: what plans include, and every rate card. It is one versioned record that all sidecars share.
 
 use std::ops::Range;
 
@@ -17,92 +17,92 @@ use super::{
 };
 use crate::transaction::{FieldMap, Guard, Key, Read, RecordRef, Scope, Transaction, Write};
 
-/// A change of the catalogue takes effect no sooner than this after it was accepted, so that a copy prices correctly for as
-/// long after it was read, whatever has been accepted since.
+/// Minimum notice for a change of the catalogue, in milliseconds. A sidecar's copy prices calls correctly for this long
+/// after it was read, even if a card was accepted since.
 pub const MIN_NOTICE_MS: i64 = 10_000;
 
-/// The most bytes that a catalogue's record has, some 1,500 cards like the one that ships: every sidecar fetches it each
-/// second. Cards are never removed, for old reservations are settled at theirs.
+/// Maximum size of a catalogue's record, in bytes: some 1,500 cards like the one that ships. Every sidecar fetches the
+/// record each second. Cards are never removed, because old reservations are settled at their prices.
 pub const MAX_BYTES: usize = 1024 * 1024;
 
-/// Plans and rate cards.
+/// Included credits and rate cards.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Catalogue {
-    /// What plans include.
+    /// Included credits per plan.
     pub included_credits: IncludedCredits,
-    /// Every card, by `effective_at_ms`.
+    /// Every card, ordered by `effective_at_ms`.
     pub rate_cards: Vec<RateCard>,
 }
 
-/// A copy of the catalogue, and the version of its record.
+/// A copy of the catalogue and the version of its record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionedCatalogue {
-    /// Counts changes.
+    /// Number of changes so far.
     pub version: i64,
-    /// The store's time when it was read, in Unix milliseconds.
+    /// The store's time when the copy was read, in Unix milliseconds.
     pub read_at_ms: i64,
-    /// What it says.
+    /// The catalogue itself.
     pub catalogue: Catalogue,
-    /// The versions of its cards, as every reservation has one.
+    /// The versions of its cards as IDs. Each reservation gets one of them.
     card_ids: Vec<Id>,
 }
 
-/// The card in effect at some time, and when a copy of the catalogue can tell that it is.
+/// The rate card in effect at some time, and the period for which a copy of the catalogue can vouch for it.
 #[derive(Clone, Debug)]
 pub struct CardInEffect<'a> {
     /// The card.
     pub card: &'a RateCard,
-    /// Its version.
+    /// Version of the card.
     pub id: &'a Id,
-    /// From its effective time until the next card's, or until a card may be in effect that the copy does not have; in Unix
-    /// milliseconds of the store.
+    /// From the card's effective time until the next card's, or until a card may be in effect that the copy does not
+    /// contain. In Unix milliseconds of the store.
     pub valid_ms: Range<i64>,
 }
 
-/// Why a card was not accepted.
+/// Why a rate card was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RefusedCard {
-    /// A field of it is wrong.
+    /// A field of the card is wrong.
     #[error(transparent)]
     Invalid(#[from] InvalidRateCard),
-    /// Its version belongs to another card.
+    /// The card's version belongs to another card.
     #[error("the version {0} belongs to another rate card; choose a new one")]
     VersionReused(String),
-    /// It would take effect too soon.
+    /// The card would take effect too soon.
     #[error("a rate card has to be announced: the earliest effective_at is now {earliest_ms}")]
     NoticeTooShort {
-        /// The earliest acceptable effective time, in Unix milliseconds.
+        /// Earliest acceptable effective time, in Unix milliseconds.
         earliest_ms: i64,
     },
 }
 
 impl Catalogue {
-    /// What the product sells.
+    /// Returns what the product sells.
     pub fn shipped() -> Self {
         Self { included_credits: IncludedCredits::SHIPPED, rate_cards: vec![RateCard::shipped()] }
     }
 
-    /// The card in effect at a time; `None` before the first one.
+    /// Returns the card in effect at a time. `None` before the first card's effective time.
     pub fn card_at(&self, at_ms: i64) -> Option<&RateCard> {
         self.rate_cards.get(self.place_at(at_ms)?)
     }
 
-    /// The place of that card.
+    /// Returns the index of that card.
     fn place_at(&self, at_ms: i64) -> Option<usize> {
         self.rate_cards.iter().rposition(|card| card.effective_at_ms <= at_ms)
     }
 
-    /// The next card that is announced and not yet in effect.
+    /// Returns the next card that is announced and not yet in effect.
     pub fn announced_at(&self, at_ms: i64) -> Option<&RateCard> {
         self.rate_cards.iter().find(|card| card.effective_at_ms > at_ms)
     }
 
-    /// The rate of a model on a card, both by name.
+    /// Returns the rate of a model on a card, both given by name.
     pub fn rate(&self, card_version: &str, model: &str) -> Option<&Rate> {
         self.rate_cards.iter().find(|card| card.version == card_version)?.rate(model)
     }
 
-    /// This catalogue with one more card; `None` if it has that very card.
+    /// Returns this catalogue with one more card. `None` if it already contains exactly this card.
     pub fn with_card(&self, card: &RateCard, now_ms: i64, notice_ms: i64) -> Result<Option<Self>, RefusedCard> {
         card.validate()?;
         if let Some(existing) = self.rate_cards.iter().find(|existing| existing.version == card.version) {
@@ -117,25 +117,33 @@ impl Catalogue {
         };
         let later = self.rate_cards.partition_point(|other| other.effective_at_ms < card.effective_at_ms);
         if let Some(other) = self.rate_cards.get(later).filter(|other| other.effective_at_ms == card.effective_at_ms) {
-            return refuse("rate_card.effective_at", format!("the card {} takes effect at that moment", other.version));
+            return refuse(
+                "rate_card.effective_at",
+                format!("the card {} already takes effect at that time; choose another time", other.version),
+            );
         }
         let mut catalogue = self.clone();
         catalogue.rate_cards.insert(later, card.clone());
         if serde_json::to_vec(&catalogue).map_or(usize::MAX, |body| body.len()) > MAX_BYTES {
-            return refuse("rate_card", "all rate cards together would be too large; none may be removed".to_owned());
+            return refuse(
+                "rate_card",
+                format!(
+                    "all rate cards together would exceed {MAX_BYTES} bytes, and cards are never removed; shorten this one"
+                ),
+            );
         }
         Ok(Some(catalogue))
     }
 }
 
 impl VersionedCatalogue {
-    /// Reads a catalogue's record, as a store had it at a time.
+    /// Reads the record of a catalogue. `read_at_ms` is the store's time of the reply.
     pub fn from_fields(fields: &FieldMap, read_at_ms: i64) -> Result<Self, Damaged> {
         let damaged = |what: &str| Damaged::new("catalogue", what);
         let version = fields.number("version").ok_or_else(|| damaged("no version"))?;
         let body = fields.text("body").ok_or_else(|| damaged("no body"))?;
         let catalogue: Catalogue = serde_json::from_str(body).map_err(|error| damaged(&error.to_string()))?;
-        // Sums with what it says have to stay in range, whoever wrote it.
+        // Sums with these numbers must not overflow, even if another program wrote the record.
         let mut card_ids = Vec::new();
         for card in &catalogue.rate_cards {
             card.validate().map_err(|invalid| damaged(&invalid.to_string()))?;
@@ -150,7 +158,7 @@ impl VersionedCatalogue {
         Ok(Self { version, read_at_ms, catalogue, card_ids })
     }
 
-    /// The card in effect at a time; `None` before the first one.
+    /// Returns the card in effect at a time. `None` before the first card's effective time.
     pub fn card_in_effect(&self, at_ms: i64) -> Option<CardInEffect<'_>> {
         let place = self.catalogue.place_at(at_ms)?;
         let (card, id) = (self.catalogue.rate_cards.get(place)?, self.card_ids.get(place)?);
@@ -161,19 +169,20 @@ impl VersionedCatalogue {
     }
 }
 
-/// The scope of the catalogue, which no team id can equal.
+/// Returns the scope of the catalogue. No team ID equals it.
 pub fn scope() -> Scope {
     Scope::new("!catalogue")
 }
 
-/// Reads the catalogue; its record is the reply's first.
+/// Builds the transaction that reads the catalogue. Its record is the first one in the reply.
 pub fn read() -> Transaction {
     let mut transaction = Transaction::on(scope());
     transaction.record(key(), Read::Whole);
     transaction
 }
 
-/// Writes a catalogue if there is none; what there is afterwards is the reply's first record.
+/// Builds the transaction that writes a catalogue if the store has none. The first record in the reply is the catalogue
+/// that the store has then.
 pub fn seed(catalogue: &Catalogue) -> Result<Transaction, Damaged> {
     let mut transaction = Transaction::on(scope());
     let record = transaction.record(key(), Read::Whole);
@@ -181,8 +190,8 @@ pub fn seed(catalogue: &Catalogue) -> Result<Transaction, Damaged> {
     Ok(transaction)
 }
 
-/// Replaces the catalogue, if it still is of the version that the new one was made from, and `card`, which was added, is
-/// still announced early enough.
+/// Builds the transaction that replaces the catalogue and adds `card`. The store applies it only if its catalogue still
+/// has the version of `from`, and `card` is still announced early enough.
 pub fn replace(
     from: &VersionedCatalogue,
     to: &Catalogue,

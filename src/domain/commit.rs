@@ -1,4 +1,6 @@
-//! Commit: finalizes a reservation's cost in the cycle it was made in (rules 5 to 7), exactly once (I2).
+//! Commit: finalizes the cost of a reservation in the cycle that it was made in (rules 5 to 7), exactly once (I2).
+//!
+//! This file splits the commit into amounts. [`charging`](super::charging) decides how they enter the account.
 
 use super::{
     account::{Account, before, not_before},
@@ -12,24 +14,24 @@ use super::{
 };
 use crate::transaction::{Linear, Read};
 
-/// What a commit is built from, beside its reservation.
+/// What a commit assumes, apart from its reservation.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CommitAssumptions<'a> {
-    /// What the reservation's account last looked like, if that is known.
+    /// The reservation's account as it was last seen, if it was.
     pub account: Option<&'a Account>,
-    /// Leases are called back before an excess draws on anything but the allotment.
+    /// Whether leases are recalled before an excess uses anything but the allotment.
     pub recall_leases_first: bool,
 }
 
-/// Builds the transaction that charges a reservation, believed to be as given.
+/// Builds the transaction that charges a reservation, which is assumed to be as given.
 ///
-/// `charged.late` has to be whether the hold has run out at the believed time; the transaction checks it.
+/// `charged.late` must say whether the hold has run out at the assumed time. The transaction checks it.
 pub fn commit(
     team: &Id,
     id: &Id,
     held: &BackedReservation,
     charged: &Charged,
-    belief: CommitAssumptions<'_>,
+    assumptions: CommitAssumptions<'_>,
     policy: &Policy,
 ) -> Settlement {
     let mut step = Settlement::of(team, id, held);
@@ -60,9 +62,9 @@ pub fn commit(
     writes.extend(step.give_back_run_completion(held - covered));
 
     let charges = step.transaction.record(keys::charges(terms.cycle.start_ms), Read::Nothing);
-    let open_leases = (charge.excess > 0 && belief.recall_leases_first).then(|| step.declare_open_leases());
+    let open_leases = (charge.excess > 0 && assumptions.recall_leases_first).then(|| step.declare_open_leases());
     let ledger = ChargeRecords { account: step.account, charges, holds: step.holds, open_leases };
-    for mut choice in charge.options(ledger, belief.account) {
+    for mut choice in charge.options(ledger, assumptions.account) {
         step.effects.push(ledger.effects_of(&choice));
         choice.writes.extend_from_slice(&writes);
         step.transaction.options.push(choice);

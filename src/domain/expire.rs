@@ -1,4 +1,4 @@
-//! Expiry: the credits of an abandoned reservation come back after its hold, whoever notices first (I5).
+//! Expiry: the credits of an abandoned reservation come back after its hold, whichever sidecar notices first (I5).
 
 use super::{
     Damaged,
@@ -12,10 +12,10 @@ use super::{
 };
 use crate::transaction::{Guard, Linear, Read, RecordRef, Reply, Transaction, Write};
 
-/// Builds the transaction that expires a reservation, believed to be open and due.
+/// Builds the transaction that expires a reservation. It assumes that the reservation is open and due.
 ///
-/// It counts as settled when its hold ran out, not when that was written down, so that the answer to any later question
-/// does not depend on when somebody swept.
+/// It counts as settled when its hold ran out, not when the store was told. So the answers to later calls do not depend
+/// on when the sweeper ran.
 pub fn expire(team: &Id, id: &Id, held: &BackedReservation, policy: &Policy) -> Settlement {
     let reservation = &held.reservation;
     let mut step = Settlement::of(team, id, held);
@@ -31,7 +31,7 @@ pub fn expire(team: &Id, id: &Id, held: &BackedReservation, policy: &Policy) -> 
             step.transaction.option(Vec::new(), giving_back);
         }
         Some(run) => {
-            // If nobody swept for days, the run's record may have gone meanwhile, and its id may name a new run.
+            // If no sidecar swept the team for days, the run's record may be gone, and its ID may name a new run.
             let same_run = Linear::constant(-reservation.created_at_ms).plus(1, run, "started_at");
             step.transaction.option(vec![Guard::Present(run), Guard::AtMostZero(same_run)], giving_back);
             step.transaction.option(Vec::new(), writes);
@@ -40,10 +40,10 @@ pub fn expire(team: &Id, id: &Id, held: &BackedReservation, policy: &Policy) -> 
     step
 }
 
-/// Reads several reservations of a team.
+/// Query for several reservations of a team.
 #[derive(Debug)]
 pub struct ReservationsQuery {
-    /// What to send.
+    /// The transaction to send.
     pub transaction: Transaction,
     terms: RecordRef,
     reservations: Vec<RecordRef>,
@@ -58,19 +58,19 @@ impl ReservationsQuery {
         Self { transaction, terms, reservations }
     }
 
-    /// Whether there is such a team.
+    /// Returns whether the team exists.
     pub fn team_exists(&self, reply: &Reply) -> bool {
         reply.hash(self.terms).is_some()
     }
 
-    /// Reads the reply: the reservations in the order of their ids, `None` for those that do not exist.
+    /// Returns the reservations in the order of the IDs. `None` stands for those that do not exist.
     pub fn reservations(&self, reply: &Reply) -> Result<Vec<Option<Reservation>>, Damaged> {
         let read = |record: &RecordRef| reply.packed(*record).map(Reservation::unpack).transpose();
         self.reservations.iter().map(read).collect()
     }
 }
 
-/// Removes a hold whose reservation does not exist.
+/// Builds the transaction that removes a hold whose reservation does not exist.
 pub fn remove_orphan(team: &Id, id: &Id, hold: &Hold) -> Transaction {
     let mut transaction = Transaction::on(keys::team(team));
     let reservation = transaction.record(keys::reservation(id), Read::Nothing);

@@ -3,7 +3,7 @@
 use super::{account::before, id::Id, policy::MAX_HOLD_AGE_MS, reservation::BackedReservation, settlement::Settlement};
 use crate::transaction::{Guard, Linear, Value};
 
-/// Builds the transaction that gives a reservation that was opened from a lease a record of its own, held for as long as it is.
+/// Builds the transaction that writes a record for a reservation that was opened from a lease. The hold keeps its end.
 pub fn record(team: &Id, id: &Id, held: &BackedReservation) -> Settlement {
     let expires_at_ms = held.reservation.expires_at_ms;
     let mut step = Settlement::of(team, id, held);
@@ -15,11 +15,11 @@ pub fn record(team: &Id, id: &Id, held: &BackedReservation) -> Settlement {
     step
 }
 
-/// Builds the transaction that sets the end of a hold to max(what it is, now + `hold_ms`), at most
-/// [`MAX_HOLD_AGE_MS`] after the reservation was made. The reservation is believed to be open and not due.
+/// Builds the transaction that sets the end of a hold to max(current end, now + `hold_ms`), at most [`MAX_HOLD_AGE_MS`]
+/// after the reservation was made. It assumes that the reservation is open and not due.
 ///
-/// If its credits have come back with the lease that it was opened from, nothing is held that could be held longer, whatever its grant
-/// says: then the transaction has no option, and only looks.
+/// If the lease that the reservation was opened from was reclaimed, there are no held credits left to hold longer,
+/// whatever the grant says. Then the transaction has no option and only reads.
 pub fn extend(team: &Id, id: &Id, held: &BackedReservation, hold_ms: i64) -> Settlement {
     let reservation = &held.reservation;
     let mut step = Settlement::of(team, id, held);

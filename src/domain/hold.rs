@@ -1,37 +1,40 @@
-//! Open holds: the index of what runs out by itself and gives credits back then: a team's open reservations, and the leases that
-//! sidecars have of its allotment.
+//! Open holds: the index of everything that gives credits back when its time is over. These are a team's open
+//! reservations, and the leases that sidecars have taken out of its allotment.
+//!
+//! This module knows IDs, cycles and credits. It must not know what a reservation or a lease is.
 
 use super::{Damaged, id::Id, keys};
 use crate::transaction::{Read, Record, RecordRef, Reply, Transaction, parse_stored_number};
 
-/// How many open holds a refusal looks at: to expire the due ones, and to say when others come back.
+/// Maximum number of open holds that a refusal returns. The due ones are expired, and the others tell when credits come
+/// back.
 const MAX_HOLDS_READ: u32 = 64;
 
-/// Between the parts of a member's name; no id has it.
+/// Separator of the parts of an entry's name. No ID contains it.
 const SEPARATOR: char = '|';
 
-/// What the name of a lease's member ends in.
+/// Last part of the name of a lease's entry.
 const LEASE_SUFFIX: &str = "lease";
 
-/// A member of the index of open holds.
+/// An entry of the index of open holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
     /// What holds the credits.
     pub holder: Holder,
-    /// The start of the cycle that it belongs to, in Unix milliseconds.
+    /// Start of the cycle that the credits belong to, in Unix milliseconds.
     pub cycle_start_ms: i64,
-    /// What comes back to that cycle's allotment; of a lease, at most.
+    /// Number of credits that come back to that cycle's allotment. For a lease it is an upper bound.
     pub credits: i64,
-    /// When, in Unix milliseconds.
+    /// When they come back, in Unix milliseconds.
     pub expires_at_ms: i64,
 }
 
-/// What holds credits until they come back.
+/// The holder of credits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Holder {
     /// An open reservation.
     Reservation(Id),
-    /// A lease that its sidecar has not settled in time.
+    /// A lease that was not returned yet.
     Lease(Id),
 }
 
@@ -51,20 +54,20 @@ impl Hold {
             Some(Self { holder, cycle_start_ms, credits, expires_at_ms })
         };
         let read = hold();
-        read.filter(|_| fields.next().is_none()).ok_or_else(|| Damaged::new("holds", "unreadable"))
+        read.filter(|_| fields.next().is_none()).ok_or_else(|| Damaged::new("holds", "not in the expected format"))
     }
 
-    /// Whether it has run out at a time, in Unix milliseconds.
+    /// Returns whether the hold has run out at a time in Unix milliseconds.
     pub fn is_due(&self, now_ms: i64) -> bool {
         self.expires_at_ms <= now_ms
     }
 
-    /// Whether it is that reservation's.
+    /// Returns whether this is the hold of that reservation.
     pub fn is_of(&self, id: &Id) -> bool {
         matches!(&self.holder, Holder::Reservation(holder) if holder == id)
     }
 
-    /// The name of its entry.
+    /// Returns the name of the hold's entry in the index.
     pub fn member(&self) -> String {
         match &self.holder {
             Holder::Reservation(id) => reservation_member(id, self.cycle_start_ms, self.credits),
@@ -73,10 +76,10 @@ impl Hold {
     }
 }
 
-/// Reads the open reservations of a team whose holds run out first.
+/// Query for the open holds of a team that run out first.
 #[derive(Debug)]
 pub struct HoldsQuery {
-    /// What to send.
+    /// The transaction to send.
     pub transaction: Transaction,
     holds: RecordRef,
 }
@@ -90,18 +93,18 @@ impl HoldsQuery {
         Self { transaction, holds }
     }
 
-    /// Reads the reply.
+    /// Returns the holds in a reply.
     pub fn holds(&self, reply: &Reply) -> Result<Vec<Hold>, Damaged> {
         read(reply, self.holds)
     }
 }
 
-/// Declares the index in a transaction that may be refused because of what it holds.
+/// Declares the index in a transaction that may be refused because of its entries.
 pub(crate) fn declare(transaction: &mut Transaction) -> RecordRef {
     transaction.record(keys::open_holds(), Read::First { limit: MAX_HOLDS_READ, unless_applied: true })
 }
 
-/// The holds in a reply, the first to run out first.
+/// Returns the holds in a reply, ordered by when they run out.
 pub(crate) fn read(reply: &Reply, index: RecordRef) -> Result<Vec<Hold>, Damaged> {
     match reply.record(index) {
         Record::Index(entries) => entries.iter().map(|(at, member)| Hold::from_entry(*at, member)).collect(),

@@ -1,34 +1,35 @@
-//! Ids that callers choose, checked before they can become part of a key.
+//! IDs chosen by callers. They are checked before they become part of a key.
 
 use std::{fmt, sync::Arc};
 
 use thiserror::Error;
 
-/// The most bytes an id has.
+/// Maximum length of an ID, in bytes.
 pub const MAX_ID_LENGTH: usize = 128;
 
-/// An id of a team, flow, run, block, reservation, model or rate card: `[A-Za-z0-9._:-]{1,128}`.
+/// An ID of a team, flow, run, block, reservation, model or rate card: `[A-Za-z0-9._:-]{1,128}`.
 ///
-/// The alphabet has no separator that keys and packed records use, so that an id can stand in them as it is.
+/// The alphabet contains none of the separators of keys and packed records, so an ID can be part of them without
+/// escaping.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(Arc<str>);
 
-/// The text is no id.
+/// Why a text is not an ID.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InvalidId {
-    /// Nothing there.
+    /// The text is empty.
     #[error("must not be empty")]
     Empty,
-    /// Longer than [`MAX_ID_LENGTH`].
+    /// The text is longer than [`MAX_ID_LENGTH`].
     #[error("must have at most {MAX_ID_LENGTH} characters")]
     TooLong,
-    /// A character outside the alphabet.
-    #[error("may only have letters, digits and . _ : -")]
+    /// The text has a character outside the alphabet.
+    #[error("must contain only letters, digits and . _ : -")]
     Character,
 }
 
 impl Id {
-    /// Checks a text.
+    /// Checks a text and makes it an ID.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
         if text.is_empty() {
             return Err(InvalidId::Empty);
@@ -43,7 +44,7 @@ impl Id {
         Ok(Self(text.into()))
     }
 
-    /// The text.
+    /// Returns the ID as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

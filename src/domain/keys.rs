@@ -1,15 +1,17 @@
-//! The names of a team's records. Ids stand in them as they are: their alphabet lacks `|` and `,`, and every prefix ends in `:`
-//! or is a whole name. A cycle is named by the day it starts: no two cycles of a team start on the same day.
+//! The names of the records in the store.
+//!
+//! IDs are part of the names without escaping, because their alphabet contains neither `|` nor `,`. Each prefix ends in
+//! `:` or is a whole name. A cycle is named by the day it starts on: no two cycles of a team start on the same day.
 
 use super::{billing_cycle::day_name, id::Id};
 use crate::transaction::{Key, Scope};
 
-/// The scope of a team's records.
+/// Scope of a team's records.
 pub fn team(team: &Id) -> Scope {
     Scope::new(team.as_str())
 }
 
-/// The scope of the list of all teams, which no team id can equal.
+/// Scope of the list of all teams. No team ID equals it.
 pub fn registry_scope() -> Scope {
     Scope::new("!teams")
 }
@@ -24,12 +26,12 @@ pub fn terms() -> Key {
     Key::hash("terms")
 }
 
-/// The counters of one cycle.
+/// The account of one cycle.
 pub fn account(cycle_start_ms: i64) -> Key {
     Key::hash(format!("cycle:{}", day_name(cycle_start_ms)))
 }
 
-/// The cycles that the team has counters of, by their start.
+/// The cycles for which the team has accounts, ordered by their start.
 pub fn cycles() -> Key {
     Key::index("cycles")
 }
@@ -39,7 +41,7 @@ pub fn reservation(id: &Id) -> Key {
     Key::packed(format!("reservation:{id}"))
 }
 
-/// The open reservations, by the time their hold runs out, and the leases, by the time their credits come back by themselves.
+/// The open holds: reservations ordered by when their hold runs out, and leases ordered by when they are reclaimed.
 pub fn open_holds() -> Key {
     Key::index("holds")
 }
@@ -49,17 +51,17 @@ pub fn lease(id: &Id) -> Key {
     Key::hash(format!("lease:{id}"))
 }
 
-/// The leases that may still be drawn from, by the time that ends.
+/// The leases that may still be drawn from, ordered by when that ends.
 pub fn open_leases() -> Key {
     Key::index("leases")
 }
 
-/// The scope of the list of recalls, which no team id can equal.
+/// Scope of the list of recalls. No team ID equals it.
 pub fn recalls_scope() -> Scope {
     Scope::new("!recalls")
 }
 
-/// The teams whose leases are called back, by the time of the call.
+/// The teams whose leases are being recalled, ordered by the time of the recall.
 pub fn recalls() -> Key {
     Key::index("recalls")
 }
@@ -69,22 +71,22 @@ pub fn run(id: &Id) -> Key {
     Key::hash(format!("run:{id}"))
 }
 
-/// The overage blocks charged in one cycle.
+/// The log of overage blocks charged in one cycle.
 pub fn charges(cycle_start_ms: i64) -> Key {
     Key::log(format!("charges:{}", day_name(cycle_start_ms)))
 }
 
-/// The usage rows of one cycle, by name.
+/// The names of the usage rows of one cycle.
 pub fn usage_rows(cycle_start_ms: i64) -> Key {
     Key::index(format!("usage:{}", day_name(cycle_start_ms)))
 }
 
-/// The counters of one usage row, by its name among the rows.
+/// The counters of one usage row, by the row's name.
 pub fn usage_row(cycle_start_ms: i64, member: &str) -> Key {
     Key::hash(format!("usage:{}:{}", day_name(cycle_start_ms), member))
 }
 
-/// The accepted changes of terms.
+/// The audit log of a scope.
 pub fn audit() -> Key {
     Key::log("audit")
 }

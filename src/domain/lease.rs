@@ -1,10 +1,13 @@
-//! Leases: credits that a sidecar takes out of a team's allotment in advance, so that it can open reservations without asking.
+//! Leases: credits that a sidecar takes out of a team's allotment in advance, so that it can open reservations without
+//! asking the store. This is escrow locking (O'Neil, ACM TODS 1986).
 //!
-//! A lease is immutable and consumed. It is never refilled, renewed or topped up; the next one has a new id. Nothing is drawn
-//! before its grant was answered. Whoever settles a reservation that was drawn from it shrinks its record in the store by what
-//! was held, and no further than to nothing: so whatever a sidecar, or somebody with a made-up grant, believes, the allotment is
-//! never exceeded. (Escrow: O'Neil, TODS 1986.) The clock that a lease is drawn by is the sidecar's; that of its record is the
-//! store's.
+//! - A lease is immutable and is used up. It is never refilled or renewed. The next lease has a new ID.
+//! - Credits are drawn only after the store has confirmed the grant.
+//! - Settling a reservation that was drawn from a lease subtracts its credits from the lease's record in the store. The
+//!   record never falls below 0. So the allotment is never exceeded, even if a sidecar is wrong or a client makes up
+//!   a grant.
+//! - The clock that ends drawing is the sidecar's. The clock of the lease's record is the store's. [`CLOCK_MARGIN_MS`]
+//!   allows for the difference.
 
 mod grant;
 mod lease_return;
@@ -25,91 +28,96 @@ use std::ops::{Range, RangeInclusive};
 
 use super::{billing_cycle::Cycle, id::Id, policy::MIN_COMMIT_RETENTION_MS};
 
-/// The longest hold that is drawn from a lease, in milliseconds: so long, beside its term, a lease's credits are away if its
-/// sidecar dies.
+/// Maximum hold that can be drawn from a lease, in milliseconds. If the sidecar dies, the lease's credits are away for
+/// this long in addition to the lease term.
 pub const MAX_LEASE_HOLD_MS: i64 = 120_000;
 
-/// The longest term of a lease, in milliseconds.
+/// Maximum term of a lease, in milliseconds.
 pub const MAX_LEASE_TERM_MS: i64 = 60_000;
 
-/// The longest that any sidecar's lease can be in use, in milliseconds, whatever it is configured to.
+/// Maximum time from the grant of a lease until nothing that was drawn from it is held any more, in milliseconds,
+/// whatever a sidecar's settings are.
 pub const MAX_LEASE_LIFETIME_MS: i64 = MAX_LEASE_TERM_MS + MAX_LEASE_HOLD_MS + CLOCK_MARGIN_MS;
 
-/// What the clocks of a sidecar and of the store may differ by within a lease's life, in milliseconds. A lease is drawn from so
-/// much shorter than its term, and its credits come back so much later than its last hold can run out.
+/// Maximum difference between the clocks of a sidecar and the store during a lease's life, in milliseconds. Drawing
+/// ends this much before the term does, and a lease is reclaimed this much after its last hold can have run out.
 pub const CLOCK_MARGIN_MS: i64 = 1_000;
 
-/// For so long after a recall no lease of the team is granted, in milliseconds.
+/// Time after a recall during which no lease of the team is granted, in milliseconds.
 pub const RECALL_PAUSE_MS: i64 = 1_000;
 
-// The record of a commit outlives everything that can be drawn from a lease and held, even if the sidecar that opened the
-// reservation took the store's clock for up to one term ahead. So no grant of a lease is charged after its commit was forgotten.
+// The record of a commit must outlive everything that can be drawn from a lease and held, even if the sidecar that
+// opened the reservation was one term ahead of the store's clock. Otherwise a grant could be charged again after its
+// commit was forgotten.
 const _: () = assert!(MIN_COMMIT_RETENTION_MS - MAX_LEASE_TERM_MS > MAX_LEASE_LIFETIME_MS);
 
-/// For how long leases are drawn from, and what is drawn from them held.
+/// How long a lease can be drawn from, and how long a hold drawn from it can last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseTerms {
-    /// From its grant on it may be drawn from for so long, less [`CLOCK_MARGIN_MS`]; in milliseconds.
+    /// Time from the grant of a lease until nothing is drawn from it any more, in milliseconds. Drawing ends
+    /// [`CLOCK_MARGIN_MS`] earlier.
     pub term_ms: i64,
-    /// The longest hold that is drawn from it, in milliseconds, at most [`MAX_LEASE_HOLD_MS`].
+    /// Maximum hold that is drawn from a lease, in milliseconds. At most [`MAX_LEASE_HOLD_MS`].
     pub hold_ms: i64,
 }
 
 impl LeaseTerms {
-    /// The quarantine: so long after its grant all that was drawn has run out, and its credits come back by themselves; in
-    /// milliseconds.
+    /// Returns the quarantine: the time after the grant until everything that was drawn has run out and the lease is
+    /// reclaimed, in milliseconds.
     pub fn reclaim_after_ms(&self) -> i64 {
         self.term_ms + self.hold_ms + CLOCK_MARGIN_MS
     }
 }
 
-/// A lease as its sidecar has it in hand.
+/// A lease as the sidecar that holds it sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// Its id, which no other ever has.
+    /// ID of the lease. No other lease ever has it.
     pub id: Id,
-    /// The cycle whose allotment it is of.
+    /// The cycle whose allotment it was taken from.
     pub cycle: Cycle,
-    /// The team's terms that it was granted under: with others, a call would have another price.
+    /// Version of the team's terms when it was granted. Under other terms a call may have another price.
     pub terms_version: i64,
-    /// What was granted, in credits.
+    /// Number of credits granted.
     pub credits: i64,
-    /// What nobody has drawn yet.
+    /// Number of credits that were not drawn yet.
     pub undrawn: i64,
-    /// When the store granted it, in its own Unix milliseconds.
+    /// When the store granted it, in Unix milliseconds of the store.
     pub granted_at_ms: i64,
-    /// Between which times of the sidecar's clock that was: the first asking, and the answer; in milliseconds.
+    /// The period in which the store granted it, by the sidecar's clock in milliseconds: from the first request to the
+    /// reply.
     pub granted_between_ms: RangeInclusive<i64>,
-    /// From this time of the sidecar's clock on nothing is drawn, in milliseconds.
+    /// From when on nothing is drawn, by the sidecar's clock in milliseconds.
     pub drawn_until_ms: i64,
 }
 
-/// What is left of a lease that its sidecar draws from no more.
+/// What remains of a lease after its sidecar has stopped drawing from it. It is returned to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseRemainder {
-    /// The lease.
+    /// ID of the lease.
     pub id: Id,
-    /// The start of its cycle, in Unix milliseconds.
+    /// Start of its cycle, in Unix milliseconds.
     pub cycle_start_ms: i64,
-    /// What was granted, in credits.
+    /// Number of credits granted.
     pub credits: i64,
-    /// What nobody drew.
+    /// Number of credits that were never drawn.
     pub undrawn: i64,
 }
 
-/// What a draw asks for.
+/// The credits that a call wants to draw from a lease.
 #[derive(Clone, Debug)]
 pub struct Draw {
-    /// Credits.
+    /// Number of credits.
     pub credits: i64,
-    /// The terms that they were priced by.
+    /// Version of the terms that they were priced by.
     pub terms_version: i64,
     /// When that price is valid, in Unix milliseconds of the store.
     pub valid_ms: Range<i64>,
 }
 
 impl Lease {
-    /// A lease that the store granted at a time of its own, asked for and answered at these times of the sidecar's clock.
+    /// Returns a lease that the store granted at `granted_at_ms` of its clock. `granted_between_ms` is from the request
+    /// to the reply, by the sidecar's clock.
     pub fn granted(
         id: Id,
         cycle: Cycle,
@@ -123,11 +131,14 @@ impl Lease {
         Self { id, cycle, terms_version, credits, undrawn: credits, granted_at_ms, granted_between_ms, drawn_until_ms }
     }
 
-    /// Draws credits at a time of the sidecar's clock, in milliseconds. The result is the latest that the store's clock can show
-    /// then, in Unix milliseconds: what is held from then on is over before the lease's credits come back by themselves.
+    /// Draws credits at a time of the sidecar's clock, in milliseconds. Returns the latest time that the store's clock
+    /// can show then, in Unix milliseconds. A hold that begins at that time is over before the lease is reclaimed.
     ///
-    /// One reading of the clock decides both, so that a process that is stopped in between holds nothing too long. `None` if the lease
-    /// is over, or does not cover it, or the price is not certain to be valid: nothing was drawn then.
+    /// Returns `None` and draws nothing if the lease is over, has too few credits, or the price is not certain to be
+    /// valid.
+    ///
+    /// One reading of the clock decides both the draw and the hold. So a process that is paused between the two cannot
+    /// hold credits for too long.
     pub fn draw(&mut self, draw: &Draw, at_ms: i64) -> Option<i64> {
         let latest_ms = self.latest_store_ms(at_ms);
         let earliest_ms = self.granted_at_ms + (at_ms - self.granted_between_ms.end());
@@ -142,14 +153,14 @@ impl Lease {
         Some(latest_ms)
     }
 
-    /// Whether anything may still be drawn at a time of the sidecar's clock, under terms of that version.
+    /// Returns whether credits may be drawn at a time of the sidecar's clock, under terms of that version.
     pub fn may_be_drawn(&self, terms_version: i64, at_ms: i64) -> bool {
         at_ms < self.drawn_until_ms
             && terms_version == self.terms_version
             && self.latest_store_ms(at_ms) < self.cycle.end_ms
     }
 
-    /// What is left, for a sidecar that draws from it no more.
+    /// Returns what remains, for a sidecar that stops drawing from the lease.
     pub fn into_remainder(self) -> LeaseRemainder {
         let Self { id, cycle, credits, undrawn, .. } = self;
         LeaseRemainder { id, cycle_start_ms: cycle.start_ms, credits, undrawn }
@@ -160,21 +171,21 @@ impl Lease {
     }
 }
 
-/// The fields of a lease's record.
+/// The names of the fields of a lease's record.
 pub(crate) mod field {
-    /// The start of the cycle whose allotment it is of.
+    /// Start of the cycle whose allotment it was taken from.
     pub(crate) const CYCLE: &str = "cycle";
-    /// What was granted.
+    /// Number of credits granted.
     pub(crate) const CREDITS: &str = "credits";
-    /// What was neither settled nor given back.
+    /// Number of credits that were neither settled nor returned.
     pub(crate) const REST: &str = "rest";
     /// When it was granted.
     pub(crate) const GRANTED_AT: &str = "granted_at";
-    /// When what is left comes back by itself.
+    /// When the rest is reclaimed.
     pub(crate) const RECLAIM_AT: &str = "reclaim_at";
-    /// 1 once its sidecar draws from it no more.
+    /// 1 after its sidecar has stopped drawing from it.
     pub(crate) const RETURNED: &str = "returned";
-    /// 1 once what was left has come back by itself. The rest then still says what may be committed late.
+    /// 1 after the rest was reclaimed. The rest then tells how much may still be committed late.
     pub(crate) const RECLAIMED: &str = "reclaimed";
 }
 
@@ -184,7 +195,7 @@ mod tests {
 
     const TERMS: LeaseTerms = LeaseTerms { term_ms: 10_000, hold_ms: 120_000 };
 
-    /// Asked for at 1,000 of the sidecar's clock and answered at 1,040; the store's clock showed 500,000.
+    /// Requested at 1,000 and confirmed at 1,040 of the sidecar's clock. The store's clock showed 500,000.
     fn lease() -> Lease {
         let cycle = Cycle { start_ms: 0, end_ms: 505_000 };
         Lease::granted(Id::parse("a.1").unwrap(), cycle, 7, 100, 500_000, 1_000..=1_040, &TERMS)

@@ -1,4 +1,4 @@
-//! Reading what was written: the list of teams, accounts of past cycles, usage rows, charges and audit logs, a page at a time.
+//! Queries, one page at a time: the list of teams, accounts of past cycles, usage rows, charges and audit logs.
 
 use super::{
     Damaged,
@@ -12,23 +12,23 @@ use super::{
 };
 use crate::transaction::{Read, Record, RecordRef, Reply, Transaction};
 
-/// Reads a page of the list of all teams.
+/// Query for a page of the list of all teams.
 #[derive(Debug)]
 pub struct TeamsQuery {
-    /// What to send.
+    /// The transaction to send.
     pub transaction: Transaction,
     registry: RecordRef,
 }
 
 impl TeamsQuery {
-    /// The page that comes after a team; empty for the first page.
+    /// Builds the query for the page after the team `after`. Empty means the first page.
     pub fn new(after: &str, limit: u32) -> Self {
         let mut transaction = Transaction::on(keys::registry_scope());
         let registry = transaction.record(keys::registry(), Read::MembersAfter { member: after.to_owned(), limit });
         Self { transaction, registry }
     }
 
-    /// Reads the reply.
+    /// Returns the IDs of the teams.
     pub fn ids(&self, reply: &Reply) -> Result<Vec<Id>, Damaged> {
         let Record::Index(entries) = reply.record(self.registry) else { return Ok(Vec::new()) };
         let id = |member: &str| Id::parse(member).map_err(|problem| Damaged::new("teams", problem.to_string()));
@@ -36,10 +36,10 @@ impl TeamsQuery {
     }
 }
 
-/// Reads the account of one cycle.
+/// Query for the account of one cycle.
 #[derive(Debug)]
 pub struct AccountQuery {
-    /// What to send.
+    /// The transaction to send.
     pub transaction: Transaction,
     account: RecordRef,
 }
@@ -52,16 +52,16 @@ impl AccountQuery {
         Self { transaction, account }
     }
 
-    /// Reads the reply; `None` if nothing was written to it.
+    /// Returns the account. `None` if it has no record.
     pub fn account(&self, reply: &Reply) -> Result<Option<Account>, Damaged> {
         reply.hash(self.account).map(Account::from_fields).transpose()
     }
 }
 
-/// Reads the counters of some usage rows.
+/// Query for the counters of some usage rows.
 #[derive(Debug)]
 pub struct UsageCountsQuery {
-    /// What to send.
+    /// The transaction to send.
     pub transaction: Transaction,
     rows: Vec<RecordRef>,
 }
@@ -77,22 +77,24 @@ impl UsageCountsQuery {
         Self { transaction, rows }
     }
 
-    /// Reads the reply: the counts in the order of the rows; `None` for those that were trimmed meanwhile.
+    /// Returns the counters in the order of the rows. `None` stands for rows that were trimmed since their names were
+    /// read.
     pub fn counts(&self, reply: &Reply) -> Result<Vec<Option<UsageCounts>>, Damaged> {
         self.rows.iter().map(|row| reply.hash(*row).map(UsageCounts::from_fields).transpose()).collect()
     }
 }
 
-/// Reads charges of several cycles of a team.
+/// Query for the charges of several cycles of a team.
 #[derive(Debug)]
 pub struct ChargesQuery {
-    /// What to send.
+    /// The transaction to send.
     pub transaction: Transaction,
     logs: Vec<RecordRef>,
 }
 
 impl ChargesQuery {
-    /// Builds the query: of the first cycle the entries after a cursor, of the others all, up to a limit each.
+    /// Builds the query. It reads the entries of the first cycle after `cursor` and all entries of the other cycles, at
+    /// most `limit` per cycle.
     pub fn new(team: &Id, cycle_starts_ms: &[i64], cursor: &str, limit: u32) -> Self {
         let mut transaction = Transaction::on(keys::team(team));
         let mut cursor = cursor;
@@ -106,7 +108,7 @@ impl ChargesQuery {
         Self { transaction, logs }
     }
 
-    /// Reads the reply: for each cycle the entries, each with its own cursor.
+    /// Returns the entries of each cycle, each entry with its own cursor.
     pub fn entries(&self, reply: &Reply) -> Result<Vec<Vec<(String, ChargeEntry)>>, Damaged> {
         let entries = |log: &RecordRef| match reply.record(*log) {
             Record::Log(entries) => entries
@@ -119,23 +121,23 @@ impl ChargesQuery {
     }
 }
 
-/// Reads entries of one audit log.
+/// Query for entries of one audit log.
 #[derive(Debug)]
 pub struct AuditQuery {
-    /// What to send.
+    /// The transaction to send.
     pub transaction: Transaction,
     log: RecordRef,
 }
 
 impl AuditQuery {
-    /// Builds the query: of a team's log, or of the catalogue's, the entries after a cursor, up to a limit.
+    /// Builds the query for the entries after `cursor` of a team's log, or of the catalogue's if `team` is `None`.
     pub fn new(team: Option<&Id>, cursor: &str, limit: u32) -> Self {
         let mut transaction = Transaction::on(team.map_or_else(catalogue::scope, keys::team));
         let log = transaction.record(keys::audit(), Read::EntriesAfter { cursor: cursor.to_owned(), limit });
         Self { transaction, log }
     }
 
-    /// Reads the reply: the entries, each with its own cursor.
+    /// Returns the entries, each with its own cursor.
     pub fn entries(&self, reply: &Reply) -> Result<Vec<(String, AuditEntry)>, Damaged> {
         let Record::Log(entries) = reply.record(self.log) else { return Ok(Vec::new()) };
         entries.iter().map(|entry| Ok((entry.cursor.clone(), AuditEntry::from_fields(&entry.fields)?))).collect()

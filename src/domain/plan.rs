@@ -1,10 +1,10 @@
-//! Plans, and the credits each includes in a cycle (rule 2).
+//! Plans, and the credits that each includes in a cycle (rule 2).
 
 use serde::{Deserialize, Serialize};
 
 use super::Damaged;
 
-/// What a team subscribes to.
+/// The plan of a team.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Plan {
@@ -20,12 +20,12 @@ impl Plan {
     /// All plans.
     pub const ALL: [Self; 3] = [Self::Free, Self::Basic, Self::Professional];
 
-    /// The plan of that name.
+    /// Returns the plan with this name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|plan| plan.name() == name)
     }
 
-    /// Its name in the contract and in records.
+    /// Returns the plan's name in the contract and in records.
     pub fn name(self) -> &'static str {
         match self {
             Self::Free => "free",
@@ -39,16 +39,16 @@ impl Plan {
     }
 }
 
-/// Included credits per cycle.
+/// Included credits per billing cycle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IncludedCredits {
-    /// On every plan, without a paid seat.
+    /// Without a paid seat, on every plan.
     pub without_seat: i64,
-    /// On free, with a paid seat.
+    /// With a paid seat, on free.
     pub free: i64,
-    /// On basic, with a paid seat.
+    /// With a paid seat, on basic.
     pub basic: i64,
-    /// On professional, with a paid seat.
+    /// With a paid seat, on professional.
     pub professional: i64,
 }
 
@@ -56,7 +56,7 @@ impl IncludedCredits {
     /// What the product sells.
     pub const SHIPPED: Self = Self { without_seat: 500, free: 5_000, basic: 25_000, professional: 100_000 };
 
-    /// The credits that a cycle of that plan includes.
+    /// Returns the credits that a cycle of that plan includes.
     pub fn of(&self, plan: Plan, paid_seat: bool) -> i64 {
         match (paid_seat, plan) {
             (false, _) => self.without_seat,

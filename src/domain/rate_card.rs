@@ -1,4 +1,4 @@
-//! Rate cards: dated, immutable, complete price lists (rule 1).
+//! Rate cards: dated, immutable and complete price lists (rule 1).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,41 +10,41 @@ use super::{
     plan::Plan,
 };
 
-/// The most that one unit may cost, so that sums stay far below what a store can add up.
+/// Maximum price of one unit, in credits. It keeps sums within what a store can add up.
 pub const MAX_CREDITS_PER_UNIT: i64 = 1_000_000;
 
-/// The most rates on a card, and aliases of a rate.
+/// Maximum number of rates on a card, and of aliases of a rate.
 pub const MAX_RATES: usize = 1_000;
 
 /// A dated price list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RateCard {
-    /// Its name; never given to another card.
+    /// Name of the card. No other card ever has it.
     pub version: String,
-    /// From when on it prices calls, in Unix milliseconds, until a later card does.
+    /// From when on the card prices calls, in Unix milliseconds. It does so until a later card takes effect.
     pub effective_at_ms: i64,
-    /// What each model costs.
+    /// The price of each model.
     pub rates: Vec<Rate>,
 }
 
 /// The price of one model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rate {
-    /// The model's id.
+    /// ID of the model.
     pub model: String,
     /// Other names of the same model.
     #[serde(default)]
     pub aliases: Vec<String>,
     /// What one unit is.
     pub unit: Unit,
-    /// Credits per unit on a plan that `credits_by_plan` does not name.
+    /// Credits per unit, on plans that `credits_by_plan` does not contain.
     pub credits: i64,
-    /// Credits per unit by plan.
+    /// Credits per unit, by plan.
     #[serde(default)]
     pub credits_by_plan: BTreeMap<Plan, i64>,
 }
 
-/// What one unit of a rate is.
+/// What the price of a rate is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Unit {
@@ -54,25 +54,25 @@ pub enum Unit {
     Image,
 }
 
-/// A card that must not be accepted: which field, and what to do.
+/// Why a rate card is not valid: which field, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{field}: {problem}")]
 pub struct InvalidRateCard {
-    /// The field's path, as the contract names it.
+    /// Path of the field, as in `proto/`.
     pub field: String,
-    /// What is wrong with it.
+    /// What is wrong with the field.
     pub problem: String,
 }
 
 impl Rate {
-    /// Credits of so many units.
+    /// Returns the price of this many units, in credits.
     pub fn price(&self, plan: Plan, units: u32) -> i64 {
         self.credits_by_plan.get(&plan).unwrap_or(&self.credits) * i64::from(units)
     }
 }
 
 impl RateCard {
-    /// The card that ships, dated 2025-01-22.
+    /// Returns the card that ships, dated 2025-01-22.
     pub fn shipped() -> Self {
         let per_call = |model: &str, credits| Rate {
             model: model.to_owned(),
@@ -100,7 +100,7 @@ impl RateCard {
         }
     }
 
-    /// The rate of a model, by its id or an alias.
+    /// Returns the rate of a model, by its ID or an alias.
     pub fn rate(&self, model: &str) -> Option<&Rate> {
         self.rates.iter().find(|rate| rate.model == model || rate.aliases.iter().any(|alias| alias == model))
     }
@@ -124,7 +124,7 @@ impl RateCard {
             let aliases = rate.aliases.iter().map(|alias| ("aliases", alias));
             for (given_as, name) in std::iter::once(("model", &rate.model)).chain(aliases) {
                 if !names.insert(name) {
-                    return Err(invalid(field(given_as), format!("names {name}, which is on this card already")));
+                    return Err(invalid(field(given_as), format!("names {name}, which this card already lists")));
                 }
             }
             check_price(&field("credits"), rate.credits)?;

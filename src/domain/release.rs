@@ -9,7 +9,7 @@ use super::{
 };
 use crate::transaction::Linear;
 
-/// Builds the transaction that releases a reservation, believed to be open and not due.
+/// Builds the transaction that releases a reservation. It assumes that the reservation is open and not due.
 pub fn release(team: &Id, id: &Id, held: &BackedReservation, policy: &Policy) -> Settlement {
     let reservation = &held.reservation;
     let mut step = Settlement::of(team, id, held);

@@ -1,4 +1,4 @@
-//! Reservations: what they say, and which state they are in.
+//! Reservations: what was asked, what was decided, and which state they are in.
 
 mod grant;
 mod record;
@@ -17,7 +17,7 @@ use super::{
 pub enum Trigger {
     /// A block of a running flow.
     Run,
-    /// Somebody tests a prompt.
+    /// A user tests a prompt.
     Test,
 }
 
@@ -32,59 +32,59 @@ pub enum Basis {
     RunCompletion,
 }
 
-/// What a caller asks a reservation for; a repeat has to say the same.
+/// What a caller asks for. A repeated call must say the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
-    /// The flow.
+    /// ID of the flow.
     pub flow: Id,
-    /// The run; always there for [`Trigger::Run`].
+    /// ID of the run. Always set for [`Trigger::Run`].
     pub run: Option<Id>,
-    /// The block; always there for [`Trigger::Run`].
+    /// ID of the block. Always set for [`Trigger::Run`].
     pub block: Option<Id>,
-    /// The model's own name on the card.
+    /// The model's own name on the rate card, not an alias.
     pub model: Id,
-    /// Calls or images, at least 1.
+    /// Number of calls or images, at least 1.
     pub units: u32,
-    /// Why.
+    /// Why the call is made.
     pub trigger: Trigger,
 }
 
 /// What was decided when a reservation was made. It never changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReservationTerms {
-    /// Credits held.
+    /// Number of credits held.
     pub credits: i64,
     /// What covers them.
     pub basis: Basis,
-    /// The cycle it belongs to (rule 6).
+    /// The cycle that the reservation belongs to (rule 6).
     pub cycle: Cycle,
-    /// The version of the card that priced it.
+    /// Version of the rate card that priced it.
     pub rate_card: Id,
-    /// The plan it was priced for.
+    /// The plan that it was priced for.
     pub plan: Plan,
 }
 
-/// What was charged.
+/// What a commit charged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Charged {
-    /// In all.
+    /// Credits charged in total.
     pub credits: i64,
-    /// What was really used.
+    /// Number of calls or images that were really used.
     pub units: u32,
-    /// What was really called.
+    /// The model that was really called.
     pub model: Id,
-    /// The hold had run out.
+    /// Whether the hold had run out.
     pub late: bool,
 }
 
-/// Where a reservation stands in the store.
+/// The state of a reservation in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// The credits are held.
     Open,
-    /// Charged.
+    /// The reservation was charged.
     Committed(Charged),
-    /// Given back by the caller.
+    /// The caller gave the credits back.
     Released,
     /// The hold ran out.
     Expired,
@@ -97,46 +97,50 @@ pub struct Reservation {
     pub content: Content,
     /// What was decided.
     pub terms: ReservationTerms,
-    /// Unix milliseconds.
+    /// When it was made, in Unix milliseconds.
     pub created_at_ms: i64,
-    /// When the hold runs out, or would have, in Unix milliseconds.
+    /// When the hold runs out, or would have run out, in Unix milliseconds.
     pub expires_at_ms: i64,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
     /// When it left [`State::Open`], in Unix milliseconds.
     pub settled_at_ms: Option<i64>,
 }
 
-/// A reservation, and what stands for it in the store.
+/// A reservation, and what accounts for its credits in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackedReservation {
     /// The reservation.
     pub reservation: Reservation,
-    /// What stands for it.
+    /// What accounts for its credits.
     pub backing: Backing,
 }
 
-/// What stands for a reservation in the store.
+/// What accounts for a reservation's credits in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Backing {
-    /// A record of its own.
+    /// A record of the reservation itself.
     Record,
-    /// The lease that it was opened from: until it is settled or extended it has no record.
+    /// The lease that the reservation was opened from. The reservation has no record until it is settled or extended.
     Lease {
-        /// The lease.
+        /// ID of the lease.
         id: Id,
-        /// Its credits have come back by themselves: what is committed now, the account no longer holds.
+        /// Whether the lease was reclaimed: its credits came back to the allotment, so the account no longer holds
+        /// those of this reservation.
         reclaimed: bool,
-        /// The record that stands under its id, if it has one: of another opening, from another lease, which has expired. Its caller
-        /// had asked two sidecars. Whoever settles this one while its own hold lasts puts it in that one's place.
+        /// The record that another reservation with the same ID left, if there is one.
+        ///
+        /// It happens when a caller asks two sidecars with the same ID: both open a reservation from their own lease,
+        /// and one of them expires. The one whose hold still lasts replaces that expired record when it is settled.
         replaces: Option<Box<Reservation>>,
     },
 }
 
 impl BackedReservation {
-    /// Whether a record under its id is of another opening, which has expired, while this one still holds its credits.
+    /// Returns whether `record`, found under the same ID, is that of another reservation, which has expired while this
+    /// one still holds its credits.
     ///
-    /// As its hold lasts, it was not settled before: then its own record would stand.
+    /// This one was not settled before: its hold lasts, so its own record would still be there.
     pub fn supersedes(&self, record: &Reservation, now_ms: i64) -> bool {
         self.backing != Backing::Record
             && record.state == State::Expired
@@ -144,13 +148,15 @@ impl BackedReservation {
             && !self.reservation.is_due(now_ms)
     }
 
-    /// From when on its id has been forgotten if nobody settled it, in Unix milliseconds.
+    /// Returns when the store has forgotten the ID if the reservation was never settled, in Unix milliseconds.
     ///
-    /// Without a record of its own, nobody knows whether it was settled once the record of that may be gone: from then on it is neither
-    /// charged nor expired, and what it held comes back with its lease. Its own sidecar has long expired it by then, if that lives.
+    /// A reservation without a record of its own may have been settled, and its record removed since. The store cannot
+    /// tell any more, so from this time on the reservation is neither charged nor expired. Its credits come back with
+    /// its lease. If its sidecar is alive, it has expired the reservation long before.
     ///
-    /// It says of itself when it was made, by a sidecar that guessed the store's time: from the latest moment that this can have
-    /// been, and while its lease could be drawn from, so that it is ahead by less than the longest term.
+    /// `created_at_ms` of such a reservation is an estimate: the latest time that the store's clock can have shown. It
+    /// was made while the lease could be drawn from, so it is ahead of the store's clock by less than the longest lease
+    /// term. That term is subtracted here.
     pub fn forgotten_at_ms(&self, policy: &Policy) -> i64 {
         let Reservation { created_at_ms, expires_at_ms, .. } = self.reservation;
         match self.backing {
@@ -161,7 +167,7 @@ impl BackedReservation {
         }
     }
 
-    /// Whether it is due for so long that its id has been forgotten.
+    /// Returns whether it has been due for longer than its ID is remembered.
     pub fn is_forgotten(&self, now_ms: i64, policy: &Policy) -> bool {
         self.reservation.is_due(now_ms) && self.forgotten_at_ms(policy) <= now_ms
     }
@@ -174,19 +180,20 @@ impl From<Reservation> for BackedReservation {
 }
 
 impl Content {
-    /// The run that the call may make current, or complete: a test belongs to none.
+    /// Returns the run that the call may begin or complete. A test has none.
     pub fn run_of_trigger(&self) -> Option<&Id> {
         self.run.as_ref().filter(|_| self.trigger == Trigger::Run)
     }
 }
 
 impl Reservation {
-    /// Whether it is open in the store and its hold has run out: nobody has expired it yet.
+    /// Returns whether it is open in the store although its hold has run out, so that it still has to be expired.
     pub fn is_due(&self, now_ms: i64) -> bool {
         self.state == State::Open && self.expires_at_ms <= now_ms
     }
 
-    /// The same reservation as it stands at a time: a due one has expired, whether or not somebody wrote that down.
+    /// Returns the reservation as it counts at this time: a due one counts as expired, whether or not the store says so
+    /// yet.
     #[must_use]
     pub fn at(mut self, now_ms: i64) -> Self {
         if self.is_due(now_ms) {
@@ -196,7 +203,7 @@ impl Reservation {
         self
     }
 
-    /// Whether it is due for so long that its id has been forgotten.
+    /// Returns whether it has been due for longer than its ID is remembered.
     pub fn is_forgotten(&self, now_ms: i64, policy: &Policy) -> bool {
         self.is_due(now_ms) && self.expires_at_ms + policy.unsettled_retention_ms <= now_ms
     }
@@ -218,7 +225,7 @@ impl ReservationTerms {
 }
 
 impl Trigger {
-    /// Its name in records.
+    /// Returns the trigger's name in records.
     pub fn name(self) -> &'static str {
         match self {
             Self::Run => "run",
@@ -226,14 +233,14 @@ impl Trigger {
         }
     }
 
-    /// The trigger of that name.
+    /// Returns the trigger with this name.
     pub fn parse(name: &str) -> Option<Self> {
         [Self::Run, Self::Test].into_iter().find(|trigger| trigger.name() == name)
     }
 }
 
 impl State {
-    /// Its name in records and in the log.
+    /// Returns its name in records and in the log.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -245,7 +252,7 @@ impl State {
 }
 
 impl Basis {
-    /// Its name in records and in the log.
+    /// Returns its name in records and in the log.
     pub fn name(self) -> &'static str {
         match self {
             Self::Allotment => "allotment",

@@ -1,4 +1,7 @@
-//! CheckAndReserve: the options that may cover a call, in the order of the rules, as one transaction.
+//! CheckAndReserve as one transaction: the options that may cover a call, in the order of the rules (rules 3 to 5).
+//!
+//! Each option has guards that the store checks. The first one that holds is applied: the allotment, then overage
+//! blocks, then run completion. If none holds, the call is suspended.
 
 use std::ops::Range;
 
@@ -17,39 +20,40 @@ use super::{
 };
 use crate::transaction::{Guard, Outcome, Read, RecordRef, Reply, Transaction, Value, Write};
 
-/// A call, with its model already found on the card in effect.
+/// A call whose model was already found on the rate card in effect.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
     /// The team.
     pub team: &'a Id,
-    /// The reservation's id.
+    /// ID of the reservation.
     pub reservation: &'a Id,
-    /// What is asked.
+    /// What the call asks for.
     pub content: &'a Content,
     /// How long to hold the credits, in milliseconds.
     pub hold_ms: i64,
-    /// Decide, and write nothing.
+    /// Whether to decide only and write nothing.
     pub dry_run: bool,
 }
 
-/// What a call costs.
+/// The price of a call.
 #[derive(Clone, Debug)]
 pub struct Price {
-    /// Credits.
+    /// The price, in credits.
     pub credits: i64,
-    /// The version of the card that says so.
+    /// Version of the rate card that was applied.
     pub rate_card: Id,
-    /// When it does, in Unix milliseconds of the store.
+    /// When the price is valid, in Unix milliseconds of the store.
     pub valid_ms: Range<i64>,
 }
 
-/// The transaction of one CheckAndReserve, and how to read the reply.
+/// One CheckAndReserve: its transaction, and how to read the reply.
 #[derive(Debug)]
 pub struct Reserve {
-    /// What to send.
+    /// The transaction to send.
     pub transaction: Transaction,
     offers: Vec<ReservationTerms>,
-    /// Whether all is offered that may cover the call, so that a refusal is an answer.
+    /// Whether the transaction has every option that may cover the call. Only then does a refusal by the store mean a
+    /// suspension.
     complete: bool,
     content: Content,
     hold_ms: i64,
@@ -58,7 +62,7 @@ pub struct Reserve {
     account: RecordRef,
     reservation: RecordRef,
     holds: RecordRef,
-    /// Asked for where all is offered that may cover the call.
+    /// Declared only if the transaction has every option.
     open_leases: Option<RecordRef>,
     run: Option<RecordRef>,
     absent_guard: usize,
@@ -66,39 +70,39 @@ pub struct Reserve {
     current_guards: [Option<usize>; 2],
 }
 
-/// What became of a CheckAndReserve.
+/// The outcome of a CheckAndReserve.
 #[derive(Debug)]
 pub enum ReserveVerdict {
     /// The credits are held.
     Granted(Reservation),
-    /// The id has a reservation already.
+    /// A reservation with this ID exists.
     Exists(Reservation),
     /// The run has ended, by EndRun or by its age.
     RunEnded,
-    /// The run's id belongs to a run of another flow.
+    /// The run ID belongs to a run of another flow.
     RunOfAnotherFlow,
-    /// Something that was believed is not so; decide again.
+    /// An assumption was wrong. Decide again with what the reply contains.
     Stale,
     /// Nothing covers the call.
     Refused {
-        /// The open reservations whose holds run out first.
+        /// The open holds that run out first.
         holds: Vec<Hold>,
-        /// The leases that may still be drawn from: what nobody has drawn would cover the call, if it came back.
+        /// The leases that may still be drawn from. If they were returned, their undrawn credits might cover the call.
         open_leases: OpenLeases,
-        /// Whether the call is one of a current run.
+        /// Whether the call belongs to a current run.
         in_current_run: bool,
     },
 }
 
 impl Reserve {
-    /// Builds the transaction for a call at that price.
-    pub fn new(request: &Request<'_>, price: &Price, belief: &Assumptions<'_>, policy: &Policy) -> Self {
+    /// Builds the transaction for a call at this price.
+    pub fn new(request: &Request<'_>, price: &Price, assumptions: &Assumptions<'_>, policy: &Policy) -> Self {
         let credits = price.credits;
-        let terms = belief.terms;
-        let cycle = terms.anchor.cycle_at(belief.now_ms);
+        let terms = assumptions.terms;
+        let cycle = terms.anchor.cycle_at(assumptions.now_ms);
         let mut transaction = Transaction::on(keys::team(request.team));
         let terms_record = transaction.record(keys::terms(), Read::Whole);
-        let account = declare_account(&mut transaction, belief);
+        let account = declare_account(&mut transaction, assumptions);
         let reservation = transaction.record(keys::reservation(request.reservation), Read::Whole);
         let holds = hold::declare(&mut transaction);
 
@@ -111,7 +115,7 @@ impl Reserve {
         let mut step = Self {
             transaction,
             offers: Vec::new(),
-            complete: belief.remaining.is_none_or(|remaining| remaining < credits),
+            complete: assumptions.remaining.is_none_or(|remaining| remaining < credits),
             content: request.content.clone(),
             hold_ms: request.hold_ms,
             dry_run: request.dry_run,
@@ -134,11 +138,12 @@ impl Reserve {
         if !step.complete {
             return step;
         }
-        // Past the allotment, what due holds and idle leases give back comes first, or the basis would depend on when somebody swept.
+        // Due holds and idle leases give credits back to the allotment. They must do so before overages or run
+        // completion are used. Otherwise the basis of the answer would depend on when the sweeper last ran.
         let open_leases = declare_open_leases(&mut step.transaction, true);
         step.open_leases = Some(open_leases);
         let mut nothing_to_recover = vec![Guard::NothingDue(holds)];
-        if belief.recall_leases_first {
+        if assumptions.recall_leases_first {
             nothing_to_recover.push(Guard::NothingAhead(open_leases));
         }
         let mut overage = nothing_to_recover.clone();
@@ -184,7 +189,7 @@ impl Reserve {
         self.transaction.option(guards, writes);
     }
 
-    /// Reads the verdict of a reply.
+    /// Reads the outcome from the reply.
     pub fn verdict(&self, reply: &Reply, policy: &Policy) -> Result<ReserveVerdict, Damaged> {
         match reply.outcome {
             Outcome::Applied { option } => self.granted(reply, option),
@@ -215,7 +220,10 @@ impl Reserve {
         if let Some(made) = self.existing(reply)? {
             return Ok(ReserveVerdict::Granted(made));
         }
-        let terms = self.offers.get(option).ok_or_else(|| Damaged::new("reply", "no such option"))?;
+        let terms = self
+            .offers
+            .get(option)
+            .ok_or_else(|| Damaged::new("reply", "the applied option was not in the transaction"))?;
         Ok(ReserveVerdict::Granted(Reservation {
             content: self.content.clone(),
             terms: terms.clone(),
@@ -230,17 +238,17 @@ impl Reserve {
         reply.packed(self.reservation).map(Reservation::unpack).transpose()
     }
 
-    /// The call's run in a reply; `None` if it belongs to none, or that does not exist.
+    /// Returns the call's run in a reply. `None` if the call belongs to no run, or the run has no record.
     pub fn run(&self, reply: &Reply) -> Result<Option<Run>, Damaged> {
         self.run.and_then(|run| reply.hash(run)).map(Run::from_fields).transpose()
     }
 
-    /// The team's terms in a reply; `None` if there is no such team.
+    /// Returns the team's terms in a reply. `None` if the team does not exist.
     pub fn terms(&self, reply: &Reply) -> Result<Option<Terms>, Damaged> {
         reply.hash(self.terms).map(Terms::from_fields).transpose()
     }
 
-    /// The cycle's account in a reply; `None` if nothing was written to it yet.
+    /// Returns the cycle's account in a reply. `None` if the account has no record yet.
     pub fn account(&self, reply: &Reply) -> Result<Option<Account>, Damaged> {
         reply.hash(self.account).map(Account::from_fields).transpose()
     }

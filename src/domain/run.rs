@@ -1,4 +1,5 @@
-//! Runs: one execution of a flow, current from its BeginRun or first Proceed until its EndRun or its greatest age (rule 3).
+//! Runs: executions of a flow. A run is current from its BeginRun or first Proceed until its EndRun or its maximum age
+//! (rule 3).
 
 use super::{Damaged, id::Id, keys, policy::Policy};
 use crate::transaction::{FieldMap, Guard, Linear, PURGE_AT, Read, RecordRef, Reply, Transaction, Value, Write};
@@ -8,35 +9,35 @@ use crate::transaction::{FieldMap, Guard, Linear, PURGE_AT, Read, RecordRef, Rep
 pub struct Run {
     /// The flow that it executes.
     pub flow: String,
-    /// Unix milliseconds.
+    /// When it began, in Unix milliseconds.
     pub started_at_ms: i64,
     /// When EndRun was called, in Unix milliseconds.
     pub ended_at_ms: Option<i64>,
-    /// The credits that it had committed by then.
+    /// Credits that it had committed when EndRun was called.
     pub ended_credits: i64,
     /// Credits that it has committed, on every basis.
     pub credits: i64,
-    /// Credits that it has committed past the limit, or holds there.
+    /// Credits that it has committed or holds past the limit.
     pub completion: i64,
 }
 
 impl Run {
-    /// Whether it may complete past the limit at a time.
+    /// Returns whether the run is current at a time, so that it may pass the limit.
     pub fn is_current(&self, now_ms: i64, policy: &Policy) -> bool {
         self.ended_at_ms.is_none() && now_ms < self.expires_at_ms(policy)
     }
 
-    /// When it stops being current without an EndRun, in Unix milliseconds.
+    /// Returns when it stops being current without an EndRun, in Unix milliseconds.
     pub fn expires_at_ms(&self, policy: &Policy) -> i64 {
         self.started_at_ms + policy.run_max_age_ms
     }
 
     /// Reads the record.
     pub fn from_fields(fields: &FieldMap) -> Result<Self, Damaged> {
-        let number = |field| fields.number(field).ok_or_else(|| Damaged::new("run", field));
+        let number = |field| fields.number(field).ok_or_else(|| Damaged::field("run", field));
         let ended_at_ms = number("ended_at")?;
         Ok(Self {
-            flow: fields.text("flow").ok_or_else(|| Damaged::new("run", "flow"))?.to_owned(),
+            flow: fields.text("flow").ok_or_else(|| Damaged::field("run", "flow"))?.to_owned(),
             started_at_ms: number("started_at")?,
             ended_at_ms: (ended_at_ms > 0).then_some(ended_at_ms),
             ended_credits: number("ended_credits")?,
@@ -46,10 +47,10 @@ impl Run {
     }
 }
 
-/// The transaction that records a run whose first call was answered from memory, unless it is known, and how to read the reply.
+/// Records a run whose first call was answered from a lease, unless the store has a record of it.
 #[derive(Debug)]
 pub struct RunRecord {
-    /// What to send.
+    /// The transaction to send.
     pub transaction: Transaction,
     run: RecordRef,
 }
@@ -63,13 +64,13 @@ impl RunRecord {
         Self { transaction, run }
     }
 
-    /// The run as the store has it now, whoever recorded it.
+    /// Returns the run as the store has it now, whether this transaction recorded it or an earlier one.
     pub fn run(&self, reply: &Reply) -> Result<Option<Run>, Damaged> {
         reply.hash(self.run).map(Run::from_fields).transpose()
     }
 }
 
-/// The record of a run that starts now.
+/// Returns the record of a run that begins now.
 pub(crate) fn start_fields(flow: &Id, policy: &Policy) -> Vec<(&'static str, Value)> {
     vec![
         ("flow", flow.as_str().into()),
@@ -82,7 +83,8 @@ pub(crate) fn start_fields(flow: &Id, policy: &Policy) -> Vec<(&'static str, Val
     ]
 }
 
-/// The run is neither ended nor over its age; one that starts in this transaction is not.
+/// The guards that the run is current: not ended, and below its maximum age. A run that begins in this transaction is
+/// current.
 pub(crate) fn current(run: RecordRef, policy: &Policy) -> [Guard; 2] {
     [
         Guard::FieldEquals(run, "ended_at", "0".to_owned()),
@@ -90,7 +92,7 @@ pub(crate) fn current(run: RecordRef, policy: &Policy) -> [Guard; 2] {
     ]
 }
 
-/// The run's ceiling leaves room for so many credits past the limit.
+/// The guard that the run may use this many more credits past the limit. `None` if there is no limit per run.
 pub(crate) fn below_ceiling(run: RecordRef, credits: i64, policy: &Policy) -> Option<Guard> {
     let ceiling = policy.run_completion_credits?;
     Some(Guard::AtMostZero(Linear::constant(credits - ceiling).plus(1, run, "completion")))

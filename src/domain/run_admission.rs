@@ -1,4 +1,4 @@
-//! BeginRun and EndRun: when a run becomes current, and when it stops being that (rule 3).
+//! BeginRun and EndRun: when a run becomes current, and when it stops being current (rule 3).
 
 use super::{
     Damaged,
@@ -14,13 +14,13 @@ use super::{
 };
 use crate::transaction::{Guard, Linear, Outcome, Read, RecordRef, Reply, Transaction, Value, Write};
 
-/// BeginRun asks for room of so many credits, and holds none.
+/// Credits that must be available for BeginRun. It holds none of them.
 pub const BEGIN_RUN_CREDITS: i64 = 1;
 
-/// The transaction of one BeginRun, and how to read the reply.
+/// One BeginRun: its transaction, and how to read the reply.
 #[derive(Debug)]
 pub struct BeginRun {
-    /// What to send.
+    /// The transaction to send.
     pub transaction: Transaction,
     flow: Id,
     terms: RecordRef,
@@ -31,22 +31,22 @@ pub struct BeginRun {
     absent_guard: usize,
 }
 
-/// What became of a BeginRun.
+/// The outcome of a BeginRun.
 #[derive(Debug)]
 pub enum BeginVerdict {
     /// The run is current from now on.
     Admitted(Run),
-    /// The run was current already.
+    /// The run was already current.
     AlreadyCurrent(Run),
     /// The run has ended, by EndRun or by its age.
     RunEnded,
-    /// The run's id belongs to a run of another flow.
+    /// The run ID belongs to a run of another flow.
     RunOfAnotherFlow,
-    /// Something that was believed is not so; decide again.
+    /// An assumption was wrong. Decide again with what the reply contains.
     Stale,
-    /// No room for one credit.
+    /// No credit is available.
     Refused {
-        /// The open reservations whose holds run out first.
+        /// The open holds that run out first.
         holds: Vec<Hold>,
         /// The leases that may still be drawn from.
         open_leases: OpenLeases,
@@ -55,17 +55,17 @@ pub enum BeginVerdict {
 
 impl BeginRun {
     /// Builds the transaction.
-    pub fn new(team: &Id, flow: &Id, id: &Id, belief: &Assumptions<'_>, policy: &Policy) -> Self {
+    pub fn new(team: &Id, flow: &Id, id: &Id, assumptions: &Assumptions<'_>, policy: &Policy) -> Self {
         let mut transaction = Transaction::on(keys::team(team));
         let terms = transaction.record(keys::terms(), Read::Whole);
-        let account = declare_account(&mut transaction, belief);
+        let account = declare_account(&mut transaction, assumptions);
         let run = transaction.starting_record(keys::run(id), Read::Whole, run::start_fields(flow, policy));
         let holds = hold::declare(&mut transaction);
         let open_leases = declare_open_leases(&mut transaction, true);
 
         let absent_guard = transaction.require(Guard::Absent(run));
-        transaction.require(Guard::FieldEquals(terms, "version", belief.terms.version.to_string()));
-        for guard in time_within(belief.terms.anchor.cycle_at(belief.now_ms)) {
+        transaction.require(Guard::FieldEquals(terms, "version", assumptions.terms.version.to_string()));
+        for guard in time_within(assumptions.terms.anchor.cycle_at(assumptions.now_ms)) {
             transaction.require(guard);
         }
         let record = account.record;
@@ -76,7 +76,7 @@ impl BeginRun {
         Self { transaction, flow: flow.clone(), terms, account: record, run, holds, open_leases, absent_guard }
     }
 
-    /// Reads the verdict of a reply.
+    /// Reads the outcome from the reply.
     pub fn verdict(&self, reply: &Reply, policy: &Policy) -> Result<BeginVerdict, Damaged> {
         let run = reply.hash(self.run).map(Run::from_fields).transpose()?;
         Ok(match (reply.outcome, run) {
@@ -98,44 +98,44 @@ impl BeginRun {
         })
     }
 
-    /// The team's terms in a reply; `None` if there is no such team.
+    /// Returns the team's terms in a reply. `None` if the team does not exist.
     pub fn terms(&self, reply: &Reply) -> Result<Option<Terms>, Damaged> {
         reply.hash(self.terms).map(Terms::from_fields).transpose()
     }
 
-    /// The cycle's account in a reply; `None` if nothing was written to it yet.
+    /// Returns the cycle's account in a reply. `None` if the account has no record yet.
     pub fn account(&self, reply: &Reply) -> Result<Option<Account>, Damaged> {
         reply.hash(self.account).map(Account::from_fields).transpose()
     }
 }
 
-/// The transaction of one EndRun, and how to read the reply.
+/// One EndRun: its transaction, and how to read the reply.
 #[derive(Debug)]
 pub struct EndRun {
-    /// What to send.
+    /// The transaction to send.
     pub transaction: Transaction,
     terms: RecordRef,
     run: RecordRef,
 }
 
-/// What became of an EndRun.
+/// The outcome of an EndRun.
 #[derive(Debug)]
 pub enum EndVerdict {
     /// The run has ended now.
     Ended(Run),
-    /// The run had ended already.
+    /// The run had already ended.
     AlreadyEnded(Run),
-    /// There is no such run.
+    /// The run does not exist.
     NotFound,
-    /// There is no such team.
+    /// The team does not exist.
     TeamNotFound,
 }
 
 impl EndRun {
     /// Builds the transaction that ends a run, unless it has ended.
     ///
-    /// What it has committed by now is written down beside its counter, which later commits still raise: a repeat of
-    /// EndRun returns the first result.
+    /// The credits that it has committed so far are stored beside its counter. Later commits still raise the counter,
+    /// but a repeated EndRun returns the first result.
     pub fn new(team: &Id, id: &Id) -> Self {
         let mut transaction = Transaction::on(keys::team(team));
         let terms = transaction.record(keys::terms(), Read::Whole);
@@ -148,7 +148,7 @@ impl EndRun {
         Self { transaction, terms, run }
     }
 
-    /// Reads the verdict of a reply.
+    /// Reads the outcome from the reply.
     pub fn verdict(&self, reply: &Reply) -> Result<EndVerdict, Damaged> {
         if reply.hash(self.terms).is_none() {
             return Ok(EndVerdict::TeamNotFound);

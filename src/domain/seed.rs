@@ -1,32 +1,32 @@
-//! What a store is given where it has nothing: included credits, rate cards and teams. It never replaces what is there.
+//! The seed: included credits, rate cards and teams for a store that has none. It never replaces what the store has.
 
 use super::{catalogue::Catalogue, id::Id, plan::IncludedCredits, rate_card::RateCard, terms::Terms};
 
-/// What a store is given where it has nothing.
+/// What is written to a store that has none of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seed {
-    /// What plans include; `None` is what the product sells.
+    /// Included credits per plan. `None` means what the product sells.
     pub included_credits: Option<IncludedCredits>,
-    /// Cards, each of its own version and time.
+    /// Rate cards. No two have the same version or the same effective time.
     pub rate_cards: Vec<RateCard>,
-    /// Teams, each once.
+    /// Teams. No two have the same ID.
     pub teams: Vec<TeamSeed>,
 }
 
-/// A team as it is made if there is none of its id.
+/// A team that is created if the store has none with its ID.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TeamSeed {
-    /// The team's id.
+    /// ID of the team.
     pub team: Id,
-    /// Its first terms.
+    /// The team's first terms.
     pub terms: Terms,
 }
 
 impl Seed {
-    /// The catalogue of a store that has none, at a time in Unix milliseconds.
+    /// Returns the catalogue of a store that has none, at a time in Unix milliseconds.
     ///
-    /// No call was priced before it, so its cards need no notice. The card that ships is one of them only if none of the
-    /// others is in effect: else calls would have no price.
+    /// No call was priced before, so the cards need no notice. The card that ships is added only if no other card is in
+    /// effect. Without it, calls would have no price.
     pub fn catalogue(&self, now_ms: i64) -> Catalogue {
         let mut rate_cards = self.rate_cards.clone();
         rate_cards.sort_by_key(|card| card.effective_at_ms);
@@ -36,7 +36,8 @@ impl Seed {
         };
         if catalogue.card_at(now_ms).is_none() {
             let shipped = RateCard::shipped();
-            // A card that took its version is announced for later: then there is no other name for the one that ships.
+            // The seed may announce a later card with the version of the shipped one. Then the shipped card has no name
+            // left and is not added.
             if catalogue.rate_cards.iter().all(|card| card.version != shipped.version) {
                 catalogue.rate_cards.insert(0, shipped);
             }

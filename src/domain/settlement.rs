@@ -1,5 +1,8 @@
-//! What every change of a made reservation has in common: it is guarded by the very record that it changes; or, if the
-//! reservation was opened from a lease and has no record yet, by the lease's record, which it shrinks.
+//! What Commit, Release, Extend and expiry have in common.
+//!
+//! Each of them changes a reservation that was read before. The transaction is guarded by the very record that it
+//! changes. A reservation that was opened from a lease has no record yet: its transaction is guarded by the lease's
+//! record, and subtracts the reservation's credits from it.
 
 use super::{
     Damaged,
@@ -16,44 +19,44 @@ use super::{
 };
 use crate::transaction::{Guard, Linear, Outcome, Read, RecordRef, Reply, Transaction, Value, Write};
 
-/// The transaction of one change of a reservation, and how to read the reply.
+/// One change of a reservation: its transaction, and how to read the reply.
 #[derive(Debug)]
 pub struct Settlement {
-    /// What to send.
+    /// The transaction to send.
     pub transaction: Transaction,
     pub(crate) account: RecordRef,
     pub(crate) run: Option<RecordRef>,
     pub(crate) reservation: RecordRef,
     pub(crate) holds: RecordRef,
-    /// Asked for where the change may have to wait for them.
+    /// Declared only if the change may have to wait for leases.
     open_leases: Option<RecordRef>,
-    /// The record of the lease that the reservation was opened from, unless it has a record of its own.
+    /// The record of the lease that the reservation was opened from. `None` if the reservation has a record of its own.
     pub(crate) lease: Option<RecordRef>,
-    /// What each option of a commit enters into the account, in their order.
+    /// What each option of a commit adds to the account apart from *used*, in the order of the options.
     pub(crate) effects: Vec<CommitEffects>,
     terms: RecordRef,
-    believed: BackedReservation,
+    assumed: BackedReservation,
     member: String,
 }
 
-/// What became of a change.
+/// The outcome of a change.
 #[derive(Debug)]
 pub enum SettlementVerdict {
-    /// It is done; the reservation is as the store has it now.
+    /// The change was made. The reservation is as the store has it now.
     Done(Reservation),
-    /// The reservation was not as believed, or could not be changed by what was believed of its account. It is as the store has it
-    /// now, or, if it has no record yet, as it was believed, on its lease as it stands.
+    /// The reservation was not as assumed, or its account was not. This is the reservation as the store has it now. If
+    /// it has no record yet, it is as it was assumed to be, with the current state of its lease.
     Stale(BackedReservation),
-    /// There is no such reservation.
+    /// The reservation does not exist.
     NotFound,
-    /// There is no such team.
+    /// The team does not exist.
     TeamNotFound,
 }
 
 impl Settlement {
-    /// Begins a change of a reservation that is believed to be as given.
-    pub(crate) fn of(team: &Id, id: &Id, believed: &BackedReservation) -> Self {
-        let BackedReservation { reservation: known, backing } = believed;
+    /// Begins a change of a reservation that is assumed to be as given.
+    pub(crate) fn of(team: &Id, id: &Id, assumed: &BackedReservation) -> Self {
+        let BackedReservation { reservation: known, backing } = assumed;
         let mut transaction = Transaction::on(keys::team(team));
         let reservation = transaction.record(keys::reservation(id), Read::Whole);
         let terms = transaction.record(keys::terms(), Read::Whole);
@@ -96,7 +99,7 @@ impl Settlement {
             lease,
             effects: Vec::new(),
             terms,
-            believed: believed.clone(),
+            assumed: assumed.clone(),
             member,
         }
     }
@@ -108,9 +111,10 @@ impl Settlement {
         index
     }
 
-    /// The writes that put the reservation into a terminal state, kept from `settled_at` on for so long.
+    /// Returns the writes that put the reservation into a final state. Its record is kept for `retention_ms` from
+    /// `settled_at`.
     pub(crate) fn settle(&self, state: &State, settled_at: Linear, retention_ms: i64) -> Vec<Write> {
-        let known = &self.believed.reservation;
+        let known = &self.assumed.reservation;
         let purge_at = settled_at.clone().plus_constant(retention_ms);
         let parts = known.settled_parts(state, settled_at.into());
         let mut writes = vec![Write::Put(self.reservation, parts, Some(purge_at.into()))];
@@ -124,46 +128,49 @@ impl Settlement {
         writes
     }
 
-    /// The counter of the account that has the credits which the reservation holds; `None` if they came back already, with the lease
-    /// that it was opened from.
+    /// Returns the counter of the account that contains the credits of the hold. `None` if they came back to the
+    /// allotment when the lease was reclaimed.
     pub(crate) fn held_counter(&self) -> Option<&'static str> {
-        match &self.believed.backing {
+        match &self.assumed.backing {
             Backing::Record => Some("held"),
             Backing::Lease { reclaimed: false, .. } => Some("leased"),
             Backing::Lease { reclaimed: true, .. } => None,
         }
     }
 
-    /// The writes that give the whole hold back.
+    /// Returns the writes that give the whole hold back.
     pub(crate) fn give_back(&self) -> Vec<Write> {
-        let terms = &self.believed.reservation.terms;
+        let terms = &self.assumed.reservation.terms;
         if terms.basis == Basis::RunCompletion {
             return self.give_back_run_completion(terms.credits).into_iter().collect();
         }
         self.held_counter().map(|counter| Write::Add(self.account, counter, -terms.credits)).into_iter().collect()
     }
 
-    /// The write that counts a commit in its run. A call that was answered from memory may be committed before its run was recorded,
-    /// which starts with it then.
+    /// Returns the write that counts a commit in its run.
+    ///
+    /// A call that was answered from a lease may be committed before its run was recorded. Then the run's record begins
+    /// with this commit.
     pub(crate) fn count_in_run(&mut self, charged: &Charged, policy: &Policy) -> Option<Write> {
         let run = self.run?;
         if self.lease.is_none() || charged.late {
             return Some(Write::AddIfPresent(run, "credits", charged.credits));
         }
-        let start = run::start_fields(&self.believed.reservation.content.flow, policy);
+        let start = run::start_fields(&self.assumed.reservation.content.flow, policy);
         self.transaction.start(run, start);
         Some(Write::Add(run, "credits", charged.credits))
     }
 
-    /// The write that gives credits back to the ceiling of the run that held them past the limit.
+    /// Returns the write that gives credits back to the ceiling of the run that held them past the limit.
     pub(crate) fn give_back_run_completion(&self, credits: i64) -> Option<Write> {
-        let run = self.run.filter(|_| self.believed.reservation.terms.basis == Basis::RunCompletion && credits != 0)?;
+        let run = self.run.filter(|_| self.assumed.reservation.terms.basis == Basis::RunCompletion && credits != 0)?;
         Some(Write::AddIfPresent(run, "completion", -credits))
     }
 
-    /// The writes that move the end of the hold. One that was opened from a lease becomes an ordinary one, with a record of its own.
+    /// Returns the writes that move the end of the hold. A reservation that was opened from a lease gets a record of
+    /// its own, and its credits move from *leased* to *held*.
     pub(crate) fn extend(&self, expires_at: Value) -> Vec<Write> {
-        let known = &self.believed.reservation;
+        let known = &self.assumed.reservation;
         let mut writes = vec![
             Write::Put(self.reservation, known.extended_parts(expires_at.clone()), None),
             Write::IndexPut(self.holds, self.member.clone(), expires_at),
@@ -177,7 +184,7 @@ impl Settlement {
         writes
     }
 
-    /// Reads the verdict of a reply.
+    /// Reads the outcome from the reply.
     pub fn verdict(&self, reply: &Reply) -> Result<SettlementVerdict, Damaged> {
         if self.terms(reply)?.is_none() {
             return Ok(SettlementVerdict::TeamNotFound);
@@ -186,28 +193,30 @@ impl Settlement {
         if matches!(reply.outcome, Outcome::Applied { .. }) {
             return Ok(SettlementVerdict::Done(reservation));
         }
-        let supersedes = self.believed.supersedes(&reservation, reply.now_ms);
+        let supersedes = self.assumed.supersedes(&reservation, reply.now_ms);
         let on_its_lease = if supersedes { self.on_its_lease(reply, Some(&reservation))? } else { None };
         Ok(SettlementVerdict::Stale(on_its_lease.unwrap_or_else(|| reservation.into())))
     }
 
-    /// The reservation has no record: either its lease still stands for it, or there is no such reservation.
+    /// Returns the outcome for a reservation without a record: either its lease still accounts for it, or it does not
+    /// exist.
     fn without_record(&self, reply: &Reply) -> Result<SettlementVerdict, Damaged> {
         if matches!(reply.outcome, Outcome::Applied { .. }) {
-            // It is settled, as of a time so long ago that it was forgotten at once.
+            // It was settled as of a time so long ago that its record was removed at once.
             return Ok(SettlementVerdict::NotFound);
         }
         let on_its_lease = self.on_its_lease(reply, None)?;
         Ok(on_its_lease.map_or(SettlementVerdict::NotFound, SettlementVerdict::Stale))
     }
 
-    /// The reservation as its lease stands for it, if it does.
+    /// Returns the reservation with the current state of its lease. `None` if the lease does not account for it any
+    /// more.
     fn on_its_lease(&self, reply: &Reply, expired: Option<&Reservation>) -> Result<Option<BackedReservation>, Damaged> {
-        let BackedReservation { reservation, backing: Backing::Lease { id, .. } } = &self.believed else {
+        let BackedReservation { reservation, backing: Backing::Lease { id, .. } } = &self.assumed else {
             return Ok(None);
         };
         let Some(fields) = self.lease.and_then(|lease| reply.hash(lease)) else { return Ok(None) };
-        let number = |field| fields.number(field).ok_or_else(|| Damaged::new("lease", field));
+        let number = |field| fields.number(field).ok_or_else(|| Damaged::field("lease", field));
         let stands = number(field::CYCLE)? == reservation.terms.cycle.start_ms
             && number(field::REST)? >= reservation.terms.credits;
         let reclaimed = number(field::RECLAIMED)? == 1;
@@ -215,12 +224,12 @@ impl Settlement {
         Ok(stands.then(|| BackedReservation { reservation: reservation.clone(), backing }))
     }
 
-    /// The reservation in a reply; `None` if it does not exist.
+    /// Returns the reservation in a reply. `None` if it has no record.
     pub fn reservation(&self, reply: &Reply) -> Result<Option<Reservation>, Damaged> {
         reply.packed(self.reservation).map(Reservation::unpack).transpose()
     }
 
-    /// What a commit has effects into the account apart from *used*.
+    /// Returns what a commit added to the account apart from *used*.
     pub fn effects(&self, reply: &Reply) -> CommitEffects {
         match reply.outcome {
             Outcome::Applied { option } => self.effects.get(option).copied().unwrap_or_default(),
@@ -228,29 +237,31 @@ impl Settlement {
         }
     }
 
-    /// The holds that run out first, in a reply that refused the change: it may have to wait for those that are due.
+    /// Returns the holds that run out first, in a reply that refused the change. The change may have to wait until the
+    /// due ones are expired.
     pub fn blocking_holds(&self, reply: &Reply) -> Result<Vec<Hold>, Damaged> {
         if reply.outcome == Outcome::Refused { hold::read(reply, self.holds) } else { Ok(Vec::new()) }
     }
 
-    /// The leases that may still be drawn from, in a reply that refused the change: it may have to wait for them.
+    /// Returns the leases that may still be drawn from, in a reply that refused the change. The change may have to wait
+    /// until they are returned.
     pub fn blocking_leases(&self, reply: &Reply) -> OpenLeases {
         let asked_for = self.open_leases.filter(|_| reply.outcome == Outcome::Refused);
         asked_for.map(|index| OpenLeases::read(reply, index)).unwrap_or_default()
     }
 
-    /// The team's terms in a reply; `None` if there is no such team.
+    /// Returns the team's terms in a reply. `None` if the team does not exist.
     pub fn terms(&self, reply: &Reply) -> Result<Option<Terms>, Damaged> {
         reply.hash(self.terms).map(Terms::from_fields).transpose()
     }
 
-    /// The account of that cycle in a reply.
+    /// Returns the account of the reservation's cycle in a reply.
     pub fn account(&self, reply: &Reply) -> Result<Option<Account>, Damaged> {
         reply.hash(self.account).map(Account::from_fields).transpose()
     }
 }
 
-/// A transaction that changes nothing: it reads a reservation with its account, as they are believed to be.
-pub fn read_reservation(team: &Id, id: &Id, believed: &BackedReservation) -> Settlement {
-    Settlement::of(team, id, believed)
+/// Builds a transaction that only reads a reservation and its account.
+pub fn read_reservation(team: &Id, id: &Id, assumed: &BackedReservation) -> Settlement {
+    Settlement::of(team, id, assumed)
 }

@@ -7,53 +7,54 @@ use super::{
     terms::Terms,
 };
 
-/// When nothing says when held credits come back, ask again after this many milliseconds.
+/// Default delay before a suspended call asks again, in milliseconds. It applies when no open hold is known to give
+/// back enough.
 pub const DEFAULT_RETRY_MS: i64 = 30_000;
 
-/// Bytes that every message has room in.
+/// Initial capacity of a message, in bytes. Every message fits into it.
 const LONGEST_MESSAGE: usize = 224;
 
-/// A verified answer that a call has to wait.
+/// The answer that a call has to wait. It was verified by the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspension {
-    /// Why.
+    /// The cause.
     pub reason: Reason,
-    /// The end of the cycle, in Unix milliseconds.
+    /// When the next cycle begins, in Unix milliseconds.
     pub resumes_at_ms: i64,
-    /// When held credits that would suffice may come back, in Unix milliseconds, if that is known.
+    /// When enough held credits may have come back, in Unix milliseconds. `None` if the known holds do not suffice.
     pub held_until_ms: Option<i64>,
-    /// What lifts it; waiting always does.
+    /// What lifts the suspension. Waiting for the next cycle is always among them.
     pub remedies: Vec<Remedy>,
 }
 
 /// Why a call has to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
-    /// A paid seat, and a new run or a test.
+    /// The team has a paid seat, and this is a new run or a test.
     LimitReached,
-    /// No paid seat: current runs stop too.
+    /// The team has no paid seat. Its current runs stop too.
     BlocksStopped,
-    /// The call would take a current run above what it may use past the limit.
+    /// The call would take a current run above its run ceiling.
     RunCeilingReached,
-    /// Overages are on, and the cap leaves too little room.
+    /// Overages are on, and their cap leaves too few credits.
     OverageCapReached,
 }
 
-/// What lifts a suspension.
+/// Something that lifts a suspension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Remedy {
-    /// The next cycle.
+    /// Waiting for the next cycle.
     WaitForNextCycle,
     /// Switching overages on.
     EnableOverages,
-    /// A higher cap on blocks.
+    /// Raising the cap on overage blocks.
     RaiseOverageCap,
-    /// A plan that includes more; it includes a seat.
+    /// Upgrading to a plan that includes more credits, or to a paid seat.
     UpgradePlan,
 }
 
 impl Reason {
-    /// Its name in the log.
+    /// Returns the reason's name in the log.
     pub fn name(self) -> &'static str {
         match self {
             Self::LimitReached => "limit_reached",
@@ -65,10 +66,9 @@ impl Reason {
 }
 
 impl Suspension {
-    /// The suspension of a call that asked for so many credits and was refused in this account.
+    /// Returns the suspension of a call for `credits` that this account could not cover.
     ///
-    /// `holds` are the open reservations whose holds run out first; `in_current_run` tells whether the call could have
-    /// completed a current run.
+    /// `holds` are the open holds that run out first. `in_current_run` tells whether the call belongs to a current run.
     pub fn new(terms: &Terms, account: &Account, credits: i64, holds: &[Hold], in_current_run: bool) -> Self {
         let reason = if !terms.paid_seat {
             Reason::BlocksStopped
@@ -87,12 +87,12 @@ impl Suspension {
         }
     }
 
-    /// How long to wait before asking again, in milliseconds, at least 1.
+    /// Returns how long to wait before asking again, in milliseconds, at least 1.
     pub fn retry_after_ms(&self, now_ms: i64) -> i64 {
         self.held_until_ms.map_or(DEFAULT_RETRY_MS, |until_ms| (until_ms - now_ms).max(1))
     }
 
-    /// The same in a sentence, for people.
+    /// Returns an explanation for people.
     pub fn message(&self) -> String {
         let cause = match self.reason {
             Reason::LimitReached => {
@@ -104,7 +104,7 @@ impl Suspension {
             }
             Reason::OverageCapReached => "Overages are on, and their cap leaves too few credits for this call.",
         };
-        // It is told to each call of a suspended team, so it is put together in one piece.
+        // Every call of a suspended team gets this text, so it is built with one allocation.
         let mut message = String::with_capacity(LONGEST_MESSAGE);
         message.extend([cause, " What helps: "]);
         for (place, remedy) in self.remedies.iter().enumerate() {
@@ -137,10 +137,12 @@ fn remedies(terms: &Terms, account: &Account) -> Vec<Remedy> {
     remedies
 }
 
-/// When the holds that run out first have given back enough of this cycle's credits, or the cycle ends.
+/// Returns when the holds that run out first will have given back enough of this cycle's credits, at the latest when
+/// the cycle ends.
 fn sufficing_hold_ms(account: &Account, credits: i64, holds: &[Hold]) -> Option<i64> {
     let mut shortfall = account.shortfall(credits);
-    // A lease's hold says what was granted; most of it was settled or given back since.
+    // The hold of a lease names what was granted. Most of it was settled or returned since, so all leases together give
+    // back at most `leased`.
     let mut leased = account.leased;
     for hold in holds.iter().filter(|hold| hold.cycle_start_ms == account.cycle.start_ms) {
         let coming_back = match hold.holder {

@@ -1,4 +1,4 @@
-//! PutTeam and SetOverages: changes of terms, which act at once on the current cycle and never bill (rules 5 and 8).
+//! PutTeam and SetOverages: changes of terms. They apply to the current cycle at once and never bill (rules 5 and 8).
 
 use thiserror::Error;
 
@@ -17,16 +17,16 @@ use super::{
 };
 use crate::transaction::{Guard, Linear, Outcome, Read, RecordRef, Reply, Transaction, Value, Write};
 
-/// What PutTeam says of a team.
+/// The settings of a team as PutTeam gives them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TeamSettings {
     /// The plan.
     pub plan: Plan,
     /// Whether a seat is paid for.
     pub paid_seat: bool,
-    /// 1 to 31.
+    /// Day of the month on which cycles begin, from 1 to 31.
     pub anchor_day: u8,
-    /// Replaces the plan's included credits.
+    /// Included credits that replace the plan's.
     pub included_override: Option<i64>,
 }
 
@@ -37,20 +37,21 @@ pub enum Change {
     Settings(TeamSettings),
     /// SetOverages.
     Overages {
-        /// On or off.
+        /// Whether overages are on.
         enabled: bool,
-        /// The most blocks per cycle; `None` is no cap.
+        /// Maximum number of overage blocks per cycle. `None` means no cap.
         cap_blocks: Option<u32>,
     },
 }
 
-/// Overages need professional with a paid seat.
+/// Overages were switched on for a team that cannot have them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("overages need the professional plan with a paid seat")]
 pub struct OveragesUnavailable;
 
 impl Change {
-    /// The terms after this change at a time, in Unix milliseconds; of the version and times of those before.
+    /// Returns the terms after this change at a time in Unix milliseconds. Version and times are still those of
+    /// `terms`.
     pub fn applied_to(&self, terms: &Terms, now_ms: i64) -> Result<Terms, OveragesUnavailable> {
         let mut changed = terms.clone();
         match self {
@@ -66,7 +67,7 @@ impl Change {
             }
             Self::Overages { enabled, cap_blocks } => {
                 if !terms.may_have_overages() {
-                    // Whoever switches off what cannot be on has what they want.
+                    // Overages cannot be on, so switching them off changes nothing.
                     return if *enabled { Err(OveragesUnavailable) } else { Ok(changed) };
                 }
                 changed.overages_enabled = *enabled;
@@ -85,7 +86,7 @@ impl Change {
 }
 
 impl TeamSettings {
-    /// The terms of a team that is made with these settings.
+    /// Returns the terms of a team that is created with these settings.
     pub fn first_terms(&self) -> Terms {
         Terms {
             version: 0,
@@ -102,27 +103,27 @@ impl TeamSettings {
     }
 }
 
-/// The transaction of one change of terms, and how to read the reply.
+/// One change of terms: its transaction, and how to read the reply.
 #[derive(Debug)]
 pub struct TermsChange {
-    /// What to send.
+    /// The transaction to send.
     pub transaction: Transaction,
     terms: RecordRef,
     account: Option<RecordRef>,
     open_leases: Option<RecordRef>,
 }
 
-/// What became of a change of terms.
+/// The outcome of a change of terms.
 #[derive(Debug)]
 pub enum TermsVerdict {
-    /// These are the terms now.
+    /// The change was made. These are the terms now.
     Done(Terms),
-    /// The team's terms are these (`None`: there is no such team); decide again with them.
+    /// The team's terms are these (`None`: the team does not exist). Decide again with them.
     Stale(Option<Terms>),
 }
 
 impl TermsChange {
-    /// Builds the transaction that makes a team.
+    /// Builds the transaction that creates a team.
     pub fn create(team: &Id, first: &Terms, caller: &str) -> Self {
         let mut transaction = Transaction::on(keys::team(team));
         let record = transaction.record(keys::terms(), Read::Whole);
@@ -135,21 +136,21 @@ impl TermsChange {
         Self { transaction, terms: record, account: None, open_leases: None }
     }
 
-    /// Builds the transaction that replaces the terms that are believed to be in force.
-    pub fn replace(team: &Id, belief: &Assumptions<'_>, change: &Change, changed: &Terms, caller: &str) -> Self {
-        let before = belief.terms;
+    /// Builds the transaction that replaces the terms that are assumed to be in force.
+    pub fn replace(team: &Id, assumptions: &Assumptions<'_>, change: &Change, changed: &Terms, caller: &str) -> Self {
+        let before = assumptions.terms;
         let mut transaction = Transaction::on(keys::team(team));
         let record = transaction.record(keys::terms(), Read::Whole);
-        let account = declare_account(&mut transaction, belief);
+        let account = declare_account(&mut transaction, assumptions);
         transaction.require(Guard::FieldEquals(record, "version", before.version.to_string()));
-        for guard in time_within(before.anchor.cycle_at(belief.now_ms)) {
+        for guard in time_within(before.anchor.cycle_at(assumptions.now_ms)) {
             transaction.require(guard);
         }
         let mut writes = account.first_writes;
         writes.extend(terms_writes(record, &Terms { version: before.version + 1, ..changed.clone() }));
-        writes.extend(account_writes(account.record, before, changed, belief.catalogue));
+        writes.extend(account_writes(account.record, before, changed, assumptions.catalogue));
         writes.push(audited(&mut transaction, caller, change.name(), Some(before), changed));
-        // What sidecars have in hand was granted under the terms of before, so it is called back.
+        // Sidecars hold leases that were granted under the old terms, so these are recalled.
         let open_leases = declare_open_leases(&mut transaction, false);
         transaction.option(vec![Guard::NothingAhead(open_leases)], writes.clone());
         writes.push(Write::Set(record, NO_LEASES_UNTIL, no_leases_until(record)));
@@ -157,19 +158,19 @@ impl TermsChange {
         Self { transaction, terms: record, account: Some(account.record), open_leases: Some(open_leases) }
     }
 
-    /// Builds a transaction that only reads the terms; its verdict is always stale.
+    /// Builds a transaction that only reads the terms. Its outcome is always [`TermsVerdict::Stale`].
     pub fn read(team: &Id) -> Self {
         let mut transaction = Transaction::on(keys::team(team));
         let terms = transaction.record(keys::terms(), Read::Whole);
         Self { transaction, terms, account: None, open_leases: None }
     }
 
-    /// The team's terms in a reply; `None` if there is no such team.
+    /// Returns the team's terms in a reply. `None` if the team does not exist.
     pub fn terms(&self, reply: &Reply) -> Result<Option<Terms>, Damaged> {
         reply.hash(self.terms).map(Terms::from_fields).transpose()
     }
 
-    /// Reads the verdict of a reply.
+    /// Reads the outcome from the reply.
     pub fn verdict(&self, reply: &Reply) -> Result<TermsVerdict, Damaged> {
         Ok(match (reply.outcome, self.terms(reply)?) {
             (Outcome::Applied { .. }, Some(terms)) => TermsVerdict::Done(terms),
@@ -177,18 +178,18 @@ impl TermsChange {
         })
     }
 
-    /// The leases that were granted under the terms of before, and may still be drawn from.
+    /// Returns the leases in a reply that were granted under the old terms and may still be drawn from.
     pub fn open_leases(&self, reply: &Reply) -> OpenLeases {
         self.open_leases.map(|index| OpenLeases::read(reply, index)).unwrap_or_default()
     }
 
-    /// The current cycle's account in a reply.
+    /// Returns the current cycle's account in a reply.
     pub fn account(&self, reply: &Reply) -> Result<Option<Account>, Damaged> {
         self.account.and_then(|account| reply.hash(account)).map(Account::from_fields).transpose()
     }
 }
 
-/// Lists a team among all teams.
+/// Builds the transaction that adds a team to the list of all teams.
 pub fn register(team: &Id) -> Transaction {
     let mut transaction = Transaction::on(keys::registry_scope());
     let registry = transaction.record(keys::registry(), Read::Nothing);
@@ -203,10 +204,10 @@ fn terms_writes(record: RecordRef, terms: &Terms) -> Vec<Write> {
     writes
 }
 
-/// The current cycle takes the new terms.
+/// Returns the writes that apply the new terms to the current cycle.
 ///
-/// Included credits that come back take the place of waived ones, up to all of them; then as much is waived as keeps
-/// *used* within the allotment.
+/// If the included credits rise, the waived credits fall by the same amount, at most to 0. Then as much is waived as
+/// keeps *used* within the allotment.
 fn account_writes(account: RecordRef, before: &Terms, after: &Terms, catalogue: &Catalogue) -> Vec<Write> {
     let plans = &catalogue.included_credits;
     let included = after.included(plans);

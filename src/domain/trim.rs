@@ -1,18 +1,19 @@
-//! Trimming: a team keeps the last cycles, and older ones are removed a page at a time, so that no step grows with history.
+//! Trimming: a team keeps its latest cycles, and older ones are removed page by page, so that no transaction grows with
+//! a team's history.
 
 use super::{Damaged, billing_cycle::day_name, id::Id, keys, usage::UsageKey};
 use crate::transaction::{Read, Record, RecordRef, Reply, Transaction, Write};
 
-/// How many cycles a team keeps: a year and the current one.
+/// Number of cycles that a team keeps: one year and the current cycle.
 pub const CYCLES_KEPT: usize = 13;
 
-/// How many usage rows one step removes.
+/// Maximum number of usage rows that one transaction removes.
 const ROWS_PER_STEP: u32 = 200;
 
-/// Reads the cycles that a team has.
+/// Query for the cycles of a team.
 #[derive(Debug)]
 pub struct CyclesQuery {
-    /// What to send.
+    /// The transaction to send.
     pub transaction: Transaction,
     cycles: RecordRef,
 }
@@ -26,7 +27,7 @@ impl CyclesQuery {
         Self { transaction, cycles }
     }
 
-    /// Reads the reply: the starts of the team's cycles, oldest first, in Unix milliseconds.
+    /// Returns the starts of the team's cycles, oldest first, in Unix milliseconds.
     pub fn cycle_starts_ms(&self, reply: &Reply) -> Vec<i64> {
         match reply.record(self.cycles) {
             Record::Index(entries) => entries.iter().map(|(start_ms, _)| *start_ms).collect(),
@@ -35,16 +36,16 @@ impl CyclesQuery {
     }
 }
 
-/// Reads a page of the usage rows of a cycle.
+/// Query for one page of a cycle's usage rows.
 #[derive(Debug)]
 pub struct UsageRowsQuery {
-    /// What to send.
+    /// The transaction to send.
     pub transaction: Transaction,
     rows: RecordRef,
 }
 
 impl UsageRowsQuery {
-    /// Builds the query of the page that comes after a row; empty for the first page.
+    /// Builds the query for the page after the row `after`. Empty means the first page.
     pub fn new(team: &Id, cycle_start_ms: i64, after: &str, limit: u32) -> Self {
         let mut transaction = Transaction::on(keys::team(team));
         let read = Read::MembersAfter { member: after.to_owned(), limit };
@@ -52,12 +53,12 @@ impl UsageRowsQuery {
         Self { transaction, rows }
     }
 
-    /// The page that a trimming step removes.
+    /// Builds the query for the rows that one trimming transaction removes.
     pub fn to_trim(team: &Id, cycle_start_ms: i64) -> Self {
         Self::new(team, cycle_start_ms, "", ROWS_PER_STEP)
     }
 
-    /// Reads the reply.
+    /// Returns the rows of the page.
     pub fn rows(&self, reply: &Reply) -> Result<Vec<UsageKey>, Damaged> {
         match reply.record(self.rows) {
             Record::Index(entries) => entries.iter().map(|(_, member)| UsageKey::from_member(member)).collect(),
@@ -66,7 +67,8 @@ impl UsageRowsQuery {
     }
 }
 
-/// Builds the transaction that removes some usage rows of a cycle, and the cycle with them if they were the last ones.
+/// Builds the transaction that removes these usage rows of a cycle. If `rows` is empty, no rows are left and it removes
+/// the cycle itself.
 pub fn remove(team: &Id, cycle_start_ms: i64, rows: &[UsageKey]) -> Transaction {
     let mut transaction = Transaction::on(keys::team(team));
     let mut writes = Vec::new();

@@ -9,45 +9,45 @@ use super::{
 };
 use crate::transaction::{FieldMap, Read, Transaction, Write};
 
-/// Sorts before every character of an id, so that the order of names is the order of their parts.
+/// Separator of the parts of a row's name. It sorts before every character of an ID, so names sort by their parts.
 const SEPARATOR: char = ',';
 
-/// What a usage row counts together.
+/// The key of a usage row: commits with the same key are counted together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UsageKey {
-    /// The UTC day of the reservation, as YYYY-MM-DD.
+    /// UTC day of the reservation, as YYYY-MM-DD.
     pub day: String,
     /// The flow.
     pub flow: Id,
     /// The model that was charged.
     pub model: Id,
-    /// Why it was called.
+    /// Why the model was called.
     pub trigger: Trigger,
 }
 
-/// What a usage row counts.
+/// The counters of a usage row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UsageCounts {
-    /// Commits.
+    /// Number of commits.
     pub calls: i64,
-    /// Calls or images.
+    /// Number of calls or images.
     pub units: i64,
     /// Credits charged.
     pub credits: i64,
 }
 
 impl UsageKey {
-    /// The row of a reservation made at a time, in Unix milliseconds.
+    /// Returns the key for a reservation made at a time in Unix milliseconds.
     pub fn new(created_at_ms: i64, flow: Id, model: Id, trigger: Trigger) -> Self {
         Self { day: day_name(created_at_ms), flow, model, trigger }
     }
 
-    /// Its name among the cycle's rows: they are ordered by day, then flow, model and trigger.
+    /// Returns the row's name among the cycle's rows. Names sort by day, then flow, model and trigger.
     pub fn member(&self) -> String {
         format!("{}{SEPARATOR}{}{SEPARATOR}{}{SEPARATOR}{}", self.day, self.flow, self.model, self.trigger.name())
     }
 
-    /// Reads a name.
+    /// Reads the name of a row.
     pub fn from_member(member: &str) -> Result<Self, Damaged> {
         let mut fields = member.split(SEPARATOR);
         let mut key = || {
@@ -60,19 +60,19 @@ impl UsageKey {
             })
         };
         let read = key();
-        read.filter(|_| fields.next().is_none()).ok_or_else(|| Damaged::new("usage", "unreadable"))
+        read.filter(|_| fields.next().is_none()).ok_or_else(|| Damaged::new("usage", "not in the expected format"))
     }
 }
 
 impl UsageCounts {
-    /// Reads a row's record.
+    /// Reads the record of a row.
     pub fn from_fields(fields: &FieldMap) -> Result<Self, Damaged> {
-        let number = |field| fields.number(field).ok_or_else(|| Damaged::new("usage", field));
+        let number = |field| fields.number(field).ok_or_else(|| Damaged::field("usage", field));
         Ok(Self { calls: number("calls")?, units: number("units")?, credits: number("credits")? })
     }
 }
 
-/// Declares a row of a cycle in a transaction; the result are the writes that count one commit in it.
+/// Declares a usage row in a transaction. Returns the writes that count one commit in it.
 pub(crate) fn count_commit(
     transaction: &mut Transaction,
     cycle_start_ms: i64,

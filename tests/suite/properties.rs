@@ -6,6 +6,7 @@
 //! operations in `kept.rs`. Both are tried first from then on.
 
 mod books;
+mod charging;
 mod kept;
 mod model;
 mod operation;

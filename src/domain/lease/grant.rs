@@ -1,4 +1,4 @@
-//! Taking a lease: credits go from what remains of the allotment to what is leased, in one step.
+//! Granting a lease: credits move from what remains of the allotment to *leased*, in one transaction.
 
 use super::{LeaseTerms, field};
 use crate::{
@@ -15,15 +15,15 @@ use crate::{
     transaction::{Guard, Linear, Outcome, Read, Record, RecordRef, Reply, Transaction, Value, Write},
 };
 
-/// So many leases of a team are looked at, those first that may not be drawn from any more.
+/// Maximum number of a team's leases that a reply contains. Those that can no longer be drawn from come first.
 pub(super) const MAX_LEASES_READ: u32 = 64;
 
-/// The transaction that takes one lease, and how to read the reply.
+/// The grant of one lease: its transaction, and how to read the reply.
 #[derive(Debug)]
 pub struct LeaseGrant {
-    /// What to send.
+    /// The transaction to send.
     pub transaction: Transaction,
-    /// The cycle that it is of.
+    /// The cycle whose allotment it is taken from.
     pub cycle: Cycle,
     absent_guard: usize,
     offers: Vec<i64>,
@@ -33,36 +33,36 @@ pub struct LeaseGrant {
     open_leases: RecordRef,
 }
 
-/// What became of it.
+/// The outcome of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseVerdict {
-    /// It is granted.
+    /// The lease is granted.
     Granted {
-        /// How much, in credits.
+        /// Number of credits granted.
         credits: i64,
-        /// When, in Unix milliseconds of the store.
+        /// When it was granted, in Unix milliseconds of the store.
         granted_at_ms: i64,
     },
-    /// Too little remains, or leases have been called back, or something that was believed is not so.
+    /// No lease: too little remains, leases are being recalled, or an assumption was wrong.
     NotNow,
 }
 
 impl LeaseGrant {
-    /// Builds the transaction that takes a lease of so many credits, or else of a quarter of them, if as much remains.
+    /// Builds the transaction that takes a lease of `credits`, or of a quarter of them if no more remains.
     ///
-    /// It can be sent again if nobody knows what became of it: an id is granted once.
-    pub fn new(team: &Id, id: &Id, credits: i64, belief: &Assumptions<'_>, lease_terms: &LeaseTerms) -> Self {
-        let cycle = belief.terms.anchor.cycle_at(belief.now_ms);
+    /// It can be sent again when its outcome is unknown, because the store grants an ID only once.
+    pub fn new(team: &Id, id: &Id, credits: i64, assumptions: &Assumptions<'_>, lease_terms: &LeaseTerms) -> Self {
+        let cycle = assumptions.terms.anchor.cycle_at(assumptions.now_ms);
         let mut transaction = Transaction::on(keys::team(team));
         let terms = transaction.record(keys::terms(), Read::Whole);
-        let account = declare_account(&mut transaction, belief);
+        let account = declare_account(&mut transaction, assumptions);
         let lease = transaction.record(keys::lease(id), Read::Whole);
         let holds = transaction.record(keys::open_holds(), Read::Nothing);
         let open_leases =
             transaction.record(keys::open_leases(), Read::First { limit: MAX_LEASES_READ, unless_applied: false });
 
         let absent_guard = transaction.require(Guard::Absent(lease));
-        transaction.require(Guard::FieldEquals(terms, "version", belief.terms.version.to_string()));
+        transaction.require(Guard::FieldEquals(terms, "version", assumptions.terms.version.to_string()));
         for guard in time_within(cycle) {
             transaction.require(guard);
         }
@@ -92,12 +92,17 @@ impl LeaseGrant {
         Self { transaction, cycle, absent_guard, offers, terms, account: account.record, lease, open_leases }
     }
 
-    /// Reads the verdict of a reply. A lease that was granted by an earlier sending is granted: nobody has drawn from it, as nobody
-    /// was told of it.
+    /// Reads the outcome from the reply.
+    ///
+    /// If an earlier copy of the transaction was applied, the lease counts as granted. No caller learned of it, so
+    /// nothing was drawn from it.
     pub fn verdict(&self, reply: &Reply) -> Result<LeaseVerdict, Damaged> {
         match reply.outcome {
             Outcome::Applied { option } => {
-                let credits = self.offers.get(option).ok_or_else(|| Damaged::new("reply", "no such option"))?;
+                let credits = self
+                    .offers
+                    .get(option)
+                    .ok_or_else(|| Damaged::new("reply", "the applied option was not in the transaction"))?;
                 Ok(LeaseVerdict::Granted { credits: *credits, granted_at_ms: reply.now_ms })
             }
             Outcome::Stale { guard: Some(guard) } if guard == self.absent_guard => self.granted_before(reply),
@@ -107,7 +112,7 @@ impl LeaseGrant {
 
     fn granted_before(&self, reply: &Reply) -> Result<LeaseVerdict, Damaged> {
         let Some(fields) = reply.hash(self.lease) else { return Ok(LeaseVerdict::NotNow) };
-        let number = |field| fields.number(field).ok_or_else(|| Damaged::new("lease", field));
+        let number = |field| fields.number(field).ok_or_else(|| Damaged::field("lease", field));
         let is_whole = number(field::RECLAIMED)? == 0 && number(field::REST)? == number(field::CREDITS)?;
         Ok(if is_whole {
             LeaseVerdict::Granted { credits: number(field::CREDITS)?, granted_at_ms: number(field::GRANTED_AT)? }
@@ -116,7 +121,7 @@ impl LeaseGrant {
         })
     }
 
-    /// How many leases of the team may be drawn from now, whoever has them.
+    /// Returns how many leases of the team may be drawn from now, by any sidecar.
     pub fn open_leases(&self, reply: &Reply) -> usize {
         match reply.record(self.open_leases) {
             Record::Index(entries) => entries.iter().filter(|(until_ms, _)| *until_ms > reply.now_ms).count(),
@@ -124,12 +129,12 @@ impl LeaseGrant {
         }
     }
 
-    /// The team's terms in a reply; `None` if there is no such team.
+    /// Returns the team's terms in a reply. `None` if the team does not exist.
     pub fn terms(&self, reply: &Reply) -> Result<Option<Terms>, Damaged> {
         reply.hash(self.terms).map(Terms::from_fields).transpose()
     }
 
-    /// The cycle's account in a reply; `None` if nothing was written to it yet.
+    /// Returns the cycle's account in a reply. `None` if the account has no record yet.
     pub fn account(&self, reply: &Reply) -> Result<Option<Account>, Damaged> {
         reply.hash(self.account).map(Account::from_fields).transpose()
     }

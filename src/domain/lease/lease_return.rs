@@ -1,4 +1,5 @@
-//! Giving back what nobody drew of a lease: when it is idle, over or called back, and when its sidecar ends.
+//! Returning what was never drawn from a lease: when the lease is idle, over or recalled, and when its sidecar shuts
+//! down.
 
 use super::{LeaseRemainder, field};
 use crate::{
@@ -6,11 +7,11 @@ use crate::{
     transaction::{Guard, Linear, Read, RecordRef, Reply, Transaction, Value, Write},
 };
 
-/// The transaction that gives the undrawn part of one lease back, and how to read the reply. Its sidecar draws from the lease no
-/// more. Sent again, it changes nothing.
+/// The return of one lease: its transaction, and how to read the reply. The sidecar has stopped drawing from the lease.
+/// Sending the transaction again changes nothing.
 #[derive(Debug)]
 pub struct LeaseReturn {
-    /// What to send.
+    /// The transaction to send.
     pub transaction: Transaction,
     terms: RecordRef,
     account: RecordRef,
@@ -30,8 +31,8 @@ impl LeaseReturn {
             transaction.require(Guard::FieldEquals(lease, state, "0".to_owned()));
         }
         let closed = Write::IndexRemove(open_leases, id.to_string());
-        // Nothing that was drawn is left to settle. With a made-up grant somebody may have settled what nobody drew: then no more comes
-        // back than there is.
+        // If nothing that was drawn is left to settle, the lease's record can be deleted. A client with a made-up grant
+        // may have settled credits that were never drawn. Then only what is left comes back.
         let settled = Guard::AtMostZero(Linear::constant(-undrawn).plus(1, lease, field::REST));
         let all_back = Linear::default().plus(1, account, "leased").plus(-1, lease, field::REST);
         transaction.option(
@@ -55,12 +56,12 @@ impl LeaseReturn {
         Self { transaction, terms, account }
     }
 
-    /// The team's terms in a reply; `None` if there is no such team.
+    /// Returns the team's terms in a reply. `None` if the team does not exist.
     pub fn terms(&self, reply: &Reply) -> Result<Option<Terms>, Damaged> {
         reply.hash(self.terms).map(Terms::from_fields).transpose()
     }
 
-    /// The account of the lease's cycle in a reply.
+    /// Returns the account of the lease's cycle in a reply.
     pub fn account(&self, reply: &Reply) -> Result<Option<Account>, Damaged> {
         reply.hash(self.account).map(Account::from_fields).transpose()
     }

@@ -1,4 +1,5 @@
-//! Calling leases back before somebody is suspended: what no sidecar has drawn is asked for, and none is granted meanwhile.
+//! Recalling leases before a call is suspended: sidecars return what they have not drawn, and no lease is granted in
+//! the meantime.
 
 use super::{RECALL_PAUSE_MS, grant::MAX_LEASES_READ};
 use crate::{
@@ -11,23 +12,24 @@ use crate::{
     transaction::{Guard, Linear, Read, Record, RecordRef, Reply, Transaction, Value, Write},
 };
 
-/// How many recalls are read at a time.
+/// Maximum number of recalls that are read at once.
 const RECALLS_READ: u32 = 1_000;
 
-/// An announcement is removed after so long, in milliseconds: every sidecar that lives has read it by then.
+/// Time after which an announcement is removed, in milliseconds. Every live sidecar has read it by then.
 const ANNOUNCED_MS: i64 = 10_000;
 
-/// The transaction that calls a team's leases back, and how to read the reply.
+/// The recall of a team's leases: its transaction, and how to read the reply.
 #[derive(Debug)]
 pub struct Recall {
-    /// What to send.
+    /// The transaction to send.
     pub transaction: Transaction,
     terms: RecordRef,
     open_leases: RecordRef,
 }
 
 impl Recall {
-    /// Builds the transaction: for [`RECALL_PAUSE_MS`] from now no lease of the team is granted.
+    /// Builds the transaction that recalls the leases. For [`RECALL_PAUSE_MS`] from now, no lease of the team is
+    /// granted.
     pub fn new(team: &Id) -> Self {
         let mut step = Self::read(team);
         let terms = step.terms;
@@ -36,7 +38,7 @@ impl Recall {
         step
     }
 
-    /// Builds a transaction that only looks whether there are leases to wait for.
+    /// Builds a transaction that only reads which leases may still be drawn from.
     pub fn read(team: &Id) -> Self {
         let mut transaction = Transaction::on(keys::team(team));
         let terms = transaction.record(keys::terms(), Read::Whole);
@@ -44,21 +46,21 @@ impl Recall {
         Self { transaction, terms, open_leases }
     }
 
-    /// The team's terms in a reply; `None` if there is no such team.
+    /// Returns the team's terms in a reply. `None` if the team does not exist.
     pub fn terms(&self, reply: &Reply) -> Result<Option<Terms>, Damaged> {
         reply.hash(self.terms).map(Terms::from_fields).transpose()
     }
 
-    /// The leases that may still be drawn from.
+    /// Returns the leases that may still be drawn from.
     pub fn open_leases(&self, reply: &Reply) -> OpenLeases {
         OpenLeases::read(reply, self.open_leases)
     }
 }
 
-/// The leases of a team that may still be drawn from, as a reply has them.
+/// The leases of a team that may still be drawn from, as a reply contains them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenLeases {
-    /// Their ids. Not all of them, if there are very many.
+    /// Their IDs. Incomplete if there are more than a reply contains.
     pub ids: Vec<String>,
 }
 
@@ -74,24 +76,24 @@ impl OpenLeases {
         Self { ids }
     }
 
-    /// Whether there is none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
 }
 
-/// Declares the leases that may be drawn from, in a transaction that may have to wait for them.
+/// Declares the leases that may still be drawn from, in a transaction that may have to wait for them.
 pub(crate) fn declare_open_leases(transaction: &mut Transaction, unless_applied: bool) -> RecordRef {
     transaction.record(keys::open_leases(), Read::First { limit: MAX_LEASES_READ, unless_applied })
 }
 
-/// Until when no lease is granted after a recall.
+/// Returns the time until which no lease is granted after a recall.
 pub(crate) fn no_leases_until(terms: RecordRef) -> Value {
     Value::Greatest(vec![Linear::default().plus(1, terms, NO_LEASES_UNTIL), Linear::now_plus(RECALL_PAUSE_MS)])
 }
 
-/// Tells all sidecars that a team's leases are called back: those look here, for all teams at once. It is a hint; what keeps
-/// new leases from being granted is among the team's terms.
+/// Builds the transaction that announces to all sidecars that a team's leases are recalled. Sidecars read one list for
+/// all teams. It is only a hint: what prevents new leases is in the team's terms.
 pub fn announce(team: &Id) -> Transaction {
     let mut transaction = Transaction::on(keys::recalls_scope());
     let recalls = transaction.record(keys::recalls(), Read::Nothing);
@@ -99,7 +101,7 @@ pub fn announce(team: &Id) -> Transaction {
     transaction
 }
 
-/// Removes old announcements.
+/// Builds the transaction that removes old announcements.
 pub fn remove_announcements(teams: &[Id]) -> Transaction {
     let mut transaction = Transaction::on(keys::recalls_scope());
     let recalls = transaction.record(keys::recalls(), Read::Nothing);
@@ -108,10 +110,10 @@ pub fn remove_announcements(teams: &[Id]) -> Transaction {
     transaction
 }
 
-/// Reads which teams' leases are called back.
+/// Query for the teams whose leases are being recalled.
 #[derive(Debug)]
 pub struct RecallsQuery {
-    /// What to send.
+    /// The transaction to send.
     pub transaction: Transaction,
     recalls: RecordRef,
 }
@@ -125,7 +127,8 @@ impl Default for RecallsQuery {
 }
 
 impl RecallsQuery {
-    /// The teams that were called back at or after a time, in Unix milliseconds of the store, and those whose announcement is old.
+    /// Returns the teams recalled at or after `since_ms`, in Unix milliseconds of the store, and the teams whose
+    /// announcement is old.
     pub fn teams(&self, reply: &Reply, since_ms: i64) -> Result<(Vec<Id>, Vec<Id>), Damaged> {
         let Record::Index(entries) = reply.record(self.recalls) else { return Ok((Vec::new(), Vec::new())) };
         let (mut recalled, mut old) = (Vec::new(), Vec::new());

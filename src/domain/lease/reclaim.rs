@@ -1,4 +1,5 @@
-//! The credits of a lease that its sidecar has not settled in time come back after its quarantine, whoever notices first (I5).
+//! Reclaiming a lease: after the quarantine, the credits of a lease that was not returned come back, whichever sidecar
+//! notices first (I5).
 
 use super::{CLOCK_MARGIN_MS, field};
 use crate::{
@@ -14,13 +15,13 @@ use crate::{
     transaction::{Guard, Linear, Outcome, PURGE_AT, Read, RecordRef, Reply, Transaction, Value, Write},
 };
 
-/// The transaction that ends one lease, and how to read the reply.
+/// Ends one lease: its transaction, and how to read the reply.
 #[derive(Debug)]
 pub struct Reclaim {
-    /// What to send.
+    /// The transaction to send.
     pub transaction: Transaction,
     present_guard: usize,
-    /// The option by which what is left comes back, if that is among them.
+    /// Index of the option that gives a rest back, if the transaction has it.
     ends_with_rest: Option<usize>,
     hold: Hold,
     terms: RecordRef,
@@ -28,30 +29,32 @@ pub struct Reclaim {
     holds: RecordRef,
 }
 
-/// What became of it.
+/// The outcome of a reclaim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReclaimVerdict {
-    /// It is ended, or put off, by this step or by somebody who was faster.
+    /// The lease was ended or postponed, by this transaction or by another sidecar before it.
     Done,
-    /// There is no such lease; its hold is to be removed.
+    /// The lease does not exist. Its hold has to be removed.
     NoLease,
-    /// It is not due, was ended already, or the store's clock shows something else than was believed.
+    /// The lease is not due or has already ended, or the store's clock shows another time than was assumed.
     Stale,
 }
 
 impl Reclaim {
-    /// Builds the transaction that ends a lease believed to be due, if the store's clock shows what it is believed to within
-    /// [`CLOCK_MARGIN_MS`]: a clock that was just set forward says nothing of how long the lease's sidecar has been silent.
+    /// Builds the transaction that ends a lease. It assumes that the lease is due.
     ///
-    /// What was neither settled nor given back leaves *leased*. Its record then stays for as long as an expired reservation's would,
-    /// for late commits of what was drawn from it.
-    pub fn new(team: &Id, lease_id: &Id, hold: &Hold, believed_now_ms: i64, policy: &Policy) -> Self {
+    /// The store applies it only if its clock shows the assumed time to within [`CLOCK_MARGIN_MS`]. If the clock was
+    /// just set forward, a lease can look due although its sidecar still draws from it.
+    ///
+    /// What was neither settled nor returned leaves *leased*. The lease's record is then kept as long as that of an
+    /// expired reservation, so that reservations drawn from the lease can be committed late.
+    pub fn new(team: &Id, lease_id: &Id, hold: &Hold, assumed_now_ms: i64, policy: &Policy) -> Self {
         let mut step = Self::of(team, hold);
         let (lease, open_leases) = step.declare(lease_id);
         let holds = step.holds;
         let transaction = &mut step.transaction;
-        transaction.require(not_before(believed_now_ms - CLOCK_MARGIN_MS));
-        transaction.require(not_after(believed_now_ms + CLOCK_MARGIN_MS));
+        transaction.require(not_before(assumed_now_ms - CLOCK_MARGIN_MS));
+        transaction.require(not_after(assumed_now_ms + CLOCK_MARGIN_MS));
         let rest = Linear::default().plus(1, lease, field::REST);
         let closed = [Write::IndexRemove(holds, hold.member()), Write::IndexRemove(open_leases, lease_id.to_string())];
         let mut settled = vec![Write::Delete(lease)];
@@ -70,8 +73,8 @@ impl Reclaim {
         step
     }
 
-    /// Builds the transaction that puts off the end of a due lease by so many milliseconds from now, for the store's clock jumped: the
-    /// lease may be in use.
+    /// Builds the transaction that postpones the end of a due lease by `by_ms` from now. It is used after the store's
+    /// clock has jumped, because the lease may still be in use.
     pub fn postpone(team: &Id, lease_id: &Id, hold: &Hold, by_ms: i64) -> Self {
         let mut step = Self::of(team, hold);
         let (lease, _) = step.declare(lease_id);
@@ -113,12 +116,12 @@ impl Reclaim {
         })
     }
 
-    /// The team's terms in a reply; `None` if there is no such team.
+    /// Returns the team's terms in a reply. `None` if the team does not exist.
     pub fn terms(&self, reply: &Reply) -> Result<Option<Terms>, Damaged> {
         reply.hash(self.terms).map(Terms::from_fields).transpose()
     }
 
-    /// The account of the lease's cycle in a reply.
+    /// Returns the account of the lease's cycle in a reply.
     pub fn account(&self, reply: &Reply) -> Result<Option<Account>, Damaged> {
         reply.hash(self.account).map(Account::from_fields).transpose()
     }
@@ -127,7 +130,7 @@ impl Reclaim {
         let mut transaction = Transaction::on(keys::team(team));
         let terms = transaction.record(keys::terms(), Read::Whole);
         let account = transaction.record(keys::account(hold.cycle_start_ms), Read::Whole);
-        // Who was faster took the hold away with the lease; a hold that is left is damage.
+        // A sidecar that ended the lease before has removed its hold too. A hold that is still there is damaged data.
         let holds = hold::declare(&mut transaction);
         Self { transaction, present_guard: 0, ends_with_rest: None, hold: hold.clone(), terms, account, holds }
     }
@@ -136,8 +139,8 @@ impl Reclaim {
         let lease = self.transaction.record(keys::lease(lease_id), Read::Nothing);
         let open_leases = self.transaction.record(keys::open_leases(), Read::Nothing);
         self.present_guard = self.transaction.require(Guard::Present(lease));
-        // Whoever was faster ended it, or put that off. A hold of what has ended would stay due, in the way of every call that has to
-        // wait for what is.
+        // Another sidecar may have ended or postponed the lease before. Without these guards the hold of an ended lease
+        // could become due again, and every call that waits for due holds would wait for it.
         self.transaction.require(Guard::FieldEquals(lease, field::RECLAIMED, "0".to_owned()));
         let reclaim_at = Linear::default().plus(1, lease, field::RECLAIM_AT);
         self.transaction.require(Guard::AtMostZero(reclaim_at.plus_now(-1)));

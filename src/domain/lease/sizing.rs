@@ -1,27 +1,28 @@
-//! How much a lease is to be of, and whether one pays: from what a team asks for, and what remains of its allotment.
+//! Sizing of leases: whether a lease is worth its cost, and how large it is, given a team's demand and what remains of
+//! its allotment.
 
 use super::LeaseTerms;
 
-/// What was asked for lately counts for so long, in milliseconds; older demand fades.
+/// Time constant of the long-term demand, in milliseconds. A call counts 1/e as much after this time.
 const LATELY_MS: f64 = 4_000.0;
 
-/// What was asked for just now counts for a part of that, so that a load which grows is seen before leases run dry.
+/// How much faster the short-term demand fades. It lets growing load be seen before leases run out.
 const JUST_NOW_PART: i32 = 8;
 
-/// A lease pays if so many calls are likely to be drawn from it within half its term. It costs two calls of the store, one to take
-/// and one to give back; and a few calls in a row are no reason to expect more.
+/// A lease is worth its cost if at least this many calls are expected within half its term. A lease costs two store
+/// calls: one to take it and one to return it. A few calls in a row are no reason to expect more.
 const CALLS_THAT_PAY: f64 = 8.0;
 
-/// What a team asks of one sidecar.
+/// The demand of one team at one sidecar.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Demand {
     lately: DecayingTotals,
     just_now: DecayingTotals,
-    /// The last call, by the sidecar's clock, in milliseconds.
+    /// When the last call was, by the sidecar's clock in milliseconds.
     asked_at_ms: i64,
 }
 
-/// What was asked for, fading.
+/// Exponentially decaying totals of calls and of their credits.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct DecayingTotals {
     credits: f64,
@@ -29,7 +30,7 @@ struct DecayingTotals {
 }
 
 impl Demand {
-    /// One more call asks for so many credits, at a time of the sidecar's clock.
+    /// Counts a call for `credits` at a time of the sidecar's clock.
     pub fn note(&mut self, credits: i64, at_ms: i64) {
         if at_ms > self.asked_at_ms {
             let faded = (-((at_ms - self.asked_at_ms) as f64) / LATELY_MS).exp();
@@ -41,18 +42,18 @@ impl Demand {
         self.just_now.note(credits);
     }
 
-    /// When the last call was, by the sidecar's clock.
+    /// Returns when the last call was, by the sidecar's clock in milliseconds.
     pub fn asked_at_ms(&self) -> i64 {
         self.asked_at_ms
     }
 
-    /// Whether leases pay at this rate.
+    /// Returns whether a lease saves store calls at this rate.
     pub fn is_worth_a_lease(&self, terms: &LeaseTerms) -> bool {
         self.lately.calls / LATELY_MS * half(terms) >= CALLS_THAT_PAY
     }
 
-    /// The credits that are likely to be asked for within half a term: as lately or, if that is more, as just now, where calls were
-    /// many enough to tell.
+    /// Returns the credits that are likely to be asked for within half a term. This is the long-term rate, or the
+    /// short-term rate if that is higher and based on enough calls.
     pub fn expected_credits(&self, terms: &LeaseTerms) -> i64 {
         let lately = self.lately.credits / LATELY_MS;
         let tells = self.just_now.calls >= CALLS_THAT_PAY;
@@ -77,8 +78,13 @@ fn half(terms: &LeaseTerms) -> f64 {
     terms.term_ms as f64 / 2.0
 }
 
-/// The credits of the next lease: what is wanted, at most `max_lease_credits`, and at most half of an equal share of what remains
-/// among all that have one. 0 if that is less than a few calls': near the limit every call is written through.
+/// Returns the size of the next lease, in credits: what is wanted, at most `max_lease_credits`, and at most half of an
+/// equal share of what remains among all holders of leases.
+///
+/// Returns 0 if that is below `least`. Near the limit no leases are granted and every call is written through.
+///
+/// For example, with 1,000 credits remaining and 4 open leases, an equal share is 250, so a lease has at most 125
+/// credits.
 pub fn size_lease(wanted: i64, max_lease_credits: i64, remaining: i64, open_leases: usize, least: i64) -> i64 {
     let sharers = i64::try_from(open_leases).unwrap_or(i64::MAX).max(1);
     let share = remaining / sharers.saturating_mul(2);
@@ -98,7 +104,7 @@ mod tests {
         for at_ms in (0..20_000).step_by(10) {
             demand.note(5, at_ms);
         }
-        // 100 calls of 5 credits a second: 2,500 credits in half a term.
+        // 100 calls of 5 credits a second are 2,500 credits in half a term.
         let wanted = demand.expected_credits(&TERMS);
         assert!((2_400..=2_600).contains(&wanted), "{wanted}");
         assert!(demand.is_worth_a_lease(&TERMS));

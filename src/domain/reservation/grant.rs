@@ -1,8 +1,8 @@
-//! Grants: what a Proceed gives its caller to settle the reservation with, whoever is asked to.
+//! Grants: the bytes in a Proceed with which any client can settle the reservation at any sidecar.
 //!
-//! Of a reservation that has a record, the grant is that record. One that was opened from a lease has none yet, so its grant says all
-//! that its record would, and which lease stands for it. Nobody has to believe either: the store compares the one with what
-//! it has, and the other is worth no more than is left of its lease.
+//! The grant of a reservation with a record is that record. A reservation that was opened from a lease has no record
+//! yet, so its grant contains everything that the record would, and the ID of the lease. Neither kind is trusted: the
+//! store compares the first with its own record, and the second is worth at most what is left of its lease.
 
 use rmp::{
     decode::{read_array_len, read_int, read_str_from_slice},
@@ -15,16 +15,17 @@ use crate::{
     transaction::NUMBER_LIMIT,
 };
 
-/// The most bytes of a grant from a lease: seven ids and some numbers.
+/// Maximum size of a grant from a lease, in bytes: seven IDs and some numbers.
 pub const MAX_GRANT_BYTES: usize = 1_024;
 
-/// How a grant from a lease begins: the head of an array of 15 in MessagePack. No record begins so.
+/// First byte of a grant from a lease: the header of a MessagePack array of 15. No record begins with it.
 const ARRAY_OF_15: u8 = 0x9f;
 
 /// Cycles begin and end at midnight.
 const DAY_MS: i64 = 86_400_000;
 
-/// Reads a grant that came with a reservation's id; `None` if it is none, or another reservation's.
+/// Reads the grant that a client sent with the ID of a reservation. `None` if it is not a grant, or that of another
+/// reservation.
 pub fn read_grant(grant: &[u8], id: &Id) -> Option<BackedReservation> {
     if grant.first() == Some(&ARRAY_OF_15) {
         return read_leased(grant).filter(|(granted, _)| granted == id).map(|(_, held)| held);
@@ -33,7 +34,8 @@ pub fn read_grant(grant: &[u8], id: &Id) -> Option<BackedReservation> {
     Reservation::unpack(record).ok().map(BackedReservation::from)
 }
 
-/// Writes the grant of a reservation that is opened from a lease; how many bytes it has, or `None` if there is no room.
+/// Writes the grant of a reservation that is opened from a lease. Returns its length in bytes, or `None` if `bytes` is
+/// too short.
 pub fn write_leased(id: &Id, lease: &Id, reservation: &Reservation, bytes: &mut [u8]) -> Option<usize> {
     let room = bytes.len();
     let mut rest = bytes;
@@ -65,14 +67,14 @@ pub fn write_leased(id: &Id, lease: &Id, reservation: &Reservation, bytes: &mut 
     Some(room - rest.len())
 }
 
-/// The id that a grant from a lease was written for; `None` if it is no such grant.
+/// Returns the ID that a grant from a lease was written for. `None` if it is not such a grant.
 pub fn leased_id(grant: &[u8]) -> Option<&str> {
     let mut numbers = grant;
     read_array_len(&mut numbers).ok()?;
     read_str_from_slice(numbers).ok().map(|(id, _)| id)
 }
 
-/// Reads a grant from a lease, and the id that it was written for.
+/// Reads a grant from a lease, and the ID of the reservation that it was written for.
 pub fn read_leased(grant: &[u8]) -> Option<(Id, BackedReservation)> {
     let mut rest = GrantReader(grant);
     if read_array_len(&mut rest.0).ok()? != 15 {
@@ -118,11 +120,11 @@ fn place_in<T: PartialEq>(all: &[T], one: T) -> Option<i64> {
     all.iter().position(|other| *other == one).and_then(|place| i64::try_from(place).ok())
 }
 
-/// What of a grant is still to be read.
+/// The part of a grant that was not read yet.
 struct GrantReader<'a>(&'a [u8]);
 
 impl GrantReader<'_> {
-    /// A number that a store could keep: sums with it stay in range, whoever made up the grant.
+    /// Reads a number that a store could contain. Sums with it do not overflow, even if the client made the grant up.
     fn number(&mut self) -> Option<i64> {
         read_int(&mut self.0).ok().filter(|number: &i64| number.unsigned_abs() < NUMBER_LIMIT.unsigned_abs())
     }

@@ -1,7 +1,7 @@
-//! The packed record of a reservation: one line of text, which is also the grant of an open one.
+//! The packed record of a reservation: one line of text. The record of an open reservation is also its grant.
 //!
-//! A caller that echoes it spares the store a read, and the store compares it byte for byte with what it has, so that it need not
-//! be believed.
+//! A client that sends it back saves the store a read. The store compares it byte for byte with its own record, so the
+//! client is not trusted.
 
 use super::{Basis, Charged, Content, Reservation, ReservationTerms, State, Trigger};
 use crate::{
@@ -9,13 +9,13 @@ use crate::{
     transaction::{Value, parse_stored_number},
 };
 
-/// The first field of every record: the form of the rest.
+/// First field of every record: the version of the format.
 const FORMAT_VERSION: &str = "1";
 
 const SEPARATOR: char = '|';
 
 impl Reservation {
-    /// The record of this reservation, exactly as it is kept.
+    /// Returns the record of this reservation exactly as the store keeps it.
     pub fn packed(&self) -> String {
         let mut record = leading_fields(self.state.name(), &self.content, &self.terms);
         record.push_str(&format!("|{}|{}", self.created_at_ms, self.expires_at_ms));
@@ -28,13 +28,13 @@ impl Reservation {
         record
     }
 
-    /// The record after the hold was set to run out at another time.
+    /// Returns the record after the end of the hold was changed.
     pub fn extended_parts(&self, expires_at: Value) -> Vec<Value> {
         let leading = leading_fields("open", &self.content, &self.terms);
         vec![format!("{leading}|{}|", self.created_at_ms).into(), expires_at]
     }
 
-    /// The record after it was settled.
+    /// Returns the record after it was settled.
     pub fn settled_parts(&self, state: &State, settled_at: Value) -> Vec<Value> {
         let leading = leading_fields(state.name(), &self.content, &self.terms);
         let mut text = format!("{leading}|{}|{}", self.created_at_ms, self.expires_at_ms);
@@ -47,11 +47,13 @@ impl Reservation {
 
     /// Reads a record.
     pub fn unpack(record: &str) -> Result<Self, Damaged> {
-        RecordReader(record.split(SEPARATOR)).reservation().ok_or_else(|| Damaged::new("reservation", "unreadable"))
+        RecordReader(record.split(SEPARATOR))
+            .reservation()
+            .ok_or_else(|| Damaged::new("reservation", "not in the expected format"))
     }
 }
 
-/// The record of a reservation that is made now and held for so long.
+/// Returns the record of a reservation that is made now and held for `hold_ms`.
 pub fn open_parts(content: &Content, terms: &ReservationTerms, hold_ms: i64) -> Vec<Value> {
     let leading = leading_fields("open", content, terms);
     vec![format!("{leading}|").into(), Value::now(), "|".into(), Value::now_plus(hold_ms)]
@@ -80,7 +82,7 @@ fn charged_fields(charged: &Charged) -> String {
     format!("|{}|{}|{}|{}", charged.credits, charged.units, charged.model, u8::from(charged.late))
 }
 
-/// The fields of a record that are still to be read.
+/// The fields of a record that were not read yet.
 struct RecordReader<'a>(std::str::Split<'a, char>);
 
 impl RecordReader<'_> {
@@ -122,7 +124,7 @@ impl RecordReader<'_> {
         whole.then_some(Reservation { content, terms, created_at_ms, expires_at_ms, state, settled_at_ms })
     }
 
-    /// A number that a store could have kept: sums with it stay in range, whoever made up the record.
+    /// Reads a number that a store could contain. Sums with it do not overflow, even if the client made the record up.
     fn number<N: TryFrom<i64>>(&mut self) -> Option<N> {
         parse_stored_number(self.0.next()?)?.try_into().ok()
     }
