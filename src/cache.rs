@@ -1,82 +1,86 @@
-//! What this sidecar last saw of each team. Never trusted, only used: every write carries what it assumed, so a wrong view
-//! costs a refresh. It must not know the store, and nothing here waits.
+//! The cache of teams: what this sidecar last saw of each team, and the refusals that the store has verified.
+//!
+//! A cached team is used but never trusted. Each write to the store carries a guard for what it assumed, so stale data
+//! costs a refresh and nothing else. This module must not know the store, and nothing in it waits.
 
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
 
 use crate::domain::{account::Account, hold::Hold, id::Id, reservation::Trigger, terms::Terms};
 
-/// A verified refusal answers the same or a dearer request for so long, in milliseconds (I6).
+/// How long a verified refusal answers the same or a more expensive request, in milliseconds (I6).
 pub const REFUSAL_VALID_MS: i64 = 1_000;
 
-/// A view that nobody asked for is dropped after so long, in milliseconds.
+/// Time after which a team that was not asked for is evicted, in milliseconds.
 const IDLE_MS: i64 = 10 * 60_000;
 
-/// Views of teams.
+/// The cache of teams.
 #[derive(Debug)]
 pub struct Cache {
     teams: DashMap<Id, CachedTeam, RandomState>,
-    /// When the next hold of a team runs out, in Unix milliseconds. A sidecar that has just started knows this of teams that nobody
-    /// has asked it about, and so has no view of: their credits are to come back too.
+    /// When the next hold of a team runs out, in Unix milliseconds.
+    ///
+    /// This is separate from `teams`, because a sidecar that has just started learns it for teams that no caller has
+    /// asked for yet. The credits of those teams must come back as well.
     due: DashMap<Id, i64, RandomState>,
-    /// Beyond so many teams a new one is not kept: it costs a read per call until an idle one is dropped, and its holds run out when
-    /// all teams are swept.
+    /// Maximum number of teams in each of the two maps. A call of a team that does not fit costs one more read, until
+    /// an idle team is evicted. Its due holds are expired when the sweeper visits all teams.
     capacity: usize,
 }
 
-/// What is believed of a team.
+/// A team as it was last seen.
 #[derive(Clone, Debug)]
 pub struct TeamSnapshot {
-    /// Its terms.
+    /// The team's terms.
     pub terms: Terms,
-    /// The account of the latest cycle seen.
+    /// The account of the latest cycle that was seen.
     pub account: Option<Account>,
-    /// Counts the changes that this sidecar made; see [`Cache::remember_refusal`].
+    /// Number of changes that this sidecar has made to the team; see [`Cache::remember_refusal`].
     pub changes: u64,
 }
 
-/// What a reply taught.
+/// What a reply of the store says about a team.
 #[derive(Debug)]
 pub struct TeamUpdate {
     /// The team's terms.
     pub terms: Terms,
-    /// The account of the cycle that the call was about; `None` if it does not exist.
+    /// The account of the cycle that the call was about. `None` if it has no record.
     pub account: Option<Account>,
-    /// Something was written.
+    /// Whether the transaction changed something.
     pub changed: bool,
 }
 
-/// A request that the store verified cannot be covered.
+/// A refusal that the store has verified: nothing covers the request.
 #[derive(Clone, Debug)]
 pub struct CachedRefusal {
-    /// The id that it came with, of which the store had no reservation.
+    /// The request's reservation ID. The store had no reservation with it.
     pub reservation: Id,
-    /// What it asked for.
+    /// The credits that it asked for.
     pub credits: i64,
-    /// The flow and the run that it belonged to; `None` for a test.
+    /// Its flow and run. `None` for a test.
     pub run: Option<(Id, Id)>,
-    /// Whether it could have completed a current run.
+    /// Whether it belonged to a current run.
     pub in_current_run: bool,
     /// The account that could not cover it.
     pub account: Account,
-    /// The open reservations whose holds ran out first.
+    /// The open holds that run out first.
     pub holds: Vec<Hold>,
-    /// The monotonic time when the store was asked, in milliseconds.
+    /// When the store was asked, in milliseconds of the monotonic clock.
     pub checked_at_ms: i64,
 }
 
-/// A request that a remembered refusal may answer.
+/// A request to be matched with a cached refusal.
 #[derive(Debug)]
 pub struct RefusalQuery<'a> {
-    /// Credits.
+    /// The credits that it asks for.
     pub credits: i64,
-    /// Its flow and run; `None` for a test.
+    /// Its flow and run. `None` for a test.
     pub run: Option<(&'a Id, &'a Id)>,
     /// Why it is made.
     pub trigger: Trigger,
-    /// The store's time, as far as it is known, in Unix milliseconds.
+    /// Estimated time of the store, in Unix milliseconds.
     pub now_ms: i64,
-    /// The monotonic time, in milliseconds.
+    /// The current time, in milliseconds of the monotonic clock.
     pub monotonic_ms: i64,
 }
 
@@ -90,71 +94,71 @@ struct CachedTeam {
 }
 
 impl Cache {
-    /// An empty cache of at most so many teams.
+    /// Returns an empty cache for at most `capacity` teams.
     pub fn new(capacity: usize) -> Self {
         Self { teams: DashMap::default(), due: DashMap::default(), capacity }
     }
 
-    /// What is believed of a team, if anything.
+    /// Returns a team as it was last seen. `None` on a cache miss.
     pub fn snapshot(&self, team: &Id, monotonic_ms: i64) -> Option<TeamSnapshot> {
-        let mut view = self.teams.get_mut(team)?;
-        view.last_used_ms = monotonic_ms;
-        Some(TeamSnapshot { terms: view.terms.clone(), account: view.account.clone(), changes: view.changes })
+        let mut cached = self.teams.get_mut(team)?;
+        cached.last_used_ms = monotonic_ms;
+        Some(TeamSnapshot { terms: cached.terms.clone(), account: cached.account.clone(), changes: cached.changes })
     }
 
-    /// Takes in what a reply taught. A change forgets the refusal, for this sidecar sees its own changes at once.
+    /// Updates a team from a reply. A change removes the team's refusal, so this sidecar sees its own changes at once.
     pub fn update(&self, team: &Id, update: TeamUpdate, monotonic_ms: i64) {
-        if let Some(mut view) = self.teams.get_mut(team) {
-            view.update(update);
+        if let Some(mut cached) = self.teams.get_mut(team) {
+            cached.update(update);
         } else if self.teams.len() < self.capacity {
-            let fresh = CachedTeam {
+            let new = CachedTeam {
                 terms: update.terms.clone(),
                 account: None,
                 changes: 0,
                 refusal: None,
                 last_used_ms: monotonic_ms,
             };
-            self.teams.entry(team.clone()).or_insert(fresh).update(update);
+            self.teams.entry(team.clone()).or_insert(new).update(update);
         }
     }
 
-    /// This sidecar changed something of the team that no lesson tells of: the refusal is forgotten.
+    /// Records a change by this sidecar that no [`TeamUpdate`] reports. The team's refusal is removed.
     pub fn record_change(&self, team: &Id) {
-        if let Some(mut view) = self.teams.get_mut(team) {
-            view.record_change();
+        if let Some(mut cached) = self.teams.get_mut(team) {
+            cached.record_change();
         }
     }
 
-    /// Remembers a refusal, unless this sidecar has changed something of the team since `changes` was read: the refusal
-    /// may have been verified before that.
+    /// Caches a refusal, unless this sidecar has changed the team since `changes` was read. In that case the refusal
+    /// may have been verified before the change.
     pub fn remember_refusal(&self, team: &Id, refusal: CachedRefusal, changes: u64) {
-        if let Some(mut view) = self.teams.get_mut(team).filter(|view| view.changes == changes) {
-            view.refusal = Some(refusal);
+        if let Some(mut cached) = self.teams.get_mut(team).filter(|cached| cached.changes == changes) {
+            cached.refusal = Some(refusal);
         }
     }
 
-    /// A remembered refusal that holds for a request too, with the terms it was made under.
+    /// Returns a cached refusal that also applies to this request, with the terms it was made under.
     ///
-    /// A request of a team with a paid seat may be one of a current run that completes past the limit, which only the
-    /// store can tell: it is answered from memory only if the very run was refused.
+    /// A request of a team with a paid seat may belong to a current run that can pass the limit. Only the store can
+    /// tell, so such a request matches only a refusal of the same run.
     pub fn find_refusal(&self, team: &Id, query: &RefusalQuery<'_>) -> Option<(Terms, CachedRefusal)> {
-        let view = self.teams.get(team)?;
-        let refusal = view.refusal.as_ref()?;
+        let cached = self.teams.get(team)?;
+        let refusal = cached.refusal.as_ref()?;
         let fresh = query.monotonic_ms - refusal.checked_at_ms <= REFUSAL_VALID_MS
             && refusal.account.cycle.contains(query.now_ms)
             && query.credits >= refusal.credits;
-        let cannot_complete = !view.terms.paid_seat
+        let cannot_complete = !cached.terms.paid_seat
             || query.trigger == Trigger::Test
             || (refusal.run.is_some() && refusal.is_of(query.run));
-        (fresh && cannot_complete).then(|| (view.terms.clone(), refusal.clone()))
+        (fresh && cannot_complete).then(|| (cached.terms.clone(), refusal.clone()))
     }
 
-    /// Forgets a team that does not exist.
+    /// Removes a team that does not exist.
     pub fn remove(&self, team: &Id) {
         self.teams.remove(team);
     }
 
-    /// Notes that a hold of the team runs out at a time, in Unix milliseconds.
+    /// Records that a hold of the team runs out at a time in Unix milliseconds.
     pub fn note_due(&self, team: &Id, due_ms: i64) {
         let has_room = || self.due.len() < self.capacity;
         let new = || has_room().then(|| self.due.entry(team.clone()).or_insert(due_ms));
@@ -163,7 +167,8 @@ impl Cache {
         }
     }
 
-    /// The teams with a hold that has run out, as far as is known; each is named once until it is noted anew.
+    /// Removes and returns the teams with a hold that has run out, as far as is known. A team is returned again only
+    /// after another [`Cache::note_due`].
     pub fn take_due(&self, now_ms: i64) -> Vec<Id> {
         let mut due = Vec::new();
         self.due.retain(|team, next_ms| {
@@ -176,14 +181,14 @@ impl Cache {
         due
     }
 
-    /// Drops the views that nobody asked for lately.
+    /// Evicts the teams that were not asked for lately.
     pub fn evict_idle(&self, monotonic_ms: i64) {
-        self.teams.retain(|_, view| monotonic_ms - view.last_used_ms < IDLE_MS);
+        self.teams.retain(|_, cached| monotonic_ms - cached.last_used_ms < IDLE_MS);
     }
 }
 
 impl CachedRefusal {
-    /// Whether it was of the same run of the same flow.
+    /// Returns whether the refusal was of this run of this flow.
     pub fn is_of(&self, run: Option<(&Id, &Id)>) -> bool {
         self.run.as_ref().map(|(flow, run)| (flow, run)) == run
     }
