@@ -119,8 +119,9 @@ mod tests {
         midnight_ms(day.parse().unwrap())
     }
 
+    /// A cycle is a month from the anchor day, which is clamped to the end of shorter months.
     #[test]
-    fn a_cycle_is_a_month_from_the_anchor_day_clamped_to_the_months_end() {
+    fn a_cycle_is_a_month_from_the_anchor_day() {
         let table = [
             (1, "2026-11-23", "2026-11-01", "2026-12-01"),
             (23, "2026-11-23", "2026-11-23", "2026-12-23"),
@@ -139,8 +140,9 @@ mod tests {
         }
     }
 
+    /// Cycles follow each other without a gap or an overlap for a century.
     #[test]
-    fn cycles_follow_each_other_without_gap_or_overlap_for_a_century() {
+    fn cycles_have_no_gap_or_overlap_for_a_century() {
         for day in 1..=31 {
             let anchor = Anchor::new(day);
             let mut cycle = anchor.cycle_at(ms("2000-01-01"));
@@ -153,8 +155,9 @@ mod tests {
         }
     }
 
+    /// A new anchor day applies from the next turn of the cycle. A second change keeps the cycle that it falls in.
     #[test]
-    fn a_new_anchor_day_acts_from_the_next_turn_and_a_second_change_keeps_the_cycle_it_falls_in() {
+    fn a_new_anchor_day_applies_from_the_next_turn() {
         let first = Anchor::new(15).changed(20, ms("2026-01-18"));
         assert_eq!(first.cycle_at(ms("2026-01-18")), Anchor::new(15).cycle_at(ms("2026-01-18")));
         let short = first.cycle_at(ms("2026-02-17"));

@@ -226,8 +226,9 @@ fn key() -> Key {
 mod tests {
     use super::*;
 
+    /// A catalogue accepts cards until it is too large to be fetched each second.
     #[test]
-    fn a_catalogue_takes_cards_until_it_is_too_large_to_be_fetched_each_second() {
+    fn a_catalogue_accepts_cards_up_to_its_maximum_size() {
         let rate = RateCard::shipped().rates.remove(0);
         let rates: Vec<_> = (0..1_000).map(|model| Rate { model: format!("model-{model}"), ..rate.clone() }).collect();
         let card = |number: i64| RateCard {

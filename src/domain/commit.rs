@@ -84,8 +84,9 @@ mod tests {
         transaction::Guard,
     };
 
+    /// A commit within its hold needs no more options than there are rules for it.
     #[test]
-    fn a_commit_within_its_hold_needs_no_more_options_than_its_rules() {
+    fn a_commit_within_its_hold_has_one_option_per_rule() {
         let id = |text| Id::parse(text).unwrap();
         let reservation = Reservation {
             content: reservation::Content {

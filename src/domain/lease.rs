@@ -216,8 +216,9 @@ mod tests {
         assert_eq!(lease.into_remainder().undrawn, 0);
     }
 
+    /// Nothing is drawn from a lease that the store would not have allowed.
     #[test]
-    fn nothing_is_drawn_where_the_store_would_not_have_allowed_it() {
+    fn nothing_is_drawn_that_the_store_would_refuse() {
         let table: [(&str, Draw, i64); 6] = [
             ("after its term", draw(1), 10_000),
             ("after its cycle", draw(1), 6_000),
@@ -237,8 +238,9 @@ mod tests {
         assert_eq!(amid_its_cycle.draw(&draw(1), 9_999), Some(508_999));
     }
 
+    /// The last hold drawn from a lease is over before the lease is reclaimed.
     #[test]
-    fn the_last_hold_is_over_before_the_credits_come_back_by_themselves() {
+    fn the_last_hold_ends_before_the_lease_is_reclaimed() {
         let lease = Lease { cycle: Cycle { start_ms: 0, end_ms: i64::MAX }, ..lease() };
         let last_ms = lease.drawn_until_ms - 1;
         let held_until_ms = lease.clone().draw(&draw(1), last_ms).unwrap() + TERMS.hold_ms;

@@ -299,8 +299,9 @@ mod tests {
         opened(created_at_ms, expires_at_ms).at(i64::MAX)
     }
 
+    /// A reservation supersedes the expired record of another one, and nothing else.
     #[test]
-    fn an_opening_outlives_the_expired_record_of_another_one_and_nothing_else() {
+    fn a_live_opening_supersedes_only_an_expired_record() {
         let backing = Backing::Lease { id: Id::parse("lease").unwrap(), reclaimed: false, replaces: None };
         let held = BackedReservation { reservation: opened(2_000, 9_000), backing };
         let released = Reservation { state: State::Released, settled_at_ms: Some(5_000), ..opened(1_000, 8_000) };

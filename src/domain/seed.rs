@@ -59,13 +59,15 @@ mod tests {
         seed.catalogue(now_ms).rate_cards.into_iter().map(|card| card.version).collect()
     }
 
+    /// Without settings, the seed is what the product sells.
     #[test]
-    fn without_a_word_it_is_what_the_product_sells() {
+    fn an_empty_seed_is_what_the_product_sells() {
         assert_eq!(Seed::default().catalogue(1_800_000_000_000), Catalogue::shipped());
     }
 
+    /// The card that ships is seeded only if no other card is in effect.
     #[test]
-    fn the_card_that_ships_is_there_only_until_another_is_in_effect() {
+    fn the_shipped_card_is_seeded_only_if_no_other_applies() {
         let now_ms = 1_800_000_000_000;
         let shipped = RateCard::shipped().version;
         assert_eq!(versions(&[card("later", now_ms + 1)], now_ms), [shipped.as_str(), "later"]);

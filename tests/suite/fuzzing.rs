@@ -111,8 +111,9 @@ impl Target {
     }
 }
 
+/// Any bytes as requests are answered or refused, and the books stay right.
 #[test]
-fn any_bytes_as_requests_are_answered_or_refused_and_leave_the_books_right() {
+fn any_request_bytes_leave_the_books_right() {
     Target { name: "calls", check: calls::check, seeds: calls::seeds }.check(300);
 }
 
@@ -121,13 +122,15 @@ fn any_bytes_as_a_grant_change_no_answer() {
     Target { name: "grants", check: grants::check, seeds: grants::seeds }.check(100);
 }
 
+/// Any text as a page token is refused, or names a position in its list.
 #[test]
-fn any_page_token_is_refused_or_a_place_in_its_list() {
+fn any_page_token_is_refused_or_names_a_position() {
     Target { name: "pages", check: pages::check, seeds: pages::seeds }.check(500);
 }
 
+/// Any text as a record is refused, or read and written back unchanged.
 #[test]
-fn any_text_as_a_record_is_refused_or_written_just_so() {
+fn any_record_text_is_refused_or_written_back_unchanged() {
     Target { name: "records", check: records::check, seeds: records::seeds }.check(5_000);
 }
 
@@ -136,7 +139,8 @@ fn billing_cycles_are_those_that_a_walk_from_day_to_day_finds() {
     Target { name: "calendar", check: calendar::check, seeds: calendar::seeds }.check(200);
 }
 
+/// Any text as configuration is understood or refused, and neither answer contains a password.
 #[test]
-fn any_text_as_configuration_is_understood_or_refused_and_shows_no_password() {
+fn any_configuration_text_is_read_or_refused() {
     Target { name: "configuration", check: configuration::check, seeds: configuration::seeds }.check(2_000);
 }

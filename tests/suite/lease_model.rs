@@ -114,18 +114,21 @@ impl World {
     }
 }
 
+/// Every lease is spent at most once, although messages are lost, repeated and reordered, and a sidecar dies.
 #[test]
-fn every_lease_is_spent_at_most_once_though_messages_are_lost_repeated_and_reordered_and_a_sidecar_ends() {
+fn every_lease_is_spent_at_most_once() {
     World::settling().holds();
 }
 
+/// A reservation that was opened from a lease is settled once, with a record of its own or without.
 #[test]
-fn what_is_opened_from_a_lease_is_settled_once_with_a_record_or_without() {
+fn a_leased_reservation_is_settled_once() {
     World::recording().holds();
 }
 
+/// A sidecar that is paused holds nothing for too long.
 #[test]
-fn a_sidecar_that_is_stopped_holds_nothing_for_too_long() {
+fn a_paused_sidecar_holds_nothing_for_too_long() {
     World::pausing().holds();
 }
 
@@ -139,83 +142,99 @@ fn three_sidecars_share_an_allotment_to_its_last_credit() {
     World::sharing().holds();
 }
 
+/// Leases that are recalled leave no credit behind.
 #[test]
-fn leases_that_are_called_back_leave_no_credit_behind() {
+fn recalled_leases_leave_no_credit_behind() {
     World::calling_back().holds();
 }
 
+/// A commit is charged once, even after its record was removed.
 #[test]
-fn what_is_committed_is_charged_once_though_its_record_is_gone() {
+fn a_commit_is_charged_once_after_its_record_is_gone() {
     World::forgetting().holds();
 }
 
+/// Credits leased in one cycle are never spent in another.
 #[test]
-fn what_is_leased_in_one_cycle_is_never_spent_in_another() {
+fn leased_credits_are_never_spent_in_another_cycle() {
     World::turning().holds();
 }
 
+/// A made-up grant is worth nothing in another cycle than that of its lease.
 #[test]
-fn made_up_grants_are_worth_nothing_in_a_cycle_that_their_lease_is_not_of() {
+fn a_made_up_grant_is_worthless_in_another_cycle() {
     World::forging_across().holds();
 }
 
+/// An excess over the hold buys each block once and leaves the credits of leases alone.
 #[test]
-fn what_is_used_above_its_hold_buys_each_block_once_and_leaves_what_leases_promised() {
+fn an_excess_buys_each_block_once_and_respects_leases() {
     World::exceeding().holds();
 }
 
+/// Of two openings of one reservation ID, one is charged although the other has expired.
 #[test]
-fn of_two_openings_of_one_reservation_one_is_charged_though_the_other_has_expired() {
+fn of_two_openings_one_is_charged_if_the_other_expired() {
     World::taking_places().holds();
 }
 
+/// A lease in use keeps its credits, although the store's clock jumps.
 #[test]
-fn a_lease_in_use_keeps_its_credits_though_the_stores_clock_jumps() {
+fn a_lease_in_use_survives_a_jump_of_the_stores_clock() {
     World::jumping().holds();
 }
 
+/// A sidecar that does not know of a jump of the store's clock leaves every credit in the books.
 #[test]
-fn whoever_knows_of_no_jump_leaves_every_credit_in_the_books() {
+fn a_sidecar_unaware_of_a_clock_jump_loses_no_credit() {
     World::joining().holds();
 }
 
+/// If a reclaim did not check that the clocks agree, a lease in use would be reclaimed.
 #[test]
-fn with_clocks_that_need_not_agree_the_credits_of_a_lease_in_use_are_gone() {
+fn an_unchecked_clock_reclaims_a_lease_in_use() {
     World::jumping().without(Without::AgreeingClocks).fails("in use are gone");
 }
 
+/// If the end of a lease could be postponed after it has come, its hold would stay.
 #[test]
-fn with_the_end_of_a_lease_put_off_after_it_has_come_its_hold_stays() {
+fn a_lease_postponed_after_its_end_leaves_its_hold() {
     World::joining().without(Without::PutOffBefore).fails("I5");
 }
 
+/// Without the check of the lease's cycle, credits would come back to a cycle that they were never taken from.
 #[test]
-fn without_the_leases_cycle_credits_come_back_where_they_never_were() {
+fn without_the_cycle_check_credits_return_to_another_cycle() {
     World::forging_across().without(Without::LeaseCycle).fails("negative");
 }
 
+/// Without the end of its cycle, a lease would be drawn from in the next cycle.
 #[test]
-fn without_the_end_of_its_cycle_a_lease_is_drawn_from_in_the_next() {
+fn without_the_cycle_end_a_lease_is_drawn_in_the_next() {
     World::turning().without(Without::CycleEnd).fails("rule 6");
 }
 
+/// Without the time of its grant, a lease would be drawn from before its cycle began.
 #[test]
-fn without_the_time_of_its_grant_a_lease_is_drawn_from_before_its_cycle() {
+fn without_the_grant_time_a_lease_is_drawn_too_early() {
     World::turning().without(Without::CycleOfGrant).fails("rule 6");
 }
 
+/// If an excess could use overages without room under the cap, the cap would be exceeded.
 #[test]
-fn with_an_excess_that_leaves_no_room_the_cap_is_exceeded() {
+fn an_excess_without_the_cap_check_exceeds_the_cap() {
     World::exceeding().without(Without::OverageRoom).fails("I1");
 }
 
+/// If a commit bought too few blocks, used would exceed the allotment.
 #[test]
-fn with_too_few_blocks_the_allotment_is_exceeded() {
+fn too_few_blocks_exceed_the_allotment() {
     World::exceeding().without(Without::BlocksNeeded).fails("I1");
 }
 
+/// If an excess did not wait for leases, it would buy a block while they hold idle credits.
 #[test]
-fn without_waiting_for_leases_an_excess_buys_beside_them() {
+fn an_excess_that_ignores_leases_buys_too_early() {
     World::exceeding().without(Without::CallBack).fails("I6");
 }
 
@@ -224,18 +243,21 @@ fn without_the_expired_record_check_a_commit_counts_twice() {
     World::taking_places().without(Without::ExpiredCheck).fails("I2");
 }
 
+/// If a reservation could replace an expired record after its own hold, one would expire twice.
 #[test]
-fn with_openings_that_take_a_place_after_their_hold_one_expires_twice() {
+fn a_replacement_after_its_hold_expires_twice() {
     World::taking_places().without(Without::HoldLasts).fails("I2");
 }
 
+/// If commits could be late without limit, a commit would count twice.
 #[test]
-fn without_an_end_to_late_commits_a_commit_counts_twice() {
+fn without_a_last_late_commit_a_commit_counts_twice() {
     World::forgetting().without(Without::EndOfLateCommits).fails("Committed is Committed");
 }
 
+/// Without the check of the lease's rest, a made-up grant would be worth more than its lease.
 #[test]
-fn without_the_record_check_a_made_up_grant_is_worth_more_than_its_lease() {
+fn without_the_rest_check_a_made_up_grant_is_worth_more() {
     World::forging().without(Without::RestCheck).fails("did not fit the allotment");
 }
 
@@ -259,39 +281,46 @@ fn without_the_quarantine_credits_are_promised_twice() {
     World::one_credit().without(Without::Quarantine).fails("promised beside");
 }
 
+/// If leases could be refilled, credits would be promised twice.
 #[test]
-fn with_leases_that_are_refilled_credits_are_promised_twice() {
+fn refilled_leases_promise_credits_twice() {
     World { allotment: 2, leases: 1, reservations: 3, ..World::one_credit() }
         .without(Without::Immutability)
         .fails("promised beside");
 }
 
+/// If lease IDs were used again, credits would be promised twice.
 #[test]
-fn with_lease_ids_that_come_again_credits_are_promised_twice() {
+fn reused_lease_ids_promise_credits_twice() {
     World::one_credit().without(Without::NewIds).fails("promised beside");
 }
 
+/// If a draw and its hold used two readings of the clock, credits would be promised twice.
 #[test]
-fn with_two_looks_at_the_clock_credits_are_promised_twice() {
+fn two_clock_readings_promise_credits_twice() {
     World::one_credit().without(Without::OneReading).fails("promised beside");
 }
 
+/// If a repeated request were granted a new lease, credits would be lost.
 #[test]
-fn with_leases_that_are_granted_anew_for_a_repeated_request_credits_are_lost() {
+fn a_lease_granted_again_for_a_repeat_loses_credits() {
     World { allotment: 2, ..World::one_credit() }.without(Without::GrantedOnce).fails("what is leased");
 }
 
+/// If a lease could be larger than what remains, the allotment would be exceeded.
 #[test]
-fn with_leases_of_more_than_remains_the_allotment_is_exceeded() {
+fn leases_beyond_the_remainder_exceed_the_allotment() {
     World::settling().without(Without::Allotment).fails("I1");
 }
 
+/// If a repeated return of a lease gave its credits back twice, credits would be promised twice.
 #[test]
-fn with_leases_that_come_back_twice_if_they_are_given_back_twice_nothing_is_held() {
+fn a_lease_returned_twice_breaks_the_books() {
     World::settling().without(Without::ReturnedOnce).fails("nothing held");
 }
 
+/// If leases could be reclaimed twice, credits would come back twice.
 #[test]
-fn with_leases_that_end_twice_credits_come_back_twice() {
+fn leases_reclaimed_twice_return_credits_twice() {
     World::settling().without(Without::ReclaimedOnce).fails("negative");
 }

@@ -91,23 +91,27 @@ fn on_redis(cases: u32, answers: Answers) {
     were_opened_from_leases(cases, answers);
 }
 
+/// Any sequence of operations on the memory store ends as the rules say.
 #[test]
-fn any_sequence_of_operations_on_the_memory_store_ends_as_the_rules_say() {
+fn random_operations_in_memory_follow_the_rules() {
     in_memory(400, Answers::WrittenThrough);
 }
 
+/// Any sequence of operations on the memory store ends as the rules say, with calls answered from leases.
 #[test]
-fn any_sequence_of_operations_on_the_memory_store_ends_as_the_rules_say_from_leases() {
+fn random_operations_in_memory_from_leases_follow_the_rules() {
     in_memory(200, Answers::FromLeases);
 }
 
+/// Any sequence of operations on the embedded store ends as the rules say.
 #[test]
-fn any_sequence_of_operations_on_the_embedded_store_ends_as_the_rules_say() {
+fn random_operations_on_a_file_follow_the_rules() {
     on_a_file(24, Answers::WrittenThrough);
 }
 
+/// Any sequence of operations on the embedded store ends as the rules say, with calls answered from leases.
 #[test]
-fn any_sequence_of_operations_on_the_embedded_store_ends_as_the_rules_say_from_leases() {
+fn random_operations_on_a_file_from_leases_follow_the_rules() {
     on_a_file(16, Answers::FromLeases);
 }
 
@@ -116,7 +120,8 @@ fn any_sequence_of_operations_on_redis_ends_as_the_rules_say() {
     on_redis(60, Answers::WrittenThrough);
 }
 
+/// Any sequence of operations on Redis ends as the rules say, with calls answered from leases.
 #[test]
-fn any_sequence_of_operations_on_redis_ends_as_the_rules_say_from_leases() {
+fn random_operations_on_redis_from_leases_follow_the_rules() {
     on_redis(40, Answers::FromLeases);
 }

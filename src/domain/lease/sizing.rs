@@ -117,8 +117,9 @@ mod tests {
         assert!(!demand.is_worth_a_lease(&TERMS), "what was asked a minute ago has faded");
     }
 
+    /// A lease leaves other sidecars their share, and there is none near the limit.
     #[test]
-    fn a_lease_leaves_others_their_share_and_is_none_near_the_limit() {
+    fn a_lease_leaves_others_a_share_and_is_0_near_the_limit() {
         for (wanted, remaining, open_leases, slice) in [
             (2_500, 1_000_000, 1, 2_500),
             (90_000, 1_000_000, 0, 10_000),

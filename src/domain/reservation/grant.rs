@@ -194,8 +194,9 @@ mod tests {
         }
     }
 
+    /// A grant that was cut, lengthened or made up is not read.
     #[test]
-    fn a_cut_lengthened_or_made_up_grant_is_none() {
+    fn a_malformed_grant_is_refused() {
         let grant = written(&reservation(None));
         for end in 0..grant.len() {
             assert_eq!(read_grant(&grant[..end], &id("reservation")), None, "{end}");
@@ -217,8 +218,9 @@ mod tests {
         assert!(write_leased(&long, &long, &reservation, &mut bytes).is_some());
     }
 
+    /// The grant of a reservation with a record is that record.
     #[test]
-    fn the_grant_of_a_reservation_with_a_record_is_that_record() {
+    fn the_grant_of_a_recorded_reservation_is_its_record() {
         let reservation = reservation(None);
         let held = read_grant(reservation.packed().as_bytes(), &id("reservation")).unwrap();
         assert_eq!(held, reservation.into());

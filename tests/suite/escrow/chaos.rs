@@ -43,8 +43,9 @@ fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap())
 }
 
+/// Sidecars are killed while they hold leases, and the books are right throughout.
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_dies_with_leases_in_hand_the_books_are_right_throughout() {
+async fn the_books_stay_right_when_sidecars_with_leases_die() {
     let seed = from_environment("TOLLGATE_SEED").unwrap_or_else(|| fastrand::u64(..));
     let mut rng = Rng::with_seed(seed);
     let engine = if rng.bool() { Engine::Redis } else { Engine::Valkey };

@@ -26,8 +26,9 @@ const INCLUDED: i64 = 20_000;
 /// What clients ask for, in turn; the last one is the smallest, and what is asked for in the end.
 type Models = &'static [(&'static str, i64)];
 
+/// All credits are used before a call is suspended.
 #[tokio::test(flavor = "multi_thread")]
-async fn all_credits_are_used_before_anybody_is_suspended() {
+async fn all_credits_are_used_before_a_suspend() {
     drained_to_the_last_credit(&[("gpt-3.5", 5)]).await;
 }
 

@@ -7,8 +7,9 @@ use super::stage::{
 };
 use crate::suite::support::{Leasing, catch_up};
 
+/// A sidecar that was paused until after the lease term draws nothing from its lease.
 #[tokio::test]
-async fn a_sidecar_that_was_stopped_beyond_the_term_draws_nothing_from_its_lease() {
+async fn a_sidecar_paused_past_the_term_draws_nothing() {
     let sidecars = Sidecars::in_memory().await;
     let gate = sidecars.one().await;
     team(&gate, false, 10_000).await;
@@ -21,8 +22,9 @@ async fn a_sidecar_that_was_stopped_beyond_the_term_draws_nothing_from_its_lease
     assert_ne!(lease_of(&next), lease_of(&first));
 }
 
+/// A hold that is drawn from a lease is not shorter than asked for, although the sidecar's clock lags a little.
 #[tokio::test]
-async fn a_hold_from_a_lease_is_no_shorter_than_asked_for_though_the_sidecars_clock_lags_a_little() {
+async fn a_lagging_clock_does_not_shorten_a_leased_hold() {
     let sidecars = Sidecars::in_memory().await;
     let own = ManualClock::at(5_000);
     let gate = sidecars.with_clock(&own).await;
@@ -51,8 +53,9 @@ async fn leases_are_given_back_when_the_stores_clock_jumps() {
     }
 }
 
+/// After a jump of the store's clock, a lease is reclaimed only when it cannot be in use any more.
 #[tokio::test]
-async fn after_a_jump_nobody_takes_a_lease_for_abandoned_until_it_surely_is() {
+async fn after_a_clock_jump_no_lease_in_use_is_reclaimed() {
     let sidecars = Sidecars::in_memory().await;
     let (own, others) = (ManualClock::at(5_000), ManualClock::at(7_000));
     let gate = sidecars.with_clock(&own).await;
@@ -81,8 +84,9 @@ async fn after_a_jump_nobody_takes_a_lease_for_abandoned_until_it_surely_is() {
     assert_eq!(account(&other).await.leased, 0);
 }
 
+/// A sidecar that learns of the clock's jump from the sweep itself ends no lease either.
 #[tokio::test]
-async fn a_sidecar_that_sees_the_jump_by_the_sweep_itself_ends_no_lease_either() {
+async fn a_clock_jump_seen_by_the_sweeper_ends_no_lease() {
     let sidecars = Sidecars::in_memory().await;
     let (own, others) = (ManualClock::at(5_000), ManualClock::at(7_000));
     let gate = sidecars.with_clock(&own).await;

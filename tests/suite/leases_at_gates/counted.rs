@@ -64,8 +64,9 @@ const RECALLED: &str = "leases_total{event=\"recalled\"}";
 const IN_HAND: &str = "leases{state=\"in_hand\"}";
 const RETURNING: &str = "leases{state=\"returning\"}";
 
+/// A lease is reported from its grant until it was recalled and returned.
 #[tokio::test]
-async fn a_lease_is_told_from_its_grant_until_it_was_called_back_and_has_come_back() {
+async fn a_lease_is_reported_until_it_was_returned() {
     let sidecars = Sidecars::in_memory().await;
     let other = sidecars.with(Leasing::Off, &sidecars.clock).await;
     let (gate, mut counted) = with_team(&sidecars, 10_000).await;
@@ -85,8 +86,9 @@ async fn a_lease_is_told_from_its_grant_until_it_was_called_back_and_has_come_ba
     counted.moved(&["leases", "open"], &[("open_reservations", -1.0)]);
 }
 
+/// A lease that is recalled is counted as recalled, whichever way the sidecar learns of it.
 #[tokio::test]
-async fn a_lease_that_is_called_back_is_counted_as_such_by_whichever_way_that_is_heard_of() {
+async fn a_recalled_lease_is_counted_however_the_recall_is_seen() {
     // By the list of recalls.
     let sidecars = Sidecars::in_memory().await;
     let other = sidecars.with(Leasing::Off, &sidecars.clock).await;
@@ -106,8 +108,9 @@ async fn a_lease_that_is_called_back_is_counted_as_such_by_whichever_way_that_is
     counted.moved(&["leases_total"], &[(RECALLED, 1.0), (GIVEN_BACK, 1.0)]);
 }
 
+/// A lease whose sidecar is gone is counted once, by the sidecar that reclaims it.
 #[tokio::test]
-async fn a_lease_whose_sidecar_is_gone_is_counted_once_by_who_finds_it() {
+async fn a_reclaimed_lease_is_counted_once_by_its_finder() {
     let sidecars = Sidecars::in_memory().await;
     let (gone, _) = with_team(&sidecars, 10_000).await;
     open(&gone, "first", 1).await;
@@ -121,8 +124,9 @@ async fn a_lease_whose_sidecar_is_gone_is_counted_once_by_who_finds_it() {
     }
 }
 
+/// A jump of the store's clock is counted once. A small one is not counted.
 #[tokio::test]
-async fn a_jump_of_the_stores_clock_is_counted_once_and_a_small_one_not() {
+async fn a_large_jump_of_the_stores_clock_is_counted_once() {
     for (jump_ms, jumps) in [(MARGIN_MS, &[][..]), (MARGIN_MS + 2, &[("store_time_jumps_total", 1.0)])] {
         let sidecars = Sidecars::in_memory().await;
         let (gate, metrics) = sidecars.counted(Leasing::Off, &ManualClock::at(5_000)).await;
@@ -142,8 +146,9 @@ const SEVERAL: &str = "store_duration_seconds_count{call=\"several\"}";
 const HIT: &str = "cache_lookups_total{result=\"hit\"}";
 const MISS: &str = "cache_lookups_total{result=\"miss\"}";
 
+/// Each call to the store is counted by its kind, and each answer from memory by its result.
 #[tokio::test]
-async fn each_call_to_the_store_is_counted_by_its_kind_and_each_look_into_memory_by_what_it_found() {
+async fn store_calls_and_cache_lookups_are_counted_by_kind() {
     let families = ["store_", "cache_", "stale_"];
     let sidecars = Sidecars::in_memory().await;
     let other = sidecars.with(Leasing::Off, &sidecars.clock).await;
@@ -168,8 +173,9 @@ async fn each_call_to_the_store_is_counted_by_its_kind_and_each_look_into_memory
     counted.moved(&["store_duration_seconds_count", "leases_total"], &[(SEVERAL, 2.0), (GIVEN_BACK, 1.0)]);
 }
 
+/// Each transaction that the store cannot carry out is counted, although several are sent together.
 #[tokio::test]
-async fn each_transaction_that_the_store_cannot_carry_out_is_counted_though_several_travel_together() {
+async fn each_failed_transaction_of_a_batch_is_counted() {
     let sidecars = Sidecars::in_memory().await;
     let (gate, metrics) = sidecars.counted(Leasing::Off, &sidecars.clock).await;
     let team = team(&gate, false, 10_000).await;

@@ -34,8 +34,9 @@ async fn a_lease_does_not_outlive_its_cycle() {
     assert_eq!((charged.balance.account.cycle.start_ms, charged.balance.account.used), (TURN_MS, 25));
 }
 
+/// A rate card prices calls from the very time it takes effect, although a lease was granted before.
 #[tokio::test]
-async fn a_rate_card_prices_from_the_very_time_it_takes_effect_though_there_is_a_lease() {
+async fn a_rate_card_takes_effect_on_time_despite_a_lease() {
     let sidecars = Sidecars::in_memory().await;
     let (gate, other) = (sidecars.one().await, sidecars.one().await);
     team(&gate, false, 10_000).await;

@@ -7,8 +7,9 @@ use super::stage::{
 };
 use crate::suite::support::catch_up;
 
+/// An abandoned reservation is expired on time by its own sidecar and can be committed late.
 #[tokio::test]
-async fn an_abandoned_reservation_expires_at_its_time_by_its_own_sidecar_and_is_committed_late() {
+async fn an_abandoned_leased_reservation_expires_on_time() {
     let sidecars = Sidecars::in_memory().await;
     let (gate, other) = (sidecars.one().await, sidecars.one().await);
     let team = team(&gate, false, 10_000).await;
@@ -32,8 +33,9 @@ async fn an_abandoned_reservation_expires_at_its_time_by_its_own_sidecar_and_is_
     assert_eq!((account.used, account.held, account.leased), (25, 0, 0));
 }
 
+/// A sidecar that slept expires the reservations it opened, although their lease was reclaimed in the meantime.
 #[tokio::test]
-async fn a_sidecar_that_slept_expires_what_it_opened_though_the_lease_has_ended_meanwhile() {
+async fn a_sidecar_that_slept_expires_what_it_opened() {
     let sidecars = Sidecars::in_memory().await;
     let (gate, other) = (sidecars.one().await, sidecars.one().await);
     let team = team(&gate, false, 10_000).await;
@@ -53,8 +55,9 @@ async fn a_sidecar_that_slept_expires_what_it_opened_though_the_lease_has_ended_
     assert!(again.replayed && again.reservation.state == State::Expired, "{again:?}");
 }
 
+/// The lease of a dead sidecar is reclaimed after its quarantine and not before.
 #[tokio::test]
-async fn the_lease_of_a_dead_sidecar_comes_back_after_its_quarantine_and_not_before() {
+async fn the_lease_of_a_dead_sidecar_returns_after_quarantine() {
     let sidecars = Sidecars::in_memory().await;
     let (dead, other) = (sidecars.one().await, sidecars.one().await);
     team(&dead, false, 1_000).await;
@@ -71,8 +74,9 @@ async fn the_lease_of_a_dead_sidecar_comes_back_after_its_quarantine_and_not_bef
     open(&other, "half-of-all", 20).await;
 }
 
+/// A call that needs the credits of a dead sidecar's lease reclaims it and does not wait for the sweeper.
 #[tokio::test]
-async fn a_call_that_needs_the_lease_of_a_dead_sidecar_need_not_wait_for_a_sweep() {
+async fn a_call_reclaims_the_lease_it_needs_without_a_sweep() {
     let sidecars = Sidecars::in_memory().await;
     let (dead, other) = (sidecars.one().await, sidecars.one().await);
     team(&dead, false, 100).await;
@@ -83,8 +87,9 @@ async fn a_call_that_needs_the_lease_of_a_dead_sidecar_need_not_wait_for_a_sweep
     assert_eq!(all.reservation.terms.credits, 100);
 }
 
+/// A commit after its lease was reclaimed is late, and all of it is excess.
 #[tokio::test]
-async fn after_its_lease_has_ended_a_commit_is_late_and_all_of_it_excess() {
+async fn a_commit_after_its_lease_was_reclaimed_is_all_excess() {
     for (others, used, above_hold) in [(0, 25, 0), (4, 100, 25)] {
         let sidecars = Sidecars::in_memory().await;
         let (dead, other) = (sidecars.one().await, sidecars.one().await);
@@ -107,8 +112,9 @@ async fn after_its_lease_has_ended_a_commit_is_late_and_all_of_it_excess() {
     }
 }
 
+/// Once the record of a commit may have been removed, a grant alone charges nothing.
 #[tokio::test]
-async fn once_the_record_of_a_commit_may_be_gone_nothing_is_charged_by_a_grant_alone() {
+async fn a_grant_older_than_commit_records_charges_nothing() {
     let sidecars = Sidecars::in_memory().await;
     let (dead, other) = (sidecars.one().await, sidecars.one().await);
     team(&dead, false, 1_000).await;
@@ -128,8 +134,9 @@ async fn once_the_record_of_a_commit_may_be_gone_nothing_is_charged_by_a_grant_a
     assert_eq!((account.used, account.held, account.leased), (25, 0, 0));
 }
 
+/// A sidecar that slept for hours takes nothing back for reservations that others committed in the meantime.
 #[tokio::test]
-async fn a_sidecar_that_slept_for_hours_takes_nothing_from_others_for_what_was_committed_meanwhile() {
+async fn a_sidecar_that_slept_leaves_commits_of_others_alone() {
     let sidecars = Sidecars::in_memory().await;
     let (slept, other) = (sidecars.one().await, sidecars.one().await);
     let team = team(&slept, false, 1_000).await;
@@ -146,8 +153,9 @@ async fn a_sidecar_that_slept_for_hours_takes_nothing_from_others_for_what_was_c
     assert_eq!((account.used, account.held, account.leased), (25, 0, 0));
 }
 
+/// A sidecar that shuts down returns its leases and writes records for the reservations it opened from them.
 #[tokio::test]
-async fn a_sidecar_that_ends_gives_its_leases_back_and_its_reservations_records_of_their_own() {
+async fn a_shutdown_returns_leases_and_records_reservations() {
     let sidecars = Sidecars::in_memory().await;
     let (ending, other) = (sidecars.one().await, sidecars.one().await);
     let team = team(&ending, false, 1_000).await;

@@ -108,8 +108,9 @@ fn granted(credits: i64) -> LeaseVerdict {
     LeaseVerdict::Granted { credits, granted_at_ms: NOW_MS }
 }
 
+/// Sidecars that all assume that the whole allotment remains take no more than there is.
 #[tokio::test]
-async fn sidecars_that_all_believe_that_everything_remains_take_no_more_than_there_is() {
+async fn leases_of_stale_sidecars_stay_within_the_allotment() {
     let believed = Believed::stage().await;
     for (lease, verdict) in [
         ("a.1", granted(SLICE)),
@@ -122,8 +123,10 @@ async fn sidecars_that_all_believe_that_everything_remains_take_no_more_than_the
     assert_eq!(believed.leased().await, SLICE + SLICE / 4 * 2);
 }
 
+/// A lease whose grant was not answered is requested again and granted once, while nothing of it was settled or
+/// returned.
 #[tokio::test]
-async fn a_lease_whose_grant_was_not_answered_is_asked_for_again_and_granted_once_while_it_is_whole() {
+async fn an_unanswered_lease_grant_is_retried_and_granted_once() {
     let believed = Believed::stage().await;
     for _ in 0..2 {
         assert_eq!(believed.take("a.1").await, granted(SLICE));
@@ -138,8 +141,9 @@ async fn a_lease_whose_grant_was_not_answered_is_asked_for_again_and_granted_onc
     assert_eq!(believed.take("a.1").await, LeaseVerdict::NotNow);
 }
 
+/// A lease that was reclaimed is not granted by a repeated request, although nothing was drawn from it.
 #[tokio::test]
-async fn a_lease_that_has_come_back_by_itself_is_granted_to_nobody_though_it_is_whole() {
+async fn a_reclaimed_lease_is_not_granted_again() {
     let mut believed = Believed::stage().await;
     assert_eq!(believed.take("a.1").await, granted(SLICE));
     believed.now_ms += TERM_MS + HOLD_MS + MARGIN_MS;
@@ -149,8 +153,9 @@ async fn a_lease_that_has_come_back_by_itself_is_granted_to_nobody_though_it_is_
     assert_eq!(believed.leased().await, 0);
 }
 
+/// No lease is granted under terms that were replaced, or in a cycle that is not current.
 #[tokio::test]
-async fn no_lease_is_granted_by_terms_that_are_over_or_in_another_cycle() {
+async fn no_lease_is_granted_under_old_terms_or_in_another_cycle() {
     let mut believed = Believed::stage().await;
     team(&believed.gate, true, INCLUDED).await;
     assert_eq!(believed.take("a.1").await, LeaseVerdict::NotNow);
@@ -175,8 +180,9 @@ async fn no_lease_is_granted_for_a_second_after_a_recall() {
     assert_ne!(believed.take("a.1").await, LeaseVerdict::NotNow);
 }
 
+/// A change of terms while leases are held recalls them in the same transaction.
 #[tokio::test]
-async fn a_change_of_terms_amid_leases_is_a_recall_in_the_same_step() {
+async fn a_change_of_terms_recalls_leases_in_the_same_step() {
     for amid_leases in [false, true] {
         let mut believed = Believed::stage().await;
         if amid_leases {
@@ -189,16 +195,18 @@ async fn a_change_of_terms_amid_leases_is_a_recall_in_the_same_step() {
     }
 }
 
+/// A change that was made from other terms than those in force is refused.
 #[tokio::test]
-async fn a_change_of_other_terms_than_those_in_force_is_none() {
+async fn a_change_of_outdated_terms_is_refused() {
     let believed = Believed::stage().await;
     assert!(matches!(believed.change(true).await, TermsVerdict::Done(Terms { version: 2, paid_seat: true, .. })));
     let again = believed.change(false).await;
     assert!(matches!(again, TermsVerdict::Stale(Some(Terms { version: 2, paid_seat: true, .. }))), "{again:?}");
 }
 
+/// A due lease is ended once, by a sidecar whose clock agrees with the store's.
 #[tokio::test]
-async fn a_lease_is_ended_when_it_is_due_by_a_clock_that_agrees_and_once() {
+async fn a_due_lease_is_ended_once_if_the_clocks_agree() {
     let believed = Believed::stage().await;
     assert_eq!(believed.take("a.1").await, granted(SLICE));
     let due_ms = NOW_MS + TERM_MS + HOLD_MS + MARGIN_MS;
@@ -219,8 +227,9 @@ async fn a_lease_is_ended_when_it_is_due_by_a_clock_that_agrees_and_once() {
     }
 }
 
+/// The end of a lease is postponed only while the lease is due and has not ended.
 #[tokio::test]
-async fn the_end_of_a_lease_is_put_off_only_while_it_is_due_and_has_not_come() {
+async fn only_a_due_lease_that_has_not_ended_is_postponed() {
     let believed = Believed::stage().await;
     assert_eq!(believed.take("a.1").await, granted(SLICE));
     let hold = believed.hold_of("a.1");

@@ -35,8 +35,9 @@ async fn a_call_of_a_busy_team_costs_no_store_call() {
     assert!(received.len() < 25, "leases are asked for seldom: {received:#?}");
 }
 
+/// The calls of a team that asks seldom are written through.
 #[tokio::test]
-async fn a_team_that_asks_seldom_is_written_through() {
+async fn a_team_with_few_calls_is_written_through() {
     let sidecars = Sidecars::on_redis().await;
     let gate = sidecars.with(Leasing::Auto, &sidecars.clock).await;
     team(&gate, false, 1_000_000).await;

@@ -28,8 +28,9 @@ async fn one_has_idle_credits(sidecars: &Sidecars, paid_seat: bool) -> (Arc<Gate
     (idle, asking, made.grant)
 }
 
+/// A call is not suspended while another sidecar holds idle credits.
 #[tokio::test]
-async fn nobody_is_suspended_while_another_sidecar_has_idle_credits() {
+async fn idle_leases_are_recalled_before_a_suspend() {
     let sidecars = Sidecars::in_memory().await;
     let (idle, asking, _) = one_has_idle_credits(&sidecars, false).await;
     let _alive = alive(&idle);
@@ -39,8 +40,9 @@ async fn nobody_is_suspended_while_another_sidecar_has_idle_credits() {
     assert_eq!((account.held, account.leased), (75, 25));
 }
 
+/// A current run does not pass the limit while another sidecar holds idle credits.
 #[tokio::test]
-async fn a_current_run_does_not_pass_the_limit_while_another_sidecar_has_idle_credits() {
+async fn idle_leases_are_recalled_before_run_completion() {
     let sidecars = Sidecars::in_memory().await;
     let (idle, asking, _) = one_has_idle_credits(&sidecars, true).await;
     let _alive = alive(&idle);
@@ -48,8 +50,9 @@ async fn a_current_run_does_not_pass_the_limit_while_another_sidecar_has_idle_cr
     assert_eq!(reserve(&asking, call("more", 1)).await.reservation.terms.basis, Basis::RunCompletion);
 }
 
+/// Overages are not used while another sidecar holds idle credits.
 #[tokio::test]
-async fn overages_are_not_drawn_on_while_another_sidecar_has_idle_credits() {
+async fn idle_leases_are_recalled_before_overages() {
     let sidecars = Sidecars::in_memory().await;
     let (idle, asking) = (sidecars.one().await, sidecars.with(Leasing::Off, &sidecars.clock).await);
     let team = id("team");
@@ -82,8 +85,9 @@ async fn an_excess_draws_what_another_sidecar_has_idle() {
     assert_eq!((account.used, account.above_hold, account.leased), (75, 0, 25));
 }
 
+/// A call waits only a short time for the lease of a dead sidecar.
 #[tokio::test]
-async fn a_dead_sidecar_keeps_nobody_waiting_for_its_lease() {
+async fn a_call_does_not_wait_long_for_a_dead_sidecar() {
     let sidecars = Sidecars::in_memory().await;
     let (_dead, asking, _) = one_has_idle_credits(&sidecars, false).await;
     for name in ["first", "second"] {
@@ -95,8 +99,9 @@ async fn a_dead_sidecar_keeps_nobody_waiting_for_its_lease() {
     }
 }
 
+/// Credits that are returned too late for one call are there for the next one.
 #[tokio::test]
-async fn what_comes_back_too_late_is_there_for_the_next_call() {
+async fn credits_returned_too_late_serve_the_next_call() {
     let sidecars = Sidecars::in_memory().await;
     let (idle, asking, _) = one_has_idle_credits(&sidecars, false).await;
     let answer = asking.check_and_reserve(call("asked", 1)).await.unwrap();
@@ -125,8 +130,9 @@ async fn a_change_of_terms_acts_at_once_on_calls_of_every_sidecar() {
     assert_eq!(again.reservation.terms.credits, 5);
 }
 
+/// Switching overages on and off applies at once, although a lease is held.
 #[tokio::test]
-async fn overages_that_are_switched_on_and_off_act_at_once_though_there_is_a_lease() {
+async fn switching_overages_applies_at_once_despite_a_lease() {
     let sidecars = Sidecars::in_memory().await;
     let (gate, other) = (sidecars.one().await, sidecars.one().await);
     let team = id("team");

@@ -27,8 +27,9 @@ async fn a_run_that_began_from_memory_is_recorded_behind_the_answer() {
     .await;
 }
 
+/// Once a run is recorded, it may pass the limit on any sidecar.
 #[tokio::test]
-async fn a_run_completes_past_the_limit_on_any_sidecar_once_it_is_recorded() {
+async fn a_recorded_run_may_pass_the_limit_on_any_sidecar() {
     let sidecars = Sidecars::in_memory().await;
     let (gate, other) = (sidecars.one().await, sidecars.one().await);
     let team = team(&gate, true, 100).await;
@@ -41,8 +42,9 @@ async fn a_run_completes_past_the_limit_on_any_sidecar_once_it_is_recorded() {
     assert_eq!(reserve(&other, call("past", 4)).await.reservation.terms.basis, Basis::RunCompletion);
 }
 
+/// The next call of a run may pass the limit before the run was recorded.
 #[tokio::test]
-async fn the_next_call_of_a_run_completes_past_the_limit_before_anybody_recorded_it() {
+async fn an_unrecorded_run_may_pass_the_limit() {
     let sidecars = Sidecars::in_memory().await;
     let gate = sidecars.one().await;
     team(&gate, true, 100).await;
@@ -50,8 +52,9 @@ async fn the_next_call_of_a_run_completes_past_the_limit_before_anybody_recorded
     assert_eq!(reserve(&gate, call("past", 4)).await.reservation.terms.basis, Basis::RunCompletion);
 }
 
+/// BeginRun of a run that began with an answer from memory finds it current before it was recorded.
 #[tokio::test]
-async fn a_run_that_began_from_memory_is_begun_before_anybody_recorded_it() {
+async fn begin_run_knows_an_unrecorded_run() {
     let sidecars = Sidecars::in_memory().await;
     let gate = sidecars.one().await;
     let team = team(&gate, true, 100).await;
@@ -60,8 +63,9 @@ async fn a_run_that_began_from_memory_is_begun_before_anybody_recorded_it() {
     assert!(matches!(decision, RunDecision::Admitted { replayed: true, .. }), "{decision:?}");
 }
 
+/// A run that ends right after its first call counts its commits.
 #[tokio::test]
-async fn a_run_that_ends_right_after_its_first_call_counts_its_commits() {
+async fn a_run_that_ends_after_one_call_counts_its_commits() {
     let sidecars = Sidecars::in_memory().await;
     let (gate, other) = (sidecars.one().await, sidecars.one().await);
     let team = team(&gate, true, 10_000).await;
@@ -75,8 +79,9 @@ async fn a_run_that_ends_right_after_its_first_call_counts_its_commits() {
     assert_eq!((again.credits, again.replayed), (25, true));
 }
 
+/// A run without commits ends, although it was not recorded yet.
 #[tokio::test]
-async fn a_run_of_which_nothing_was_committed_ends_though_it_was_not_recorded() {
+async fn an_unrecorded_run_without_commits_can_end() {
     let sidecars = Sidecars::in_memory().await;
     let gate = sidecars.one().await;
     let team = team(&gate, true, 10_000).await;
@@ -105,8 +110,9 @@ async fn an_ended_run_and_one_of_another_flow_are_refused_from_memory() {
     assert_eq!(account(&gate).await.used, 0);
 }
 
+/// A run past its maximum age is not current, and its ID can be used again after the run was forgotten.
 #[tokio::test]
-async fn a_run_is_no_longer_current_past_its_age_and_its_id_is_free_when_it_is_forgotten() {
+async fn a_run_past_its_maximum_age_is_not_current() {
     let sidecars = Sidecars::in_memory().await;
     let gate = sidecars.one().await;
     let team = team(&gate, true, 10_000).await;

@@ -15,8 +15,9 @@ use tollgate::{
 use super::stage::{NOW_MS, Sidecars, account, commit, id, lease_of, open, reserve, settle, team};
 use crate::suite::support::catch_up;
 
+/// With its grant, a reservation is settled in one store call by a sidecar that never saw it.
 #[tokio::test]
-async fn with_its_grant_a_reservation_is_settled_in_one_store_call_by_a_sidecar_that_never_saw_it() {
+async fn any_sidecar_settles_with_the_grant_in_one_store_call() {
     let sidecars = Sidecars::on_redis().await;
     let granting = sidecars.one().await;
     let team = team(&granting, false, 100_000).await;
@@ -52,8 +53,9 @@ async fn with_its_grant_a_reservation_is_settled_in_one_store_call_by_a_sidecar_
     assert_eq!(gate.reservation(&team, &id("extended")).await.unwrap().state, State::Open);
 }
 
+/// Without its grant, a reservation that was opened from a lease is known to its own sidecar only.
 #[tokio::test]
-async fn without_its_grant_a_reservation_is_known_to_its_own_sidecar_alone() {
+async fn without_its_grant_only_its_own_sidecar_can_settle() {
     let sidecars = Sidecars::in_memory().await;
     let (gate, other) = (sidecars.one().await, sidecars.one().await);
     let team = team(&gate, false, 10_000).await;
@@ -68,8 +70,9 @@ async fn without_its_grant_a_reservation_is_known_to_its_own_sidecar_alone() {
     assert!(matches!(settled.state, State::Committed(_)), "once it is settled, everybody knows it: {settled:?}");
 }
 
+/// Whichever sidecar repeats the commit of a reservation from a lease, it is charged once.
 #[tokio::test]
-async fn whoever_commits_it_again_it_is_charged_once() {
+async fn repeated_commits_on_any_sidecar_charge_once() {
     let sidecars = Sidecars::in_memory().await;
     let (gate, other) = (sidecars.one().await, sidecars.one().await);
     team(&gate, false, 10_000).await;
@@ -91,8 +94,9 @@ async fn whoever_commits_it_again_it_is_charged_once() {
     assert_eq!((account.used, account.held, account.leased), (100, 0, 0));
 }
 
+/// A reservation from a lease is either committed, released or expired.
 #[tokio::test]
-async fn it_is_settled_in_one_way_only() {
+async fn a_leased_reservation_is_settled_in_one_way_only() {
     let sidecars = Sidecars::in_memory().await;
     let (gate, other) = (sidecars.one().await, sidecars.one().await);
     team(&gate, false, 10_000).await;
@@ -115,8 +119,9 @@ async fn it_is_settled_in_one_way_only() {
     }
 }
 
+/// After it was extended, a reservation from a lease is like any other.
 #[tokio::test]
-async fn an_extended_one_is_like_any_other() {
+async fn an_extended_leased_reservation_has_a_record() {
     let sidecars = Sidecars::in_memory().await;
     let (gate, other) = (sidecars.one().await, sidecars.one().await);
     let team = team(&gate, false, 10_000).await;
@@ -139,8 +144,10 @@ async fn an_extended_one_is_like_any_other() {
     }
 }
 
+/// An ID that the store has forgotten can be used again. It is settled with the new grant, even by a sidecar that
+/// remembers the old one.
 #[tokio::test]
-async fn an_id_that_is_free_again_is_settled_with_its_new_grant_though_a_sidecar_remembers_the_old_one() {
+async fn a_reused_id_is_settled_with_its_new_grant() {
     let sidecars = Sidecars::in_memory().await;
     let (gate, other) = (sidecars.one().await, sidecars.one().await);
     team(&gate, false, 10_000).await;
@@ -198,8 +205,9 @@ async fn a_made_up_grant_is_worth_no_more_than_is_left_of_its_lease() {
     assert_eq!((account.used, account.leased), (leased, 0));
 }
 
+/// A made-up grant takes nothing in another cycle than that of its lease.
 #[tokio::test]
-async fn a_made_up_grant_takes_nothing_in_a_cycle_that_its_lease_is_not_of() {
+async fn a_made_up_grant_takes_nothing_in_another_cycle() {
     let sidecars = Sidecars::in_memory().await;
     let (gate, other) = (sidecars.one().await, sidecars.one().await);
     let team = team(&gate, false, 1_000).await;

@@ -115,8 +115,10 @@ async fn the_expiry_of_one_opening_makes_no_commit_of_the_other_late() {
     }
 }
 
+/// Two sidecars opened the same reservation ID and both holds last. One is charged, and a commit of the other is
+/// answered with that charge.
 #[tokio::test]
-async fn of_two_openings_that_both_last_one_is_charged_and_told_to_whoever_commits_the_other() {
+async fn of_two_live_openings_only_one_is_charged() {
     for by_third in [false, true] {
         let opened = OpenedTwice::before_any_expires().await;
         let by = if by_third { &opened.third } else { &opened.second };
@@ -129,8 +131,9 @@ async fn of_two_openings_that_both_last_one_is_charged_and_told_to_whoever_commi
     }
 }
 
+/// A reservation replaces the expired record of another one with its ID once, and only while its own hold lasts.
 #[tokio::test]
-async fn an_opening_takes_the_place_of_an_expired_record_once_and_while_its_own_hold_lasts() {
+async fn a_live_opening_replaces_an_expired_record_once() {
     for expires in [true, false] {
         let opened = OpenedTwice::stage().await;
         let held = opened.second_in_place_of_the_first().await;
@@ -149,8 +152,9 @@ async fn an_opening_takes_the_place_of_an_expired_record_once_and_while_its_own_
     }
 }
 
+/// The expiry of one opening does not prevent that the other one is released or extended.
 #[tokio::test]
-async fn the_expiry_of_one_opening_keeps_nobody_from_releasing_or_extending_the_other() {
+async fn an_expired_opening_does_not_block_the_other_one() {
     let opened = OpenedTwice::stage().await;
     let call = settle("r", &opened.second_grant);
     assert!(!opened.third.release(call).await.unwrap().replayed);
@@ -180,8 +184,9 @@ async fn of_two_openings_that_both_expired_one_is_committed_late() {
     }
 }
 
+/// However short the retention of commits is set, a grant is charged once.
 #[tokio::test]
-async fn however_short_its_record_is_asked_to_be_kept_a_grant_is_charged_once() {
+async fn a_short_commit_retention_still_charges_a_grant_once() {
     for extended in [false, true] {
         let sidecars = Sidecars::in_memory().await;
         let (dead, other) = (sidecars.with_retention(1_000).await, sidecars.with_retention(1_000).await);
@@ -217,8 +222,9 @@ async fn holds(sidecars: &Sidecars, team: &Id) -> Vec<Hold> {
     query.holds(&reply).unwrap()
 }
 
+/// The second sidecar that ends a lease finds it ended. A hold without a lease is recognized.
 #[tokio::test]
-async fn whoever_ends_a_lease_second_finds_it_done_and_a_hold_without_a_lease_is_told_apart() {
+async fn a_lease_ends_once_and_an_orphaned_hold_is_recognized() {
     let sidecars = Sidecars::in_memory().await;
     let gate = sidecars.one().await;
     let team = team(&gate, false, 1_000).await;
@@ -252,8 +258,9 @@ async fn whoever_ends_a_lease_second_finds_it_done_and_a_hold_without_a_lease_is
     }
 }
 
+/// Leases that were being returned when the background tasks were stopped are returned with the others.
 #[tokio::test]
-async fn what_was_on_its_way_back_when_the_background_was_stopped_comes_back_with_the_rest() {
+async fn a_return_in_flight_at_shutdown_is_completed() {
     let sidecars = Sidecars::on_redis().await;
     let gate = sidecars.one().await;
     let teams: Vec<Id> = (0..40).map(|number| id(&format!("team-{number}"))).collect();
