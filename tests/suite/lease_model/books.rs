@@ -1,4 +1,4 @@
-//! What the store's records say, and what has to be so of them in every state.
+//! The records of the store, and what must be true of them in every state.
 
 use tollgate::{
     domain::{
@@ -15,25 +15,25 @@ use tollgate::{
 
 use super::request::{Recorded, cycle, lease_id, reservation_id, team};
 
-/// So many leases there are at most, and so many reservations.
-pub(super) const MOST: u8 = 3;
+/// Maximum number of leases, and of reservations.
+pub(super) const MAX_NUMBER: u8 = 3;
 
-/// What the records say.
+/// The content of the records.
 #[derive(Debug)]
 pub(super) struct Books {
-    /// Of each cycle.
+    /// The account of each cycle.
     pub(super) accounts: [Option<Account>; 2],
     pub(super) leases: Vec<Option<LeaseRecord>>,
     pub(super) reservations: Vec<Option<Reservation>>,
     holds: Vec<Hold>,
-    /// When leases may be drawn from no more.
+    /// When each lease can no longer be drawn from.
     open_until_ms: Vec<i64>,
-    /// What was bought in each cycle.
+    /// The overage blocks bought in each cycle.
     charges: [Vec<ChargeEntry>; 2],
     terms: Terms,
 }
 
-/// What the record of a lease says.
+/// The record of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LeaseRecord {
     pub(super) cycle: u8,
@@ -43,8 +43,8 @@ pub(super) struct LeaseRecord {
     pub(super) reclaimed: bool,
 }
 
-/// Where in a reply the records are.
-pub(super) struct Places {
+/// References to the records in a reply.
+pub(super) struct RecordRefs {
     accounts: [RecordRef; 2],
     charges: [RecordRef; 2],
     open_leases: RecordRef,
@@ -53,26 +53,28 @@ pub(super) struct Places {
     reservations: Vec<RecordRef>,
 }
 
-/// Reads every record that may matter to what the store does next.
-pub(super) fn look(terms: &Terms) -> (Transaction, Places) {
+/// Builds the query for every record that can affect what the store does next.
+pub(super) fn query_records(terms: &Terms) -> (Transaction, RecordRefs) {
     let mut query = Transaction::on(keys::team(&team()));
     let starts_ms = [cycle(terms, 0).start_ms, cycle(terms, 1).start_ms];
     let first = || Read::First { limit: 100, unless_applied: false };
     let entries = || Read::EntriesAfter { cursor: String::new(), limit: 100 };
     query.record(keys::terms(), Read::Whole);
-    let places = Places {
+    let refs = RecordRefs {
         open_leases: query.record(keys::open_leases(), first()),
         accounts: starts_ms.map(|start_ms| query.record(keys::account(start_ms), Read::Whole)),
         charges: starts_ms.map(|start_ms| query.record(keys::charges(start_ms), entries())),
         holds: query.record(keys::open_holds(), first()),
-        leases: (0..MOST).map(|lease| query.record(keys::lease(&lease_id(lease)), Read::Whole)).collect(),
-        reservations: (0..MOST).map(|id| query.record(keys::reservation(&reservation_id(id)), Read::Whole)).collect(),
+        leases: (0..MAX_NUMBER).map(|lease| query.record(keys::lease(&lease_id(lease)), Read::Whole)).collect(),
+        reservations: (0..MAX_NUMBER)
+            .map(|id| query.record(keys::reservation(&reservation_id(id)), Read::Whole))
+            .collect(),
     };
-    (query, places)
+    (query, refs)
 }
 
 impl Books {
-    pub(super) fn read(reply: &Reply, places: &Places, terms: &Terms) -> Self {
+    pub(super) fn read(reply: &Reply, refs: &RecordRefs, terms: &Terms) -> Self {
         let index = |place| match reply.record(place) {
             Record::Index(entries) => entries.as_slice(),
             _ => &[],
@@ -86,35 +88,33 @@ impl Books {
             _ => Vec::new(),
         };
         Self {
-            accounts: places
-                .accounts
-                .map(|place| reply.hash(place).map(|fields| Account::from_fields(fields).unwrap())),
-            leases: places.leases.iter().map(lease).collect(),
-            reservations: places.reservations.iter().map(reservation).collect(),
-            holds: index(places.holds).iter().map(|(at, member)| Hold::from_entry(*at, member).unwrap()).collect(),
-            open_until_ms: index(places.open_leases).iter().map(|(until_ms, _)| *until_ms).collect(),
-            charges: places.charges.map(charges),
+            accounts: refs.accounts.map(|place| reply.hash(place).map(|fields| Account::from_fields(fields).unwrap())),
+            leases: refs.leases.iter().map(lease).collect(),
+            reservations: refs.reservations.iter().map(reservation).collect(),
+            holds: index(refs.holds).iter().map(|(at, member)| Hold::from_entry(*at, member).unwrap()).collect(),
+            open_until_ms: index(refs.open_leases).iter().map(|(until_ms, _)| *until_ms).collect(),
+            charges: refs.charges.map(charges),
             terms: terms.clone(),
         }
     }
 
-    /// A counter of a cycle's account; 0 while there is none.
+    /// Returns a counter of a cycle's account. 0 if there is no account.
     pub(super) fn counted(&self, cycle: u8, counter: fn(&Account) -> i64) -> i64 {
         self.accounts[usize::from(cycle)].as_ref().map_or(0, counter)
     }
 
-    /// Whether a lease may be drawn from at a time.
+    /// Returns whether a lease may be drawn from at a time.
     pub(super) fn has_open_lease(&self, now_ms: i64) -> bool {
         self.open_until_ms.iter().any(|until_ms| now_ms < *until_ms)
     }
 
-    /// What a reservation's record says, if it has one, and is in that state.
+    /// Returns a reservation's record, if it has one in this state.
     pub(super) fn recorded(&self, reservation: u8, state: &State) -> Option<Recorded> {
         let found = self.reservations[usize::from(reservation)].as_ref().filter(|found| found.state == *state)?;
         Some(Recorded::of(reservation, found, &self.terms))
     }
 
-    /// What is wrong in these books, if anything is.
+    /// Returns what is wrong in these books.
     pub(super) fn fault(&self) -> Option<String> {
         let fault = [0, 1].into_iter().find_map(|cycle| self.fault_of_cycle(cycle));
         fault.or_else(|| {
@@ -127,7 +127,7 @@ impl Books {
         })
     }
 
-    /// I1 and I4, and that every credit which is leased or held in a cycle is known by a record.
+    /// Checks I1 and I4, and that a record accounts for every credit that is leased or held in a cycle.
     fn fault_of_cycle(&self, cycle: u8) -> Option<String> {
         let live = || self.live().filter(|lease| lease.cycle == cycle);
         let leases_rest: i64 = live().map(|lease| lease.rest).sum();

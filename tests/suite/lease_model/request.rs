@@ -1,4 +1,4 @@
-//! What is asked of the store, as the code of the rules builds it; and what a mutation leaves out of it.
+//! The requests to the store, built by the code in `domain`, with a mutation applied to them.
 
 use tollgate::{
     domain::{
@@ -30,29 +30,29 @@ use tollgate::{
 
 use super::{
     START_MS,
-    state::Rest,
-    without::{Without, refill},
+    mutation::{Mutation, refill},
+    state::Remainder,
 };
 
-/// Something that is asked of the store. The same one can be carried out many times, at any time: messages are repeated, late, and
-/// out of order.
+/// A request to the store. It can be executed many times and at any time, because messages are repeated, delayed and
+/// reordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Request {
-    /// Of the cycle that the sidecar believed in when it asked.
+    /// For the cycle that the sidecar assumed when it sent the request.
     Lease {
         lease: u8,
         cycle: u8,
     },
-    LeaseReturn(Rest),
-    /// By somebody who believes that the store's clock shows this.
+    LeaseReturn(Remainder),
+    /// By a sidecar that assumes this to be the store's time.
     Reclaim {
         lease: u8,
         cycle: u8,
         credits: i64,
-        believed_ms: i64,
+        assumed_now_ms: i64,
     },
-    /// By somebody who knows that it jumped.
-    PutOff {
+    /// By a sidecar that has seen the store's clock jump.
+    Postpone {
         lease: u8,
         cycle: u8,
         credits: i64,
@@ -62,35 +62,35 @@ pub(super) enum Request {
         reservation: u8,
     },
     Settle {
-        believed: Believed,
-        deed: Deed,
+        assumed: Assumed,
+        change: Change,
     },
-    /// Only where leases are refilled: more credits for a lease that is in hand.
+    /// Only if leases can be refilled: more credits for a lease that is held.
     Refill {
         lease: u8,
     },
 }
 
-/// What a reservation is believed to be.
+/// What a sidecar assumes about a reservation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Believed {
-    /// Opened from a lease, whose credits have come back by themselves or not. If its id has the record of another opening, which has
-    /// expired, that is what the record says.
+pub(super) enum Assumed {
+    /// It was opened from a lease, which was reclaimed or not. If its ID has the expired record of another reservation,
+    /// this is that record.
     Leased { opened: Opened, reclaimed: bool, replaces: Option<Recorded> },
-    /// Open, with a record of its own.
+    /// It is open and has a record of its own.
     Recorded(Recorded),
-    /// Expired, as its record says.
+    /// It has expired, as its record says.
     Expired(Recorded),
 }
 
-/// A reservation that was opened from a lease: what its grant says.
+/// A reservation that was opened from a lease, as its grant describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Opened {
     pub(super) lease: u8,
     pub(super) recorded: Recorded,
 }
 
-/// What the record of an open reservation says, or said when it expired.
+/// The record of an open reservation, or the record that it had when it expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Recorded {
     pub(super) reservation: u8,
@@ -101,47 +101,47 @@ pub(super) struct Recorded {
     pub(super) expires_ms: i64,
 }
 
-/// What is done to a reservation.
+/// A change of a reservation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Deed {
+pub(super) enum Change {
     Commit,
     CommitLate,
-    /// More was used than is held, by a block's credits. Leases are called back before it draws on anything but the allotment, or that
-    /// was tried.
+    /// A commit of one block's credits more than is held. `waits` tells whether leases are recalled before it uses
+    /// anything but the allotment.
     Exceed {
         waits: bool,
     },
     Release,
     Expire,
     Extend,
-    /// What a sidecar that ends does: the reservation gets a record, as it is.
+    /// A sidecar that shuts down writes a record for the reservation.
     Record,
 }
 
-/// What came of it.
+/// The answer to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// A lease is granted.
+    /// A lease was granted.
     Granted { credits: i64, granted_at_ms: i64 },
-    /// It is done.
+    /// The change was made.
     Done,
-    /// It is not done: the reservation has a record.
+    /// No change: the reservation has a record.
     HasRecord,
-    /// It is not done: there is the record of another opening, which has expired, and this one's hold lasts.
-    Outlives,
-    /// It is not done, for another reason.
-    Not,
+    /// No change: the ID has the expired record of another reservation, while this one's hold lasts.
+    Superseding,
+    /// No change, for another reason.
+    Refused,
 }
 
 /// What every request of a world is built from.
 #[derive(Clone, Debug)]
-pub(super) struct Making {
-    /// The team's terms, which never change here.
+pub(super) struct Setup {
+    /// The team's terms. They never change.
     pub(super) team: Terms,
-    pub(super) slice: i64,
+    pub(super) lease_credits: i64,
     pub(super) terms: LeaseTerms,
     pub(super) policy: Policy,
-    pub(super) without: Option<Without>,
+    pub(super) mutation: Option<Mutation>,
 }
 
 pub(super) fn lease_id(lease: u8) -> Id {
@@ -156,7 +156,7 @@ pub(super) fn team() -> Id {
     Id::parse("team").unwrap()
 }
 
-/// Terms of so many credits in a cycle that begins on that day of the month, and of at most so many blocks.
+/// Returns terms with these included credits per cycle, this anchor day, and at most this many blocks.
 pub(super) fn team_terms(allotment: i64, anchor_day: u8, cap_blocks: u32) -> Terms {
     Terms {
         version: 1,
@@ -172,20 +172,20 @@ pub(super) fn team_terms(allotment: i64, anchor_day: u8, cap_blocks: u32) -> Ter
     }
 }
 
-/// By its number: the cycle that everything begins in, or the one after it.
+/// Returns a cycle by its number: 0 is the first one, 1 the one after it.
 pub(super) fn cycle(terms: &Terms, number: u8) -> Cycle {
     let first = terms.anchor.cycle_at(START_MS);
     if number == 0 { first } else { terms.anchor.cycle_at(first.end_ms) }
 }
 
-impl Deed {
-    /// What it charges above what is held.
+impl Change {
+    /// Returns the credits that it charges above what is held.
     pub(super) fn excess(self) -> i64 {
         if matches!(self, Self::Exceed { .. }) { OVERAGE_BLOCK_CREDITS } else { 0 }
     }
 }
 
-impl Believed {
+impl Assumed {
     pub(super) fn recorded(&self) -> Recorded {
         match *self {
             Self::Leased { opened: Opened { recorded, .. }, .. }
@@ -234,35 +234,35 @@ impl Recorded {
     }
 }
 
-impl Making {
-    /// Has a request carried out, and reads the reply.
-    pub(super) fn ask(&self, request: Request, now_ms: i64, carry_out: impl FnOnce(Transaction) -> Reply) -> Answer {
+impl Setup {
+    /// Executes a request with `transact` and reads the reply.
+    pub(super) fn ask(&self, request: Request, now_ms: i64, transact: impl FnOnce(Transaction) -> Reply) -> Answer {
         let team = team();
         match request {
-            Request::Lease { lease, cycle } => self.lease(lease, cycle, now_ms, carry_out),
-            Request::LeaseReturn(Rest { lease, cycle, credits, undrawn }) => {
+            Request::Lease { lease, cycle } => self.lease(lease, cycle, now_ms, transact),
+            Request::LeaseReturn(Remainder { lease, cycle, credits, undrawn }) => {
                 let cycle_start_ms = self.cycle(cycle).start_ms;
                 let rest = LeaseRemainder { id: lease_id(lease), cycle_start_ms, credits, undrawn };
                 let mut step = LeaseReturn::new(&team, &rest).transaction;
-                self.leave_out(|without| without.out_of_give_back(&mut step));
-                done(carry_out(step))
+                self.apply_mutation(|mutation| mutation.remove_from_return(&mut step));
+                done(transact(step))
             }
-            Request::Reclaim { lease, cycle, credits, believed_ms } => {
+            Request::Reclaim { lease, cycle, credits, assumed_now_ms } => {
                 let hold = self.hold(lease, cycle, credits);
-                let mut step = Reclaim::new(&team, &lease_id(lease), &hold, believed_ms, &self.policy);
-                self.leave_out(|without| without.out_of_reclaim(&mut step.transaction));
-                ended(step, carry_out)
+                let mut step = Reclaim::new(&team, &lease_id(lease), &hold, assumed_now_ms, &self.policy);
+                self.apply_mutation(|mutation| mutation.remove_from_reclaim(&mut step.transaction));
+                ended(step, transact)
             }
-            Request::PutOff { lease, cycle, credits } => {
+            Request::Postpone { lease, cycle, credits } => {
                 let hold = self.hold(lease, cycle, credits);
                 let mut step = Reclaim::postpone(&team, &lease_id(lease), &hold, MAX_LEASE_LIFETIME_MS);
-                self.leave_out(|without| without.out_of_put_off(&mut step.transaction));
-                ended(step, carry_out)
+                self.apply_mutation(|mutation| mutation.remove_from_postpone(&mut step.transaction));
+                ended(step, transact)
             }
-            Request::Recall => done(carry_out(Recall::new(&team).transaction)),
-            Request::Reserve { reservation } => self.reserve(reservation, now_ms, carry_out),
-            Request::Settle { believed, deed } => self.settle(believed, deed, carry_out),
-            Request::Refill { lease } => done(carry_out(refill(&self.team, lease, self.slice))),
+            Request::Recall => done(transact(Recall::new(&team).transaction)),
+            Request::Reserve { reservation } => self.reserve(reservation, now_ms, transact),
+            Request::Settle { assumed, change } => self.settle(assumed, change, transact),
+            Request::Refill { lease } => done(transact(refill(&self.team, lease, self.lease_credits))),
         }
     }
 
@@ -270,95 +270,98 @@ impl Making {
         cycle(&self.team, number)
     }
 
-    /// The hold of a lease, as somebody saw it once.
+    /// Returns the hold of a lease as a sidecar saw it once.
     fn hold(&self, lease: u8, cycle: u8, credits: i64) -> Hold {
         let (holder, cycle_start_ms) = (Holder::Lease(lease_id(lease)), self.cycle(cycle).start_ms);
         Hold { holder, cycle_start_ms, credits, expires_at_ms: START_MS }
     }
 
-    fn leave_out(&self, out_of: impl FnOnce(Without)) {
-        if let Some(without) = self.without {
-            out_of(without);
+    fn apply_mutation(&self, remove: impl FnOnce(Mutation)) {
+        if let Some(mutation) = self.mutation {
+            remove(mutation);
         }
     }
 
-    fn lease(&self, lease: u8, cycle: u8, now_ms: i64, carry_out: impl FnOnce(Transaction) -> Reply) -> Answer {
+    fn lease(&self, lease: u8, cycle: u8, now_ms: i64, transact: impl FnOnce(Transaction) -> Reply) -> Answer {
         let (terms, catalogue) = (&self.team, catalogue());
         let Cycle { start_ms, end_ms } = self.cycle(cycle);
-        let belief = belief(terms, &catalogue, now_ms.clamp(start_ms, end_ms - 1));
-        let mut step = LeaseGrant::new(&team(), &lease_id(lease), self.slice, &belief, &self.terms);
-        self.leave_out(|without| without.out_of_grant(&mut step.transaction));
-        let reply = carry_out(step.transaction.take());
+        let assumptions = assumptions(terms, &catalogue, now_ms.clamp(start_ms, end_ms - 1));
+        let mut step = LeaseGrant::new(&team(), &lease_id(lease), self.lease_credits, &assumptions, &self.terms);
+        self.apply_mutation(|mutation| mutation.remove_from_grant(&mut step.transaction));
+        let reply = transact(step.transaction.take());
         match step.verdict(&reply).unwrap() {
             LeaseVerdict::Granted { credits, granted_at_ms } => Answer::Granted { credits, granted_at_ms },
-            LeaseVerdict::NotNow => Answer::Not,
+            LeaseVerdict::NotNow => Answer::Refused,
         }
     }
 
-    fn reserve(&self, reservation: u8, now_ms: i64, carry_out: impl FnOnce(Transaction) -> Reply) -> Answer {
+    fn reserve(&self, reservation: u8, now_ms: i64, transact: impl FnOnce(Transaction) -> Reply) -> Answer {
         let (team, terms, catalogue) = (team(), &self.team, catalogue());
         let (cycle, basis) = (0, Basis::Allotment);
         let recorded = Recorded { reservation, credits: 1, cycle, basis, created_ms: now_ms, expires_ms: now_ms };
-        let asked = recorded.reservation(terms);
+        let requested = recorded.reservation(terms);
         let id = reservation_id(reservation);
         let request = ReserveRequest {
             team: &team,
             reservation: &id,
-            content: &asked.content,
+            content: &requested.content,
             hold_ms: self.terms.hold_ms,
             dry_run: false,
         };
-        let price =
-            Price { credits: 1, rate_card: asked.terms.rate_card.clone(), valid_ms: 0..i64::from(u32::MAX) * 1_000 };
-        let mut step = Reserve::new(&request, &price, &belief(terms, &catalogue, now_ms), &self.policy);
-        let reply = carry_out(step.transaction.take());
+        let price = Price {
+            credits: 1,
+            rate_card: requested.terms.rate_card.clone(),
+            valid_ms: 0..i64::from(u32::MAX) * 1_000,
+        };
+        let mut step = Reserve::new(&request, &price, &assumptions(terms, &catalogue, now_ms), &self.policy);
+        let reply = transact(step.transaction.take());
         match step.verdict(&reply, &self.policy).unwrap() {
             ReserveVerdict::Granted(_) => Answer::Done,
             ReserveVerdict::Exists(_) => Answer::HasRecord,
-            _ => Answer::Not,
+            _ => Answer::Refused,
         }
     }
 
-    fn settle(&self, believed: Believed, deed: Deed, carry_out: impl FnOnce(Transaction) -> Reply) -> Answer {
+    fn settle(&self, assumed: Assumed, change: Change, transact: impl FnOnce(Transaction) -> Reply) -> Answer {
         let terms = &self.team;
         let expired = |recorded: &Recorded| recorded.reservation(terms).at(i64::MAX);
-        let mut held = BackedReservation::from(believed.recorded().reservation(terms));
-        match &believed {
-            Believed::Leased { opened, reclaimed, replaces } => {
+        let mut held = BackedReservation::from(assumed.recorded().reservation(terms));
+        match &assumed {
+            Assumed::Leased { opened, reclaimed, replaces } => {
                 let replaces = replaces.as_ref().map(expired).map(Box::new);
                 held.backing = Backing::Lease { id: lease_id(opened.lease), reclaimed: *reclaimed, replaces };
             }
-            Believed::Recorded(_) => {}
-            Believed::Expired(recorded) => held.reservation = expired(recorded),
+            Assumed::Recorded(_) => {}
+            Assumed::Expired(recorded) => held.reservation = expired(recorded),
         }
-        let mut step = self.settlement(&held, &reservation_id(believed.recorded().reservation), deed);
-        self.leave_out(|without| without.out_of_settlement(&mut step.transaction, &held, deed));
-        let reply = carry_out(step.transaction.take());
+        let mut step = self.settlement(&held, &reservation_id(assumed.recorded().reservation), change);
+        self.apply_mutation(|mutation| mutation.remove_from_settlement(&mut step.transaction, &held, change));
+        let reply = transact(step.transaction.take());
         match step.verdict(&reply).unwrap() {
             SettlementVerdict::Done(_) => Answer::Done,
             SettlementVerdict::Stale(BackedReservation { backing: Backing::Record, .. }) => Answer::HasRecord,
             SettlementVerdict::Stale(BackedReservation {
                 backing: Backing::Lease { replaces: Some(_), .. }, ..
-            }) => Answer::Outlives,
-            _ => Answer::Not,
+            }) => Answer::Superseding,
+            _ => Answer::Refused,
         }
     }
 
-    fn settlement(&self, held: &BackedReservation, id: &Id, deed: Deed) -> Settlement {
+    fn settlement(&self, held: &BackedReservation, id: &Id, change: Change) -> Settlement {
         let (team, policy) = (team(), &self.policy);
         let hold_ms = self.terms.hold_ms;
-        match deed {
-            Deed::Commit | Deed::CommitLate | Deed::Exceed { .. } => {
-                let credits = held.reservation.terms.credits + deed.excess();
+        match change {
+            Change::Commit | Change::CommitLate | Change::Exceed { .. } => {
+                let credits = held.reservation.terms.credits + change.excess();
                 let model = held.reservation.content.model.clone();
-                let charged = Charged { credits, units: 1, model, late: deed == Deed::CommitLate };
-                let recall_leases_first = deed == Deed::Exceed { waits: true };
+                let charged = Charged { credits, units: 1, model, late: change == Change::CommitLate };
+                let recall_leases_first = change == Change::Exceed { waits: true };
                 commit(&team, id, held, &charged, CommitAssumptions { account: None, recall_leases_first }, policy)
             }
-            Deed::Release => release(&team, id, held, policy),
-            Deed::Expire => expire(&team, id, held, policy),
-            Deed::Extend => extend(&team, id, held, hold_ms),
-            Deed::Record => record(&team, id, held),
+            Change::Release => release(&team, id, held, policy),
+            Change::Expire => expire(&team, id, held, policy),
+            Change::Extend => extend(&team, id, held, hold_ms),
+            Change::Record => record(&team, id, held),
         }
     }
 }
@@ -367,17 +370,17 @@ fn catalogue() -> Catalogue {
     Catalogue { included_credits: IncludedCredits::SHIPPED, rate_cards: Vec::new() }
 }
 
-fn belief<'a>(terms: &'a Terms, catalogue: &'a Catalogue, now_ms: i64) -> Assumptions<'a> {
-    // Where there are overages, a call is offered them too.
+fn assumptions<'a>(terms: &'a Terms, catalogue: &'a Catalogue, now_ms: i64) -> Assumptions<'a> {
+    // If overages are on, the transaction must have their option.
     let remaining = terms.included_override.filter(|_| !terms.overages_enabled);
     Assumptions { terms, catalogue, account_exists: false, remaining, recall_leases_first: false, now_ms }
 }
 
-fn ended(mut step: Reclaim, carry_out: impl FnOnce(Transaction) -> Reply) -> Answer {
-    let reply = carry_out(step.transaction.take());
-    if step.verdict(&reply).unwrap() == ReclaimVerdict::Done { Answer::Done } else { Answer::Not }
+fn ended(mut step: Reclaim, transact: impl FnOnce(Transaction) -> Reply) -> Answer {
+    let reply = transact(step.transaction.take());
+    if step.verdict(&reply).unwrap() == ReclaimVerdict::Done { Answer::Done } else { Answer::Refused }
 }
 
 fn done(reply: Reply) -> Answer {
-    if matches!(reply.outcome, Outcome::Applied { .. }) { Answer::Done } else { Answer::Not }
+    if matches!(reply.outcome, Outcome::Applied { .. }) { Answer::Done } else { Answer::Refused }
 }

@@ -1,84 +1,84 @@
-//! A search through every state that can be reached, the nearest first.
+//! A breadth-first search of all states that can be reached.
 
 use std::{collections::HashSet, hash::BuildHasher as _};
 
 use foldhash::quality::FixedState;
 
-use super::{World, shelf::Shelf, state::Moment, steps::Step};
+use super::{World, state::ModelState, steps::Step, store_states::StoreStates};
 
-/// What a search has found.
+/// The result of a search.
 #[derive(Debug)]
-pub(super) struct Found {
-    /// So many states were reached, of which none equals another.
+pub(super) struct SearchResult {
+    /// Number of different states that were reached.
     pub(super) states: usize,
-    /// So many states of the store were among them.
+    /// Number of different states of the store among them.
     pub(super) stores: usize,
-    /// So many steps the farthest is away.
+    /// Number of steps to the farthest state.
     pub(super) depth: usize,
-    /// So many of them were not looked at, as the search ended.
-    pub(super) unseen: usize,
-    /// The shortest way to something that must not be, and what is wrong then.
+    /// Number of states that were reached and not visited when the search ended.
+    pub(super) unvisited: usize,
+    /// The shortest path to a wrong state, and what is wrong in it.
     pub(super) fault: Option<(Vec<Step>, String)>,
 }
 
-/// A state that is still to be looked at, and its place among the steps.
-type Ahead = (usize, Moment);
+/// A state that was not visited yet, and its index in the list of steps.
+type Pending = (usize, ModelState);
 
 impl World {
-    /// Looks at every state that can be reached, or until something is wrong that is looked for. Where anything else is wrong, it goes
-    /// no further.
-    pub(super) fn search(&self, is_looked_for: impl Fn(&str) -> bool) -> Found {
-        let mut shelf = Shelf::new(self.making());
+    /// Visits all states that can be reached, until it finds a fault that `is_wanted`. The search does not continue
+    /// from a state with another fault.
+    pub(super) fn search(&self, is_wanted: impl Fn(&str) -> bool) -> SearchResult {
+        let mut stores = StoreStates::new(self.setup());
         let hasher = FixedState::default();
-        let beginning = self.beginning();
-        let mut seen = HashSet::from([hasher.hash_one(&beginning)]);
-        // What led to each state, and where in this list the state before it has its place.
+        let first_state = self.first_state();
+        let mut seen = HashSet::from([hasher.hash_one(&first_state)]);
+        // The step that led to each state, and the index of the state before it in this list.
         let mut steps = vec![(0, Step::Tick)];
-        let mut ahead: Vec<Ahead> = vec![(0, beginning)];
-        let mut reached = 0;
-        while !ahead.is_empty() {
-            let mut farther = Vec::new();
-            for (place, moment) in ahead {
-                for (step, after) in self.next(&moment, &mut shelf) {
+        let mut pending_states: Vec<Pending> = vec![(0, first_state)];
+        let mut depth = 0;
+        while !pending_states.is_empty() {
+            let mut next_pending = Vec::new();
+            for (index, state) in pending_states {
+                for (step, after) in self.next(&state, &mut stores) {
                     let fault = match after {
                         Err(fault) => fault,
                         Ok(after) if !seen.insert(hasher.hash_one(&after)) => continue,
-                        Ok(after) => match self.fault(&after, &shelf) {
+                        Ok(after) => match self.fault(&after, &stores) {
                             Some(fault) => fault,
                             None => {
-                                steps.push((place, step));
-                                farther.push((steps.len() - 1, after));
+                                steps.push((index, step));
+                                next_pending.push((steps.len() - 1, after));
                                 continue;
                             }
                         },
                     };
-                    if !is_looked_for(&fault) {
+                    if !is_wanted(&fault) {
                         continue;
                     }
-                    let fault = Some((way(&steps, place, step), fault));
-                    return Found {
+                    let fault = Some((path(&steps, index, step), fault));
+                    return SearchResult {
                         states: seen.len(),
-                        stores: shelf.len(),
-                        depth: reached + 1,
-                        unseen: farther.len(),
+                        stores: stores.len(),
+                        depth: depth + 1,
+                        unvisited: next_pending.len(),
                         fault,
                     };
                 }
             }
-            ahead = farther;
-            reached += 1;
+            pending_states = next_pending;
+            depth += 1;
         }
-        Found { states: seen.len(), stores: shelf.len(), depth: reached, unseen: ahead.len(), fault: None }
+        SearchResult { states: seen.len(), stores: stores.len(), depth, unvisited: pending_states.len(), fault: None }
     }
 }
 
-fn way(steps: &[(usize, Step)], mut place: usize, last: Step) -> Vec<Step> {
-    let mut way = vec![last];
-    while place != 0 {
-        let (before, step) = steps[place];
-        way.push(step);
-        place = before;
+fn path(steps: &[(usize, Step)], mut index: usize, last: Step) -> Vec<Step> {
+    let mut path = vec![last];
+    while index != 0 {
+        let (before, step) = steps[index];
+        path.push(step);
+        index = before;
     }
-    way.reverse();
-    way
+    path.reverse();
+    path
 }

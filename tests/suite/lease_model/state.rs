@@ -1,4 +1,4 @@
-//! A state of the model: what sidecars have in their memory, which messages there are, what clients were told, and the store.
+//! A state of the model: the memory of sidecars, the messages in flight, what clients were told, and the store.
 
 use tollgate::domain::{
     lease::{CLOCK_MARGIN_MS, Draw, Lease},
@@ -6,42 +6,44 @@ use tollgate::domain::{
 };
 
 use super::{
-    books::{Books, MOST},
-    request::{Making, Opened, Recorded, lease_id},
-    without::Without,
+    books::{Books, MAX_NUMBER},
+    mutation::Mutation,
+    request::{Opened, Recorded, Setup, lease_id},
 };
 
-/// All that what happens next depends on.
+/// Everything that determines what can happen next.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Moment {
-    /// The time that the store has.
+pub(super) struct ModelState {
+    /// The store's time, in Unix milliseconds.
     pub(super) now_ms: i64,
-    /// So far its clock has jumped ahead of the sidecars'.
+    /// How far the store's clock has jumped ahead of the sidecars' clocks, in milliseconds.
     pub(super) jumped_ms: i64,
-    /// The number of the store's state.
+    /// Number of the store's state in [`StoreStates`](super::store_states::StoreStates).
     pub(super) store: usize,
-    /// In no order: they are alike.
+    /// The sidecars. Their order has no meaning.
     pub(super) sidecars: Vec<Sidecar>,
-    /// Of which cycle each lease is that was asked for. Each request may reach the store at any time from then on, also again.
-    pub(super) asked: Vec<u8>,
-    /// What was taken out of hand. Each may be given back at any time from then on, also again.
-    pub(super) rests: Vec<Rest>,
-    /// What clients were told is open from a lease.
+    /// The cycle of each lease that was requested. Each request may reach the store at any later time, repeatedly.
+    pub(super) requested: Vec<u8>,
+    /// Leases that a sidecar stopped drawing from. Each may be returned at any later time, repeatedly.
+    pub(super) remainders: Vec<Remainder>,
+    /// Reservations that clients were told are open from a lease.
     pub(super) opened: Vec<Opened>,
-    /// Every form that the record of an open reservation has had: what somebody may believe it still is.
+    /// Every version that the record of an open reservation has had. A sidecar may assume that it is still the current
+    /// one.
     pub(super) recorded: Vec<Recorded>,
-    /// Every form that the record of an expired one has had, where openings take the place of those.
+    /// Every version that the record of an expired reservation has had, in worlds where reservations replace such
+    /// records.
     pub(super) expired: Vec<Recorded>,
     /// How each reservation ended.
-    pub(super) ends: [Option<End>; MOST as usize],
-    /// Credits of all commits, in each cycle.
+    pub(super) ends: [Option<End>; MAX_NUMBER as usize],
+    /// Credits of all commits, per cycle.
     pub(super) charged: [i64; 2],
-    pub(super) left: Left,
+    pub(super) budget: Budget,
 }
 
-/// How often things may still happen.
+/// How often each thing may still happen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Left {
+pub(super) struct Budget {
     pub(super) draws: u8,
     pub(super) crashes: u8,
     pub(super) pauses: u8,
@@ -52,43 +54,43 @@ pub(super) struct Left {
     pub(super) jumps: u8,
 }
 
-/// What one sidecar has in its memory.
+/// The memory of one sidecar.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Sidecar {
-    pub(super) asking: Option<Asking>,
-    /// The oldest first.
-    pub(super) in_hand: Vec<InHand>,
-    /// What it read from its clock for a call, before it was stopped.
+    pub(super) pending: Option<LeaseRequest>,
+    /// Held leases, oldest first.
+    pub(super) held_leases: Vec<HeldLease>,
+    /// What it read from its clock for a call before it was paused.
     pub(super) read_ms: Option<i64>,
-    /// The reservations that it opened: a bit each.
+    /// The reservations that it opened, one bit each.
     pub(super) open: u8,
 }
 
-/// A lease that a sidecar waits for.
+/// A lease that a sidecar has requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Asking {
+pub(super) struct LeaseRequest {
     pub(super) lease: u8,
-    pub(super) asked_ms: i64,
+    pub(super) requested_ms: i64,
 }
 
-/// A lease in hand.
+/// A lease that a sidecar holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct InHand {
+pub(super) struct HeldLease {
     pub(super) lease: u8,
     pub(super) cycle: u8,
     pub(super) credits: i64,
     pub(super) undrawn: i64,
     pub(super) granted_at_ms: i64,
-    pub(super) asked_ms: i64,
-    /// From this time on nothing is drawn.
+    pub(super) requested_ms: i64,
+    /// From when on nothing is drawn.
     pub(super) drawn_until_ms: i64,
-    /// Only where leases are refilled: more was granted, and the answer may come, once or more often.
+    /// Only if leases can be refilled: more was granted, and the reply may arrive once or more often.
     pub(super) refilled: bool,
 }
 
-/// What is given back of a lease.
+/// What is returned of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Rest {
+pub(super) struct Remainder {
     pub(super) lease: u8,
     pub(super) cycle: u8,
     pub(super) credits: i64,
@@ -103,88 +105,89 @@ pub(super) enum End {
     Expired,
 }
 
-impl InHand {
-    /// A lease that was granted to whoever asked for it.
-    pub(super) fn granted(asking: Asking, cycle: u8, credits: i64, granted_at_ms: i64, making: &Making) -> Self {
-        let Asking { lease, asked_ms } = asking;
-        let fresh = InHand {
+impl HeldLease {
+    /// Returns the lease that was granted for a request.
+    pub(super) fn granted(pending: LeaseRequest, cycle: u8, credits: i64, granted_at_ms: i64, setup: &Setup) -> Self {
+        let LeaseRequest { lease, requested_ms } = pending;
+        let new = HeldLease {
             lease,
             cycle,
             credits,
             undrawn: credits,
             granted_at_ms,
-            asked_ms,
+            requested_ms,
             drawn_until_ms: 0,
             refilled: false,
         };
-        let drawn_until_ms = match making.without {
-            Some(Without::Deadline) => i64::MAX,
-            _ => fresh.lease(making).drawn_until_ms,
+        let drawn_until_ms = match setup.mutation {
+            Some(Mutation::Deadline) => i64::MAX,
+            _ => new.lease(setup).drawn_until_ms,
         };
-        Self { drawn_until_ms, ..fresh }
+        Self { drawn_until_ms, ..new }
     }
 
-    fn lease(&self, making: &Making) -> Lease {
-        let InHand { lease, credits, granted_at_ms, asked_ms, .. } = *self;
-        let mut cycle = making.cycle(self.cycle);
-        if making.without == Some(Without::CycleEnd) {
+    fn lease(&self, setup: &Setup) -> Lease {
+        let HeldLease { lease, credits, granted_at_ms, requested_ms, .. } = *self;
+        let mut cycle = setup.cycle(self.cycle);
+        if setup.mutation == Some(Mutation::CycleEnd) {
             cycle.end_ms = i64::MAX;
         }
-        let (version, between_ms) = (making.team.version, asked_ms..=asked_ms);
-        Lease::granted(lease_id(lease), cycle, version, credits, granted_at_ms, between_ms, &making.terms)
+        let (version, between_ms) = (setup.team.version, requested_ms..=requested_ms);
+        Lease::granted(lease_id(lease), cycle, version, credits, granted_at_ms, between_ms, &setup.terms)
     }
 
-    /// Draws one credit for a reservation, with a reading of the clock. What its grant says; `None` if nothing may be drawn.
-    pub(super) fn draw(&mut self, reservation: u8, read_ms: i64, now_ms: i64, making: &Making) -> Option<Opened> {
-        let InHand { lease, cycle, undrawn, drawn_until_ms, .. } = *self;
-        let mut of = Lease { undrawn, drawn_until_ms, ..self.lease(making) };
+    /// Draws one credit for a reservation, at a reading of the clock. Returns what its grant says, or `None` if nothing
+    /// may be drawn.
+    pub(super) fn draw(&mut self, reservation: u8, read_ms: i64, now_ms: i64, setup: &Setup) -> Option<Opened> {
+        let HeldLease { lease, cycle, undrawn, drawn_until_ms, .. } = *self;
+        let mut of = Lease { undrawn, drawn_until_ms, ..self.lease(setup) };
         let draw = Draw { credits: 1, terms_version: of.terms_version, valid_ms: 0..i64::MAX };
         let mut created_ms = of.draw(&draw, read_ms)?;
-        if making.without == Some(Without::OneReading) {
+        if setup.mutation == Some(Mutation::OneReading) {
             created_ms += now_ms - read_ms;
         }
         self.undrawn = of.undrawn;
-        let (basis, expires_ms) = (Basis::Allotment, created_ms + making.terms.hold_ms);
+        let (basis, expires_ms) = (Basis::Allotment, created_ms + setup.terms.hold_ms);
         let recorded = Recorded { reservation, credits: 1, cycle, basis, created_ms, expires_ms };
         Some(Opened { lease, recorded })
     }
 }
 
-impl Rest {
-    /// What is left of a lease that is out of hand.
-    pub(super) fn of(InHand { lease, cycle, credits, undrawn, .. }: InHand) -> Self {
+impl Remainder {
+    /// Returns what is returned of a lease.
+    pub(super) fn of(HeldLease { lease, cycle, credits, undrawn, .. }: HeldLease) -> Self {
         Self { lease, cycle, credits, undrawn }
     }
 }
 
-impl Moment {
-    /// The time that every sidecar has.
-    pub(super) fn own_ms(&self) -> i64 {
+impl ModelState {
+    /// Returns the time of every sidecar.
+    pub(super) fn sidecar_ms(&self) -> i64 {
         self.now_ms - self.jumped_ms
     }
 
-    /// The one of several states that stands for all of them, as the same can follow.
-    pub(super) fn in_order(mut self, making: &Making) -> Self {
-        let own_ms = self.own_ms();
-        let Self { ref mut sidecars, ref mut rests, .. } = self;
+    /// Returns the representative of all states that have the same future.
+    pub(super) fn in_order(mut self, setup: &Setup) -> Self {
+        let sidecar_ms = self.sidecar_ms();
+        let Self { ref mut sidecars, ref mut remainders, .. } = self;
         for sidecar in sidecars {
-            // From a lease that is used up or over nothing is drawn: at most it is given back.
-            let at_ms = sidecar.read_ms.unwrap_or(own_ms);
-            let is_of_use = |lease: &InHand| lease.refilled || (lease.undrawn > 0 && at_ms < lease.drawn_until_ms);
-            rests.extend(sidecar.in_hand.extract_if(.., |lease| !is_of_use(lease)).map(Rest::of));
-            // Of one that was asked for so long ago, too; it makes no difference how long.
-            if let Some(asking) = &mut sidecar.asking
-                && asking.asked_ms + making.terms.term_ms - CLOCK_MARGIN_MS <= at_ms
-                && making.without != Some(Without::Deadline)
+            // Nothing is drawn from a lease that is used up or over. It can only be returned.
+            let at_ms = sidecar.read_ms.unwrap_or(sidecar_ms);
+            let is_usable = |lease: &HeldLease| lease.refilled || (lease.undrawn > 0 && at_ms < lease.drawn_until_ms);
+            remainders.extend(sidecar.held_leases.extract_if(.., |lease| !is_usable(lease)).map(Remainder::of));
+            // The same is true of a lease that was requested long ago. How long ago makes no difference.
+            if let Some(pending) = &mut sidecar.pending
+                && pending.requested_ms + setup.terms.term_ms - CLOCK_MARGIN_MS <= at_ms
+                && setup.mutation != Some(Mutation::Deadline)
             {
-                asking.asked_ms = 0;
+                pending.requested_ms = 0;
             }
         }
         self.sidecars.sort_unstable();
         self.opened.sort_unstable();
         self.opened.dedup();
-        self.rests.sort_unstable();
-        self.rests.dedup();
+        self.remainders.sort_unstable();
+        self.remainders.dedup();
         self.recorded.sort_unstable();
         self.recorded.dedup();
         self.expired.sort_unstable();
@@ -192,38 +195,40 @@ impl Moment {
         self
     }
 
-    /// The store has other books: what they say is open may be believed from now on, and, where that matters, what has expired.
-    pub(super) fn learn(&mut self, books: &Books, takes_places: bool) {
-        self.recorded.extend((0..MOST).filter_map(|reservation| books.recorded(reservation, &State::Open)));
-        if takes_places {
-            self.expired.extend((0..MOST).filter_map(|reservation| books.recorded(reservation, &State::Expired)));
+    /// The store has changed. From now on, sidecars may assume the reservations that are open in it, and if needed
+    /// those that have expired.
+    pub(super) fn observe(&mut self, books: &Books, replaces_expired: bool) {
+        self.recorded.extend((0..MAX_NUMBER).filter_map(|reservation| books.recorded(reservation, &State::Open)));
+        if replaces_expired {
+            self.expired.extend((0..MAX_NUMBER).filter_map(|reservation| books.recorded(reservation, &State::Expired)));
         }
     }
 
-    /// How many reservations have a name.
-    pub(super) fn named(&self) -> u8 {
+    /// Returns the lowest number that no reservation has.
+    pub(super) fn used_numbers(&self) -> u8 {
         let opened = self.opened.iter().map(|opened| opened.recorded.reservation);
         let recorded = self.recorded.iter().map(|recorded| recorded.reservation);
         opened
             .chain(recorded)
-            .filter(|reservation| *reservation < MOST - 1)
+            .filter(|reservation| *reservation < MAX_NUMBER - 1)
             .map(|reservation| reservation + 1)
             .max()
             .unwrap_or(0)
     }
 
-    /// Credits of a cycle that clients were promised, that may still be committed in time, and that no record of the store has. What was
-    /// opened in two cycles is of neither.
+    /// Returns the credits of a cycle that clients were promised, that can still be committed in time, and that no
+    /// record in the store accounts for. A reservation that was opened in two cycles counts in neither.
     pub(super) fn promised(&self, books: &Books, cycle: u8) -> i64 {
         let stands = |reservation: &u8| {
             let mut of_it = self.opened.iter().filter(|opened| opened.recorded.reservation == *reservation);
             let of_cycle = of_it.clone().all(|opened| opened.recorded.cycle == cycle);
             of_cycle && of_it.any(|opened| self.now_ms < opened.recorded.expires_ms && self.may_commit(opened, books))
         };
-        i64::try_from((0..MOST).filter(stands).count()).unwrap()
+        i64::try_from((0..MAX_NUMBER).filter(stands).count()).unwrap()
     }
 
-    /// Whether an opening can be committed while its hold lasts: nothing else has its id, or another opening, which has expired.
+    /// Returns whether a reservation can be committed while its hold lasts: its ID has no record, or that of another
+    /// reservation which has expired.
     pub(super) fn may_commit(&self, opened: &Opened, books: &Books) -> bool {
         let number = opened.recorded.reservation;
         match self.ends[usize::from(number)] {
