@@ -57,8 +57,8 @@ impl StoreStates {
     pub(super) fn new(setup: Setup) -> Self {
         let mut stores =
             Self { setup, states: Vec::new(), numbers: HashMap::new(), known: HashMap::default(), reusable: None };
-        let at = stores.made(None, START_MS);
-        stores.keep(&at, None);
+        let at = stores.rebuild(None, START_MS);
+        stores.number_of(&at, None);
         stores
     }
 
@@ -89,32 +89,32 @@ impl StoreStates {
         }
         let at = match self.reusable.take() {
             Some((reusable, at)) if reusable == number && at.clock.now_ms() <= now_ms => at,
-            _ => self.made(Some(number), now_ms),
+            _ => self.rebuild(Some(number), now_ms),
         };
         at.clock.advance_to(now_ms);
         let mut made_by = None;
         let answer = self.setup.ask(request, now_ms, |step| {
-            let states = step.clone();
+            let applied = step.clone();
             let reply = at.transact(step);
-            made_by = matches!(reply.outcome, Outcome::Applied { .. }).then_some((number, now_ms, states));
+            made_by = matches!(reply.outcome, Outcome::Applied { .. }).then_some((number, now_ms, applied));
             reply
         });
-        let after = if made_by.is_some() { self.keep(&at, made_by) } else { number };
+        let after = if made_by.is_some() { self.number_of(&at, made_by) } else { number };
         self.reusable = Some((after, at));
         self.known.insert((number, now_ms, request), (after, answer));
         (after, answer)
     }
 
-    fn keep(&mut self, at: &LiveStore, made_by: Option<(usize, i64, Transaction)>) -> usize {
+    fn number_of(&mut self, at: &LiveStore, made_by: Option<(usize, i64, Transaction)>) -> usize {
         let (query, refs) = query_records(&self.setup.team);
         let reply = at.transact(query);
         let key = format!("{:?}", reply.records);
         if let Some(number) = self.numbers.get(&key) {
-            let states = &mut self.states[*number];
+            let known = &mut self.states[*number];
             // A state can be reached in several ways. The earliest one is kept, so that it can be rebuilt for any later
             // time.
-            if made_by.as_ref().map(at_ms) < states.made_by.as_ref().map(at_ms) {
-                states.made_by = made_by;
+            if made_by.as_ref().map(at_ms) < known.made_by.as_ref().map(at_ms) {
+                known.made_by = made_by;
             }
             return *number;
         }
@@ -127,7 +127,7 @@ impl StoreStates {
 
     /// Builds a live store in a numbered state by repeating the transactions that led to it. Without a number, the
     /// store has only a team.
-    fn made(&self, number: Option<usize>, now_ms: i64) -> LiveStore {
+    fn rebuild(&self, number: Option<usize>, now_ms: i64) -> LiveStore {
         let clock = ManualClock::at(START_MS);
         let options = StoreOptions { clock: Clock::Manual(clock.clone()), ..StoreOptions::default() };
         let store = ready(Store::open(&StoreLocation::Memory, options)).unwrap();
