@@ -1,7 +1,8 @@
-//! The billing calendar against one that is built in another way: it walks from day to day, and knows nothing but how long
-//! months are.
+//! The billing calendar, compared with a second implementation that steps from day to day and knows only the lengths of
+//! months.
 //!
-//! An input is an anchor day, then steps of five bytes: how many days and which part of a day pass, and a new anchor day or none.
+//! An input is an anchor day, then steps of five bytes: how many days and which fraction of a day pass, and a new
+//! anchor day or 0.
 
 use tollgate::domain::billing_cycle::{Anchor, Cycle, day_name};
 
@@ -9,10 +10,10 @@ use super::input::Input;
 
 const DAY_MS: i64 = 86_400_000;
 
-/// After so many days an input ends, some 110 years.
+/// Last day of an input, some 110 years after the first.
 const LAST_DAY: i64 = 40_000;
 
-/// What has to hold.
+/// Checks one input.
 pub fn check(input: &[u8]) {
     let mut input = Input(input);
     let first_day = anchor_day(input.byte());
@@ -42,7 +43,7 @@ fn anchor_day(byte: u8) -> u8 {
     byte % 31 + 1
 }
 
-/// A team's days, one after the other.
+/// The days of a team, one after the other.
 #[derive(Clone)]
 struct Walk {
     /// Days since 1970-01-01.
@@ -52,7 +53,7 @@ struct Walk {
     day_of_month: u8,
     cycle_start: i64,
     anchor_day: u8,
-    /// From the next turn on.
+    /// Applies from the next turn of the cycle.
     next_anchor_day: u8,
 }
 
@@ -65,20 +66,20 @@ impl Walk {
         self.next_anchor_day = day;
     }
 
-    /// Goes to the day of a time, and looks from there for the next turn.
+    /// Steps to the day of a time, and from there to the end of the cycle.
     fn cycle_at(&mut self, at_ms: i64) -> Cycle {
         while (self.day + 1) * DAY_MS <= at_ms {
-            self.go_on();
+            self.next_day();
         }
         let mut ahead = self.clone();
-        ahead.go_on();
+        ahead.next_day();
         while ahead.cycle_start != ahead.day {
-            ahead.go_on();
+            ahead.next_day();
         }
         Cycle { start_ms: self.cycle_start * DAY_MS, end_ms: ahead.day * DAY_MS }
     }
 
-    fn go_on(&mut self) {
+    fn next_day(&mut self) {
         self.day += 1;
         if self.day_of_month < self.days_in_month() {
             self.day_of_month += 1;
@@ -108,7 +109,7 @@ impl Walk {
     }
 }
 
-/// Inputs to start from.
+/// Returns the seeds.
 pub fn seeds() -> Vec<Vec<u8>> {
     let step = |days: u16, new_day: u8| [&days.to_le_bytes()[..], &[0, 0x80, new_day]].concat();
     let steps = |anchor: u8, steps: &[(u16, u8)]| {

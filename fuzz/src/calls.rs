@@ -1,8 +1,9 @@
-//! The edge: any bytes as each request, one after the other on one gate, as the services of both listeners get them.
+//! The gRPC services: any bytes as requests, one after the other on one gate, as the services of both listeners receive
+//! them.
 //!
-//! An input is a list of steps: a byte that says which rpc, or that time passes; two for a length; and so many bytes of
-//! request. A request that can be read is answered, or refused with a code and a reason of the contract for which the caller is
-//! to blame; the books stay as they can only be.
+//! An input is a list of steps: one byte for the rpc (or for waiting), two bytes for a length, and that many bytes of
+//! request. A request that can be decoded is answered, or refused with a code and reason of the contract that blames
+//! the caller. The books stay valid.
 
 use bytes::Bytes;
 use prost::Message;
@@ -21,10 +22,10 @@ use super::{
     world::{START_MS, World, id},
 };
 
-/// After so many steps an input ends.
-const MOST_STEPS: usize = 24;
+/// Maximum number of steps of an input.
+const MAX_STEPS: usize = 24;
 
-/// An rpc: its path, and whether bytes can be read as its request.
+/// An rpc: its path, and whether bytes can be decoded as its request.
 type Rpc = (&'static str, fn(&[u8]) -> bool);
 
 const RPCS: [Rpc; 16] = [
@@ -46,8 +47,8 @@ const RPCS: [Rpc; 16] = [
     ("/tollgate.v1.UsageService/ListCharges", is::<ListChargesRequest>),
 ];
 
-/// The reasons for which the caller is to blame, with their codes.
-const CALLERS_FAULTS: [(Code, &str); 14] = [
+/// The errors that blame the caller: code and reason.
+const CALLER_ERRORS: [(Code, &str); 14] = [
     (Code::InvalidArgument, "INVALID_FIELD"),
     (Code::InvalidArgument, "UNKNOWN_MODEL"),
     (Code::NotFound, "TEAM_NOT_FOUND"),
@@ -68,13 +69,13 @@ fn is<M: Message + Default>(bytes: &[u8]) -> bool {
     M::decode(bytes).is_ok()
 }
 
-/// What has to hold.
+/// Checks one input.
 pub fn check(input: &[u8]) {
     let world = World::new();
     world.put_team("paid", tollgate::domain::plan::Plan::Professional, true, 1_000);
     world.put_team("free", tollgate::domain::plan::Plan::Free, false, 500);
     let mut input = Input(input);
-    for _ in 0..MOST_STEPS {
+    for _ in 0..MAX_STEPS {
         if input.is_empty() {
             break;
         }
@@ -82,7 +83,7 @@ pub fn check(input: &[u8]) {
         let request = input.bytes(length);
         match RPCS.get(which) {
             Some((path, can_be_read)) => call(&world, path, request, can_be_read(request)),
-            // Up to three cycles.
+            // Waits for up to three cycles.
             None => world.clock.advance_ms(i64::from(Input(request).u32()) % (93 * 86_400_000)),
         }
     }
@@ -90,7 +91,7 @@ pub fn check(input: &[u8]) {
     world.check_that_holds_come_back();
 }
 
-/// More than any input has, so that none is refused for its length.
+/// Maximum size of a message, in bytes. It is larger than any input, so no call is refused for its size.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
 fn call(world: &World, path: &'static str, request: &[u8], can_be_read: bool) {
@@ -117,7 +118,7 @@ fn check_refusal(path: &str, status: &Status) {
     let details = status.get_error_details();
     let info = details.error_info();
     let reason = info.map_or("", |info| info.reason.as_str());
-    assert!(CALLERS_FAULTS.contains(&(status.code(), reason)), "{path}: {status:?}");
+    assert!(CALLER_ERRORS.contains(&(status.code(), reason)), "{path}: {status:?}");
     assert!(info.is_none_or(|info| info.domain == "tollgate"), "{path}: {status:?}");
     if status.code() == Code::InvalidArgument {
         let violations = &details.bad_request().expect("a BadRequest").field_violations;
@@ -125,7 +126,7 @@ fn check_refusal(path: &str, status: &Status) {
     }
 }
 
-/// I1: a Proceed that the allotment or overages cover leaves what is reserved within them.
+/// Checks I1: a Proceed on the basis of allotment or overage leaves what is reserved within it.
 fn check_proceed(world: &World, request: &[u8], answer: &[u8]) {
     let request = CheckAndReserveRequest::decode(request).unwrap();
     let answer = CheckAndReserveResponse::decode(answer).unwrap();
@@ -142,7 +143,7 @@ fn check_proceed(world: &World, request: &[u8], answer: &[u8]) {
     }
 }
 
-/// Inputs to start from: an executor's and an operator's day, and each rpc by itself.
+/// Returns the seeds: the calls of an executor and of an operator, and each rpc alone.
 pub fn seeds() -> Vec<Vec<u8>> {
     let steps = valid_steps();
     let together = |places: &[usize]| places.iter().flat_map(|place| steps[*place].clone()).collect::<Vec<u8>>();
@@ -162,7 +163,7 @@ fn step(which: usize, request: &[u8]) -> Vec<u8> {
     [&[u8::try_from(which).unwrap()], &length[..], request].concat()
 }
 
-/// One of each step, as a client would send it; the commits are two, and so are the reserves.
+/// Returns one of each step as a client would send it, with two commits and two reserves.
 fn valid_steps() -> Vec<Vec<u8>> {
     let team_id = || "paid".to_owned();
     let reservation_id = || "r".to_owned();

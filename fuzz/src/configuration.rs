@@ -1,4 +1,4 @@
-//! What an operator writes, as any text: understood and shown as it was meant, or refused; and no password is ever shown.
+//! Configuration: any text is read and shown as it was meant, or refused. No output contains a password.
 
 use std::fmt::{Debug, Display};
 
@@ -8,13 +8,13 @@ use tollgate::{
     store::StoreLocation,
 };
 
-/// Stands in an input where a password would.
+/// Stands for a password in an input.
 const SECRET: &str = "S3CR3T";
 
-/// Every reader of something that an operator writes.
+/// All readers of text that an operator writes.
 const READERS: [fn(&str); 4] = [address, location, file, card];
 
-/// What has to hold.
+/// Checks one input.
 pub fn check(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     for read in READERS {
@@ -37,18 +37,18 @@ fn location(text: &str) {
     }
 }
 
-/// A file's text; its store may hold a password.
+/// Checks the text of a file. Its store may contain a password.
 fn file(text: &str) {
-    let told = match config::parse(text) {
+    let output = match config::parse(text) {
         Ok(contents) => format!("{contents:?}"),
         Err(refused) => format!("{refused} {refused:?}"),
     };
     let mut stores = text.lines().filter_map(|line| line.strip_prefix("store = \"")?.strip_suffix('"'));
     let may_show = text.matches(SECRET).count() != 1 || !stores.any(has_password);
-    assert!(may_show || !told.contains(SECRET), "{text:?} is shown as {told}");
+    assert!(may_show || !output.contains(SECRET), "{text:?} is shown as {output}");
 }
 
-/// A card is valid if it is accepted at all.
+/// Checks that each card which is accepted is valid.
 fn card(text: &str) {
     for format in [DocumentFormat::Toml, DocumentFormat::Json] {
         if let Ok(card) = rate_card::parse(text, format) {
@@ -57,20 +57,20 @@ fn card(text: &str) {
     }
 }
 
-/// Whatever became of it, what is shown of it has no password.
+/// Checks that neither a value nor an error shows a password.
 fn shown<T: Display + Debug, E: Display + Debug>(text: &str, result: Result<T, E>) -> Result<T, E> {
-    let told = match &result {
+    let output = match &result {
         Ok(understood) => format!("{understood} {understood:?}"),
         Err(refused) => format!("{refused} {refused:?}"),
     };
-    assert!(!(has_password(text) && told.contains(SECRET)), "{text:?} is shown as {told}");
+    assert!(!(has_password(text) && output.contains(SECRET)), "{text:?} is shown as {output}");
     result
 }
 
-/// Whether the secret is where a URL of a Redis server has its password: before an `@`, or in the query.
+/// Returns whether the secret is where a Redis URL has its password: before an `@`, or in the query.
 fn has_password(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once("://") else { return false };
-    // Where it stands twice, one of them may be the name of a host.
+    // If it occurs twice, one of them may be the name of a host.
     if text.matches(SECRET).count() != 1 {
         return false;
     }
@@ -80,7 +80,7 @@ fn has_password(text: &str) -> bool {
         && (user || rest.split_once('?').is_some_and(|(_, query)| secret(query)))
 }
 
-/// Inputs to start from.
+/// Returns the seeds.
 pub fn seeds() -> Vec<Vec<u8>> {
     let texts = [
         "127.0.0.1:50051",

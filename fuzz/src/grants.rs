@@ -1,7 +1,7 @@
-//! Grants that nobody was given: whatever a client sends back with a reservation's id, the answer, and the books, are those of a
-//! client that sends nothing back.
+//! Grants that were never given: whatever a client sends with a reservation's ID, the answer and the books are the same
+//! as without a grant.
 //!
-//! An input is a byte that says what is done, one that says to which reservation, and the grant.
+//! An input is a byte for the operation, a byte for the reservation, and the grant.
 
 use bytes::Bytes;
 use tollgate::{
@@ -15,7 +15,7 @@ use super::{
     world::{World, id, settle},
 };
 
-/// Reservations by their team, in every state and on every basis.
+/// Reservations and their teams, in every state and on every basis.
 const RESERVATIONS: [(&str, &str); 9] = [
     ("overage", "open"),
     ("overage", "test"),
@@ -28,23 +28,23 @@ const RESERVATIONS: [(&str, &str); 9] = [
     ("seat", "missing"),
 ];
 
-/// What has to hold.
+/// Checks one input.
 pub fn check(input: &[u8]) {
     let mut input = Input(input);
-    let (deed, place) = (input.byte(), usize::from(input.byte()));
+    let (operation, place) = (input.byte(), usize::from(input.byte()));
     let (team, reservation) = RESERVATIONS[place % RESERVATIONS.len()];
-    let with = answered(deed, team, reservation, Bytes::copy_from_slice(input.0));
-    let without = answered(deed, team, reservation, Bytes::new());
-    assert_eq!(with, without, "{deed} of {reservation} with {:?}", String::from_utf8_lossy(input.0));
+    let with = answered(operation, team, reservation, Bytes::copy_from_slice(input.0));
+    let without = answered(operation, team, reservation, Bytes::new());
+    assert_eq!(with, without, "{operation} of {reservation} with {:?}", String::from_utf8_lossy(input.0));
 }
 
-/// Everything that is told of a call, and of the team after it.
-fn answered(deed: u8, team: &str, reservation: &str, grant: Bytes) -> (String, String) {
+/// Returns the answer of an operation, and everything that is visible of the team afterwards.
+fn answered(operation: u8, team: &str, reservation: &str, grant: Bytes) -> (String, String) {
     let world = world();
     let call = tollgate::gate::calls::SettleCall { grant, ..settle(team, reservation) };
     let actual = |units, model: Option<&str>| ActualUse { units, model: model.map(id) };
     let answer = world.wait_for(async {
-        match deed % 6 {
+        match operation % 6 {
             0 => format!("{:?}", world.gate.commit(call, actual(None, None)).await),
             1 => format!("{:?}", world.gate.commit(call, actual(Some(60), None)).await),
             2 => format!("{:?}", world.gate.commit(call, actual(Some(0), Some("gpt-3.5"))).await),
@@ -82,7 +82,8 @@ fn world() -> World {
     world
 }
 
-/// Inputs to start from: each deed, with the reservation's own grant, with another's, and with one of a lease that there never was.
+/// Returns the seeds: each operation with the reservation's own grant, with another one's, and with a grant of a lease
+/// that never existed.
 pub fn seeds() -> Vec<Vec<u8>> {
     let world = world();
     let mut grants = Vec::new();

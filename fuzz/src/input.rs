@@ -1,6 +1,6 @@
-//! Reading an input from its front. What is not there any more reads as 0, or as nothing.
+//! Reads an input from its front. Bytes beyond its end read as 0 or as nothing.
 
-/// What is left of an input.
+/// The part of an input that was not read yet.
 pub struct Input<'a>(pub &'a [u8]);
 
 impl<'a> Input<'a> {
@@ -16,7 +16,7 @@ impl<'a> Input<'a> {
         u32::from(self.u16()) | u32::from(self.u16()) << 16
     }
 
-    /// So many bytes, or as many as there are.
+    /// Returns the next `length` bytes, or fewer if the input is shorter.
     pub fn bytes(&mut self, length: usize) -> &'a [u8] {
         let (front, rest) = self.0.split_at(length.min(self.0.len()));
         self.0 = rest;

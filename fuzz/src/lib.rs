@@ -1,9 +1,9 @@
-//! What is fuzzed: for each target what has to hold whatever the input, and inputs to start from.
+//! The fuzz targets. Each module has a `check`, which must not panic for any input, and `seeds` to start from.
 //!
-//! These functions are the targets of cargo-fuzz, and run as ordinary tests too: tests/suite/fuzzing.rs includes this file.
+//! cargo-fuzz runs these functions, and `cargo test` does too: `tests/suite/fuzzing.rs` includes this file.
 
 #![allow(unreachable_pub, reason = "the targets of cargo-fuzz are crates of their own")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a finding is told")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a finding is reported by a panic")]
 
 pub mod calendar;
 pub mod calls;

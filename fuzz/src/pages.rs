@@ -1,7 +1,7 @@
-//! Page tokens that no page came with: refused by name, or taken for a place in the list, from which it is told in order to
-//! its end.
+//! Page tokens that no page contained: each is refused by name, or it is a position in the list, from which the rest is
+//! returned in order.
 //!
-//! An input is a byte that says which list, one for the size of a page, one for the cycle, and the token.
+//! An input is a byte for the list, one for the page size, one for the cycle, and the token.
 
 use std::cell::OnceCell;
 
@@ -21,11 +21,11 @@ use super::{
 const DAY_MS: i64 = 86_400_000;
 
 thread_local! {
-    /// Nothing here is changed by what is asked of it.
+    /// The world. No query changes it.
     static WORLD: OnceCell<World> = const { OnceCell::new() };
 }
 
-/// What has to hold.
+/// Checks one input.
 pub fn check(input: &[u8]) {
     WORLD.with(|world| check_in(world.get_or_init(world_of_lists), input));
 }
@@ -41,7 +41,7 @@ fn check_in(world: &World, input: &[u8]) {
     };
     let all = list.follow(1_000, String::new()).expect("the first page has no token");
     match list.follow(u32::from(size) % 9 + 1, token.to_owned()) {
-        Ok(told) => assert!(all.ends_with(&told), "{token:?}: {told:#?} of {all:#?}"),
+        Ok(described) => assert!(all.ends_with(&described), "{token:?}: {described:#?} of {all:#?}"),
         Err(GateError::InvalidField { field, .. }) => assert_eq!(field, "page_token", "{token:?}"),
         Err(other) => panic!("{token:?}: {other:?}"),
     }
@@ -54,7 +54,7 @@ struct List<'a> {
 }
 
 impl List<'_> {
-    /// The rest of the list after a token.
+    /// Returns the rest of the list after a token.
     fn follow(&self, size: u32, token: String) -> Result<Vec<String>, GateError> {
         let (mut rows, mut token) = (Vec::new(), Some(token));
         let mut pages = 0;
@@ -74,21 +74,21 @@ impl List<'_> {
         let team = |name| if self.which.is_multiple_of(2) { id(name) } else { id("quiet") };
         self.world.wait_for(async {
             Ok(match self.which {
-                0 | 1 => told(gate.usage(&team("busy"), self.at_ms, page).await?.rows),
-                2 | 3 => told(gate.charges(Some(&team("busy")), self.at_ms, page).await?),
-                4 => told(gate.charges(None, self.at_ms, page).await?),
-                5 => told(gate.rate_cards(page).await?),
-                _ => told(gate.teams(page).await?),
+                0 | 1 => described(gate.usage(&team("busy"), self.at_ms, page).await?.rows),
+                2 | 3 => described(gate.charges(Some(&team("busy")), self.at_ms, page).await?),
+                4 => described(gate.charges(None, self.at_ms, page).await?),
+                5 => described(gate.rate_cards(page).await?),
+                _ => described(gate.teams(page).await?),
             })
         })
     }
 }
 
-fn told<T: std::fmt::Debug>(page: Paged<T>) -> Paged<String> {
+fn described<T: std::fmt::Debug>(page: Paged<T>) -> Paged<String> {
     Paged { items: page.items.iter().map(|item| format!("{item:?}")).collect(), next: page.next }
 }
 
-/// Two cycles with charges and usage of several teams, and some rate cards.
+/// Returns a world with two cycles of charges and usage of several teams, and some rate cards.
 fn world_of_lists() -> World {
     let world = World::new();
     for team in ["also", "busy", "quiet"] {
@@ -116,7 +116,7 @@ fn world_of_lists() -> World {
     world
 }
 
-/// Inputs to start from: the tokens that pages come with.
+/// Returns the seeds: the tokens that pages contain.
 pub fn seeds() -> Vec<Vec<u8>> {
     let world = world_of_lists();
     let mut seeds = Vec::new();

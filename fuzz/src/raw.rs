@@ -1,4 +1,4 @@
-//! Calls whose messages are bytes: for requests that no generated type can hold.
+//! Calls with raw bytes as messages, for requests that no generated type can express.
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use tonic::{
@@ -9,7 +9,7 @@ use tonic::{
     codegen::{Body as HttpBody, StdError, http::uri::PathAndQuery},
 };
 
-/// Sends these bytes as the request of a unary call, and returns those of the answer.
+/// Sends these bytes as the request of a unary call. Returns the bytes of the response.
 pub async fn call<S>(service: S, path: &'static str, request: Bytes) -> Result<Bytes, Status>
 where
     S: GrpcService<Body>,
@@ -20,15 +20,15 @@ where
     let mut client = Grpc::new(service);
     client.ready().await.map_err(|error| Status::from_error(error.into()))?;
     client
-        .unary(Request::new(request), PathAndQuery::from_static(path), AsTheyAre)
+        .unary(Request::new(request), PathAndQuery::from_static(path), RawCodec)
         .await
         .map(tonic::Response::into_inner)
 }
 
-/// Leaves messages as they are.
-struct AsTheyAre;
+/// A codec that passes messages through unchanged.
+struct RawCodec;
 
-impl Codec for AsTheyAre {
+impl Codec for RawCodec {
     type Encode = Bytes;
     type Decode = Bytes;
     type Encoder = Self;
@@ -43,7 +43,7 @@ impl Codec for AsTheyAre {
     }
 }
 
-impl Encoder for AsTheyAre {
+impl Encoder for RawCodec {
     type Item = Bytes;
     type Error = Status;
 
@@ -53,7 +53,7 @@ impl Encoder for AsTheyAre {
     }
 }
 
-impl Decoder for AsTheyAre {
+impl Decoder for RawCodec {
     type Item = Bytes;
     type Error = Status;
 

@@ -1,7 +1,8 @@
-//! What stores keep, read from any text: refused, or read as something that is written just so, and nothing that is made of it
-//! overflows.
+//! Records of a store: any text is refused, or read as something that is written back unchanged. Nothing computed from
+//! it overflows.
 //!
-//! An input is a byte that says which record, and the text. Records with fields have them a line each, as `name=value`.
+//! An input is a byte for the kind of record, and the text. A record with fields has one line for each, as
+//! `name=value`.
 
 use tollgate::{
     domain::{
@@ -26,10 +27,10 @@ use tollgate::{
     transaction::{FieldMap, NUMBER_LIMIT, Value},
 };
 
-/// Moments at the ends of what a store tells.
+/// Times at the ends of the range that a store can report.
 const MOMENTS: [i64; 4] = [1 - NUMBER_LIMIT, 0, super::world::START_MS, NUMBER_LIMIT - 1];
 
-/// What has to hold.
+/// Checks one input.
 pub fn check(input: &[u8]) {
     let Some((kind, text)) = input.split_first() else { return };
     if kind % 10 == 9 {
@@ -62,7 +63,7 @@ fn reservation(text: &str) {
     assert_eq!(Hold::from_entry(reservation.expires_at_ms, &member).unwrap().member(), member);
 }
 
-/// It is no record, but it comes from outside too, and is worth as much as its lease.
+/// Checks a grant from a lease. It is not a record, but it comes from outside as well.
 fn grant_from_a_lease(grant: &[u8]) {
     let Some((id, held)) = read_leased(grant) else { return };
     assert_eq!(leased_id(grant), Some(id.as_str()));
@@ -145,7 +146,7 @@ fn fields(text: &str) -> FieldMap {
     text.lines().filter_map(|line| line.split_once('=')).collect()
 }
 
-/// A value as a store keeps it, of a record that counts on no field.
+/// Returns a value as a store keeps it, for a record that refers to no other field.
 fn kept(value: Value) -> String {
     match value {
         Value::Text(text) => text,
@@ -153,7 +154,7 @@ fn kept(value: Value) -> String {
     }
 }
 
-/// The grant of a reservation that was opened from a lease, and would have that record.
+/// Returns the grant of a reservation that was opened from a lease and would have that record.
 pub(super) fn leased(id: &str, record: &str) -> Vec<u8> {
     let [id, lease] = [id, "lease.7"].map(|text| Id::parse(text).unwrap());
     let mut grant = vec![0; MAX_GRANT_BYTES];
@@ -162,7 +163,7 @@ pub(super) fn leased(id: &str, record: &str) -> Vec<u8> {
     grant
 }
 
-/// Inputs to start from.
+/// Returns the seeds.
 pub fn seeds() -> Vec<Vec<u8>> {
     let open = "open|25|allotment|1769817600000|1772236800000|2025-01-22|professional|flow|run|block|gpt-4|1|run|\
                 1769810400000|1769810520000";

@@ -1,4 +1,4 @@
-//! A gate on a store in memory whose clock stands still, with teams in every plan and state that a rule distinguishes.
+//! A gate on a memory store whose clock stands still, with teams in every plan and state that a rule distinguishes.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use tollgate::{
 /// 2026-01-30T22:00:00Z: two hours before an anchor day of 31 turns.
 pub const START_MS: i64 = 1_769_810_400_000;
 
-/// A gate, and the clock that it and its store have.
+/// A gate, and the clock that it shares with its store.
 pub struct World {
     pub gate: Arc<Gate>,
     pub clock: ManualClock,
@@ -24,7 +24,7 @@ pub struct World {
 }
 
 impl World {
-    /// One without teams.
+    /// Returns a world without teams.
     pub fn new() -> Self {
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
         let clock = ManualClock::at(START_MS);
@@ -41,7 +41,7 @@ impl World {
         self.runtime.block_on(work)
     }
 
-    /// Makes a team with anchor day 31.
+    /// Creates a team with anchor day 31.
     pub fn put_team(&self, team: &str, plan: Plan, paid_seat: bool, included: i64) {
         let settings = TeamSettings { plan, paid_seat, anchor_day: 31, included_override: Some(included) };
         self.wait_for(self.gate.put_team(&id(team), &settings, "fuzz")).unwrap();
@@ -51,7 +51,7 @@ impl World {
         let call = ReserveCall {
             team: id(team),
             flow: id("flow"),
-            // A run lasts a day.
+            // A run lasts one day.
             run: Some(id(&format!("run-{}", self.clock.now_ms() / 86_400_000))),
             block: Some(id("block")),
             reservation: Some(id(reservation)),
@@ -68,7 +68,7 @@ impl World {
         self.wait_for(self.gate.commit(settle(team, reservation), ActualUse::default())).unwrap();
     }
 
-    /// The books of every team, up to a hundred, are as they can only be: used within the allotment, and nothing negative.
+    /// Checks the books of up to a hundred teams: used is within the allotment, and no counter is negative.
     pub fn check_books(&self) {
         let page = Page { size: 100, token: String::new() };
         for (team, _) in self.wait_for(self.gate.teams(&page)).unwrap().items {
@@ -88,7 +88,7 @@ impl World {
         }
     }
 
-    /// When every hold has run out and was swept, nothing is held.
+    /// Checks that nothing is held after every hold has run out and the sweeper has run.
     pub fn check_that_holds_come_back(&self) {
         let page = Page { size: 100, token: String::new() };
         let teams = self.wait_for(self.gate.teams(&page)).unwrap().items;
@@ -111,7 +111,7 @@ pub fn id(text: &str) -> Id {
     Id::parse(text).unwrap()
 }
 
-/// A reservation, without its grant.
+/// Returns a call that settles a reservation without its grant.
 pub fn settle(team: &str, reservation: &str) -> SettleCall {
     SettleCall { team: id(team), reservation: id(reservation), grant: bytes::Bytes::new() }
 }

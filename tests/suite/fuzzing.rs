@@ -1,4 +1,4 @@
-//! What is fuzzed (fuzz/src), as ordinary tests: the kept corpus, the inputs to start from, and some hundred mutations of both.
+//! The fuzz targets of `fuzz/src` as ordinary tests: the stored corpus, the seeds, and some hundred mutations of both.
 
 #[path = "../../fuzz/src/lib.rs"]
 pub(super) mod targets;
@@ -13,25 +13,25 @@ use proptest::{
 
 use targets::{calendar, calls, configuration, grants, pages, records};
 
-/// A target: its name, what has to hold, and inputs to start from.
+/// A fuzz target: its name, its check, and its seeds.
 struct Target {
     name: &'static str,
     check: fn(&[u8]),
     seeds: fn() -> Vec<Vec<u8>>,
 }
 
-/// One change of an input.
+/// One mutation of an input.
 #[derive(Clone, Debug)]
 enum Mutation {
     Set(Index, u8),
     Insert(Index, Vec<u8>),
     Remove(Index, u8),
     Repeat(Index, u8),
-    /// What another input has from there on takes the place of the rest.
+    /// The rest of the input is replaced by a part of another input.
     Splice(Index, Index, Index),
 }
 
-/// What often is just beyond what may be.
+/// Byte strings at or just beyond common limits.
 const TOKENS: [&[u8]; 12] = [
     b"",
     b"|",
@@ -62,7 +62,7 @@ fn mutation() -> impl Strategy<Value = Mutation> {
 
 fn mutated(mut input: Vec<u8>, mutations: &[Mutation], inputs: &[Vec<u8>]) -> Vec<u8> {
     for mutation in mutations {
-        // One past the end is a place too.
+        // One past the end is a position too.
         let place = |place: &Index, length: usize| place.index(length + 1);
         match mutation {
             Mutation::Set(at, byte) if !input.is_empty() => *at.get_mut(&mut input) = *byte,
@@ -91,7 +91,7 @@ fn mutated(mut input: Vec<u8>, mutations: &[Mutation], inputs: &[Vec<u8>]) -> Ve
 }
 
 impl Target {
-    /// Checks all inputs that there are, and so many mutations of them, the same ones each time.
+    /// Checks all inputs, and this many mutations of them. The mutations are the same each time.
     fn check(&self, mutations: usize) {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(self.name);
         let mut files: Vec<_> = fs::read_dir(&directory).unwrap().map(|file| file.unwrap().path()).collect();
