@@ -1,12 +1,12 @@
-//! Leases with real sidecars on a real server: what is answered from memory is in the books once, whoever dies or hangs meanwhile,
-//! and nothing is above the allotment, or left lying in a lease while somebody is suspended.
+//! Leases with real sidecars on a real server. What is answered from memory is in the books once, although sidecars die
+//! or hang. Nothing exceeds the allotment, and no credits stay in a lease while calls are suspended.
 
-mod answered;
+mod answers;
 mod chaos;
 mod executor;
+mod faults;
 mod fleet;
 mod last_credit;
 mod ledger;
 mod outage;
 mod sampler;
-mod torment;

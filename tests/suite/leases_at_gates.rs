@@ -1,4 +1,4 @@
-//! What gates answer from leases: two or three of them on one store, with clocks that move when they are told to.
+//! Gates that answer from leases: two or three on one store, with clocks that the tests move.
 
 mod clocks;
 mod counted;

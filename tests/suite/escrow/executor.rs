@@ -1,5 +1,5 @@
-//! A flow executor amid the chaos. It keeps the README's retry rule: what it does not know the outcome of, it asks again by the same
-//! id and content, at whichever sidecar.
+//! A flow executor of the test. It follows the documented retry rule: a call with an unknown outcome is repeated with
+//! the same ID and content, at any sidecar.
 
 use std::{
     collections::BTreeMap,
@@ -26,17 +26,17 @@ use tonic::{Request, Response, Status};
 use tonic_types::StatusExt as _;
 
 use super::{
-    answered::Answered,
+    answers::Answers,
     fleet::{ChaosTeam, Fleet, SIDECARS, TEAMS},
 };
 use crate::suite::support::client::{Client, block, is_of_unknown_outcome, prompt_test};
 
 const MODELS: [(&str, i64); 4] = [("gpt-4o", 2), ("gpt-3.5", 5), ("gpt-4o-mini", 15), ("gpt-4", 25)];
 
-/// A call that nobody answers for so long is a fault, even amid chaos.
-const PATIENCE_MS: i64 = 60_000;
+/// Maximum time until a call is answered, in milliseconds. Longer is a failure even in this test.
+const MAX_WAIT_MS: i64 = 60_000;
 
-/// A commit that comes after the quarantine of every lease that was in use at its reserve.
+/// Delay of a late commit, in milliseconds. It is after the quarantine of every lease that was in use at the reserve.
 const LATE_MS: i64 = 9_000;
 
 /// One executor.
@@ -45,15 +45,15 @@ pub(super) struct Executor {
     rng: Rng,
     fleet: Arc<Fleet>,
     end: Arc<AtomicBool>,
-    answered: Arc<Mutex<Answered>>,
-    /// The run that it is at with each team, and what that has committed.
+    answered: Arc<Mutex<Answers>>,
+    /// Its current run with each team, and the credits that the run has committed.
     runs: BTreeMap<&'static str, (String, i64)>,
     blocks: u64,
-    /// Commits that are to come later, by when and by the number of their block.
+    /// Commits that are sent later, by their time and the number of their block.
     postponed: BTreeMap<(i64, u64), Reserved>,
 }
 
-/// What is reserved.
+/// A reservation.
 #[derive(Clone)]
 struct Reserved {
     team: &'static ChaosTeam,
@@ -61,10 +61,10 @@ struct Reserved {
     run: Option<String>,
     grant: Vec<u8>,
     is_leased: bool,
-    /// The credits of one unit, and how many are reserved.
+    /// The price of one unit in credits, and the number of units.
     price: i64,
     units: u32,
-    /// Which sidecar granted it, in which of its lives.
+    /// The sidecar that granted it, and how often that had been killed by then.
     by: (usize, u64),
 }
 
@@ -74,13 +74,13 @@ impl Executor {
         rng: Rng,
         fleet: Arc<Fleet>,
         end: Arc<AtomicBool>,
-        answered: Arc<Mutex<Answered>>,
+        answered: Arc<Mutex<Answers>>,
     ) -> Self {
         let (runs, postponed) = Default::default();
         Self { number, rng, fleet, end, answered, runs, blocks: 0, postponed }
     }
 
-    /// Runs blocks until the end, and then commits what it has postponed.
+    /// Runs blocks until the test ends, and then sends the delayed commits.
     pub(super) async fn work(mut self) {
         while !self.end.load(Ordering::Relaxed) {
             self.run_block().await;
@@ -89,7 +89,7 @@ impl Executor {
         self.commit_postponed(i64::MAX).await;
     }
 
-    fn note<T>(&self, what: impl FnOnce(&mut Answered) -> T) -> T {
+    fn note<T>(&self, what: impl FnOnce(&mut Answers) -> T) -> T {
         what(&mut self.answered.lock().unwrap())
     }
 
@@ -105,15 +105,15 @@ impl Executor {
     }
 
     async fn run_block(&mut self) {
-        let team = self.some_team();
+        let team = self.random_team();
         let run = if self.rng.u32(..4) == 0 { None } else { self.run_of(team).await };
         let Some(reserved) = self.reserve(team, run).await else {
-            // A block that is suspended is parked, and the executor turns to another one.
+            // A suspended block is parked, and the executor continues with another one.
             tokio::time::sleep(Duration::from_millis(self.rng.u64(1..20))).await;
             return;
         };
         if self.rng.bool() {
-            // It calls the model.
+            // The call of the model.
             tokio::time::sleep(Duration::from_millis(self.rng.u64(..60))).await;
         }
         match self.rng.u32(..20) {
@@ -128,12 +128,12 @@ impl Executor {
                 self.commit(&reserved, None).await;
                 self.commit(&reserved, None).await;
             }
-            // What was really used is less, or more.
+            // The actual use is less or more than reserved.
             6 => {
                 let units = self.rng.u32(..reserved.units * 2 + 1);
                 self.commit(&reserved, Some(units)).await;
             }
-            // Its model is slow: who granted it may be gone when it is committed.
+            // The model is slow. The sidecar that granted the call may be gone when it is committed.
             7..10 => {
                 let slow_ms = self.rng.i64(200..2_000);
                 self.postpone(slow_ms, reserved);
@@ -153,7 +153,7 @@ impl Executor {
             other => MODELS[other - 1],
         };
         let units = if model == "dall-e-3" { self.rng.u32(1..6) } else { 1 };
-        // A hold of four seconds is longer than memory holds anything, and written through.
+        // A hold of four seconds is too long for a lease and is written through.
         let seconds = if self.rng.u32(..10) == 0 { 4 } else { self.rng.i64(1..=3) };
         let hold_for = Some(prost_types::Duration { seconds, nanos: 0 });
         let flow_id = format!("flow-{}", self.number % 3);
@@ -162,7 +162,7 @@ impl Executor {
             None => prompt_test(team.id, &id, model),
         };
         let request = CheckAndReserveRequest { flow_id, units, hold_for, ..request };
-        let first = self.first_asked(team);
+        let first = self.first_sidecar(team);
         let (answer, by) = self
             .until_answered(Some(first), request, |client, request| async move {
                 client.quota.clone().check_and_reserve(request).await
@@ -237,7 +237,7 @@ impl Executor {
         }
     }
 
-    /// The run that it is at with a team; a new one is begun first, or begins with its first block.
+    /// Returns the current run with a team. A new run begins with BeginRun or with its first block.
     async fn run_of(&mut self, team: &'static ChaosTeam) -> Option<String> {
         if let Some((run, _)) = self.runs.get(team.id) {
             return Some(run.clone());
@@ -267,7 +267,7 @@ impl Executor {
             .until_answered(None, request, |client, request| async move { client.quota.clone().end_run(request).await })
             .await;
         match answer {
-            // What was committed after a crash that cost the run its record is not counted in it.
+            // Commits after a crash that lost the run's record are not counted in it.
             Ok(ended) => {
                 assert!((0..=committed).contains(&ended.credits), "{run}: {ended:?}, and {committed} committed")
             }
@@ -276,8 +276,8 @@ impl Executor {
         self.note(|answered| answered.ended_runs += 1);
     }
 
-    /// Asks this sidecar, or any, and then one after another until one answers; which one that was, and in which of its lives. An
-    /// answer is also what is wrong with a request.
+    /// Sends a request to this sidecar, or to any, and then to others until one answers. Returns the answer, the
+    /// sidecar, and how often that was killed. An error that blames the request is an answer.
     async fn until_answered<Ask: Clone, Answer, Attempt>(
         &mut self,
         first: Option<usize>,
@@ -295,7 +295,7 @@ impl Executor {
             match call(self.fleet.clients[which].clone(), attempt).await {
                 Err(status) if is_of_unknown_outcome(&status) => {
                     self.note(|answered| answered.unknown += 1);
-                    assert!(now_ms() - begun_ms < PATIENCE_MS, "nobody answers: {status:?}");
+                    assert!(now_ms() - begun_ms < MAX_WAIT_MS, "nobody answers: {status:?}");
                     tokio::time::sleep(Duration::from_millis(self.rng.u64(10..60))).await;
                     which = self.rng.usize(..SIDECARS);
                 }
@@ -304,8 +304,8 @@ impl Executor {
         }
     }
 
-    /// Most calls of a team come to two of the sidecars, so that it is busy there on a slow machine too.
-    fn first_asked(&mut self, team: &ChaosTeam) -> usize {
+    /// Most calls of a team go to two of the sidecars, so that the team is busy there on a slow machine too.
+    fn first_sidecar(&mut self, team: &ChaosTeam) -> usize {
         if self.rng.u32(..4) == 0 {
             return self.rng.usize(..SIDECARS);
         }
@@ -313,7 +313,7 @@ impl Executor {
         (place + self.rng.usize(..2)) % SIDECARS
     }
 
-    fn some_team(&mut self) -> &'static ChaosTeam {
+    fn random_team(&mut self) -> &'static ChaosTeam {
         let all: u32 = TEAMS.iter().map(|team| team.share).sum();
         let mut drawn = self.rng.u32(..all);
         let found = TEAMS.iter().find(|team| {

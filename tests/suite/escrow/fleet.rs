@@ -1,4 +1,4 @@
-//! Four sidecars on one server, as their clients see them, and the teams that they are asked about.
+//! Four sidecars on one server as their clients see them, and the teams of the test.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,23 +8,24 @@ use crate::suite::support::client::{Client, professional_team, team_without_seat
 
 pub(super) const SIDECARS: usize = 4;
 
-/// A team of the story.
+/// A team of the test.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ChaosTeam {
     pub(super) id: &'static str,
-    /// Of so many calls, one each is for this team.
+    /// This team's share of all calls, relative to the shares of the other teams.
     pub(super) share: u32,
     pub(super) has_seat: bool,
-    /// What it begins with.
+    /// Included credits at the start.
     pub(super) included: i64,
-    /// So much more is included whenever it has been suspended for a while, so that it keeps coming to its limit.
+    /// How much its included credits are raised after some of its calls were suspended. So it reaches its limit
+    /// repeatedly.
     pub(super) raise: i64,
-    /// Overages are on, up to so many blocks.
+    /// If set, overages are on with this cap on blocks.
     pub(super) cap_blocks: Option<u32>,
 }
 
-/// One that never sees its limit, one that always does and has to stop there, one whose runs may pass it, one that buys block after
-/// block, and one that comes to its cap.
+/// A team that never reaches its limit, one that reaches it often and has to stop, one whose runs may pass it, one that
+/// buys block after block, and one that reaches its overage cap.
 pub(super) const TEAMS: [ChaosTeam; 5] = [
     ChaosTeam { id: "hot", share: 5, has_seat: true, included: 1_000_000_000, raise: 0, cap_blocks: None },
     ChaosTeam { id: "near", share: 4, has_seat: false, included: 1_000, raise: 1_500, cap_blocks: None },
@@ -34,12 +35,12 @@ pub(super) const TEAMS: [ChaosTeam; 5] = [
 ];
 
 impl ChaosTeam {
-    /// Its terms with so many credits included.
+    /// Returns its terms with these included credits.
     pub(super) fn terms(&self, included: i64) -> Team {
         if self.has_seat { professional_team(self.id, included) } else { team_without_seat(self.id, included) }
     }
 
-    /// The credits of one image.
+    /// Returns the price of one image, in credits.
     pub(super) fn image_credits(&self) -> i64 {
         if self.has_seat { 5 } else { 10 }
     }
@@ -57,12 +58,12 @@ impl Fleet {
         Self { clients, lives: Default::default() }
     }
 
-    /// What a sidecar had in memory is gone, without a word to anybody.
+    /// Records that a sidecar was killed and lost its memory.
     pub(super) fn was_killed(&self, sidecar: usize) {
         self.lives[sidecar].fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Which of its lives a sidecar is in.
+    /// Returns how often a sidecar was killed so far.
     pub(super) fn life(&self, sidecar: usize) -> u64 {
         self.lives[sidecar].load(Ordering::SeqCst)
     }

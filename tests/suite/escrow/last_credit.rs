@@ -1,4 +1,5 @@
-//! Many sidecars drain one team: all of its credits are used before anybody is suspended, whoever has leases.
+//! Many sidecars use up the credits of one team. All credits must be used before a call is suspended, although sidecars
+//! hold leases.
 
 use std::sync::{
     Arc,
@@ -18,12 +19,13 @@ use crate::suite::support::{
 const TEAM: &str = "team";
 const SIDECARS: usize = 8;
 
-/// Of each sidecar.
+/// Number of clients per sidecar.
 const CLIENTS: usize = 6;
 
 const INCLUDED: i64 = 20_000;
 
-/// What clients ask for, in turn; the last one is the smallest, and what is asked for in the end.
+/// The models that clients ask for in turn, with their prices. The last one is the cheapest, and the only one that is
+/// asked for in the end.
 type Models = &'static [(&'static str, i64)];
 
 /// All credits are used before a call is suspended.
@@ -64,7 +66,7 @@ async fn drained_to_the_last_credit(models: Models) {
     let books = sidecars[0].client().books(TEAM).await;
     assert_eq!((books.balance.held, before + after), (before + after, before));
 
-    // It was drained from leases: what nobody has settled is still theirs.
+    // The credits were drawn from leases: what was not settled is still leased.
     let cycle: Vec<String> = redis::cmd("KEYS").arg("tollgate:{team}:cycle:*").query(&mut server.connect()).unwrap();
     let leased: i64 = redis::cmd("HGET").arg(&cycle[0]).arg("leased").query(&mut server.connect()).unwrap();
     assert!(leased > INCLUDED / 4, "only {leased} credits were drawn from leases");
@@ -75,16 +77,16 @@ struct Drain {
     number: usize,
     client: Client,
     models: Models,
-    /// Puts what happens at all clients into one order.
+    /// Orders the events of all clients.
     turns: Arc<AtomicI64>,
 }
 
-/// What became of it.
+/// What one client was answered.
 #[derive(Debug)]
 struct Drained {
-    /// When each call that proceeded was made, and its credits.
+    /// When each granted call began, and its credits.
     granted: Vec<(i64, i64)>,
-    /// When a call was suspended that was small enough for anything.
+    /// When a call of the cheapest model was suspended.
     suspended: i64,
 }
 

@@ -1,4 +1,4 @@
-//! The books after the chaos: by every sidecar, and directly on the server.
+//! The books at the end, as every sidecar returns them and as they are in the server.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,12 @@ use super::{
 };
 use crate::suite::support::{client::Client, servers::Server, wait_for};
 
-/// What the commits were answered, by team and reservation.
+/// Credits that each commit was answered, by team and reservation.
 pub(super) type Commits = BTreeMap<(&'static str, String), i64>;
 
-/// Everything comes back, and then every team's books, by every sidecar and on the server, are what the commits were answered.
-pub(super) async fn are_right(server: &Server, clients: &[Client], commits: &Commits) {
+/// Waits until all held and leased credits have come back. Then checks that the books of every team, at every sidecar
+/// and in the server, match the answers to the commits.
+pub(super) async fn check_books(server: &Server, clients: &[Client], commits: &Commits) {
     let mut connection = server.connect();
     for team in &TEAMS {
         let mut last = None;
@@ -22,7 +23,7 @@ pub(super) async fn are_right(server: &Server, clients: &[Client], commits: &Com
             let counters = Counters::read(&mut connection, team.id).unwrap();
             let left = ["holds", "leases"].map(|index| left_in(&mut connection, team, index));
             let is_back = (counters.held, counters.leased) == (0, 0) && left.iter().all(Vec::is_empty);
-            // Whoever reads of a failure sees what did not come back.
+            // If the wait fails, this shows what did not come back.
             let now = Some((counters, left));
             if now != last {
                 println!("{}: {now:?}", team.id);
@@ -32,14 +33,14 @@ pub(super) async fn are_right(server: &Server, clients: &[Client], commits: &Com
         })
         .await;
         for client in clients {
-            team_is_right(client, team, commits).await;
+            check_team(client, team, commits).await;
         }
-        no_lease_is_left(&mut connection, team);
-        records_are_right(&mut connection, team, commits);
+        check_leases(&mut connection, team);
+        check_records(&mut connection, team, commits);
     }
 }
 
-async fn team_is_right(client: &Client, team: &ChaosTeam, commits: &Commits) {
+async fn check_team(client: &Client, team: &ChaosTeam, commits: &Commits) {
     let of_team: Vec<i64> = commits.iter().filter(|((of, _), _)| *of == team.id).map(|(_, charged)| *charged).collect();
     let (calls, credits) = (of_team.len() as i64, of_team.iter().sum::<i64>());
     let books = client.books(team.id).await;
@@ -51,7 +52,7 @@ async fn team_is_right(client: &Client, team: &ChaosTeam, commits: &Commits) {
     assert_eq!(balance.remaining, balance.included + balance.overage - balance.used, "{}: {balance:?}", team.id);
     assert!(team.has_seat || balance.run_completion == 0, "{}: {balance:?}", team.id);
 
-    // One block for each allotment that was exceeded, and none more.
+    // One block for each allotment that was exceeded, and no more.
     let exceeded = (balance.used - balance.included).max(0);
     let blocks = client.blocks(team.id).await;
     assert_eq!(blocks.len() as i64, (exceeded + 999) / 1_000, "{}: {balance:?}", team.id);
@@ -65,8 +66,8 @@ fn left_in(connection: &mut Connection, team: &ChaosTeam, index: &str) -> Vec<St
     redis::cmd("ZRANGE").arg(&key).arg(0).arg(-1).query(connection).unwrap()
 }
 
-/// What is left of leases is only what tells late commits that their credits came back already.
-fn no_lease_is_left(connection: &mut Connection, team: &ChaosTeam) {
+/// Records of leases may remain only to tell late commits that the lease was reclaimed.
+fn check_leases(connection: &mut Connection, team: &ChaosTeam) {
     for key in keys(connection, &format!("tollgate:{{{}}}:lease:*", team.id)) {
         let reclaimed: Option<i64> = redis::cmd("HGET").arg(&key).arg("reclaimed").query(connection).unwrap();
         let ttl_ms: i64 = redis::cmd("PTTL").arg(&key).query(connection).unwrap();
@@ -74,8 +75,8 @@ fn no_lease_is_left(connection: &mut Connection, team: &ChaosTeam) {
     }
 }
 
-/// Each acknowledged commit has its record, which says what the answer said; no other reservation is committed, and none is open.
-fn records_are_right(connection: &mut Connection, team: &ChaosTeam, commits: &Commits) {
+/// Each acknowledged commit has a record that matches its answer. No other reservation is committed, and none is open.
+fn check_records(connection: &mut Connection, team: &ChaosTeam, commits: &Commits) {
     let prefix = format!("tollgate:{{{}}}:reservation:", team.id);
     let mut committed = Commits::new();
     for some in keys(connection, &format!("{prefix}*")).chunks(500) {
@@ -84,7 +85,7 @@ fn records_are_right(connection: &mut Connection, team: &ChaosTeam, commits: &Co
             let fields: Vec<_> = record.split('|').collect();
             match fields[2] {
                 "committed" => {
-                    // The last five are what was charged, its units, model and lateness, and when.
+                    // The last five fields are the credits, units, model, lateness and time of the charge.
                     let charged = fields[fields.len() - 5].parse::<i64>().unwrap();
                     committed.insert((team.id, key[prefix.len()..].to_owned()), charged);
                 }

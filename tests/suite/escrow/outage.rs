@@ -1,4 +1,5 @@
-//! The store hangs while leases are in hand: calls of the leased team go on, and the books are right when it is back.
+//! The store hangs while a sidecar holds leases. Calls of that team continue, and the books are right when the store is
+//! back.
 
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ const INCLUDED: i64 = 100_000;
 /// A moderately busy team.
 const CALLS_PER_SECOND: u64 = 50;
 
-/// So many calls come while the store hangs: in two seconds.
+/// Number of calls while the store hangs: two seconds' worth.
 const WHILE_AWAY: u64 = 2 * CALLS_PER_SECOND;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,7 +43,7 @@ async fn calls_of_a_leased_team_go_on_while_redis_hangs() {
         let proceed = team.call().await;
         assert!(is_leased(&proceed), "{} was written through a store that hangs", proceed.reservation_id);
     }
-    // It hangs: a call that is longer than memory holds anything has to wait for it, in vain.
+    // A call with a hold that is too long for a lease needs the store, and fails.
     let hold_for = Some(prost_types::Duration { seconds: 600, nanos: 0 });
     let refused = client.reserve(CheckAndReserveRequest { hold_for, ..prompt_test(TEAM, "long", "gpt-4o") }).await;
     assert_eq!(refused.unwrap_err().code(), tonic::Code::Unavailable);
@@ -53,7 +54,7 @@ async fn calls_of_a_leased_team_go_on_while_redis_hangs() {
         let commit = until_answered("a commit", || client.commit(TEAM, id, grant)).await;
         assert_eq!((commit.credits, commit.late), (PRICE, false), "{id}");
     }
-    // The call that was not answered may have been carried out.
+    // The call that failed may still have been carried out.
     until_answered("a release", || async {
         match client.release(TEAM, "long", &[]).await {
             Err(status) if status.code() == tonic::Code::NotFound => Ok(()),
@@ -70,7 +71,7 @@ async fn calls_of_a_leased_team_go_on_while_redis_hangs() {
     assert_eq!((books.calls, books.credits), (granted.len() as i64, used));
 }
 
-/// A team that calls at a steady pace.
+/// A team that calls at a steady rate.
 struct BusyTeam {
     client: Client,
     pace: Interval,
@@ -79,7 +80,7 @@ struct BusyTeam {
 }
 
 impl BusyTeam {
-    /// The next call, which must be allowed to proceed at its first attempt: one in four is the first of a run.
+    /// Sends the next call, which must proceed at its first attempt. One in four begins a run.
     async fn call(&mut self) -> Proceed {
         self.pace.tick().await;
         self.calls += 1;
@@ -97,7 +98,7 @@ impl BusyTeam {
         proceed
     }
 
-    /// Calls until it has been answered from leases alone for as long as a demand is remembered.
+    /// Calls until it was answered only from leases for as long as demand is remembered.
     async fn is_answered_from_leases(&mut self) {
         let mut in_a_row = 0;
         while in_a_row < 5 * CALLS_PER_SECOND {

@@ -1,5 +1,5 @@
-//! Reads the counters of every team from the server, past the sidecars, for as long as the story lasts: each sample is one atomic
-//! read, and in each the allotment covers what is used, held and leased.
+//! Reads the counters of every team directly from the server until the test ends. Each sample is one atomic read, and
+//! in each the allotment must cover what is used, held and leased.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use std::{
 
 use redis::{Connection, RedisResult};
 
-/// Between two rounds, so that two cores are left to those that are looked at.
+/// Pause between two rounds. It leaves the cores to the processes under test.
 const PAUSE: Duration = Duration::from_millis(1);
 
 const FIELDS: [&str; 10] = [
@@ -34,7 +34,7 @@ const FIELDS: [&str; 10] = [
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counters {
     pub(super) allotment: i64,
-    /// What used, held and leased may reach: the allotment, or what overages may still buy.
+    /// Maximum of used + held + leased: the allotment, or what overages may still buy.
     pub(super) bound: i64,
     pub(super) blocks: i64,
     pub(super) used: i64,
@@ -45,7 +45,7 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    /// Reads those of a team's current cycle; all zero before it has any.
+    /// Reads the counters of a team's current cycle. They are 0 before it has one.
     pub(super) fn read(connection: &mut Connection, team: &str) -> RedisResult<Self> {
         let cycles = format!("tollgate:{{{team}}}:cycles");
         let latest: Vec<String> = redis::cmd("ZRANGE").arg(cycles).arg(-1).arg(-1).query(connection)?;
@@ -59,7 +59,7 @@ impl Counters {
         Ok(Self { allotment, bound, blocks, used, held, leased, run_completion, above_hold })
     }
 
-    /// All that was ever committed.
+    /// Returns all credits ever committed.
     pub(super) fn committed(&self) -> i64 {
         self.used + self.run_completion + self.above_hold
     }
@@ -71,18 +71,18 @@ impl Counters {
     }
 }
 
-/// What was seen.
+/// What was sampled.
 #[derive(Debug, Default)]
 pub(super) struct Samples {
     pub(super) taken: u64,
-    /// In so many, the team had leases.
+    /// Number of samples in which the team had leases.
     pub(super) with_leases: u64,
     pub(super) most_leased: i64,
-    /// How often the server was not there.
+    /// How often the server was unavailable.
     pub(super) cut_off: u64,
 }
 
-/// Samples until it is told to end. Whoever joins it is told of the first sample that is not right.
+/// Samples until `end` is set. The thread's result is the first wrong sample, if there was one.
 pub(super) fn sample(socket: PathBuf, teams: Vec<String>, end: Arc<AtomicBool>) -> JoinHandle<Result<Samples, String>> {
     std::thread::spawn(move || {
         let client = redis::Client::open(format!("unix://{}", socket.display())).unwrap();

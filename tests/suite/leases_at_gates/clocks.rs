@@ -1,4 +1,4 @@
-//! Clocks that disagree: a sidecar that is stopped, and a store whose clock is set.
+//! Clocks that disagree: a sidecar that is paused, and a store whose clock is set.
 
 use tollgate::{clock::ManualClock, domain::lease::MAX_LEASE_LIFETIME_MS};
 
@@ -48,7 +48,7 @@ async fn leases_are_given_back_when_the_stores_clock_jumps() {
         assert!(account(&gate).await.leased > 25);
         catch_up(&gate, 0).await;
         assert_eq!(account(&gate).await.leased > 25, kept, "{jump_ms}");
-        // What was opened is settled all the same.
+        // What was opened can still be settled.
         commit(&gate, "first", &first).await.unwrap();
     }
 }
@@ -64,7 +64,7 @@ async fn after_a_clock_jump_no_lease_in_use_is_reclaimed() {
     open(&gate, "first", 1).await;
     let leased = account(&other).await.leased;
 
-    // An hour in the store; nothing on the sidecars' clocks, by which the lease is in use.
+    // An hour passes in the store. On the sidecars' clocks no time passes, so the lease is in use.
     sidecars.clock.advance_ms(3_600_000);
     account(&other).await;
     other.sweep().await.unwrap();

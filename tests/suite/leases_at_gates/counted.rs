@@ -1,4 +1,4 @@
-//! What gates count of their leases, of their store and of their memory: each of it once, when it happens.
+//! The metrics of gates about leases, the store and the cache: each event is counted once, when it happens.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,7 +13,7 @@ use tollgate::{
 use super::stage::{HOLD_MS, MARGIN_MS, Sidecars, TERM_MS, account, call, commit, id, open, reserve, settings, team};
 use crate::suite::support::{Leasing, catch_up};
 
-/// A gate's numbers.
+/// A gate's metrics.
 struct Counted {
     metrics: Metrics,
     lines: BTreeMap<String, f64>,
@@ -26,7 +26,7 @@ impl Counted {
         counted
     }
 
-    /// All lines but those of durations, which say how many there were.
+    /// Returns all lines except those of durations. Their counts remain.
     fn now(&self) -> BTreeMap<String, f64> {
         let text = self.metrics.text().unwrap();
         let lines = text.lines().filter_map(|line| line.strip_prefix("tollgate_")?.rsplit_once(' '));
@@ -38,7 +38,7 @@ impl Counted {
         *self.now().get(line).unwrap_or_else(|| panic!("no {line}"))
     }
 
-    /// What was done since the last look moved these lines of the families, by so much, and no other line of them.
+    /// Checks that since the last check exactly these lines of the families have changed, by these amounts.
     #[track_caller]
     fn moved(&mut self, families: &[&str], by: &[(&str, f64)]) {
         let lines = self.now();
@@ -50,7 +50,7 @@ impl Counted {
     }
 }
 
-/// A gate that takes leases at once, of whose team nothing is in hand yet.
+/// Returns a gate that takes leases at once, with a team for which it holds none yet.
 async fn with_team(sidecars: &Sidecars, included: i64) -> (Arc<Gate>, Counted) {
     let (gate, metrics) = sidecars.counted(Leasing::AtOnce, &sidecars.clock).await;
     team(&gate, false, included).await;
@@ -75,7 +75,7 @@ async fn a_lease_is_reported_until_it_was_returned() {
     let leased = account(&other).await.leased;
     assert_eq!(counted.level("leased_credits"), (leased - 25) as f64);
 
-    // The change is heard of by a reply.
+    // The gate learns of the change from a reply.
     other.put_team(&id("team"), &settings(Plan::Basic, false, 20_000), "test").await.unwrap();
     account(&gate).await;
     counted.moved(&["leases"], &[(RECALLED, 1.0), (IN_HAND, -1.0), (RETURNING, 1.0)]);
@@ -89,7 +89,7 @@ async fn a_lease_is_reported_until_it_was_returned() {
 /// A lease that is recalled is counted as recalled, whichever way the sidecar learns of it.
 #[tokio::test]
 async fn a_recalled_lease_is_counted_however_the_recall_is_seen() {
-    // By the list of recalls.
+    // From the list of recalls.
     let sidecars = Sidecars::in_memory().await;
     let other = sidecars.with(Leasing::Off, &sidecars.clock).await;
     let (gate, mut counted) = with_team(&sidecars, 10_000).await;
@@ -99,7 +99,7 @@ async fn a_recalled_lease_is_counted_however_the_recall_is_seen() {
     catch_up(&gate, 0).await;
     counted.moved(&["leases_total"], &[(RECALLED, 1.0), (GIVEN_BACK, 1.0)]);
 
-    // By whoever calls back: it needs what it has in a lease for a call that no lease covers.
+    // From its own recall: a call that no lease covers needs credits that are in one.
     let sidecars = Sidecars::in_memory().await;
     let (gate, mut counted) = with_team(&sidecars, 100).await;
     open(&gate, "first", 1).await;
@@ -159,7 +159,7 @@ async fn store_calls_and_cache_lookups_are_counted_by_kind() {
     counted.moved(&families, &[(MISS, 1.0), ("cache_refreshes_total", 1.0), (READ, 1.0), (WRITE, 1.0)]);
     reserve(&gate, call("second", 1)).await;
     counted.moved(&families, &[(HIT, 1.0), (WRITE, 1.0)]);
-    // What is believed of the team is no longer so.
+    // The cached terms of the team are out of date.
     other.put_team(&id("team"), &settings(Plan::Basic, false, 20_000), "test").await.unwrap();
     reserve(&gate, call("third", 1)).await;
     counted.moved(&families, &[(HIT, 2.0), ("stale_rounds_total", 1.0), (WRITE, 2.0)]);
@@ -168,7 +168,7 @@ async fn store_calls_and_cache_lookups_are_counted_by_kind() {
     sidecars.clock.advance_ms(2_000);
     open(&gate, "from-lease", 1).await;
     counted.moved(&["store_duration_seconds_count"], &[(WRITE, 1.0)]);
-    // The lease, and a record of what is open.
+    // The return of the lease, and the record of the open reservation.
     gate.give_everything_back().await;
     counted.moved(&["store_duration_seconds_count", "leases_total"], &[(SEVERAL, 2.0), (GIVEN_BACK, 1.0)]);
 }
@@ -189,7 +189,7 @@ async fn each_failed_transaction_of_a_batch_is_counted() {
     sidecars.store.transact(damage).await.unwrap();
     sidecars.clock.advance_ms(HOLD_MS);
     let mut counted = Counted::of(metrics);
-    // Both have run out.
+    // Both holds have run out.
     gate.sweep().await.unwrap();
     counted.moved(&["store_errors"], &[("store_errors_total{kind=\"fault\"}", 2.0)]);
 }

@@ -1,4 +1,4 @@
-//! A lease ends with its cycle, and prices by the card that is in effect.
+//! A lease ends with its cycle, and prices by the rate card in effect.
 
 use tollgate::domain::rate_card::RateCard;
 
@@ -26,7 +26,7 @@ async fn a_lease_does_not_outlive_its_cycle() {
     assert_eq!((next.reservation.terms.cycle.start_ms, of_next), (TURN_MS, TURN_MS));
     assert!(lease_of(&next).is_some_and(|lease| Some(lease) != lease_of(&last)), "from a lease of its own");
 
-    // What was held is charged to the cycle that it was opened in.
+    // A hold is charged to the cycle that it was opened in.
     let charged = commit(&other, "last", &last.grant).await.unwrap();
     assert_eq!((charged.balance.account.cycle.end_ms, charged.balance.account.used), (TURN_MS, 25));
     assert_eq!(account(&gate).await.used, 0);
@@ -55,7 +55,7 @@ async fn a_rate_card_takes_effect_on_time_despite_a_lease() {
     sidecars.clock.advance_ms(1);
     let next = reserve(&gate, call("next", 1)).await;
     assert_eq!((next.reservation.terms.credits, next.reservation.terms.rate_card.as_str()), (40, "next"));
-    // What was reserved before keeps its card.
+    // A reservation made before keeps its card.
     assert_eq!(commit(&other, "last", &last.grant).await.unwrap().credits, 25);
     assert_eq!(commit(&other, "next", &next.grant).await.unwrap().credits, 40);
 }

@@ -1,4 +1,4 @@
-//! The end of what nobody settles: holds, and leases whose sidecar died.
+//! What happens to reservations that are never settled, and to the leases of dead sidecars.
 
 use tollgate::{domain::reservation::State, gate::GateError};
 
@@ -50,7 +50,7 @@ async fn a_sidecar_that_slept_expires_what_it_opened() {
         assert_eq!(expired.state, State::Expired);
     }
     assert_eq!(account(&other).await.leased, 0, "nothing comes back twice");
-    // A repeat is told so by its own sidecar too.
+    // A repeat at its own sidecar is answered the same.
     let again = reserve(&gate, call("r", 1)).await;
     assert!(again.replayed && again.reservation.state == State::Expired, "{again:?}");
 }
@@ -122,7 +122,7 @@ async fn a_grant_older_than_commit_records_charges_nothing() {
     let abandoned = open(&dead, "abandoned", 1).await;
     drop(dead);
     commit(&other, "committed", &committed).await.unwrap();
-    // Its lease has ended, with the credits of the other one for late commits.
+    // Its lease was reclaimed, and still has the credits of the other reservation for a late commit.
     sidecars.clock.advance_ms(TERM_MS + HOLD_MS + MARGIN_MS);
     other.sweep().await.unwrap();
     sidecars.clock.advance_ms(2 * 3_600_000);

@@ -96,7 +96,7 @@ async fn a_repeat_at_the_same_sidecar_is_replayed_with_the_same_grant() {
     let gate = sidecars.one().await;
     let team = team(&gate, false, 10_000).await;
     let first = open(&gate, "r", 2).await;
-    // Other content is refused, however often it comes, and leaves the first one as it is.
+    // Other content is refused each time and leaves the first reservation unchanged.
     for _ in 0..3 {
         let other = refused(&gate, call("r", 3)).await;
         assert!(matches!(other, GateError::IdReused { what: "reservation_id" }), "{other:?}");

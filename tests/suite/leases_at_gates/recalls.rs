@@ -1,5 +1,5 @@
-//! Nobody is suspended, charged for a block or let past the limit while another sidecar has credits that nobody drew; and what
-//! another sidecar has in hand does not outlast the terms that it was granted under.
+//! A call is not suspended, does not buy a block and does not pass the limit while another sidecar holds undrawn
+//! credits. And a lease does not outlast the terms under which it was granted.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use tollgate::{
 use super::stage::{Sidecars, account, call, id, lease_of, open, reserve, settings, settle, team};
 use crate::suite::support::{Leasing, alive, catch_up};
 
-/// A team with 100 credits, of which one sidecar has drawn 25 from a lease of 50, and another has made a reservation of the 50
-/// that remained.
+/// Returns a sidecar with idle credits, another one, and a grant of the second. The team has 100 credits: the first
+/// sidecar has drawn 25 from a lease of 50, and the second has reserved the remaining 50.
 async fn one_has_idle_credits(sidecars: &Sidecars, paid_seat: bool) -> (Arc<Gate>, Arc<Gate>, Bytes) {
     let (idle, asking) = (sidecars.one().await, sidecars.with(Leasing::Off, &sidecars.clock).await);
     team(&idle, paid_seat, 100).await;

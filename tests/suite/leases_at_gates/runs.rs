@@ -1,4 +1,4 @@
-//! Runs whose first call was answered from memory.
+//! Runs whose first call was answered from a lease.
 
 use tollgate::{
     domain::reservation::Basis,

@@ -1,4 +1,5 @@
-//! Commit, Release and Extend of what was opened from a lease: by any sidecar with the grant, by its own without.
+//! Commit, Release and Extend of reservations from a lease: by any sidecar with the grant, and by its own sidecar
+//! without it.
 
 use tollgate::{
     domain::{
@@ -137,7 +138,7 @@ async fn an_extended_leased_reservation_has_a_record() {
             assert_eq!((seen.state, seen.expires_at_ms), (State::Open, NOW_MS + 3_600_000));
         }
     }
-    // The grant of before settles it, long after its lease is over.
+    // The old grant settles it, long after its lease is over.
     sidecars.clock.advance_ms(3_000_000);
     for name in ["r-0", "r-1"] {
         assert!(!commit(&other, name, b"").await.unwrap().late);
@@ -160,7 +161,7 @@ async fn a_reused_id_is_settled_with_its_new_grant() {
     assert_eq!(commit(&gate, "r", &grant).await.unwrap().credits, 50);
 }
 
-/// A grant that nobody gave.
+/// Returns a made-up grant.
 fn made_up(name: &str, lease: &Id, reservation: &Reservation) -> Vec<u8> {
     let mut bytes = [0; MAX_GRANT_BYTES];
     let length = write_leased(&id(name), lease, reservation, &mut bytes).unwrap();

@@ -1,4 +1,4 @@
-//! Gates on one store, and the calls that are put to them.
+//! Gates on one store, and the calls that tests send to them.
 
 use std::sync::Arc;
 
@@ -33,11 +33,11 @@ use crate::suite::{
 /// 2026-01-10T00:00:00Z.
 pub(super) const NOW_MS: i64 = 1_768_003_200_000;
 
-/// From its grant on a lease is drawn from for so long at most, and what is drawn from it held.
+/// Lease term and maximum hold of the gates, in milliseconds.
 pub(super) const TERM_MS: i64 = 10_000;
 pub(super) const HOLD_MS: i64 = 120_000;
 
-/// What clocks may differ by within the life of a lease.
+/// Maximum difference between clocks during the life of a lease, in milliseconds.
 pub(super) const MARGIN_MS: i64 = 1_000;
 
 /// Sidecars that share a store and its clock.
@@ -63,33 +63,33 @@ impl Sidecars {
         Self { store: Store::open(location, options).await.unwrap(), clock, server }
     }
 
-    /// Sees what the server is asked from now on.
+    /// Starts to record what the server receives.
     pub(super) fn monitor(&self) -> Monitor {
         Monitor::of(self.server.as_ref().expect("on Redis"))
     }
 
-    /// One that takes leases at once, and does nothing in the background.
+    /// Returns a gate that takes leases at once and does nothing in the background.
     pub(super) async fn one(&self) -> Arc<Gate> {
         self.with(Leasing::AtOnce, &self.clock).await
     }
 
-    /// One with a clock of its own.
+    /// Returns a gate with a clock of its own.
     pub(super) async fn with_clock(&self, clock: &ManualClock) -> Arc<Gate> {
         self.with(Leasing::AtOnce, clock).await
     }
 
-    /// One that accepts rate cards at short notice.
+    /// Returns a gate that accepts rate cards at short notice.
     pub(super) async fn with(&self, leasing: Leasing, clock: &ManualClock) -> Arc<Gate> {
         self.with_policy(leasing, clock, Policy { rate_card_notice_ms: 0, ..Policy::default() }).await
     }
 
-    /// One that keeps what was committed for so long, in milliseconds, if it may.
+    /// Returns a gate with this retention of commits, in milliseconds.
     pub(super) async fn with_retention(&self, committed_retention_ms: i64) -> Arc<Gate> {
         let policy = Policy { committed_retention_ms, ..Policy::default() };
         self.with_policy(Leasing::AtOnce, &self.clock, policy).await
     }
 
-    /// One whose numbers can be read.
+    /// Returns a gate and its metrics.
     pub(super) async fn counted(&self, leasing: Leasing, clock: &ManualClock) -> (Arc<Gate>, Metrics) {
         let metrics = Metrics::new(&StoreLocation::Memory, 0).unwrap();
         let (clock, escrow) = (Clock::Manual(clock.clone()), escrow(leasing));
@@ -115,13 +115,13 @@ pub(super) fn settings(plan: Plan, paid_seat: bool, included: i64) -> TeamSettin
     TeamSettings { plan, paid_seat, anchor_day: 1, included_override: Some(included) }
 }
 
-/// Makes a team on basic with so many included credits.
+/// Creates a team on basic with these included credits.
 pub(super) async fn team(gate: &Gate, paid_seat: bool, included: i64) -> Id {
     gate.put_team(&id("team"), &settings(Plan::Basic, paid_seat, included), "test").await.unwrap();
     id("team")
 }
 
-/// A call that costs 25 credits for each unit.
+/// Returns a call that costs 25 credits per unit.
 pub(super) fn call(reservation: &str, units: u32) -> ReserveCall {
     gates::call(&id("team"), reservation, units)
 }
@@ -145,7 +145,7 @@ pub(super) async fn refused(gate: &Arc<Gate>, call: ReserveCall) -> GateError {
     gate.check_and_reserve(call).await.expect_err("the call is refused")
 }
 
-/// The lease that it was opened from; `None` if it has a record.
+/// Returns the lease that the reservation was opened from. `None` if it has a record.
 pub(super) fn lease_of(proceed: &Proceed) -> Option<Id> {
     let held = read_grant(&proceed.grant, proceed.id.as_ref()?)?;
     match held {
@@ -154,7 +154,7 @@ pub(super) fn lease_of(proceed: &Proceed) -> Option<Id> {
     }
 }
 
-/// Opens a reservation from a lease; its grant.
+/// Opens a reservation from a lease. Returns its grant.
 pub(super) async fn open(gate: &Arc<Gate>, reservation: &str, units: u32) -> Bytes {
     let proceed = reserve(gate, call(reservation, units)).await;
     assert!(lease_of(&proceed).is_some(), "it is opened from a lease: {proceed:?}");
@@ -165,7 +165,7 @@ pub(super) async fn commit(gate: &Arc<Gate>, reservation: &str, grant: &[u8]) ->
     gate.commit(settle(reservation, grant), ActualUse::default()).await
 }
 
-/// The team's account as the store has it.
+/// Returns the team's account as the store has it.
 pub(super) async fn account(gate: &Gate) -> Account {
     let page = Page { size: 1, token: String::new() };
     gate.usage(&id("team"), None, &page).await.unwrap().balance.account

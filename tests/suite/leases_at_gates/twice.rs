@@ -1,4 +1,4 @@
-//! What happens twice: one id is opened by two sidecars, one grant is used again, one lease is ended by two.
+//! Things that happen twice: two sidecars open one ID, a grant is used again, two sidecars end one lease.
 
 use std::sync::Arc;
 
@@ -24,8 +24,8 @@ use super::stage::{
 };
 use crate::suite::support::catch_up;
 
-/// Two sidecars have opened one reservation from leases of their own; what the first opened has expired, what the second opened
-/// has not.
+/// Two sidecars have opened one reservation ID from their own leases. What the first opened has expired, and what the
+/// second opened has not.
 struct OpenedTwice {
     sidecars: Sidecars,
     first: Arc<Gate>,
@@ -58,7 +58,7 @@ impl OpenedTwice {
         gate.reservation(&self.team, &id("r")).await.unwrap().state
     }
 
-    /// What the second opened, as somebody believes it to be who has seen that the record is of what the first opened.
+    /// Returns what the second sidecar opened, as a sidecar sees it that has found the expired record of the first.
     async fn second_in_place_of_the_first(&self) -> BackedReservation {
         let expired = self.third.reservation(&self.team, &id("r")).await.unwrap();
         let BackedReservation { reservation, mut backing } = read_grant(&self.second_grant, &id("r")).unwrap();
@@ -75,13 +75,13 @@ impl OpenedTwice {
         self.is_done_by(commit_step(&self.team, &id("r"), held, &charged, CommitAssumptions::default(), &policy)).await
     }
 
-    /// Sends a step as somebody does who believes what it was built from; whether it was carried out.
+    /// Sends a transaction with the assumptions that it was built from. Returns whether it was applied.
     async fn is_done_by(&self, mut step: Settlement) -> bool {
         let reply = self.sidecars.store.transact(step.transaction.take()).await.unwrap();
         matches!(reply.outcome, Outcome::Applied { .. })
     }
 
-    /// It was charged so often, and all other credits are back, once the last lease is over.
+    /// Checks that after the end of the last lease it was charged this many times, and all other credits came back.
     async fn ends_with_charges(self, charges: i64) {
         self.sidecars.clock.advance_ms(TERM_MS + HOLD_MS + MARGIN_MS);
         for gate in [&self.first, &self.second] {
@@ -229,7 +229,7 @@ async fn a_lease_ends_once_and_an_orphaned_hold_is_recognized() {
     let gate = sidecars.one().await;
     let team = team(&gate, false, 1_000).await;
     for (name, is_damaged) in [("r", false), ("s", true)] {
-        // All of the lease is drawn and settled, so that it goes altogether.
+        // The whole lease is drawn and settled, so that its record is removed.
         for name in [format!("{name}-1"), format!("{name}-2")] {
             let grant = open(&gate, &name, 1).await;
             commit(&gate, &name, &grant).await.unwrap();

@@ -1,4 +1,4 @@
-//! What is done to the sidecars and to their server while calls go on.
+//! The faults that are injected into the sidecars and their server while calls continue.
 
 use std::{
     sync::{
@@ -12,50 +12,55 @@ use fastrand::Rng;
 use tokio::{task::spawn_blocking, time::sleep};
 
 use super::{
-    answered::Answered,
+    answers::Answers,
     fleet::{ChaosTeam, Fleet, TEAMS},
 };
 use crate::suite::support::{client::Client, servers::Server, sidecar::Sidecar, signal, wait_until};
 
-/// So many calls of a team are suspended before more is included.
+/// Number of suspended calls of a team before its included credits are raised.
 const SUSPENDED_BEFORE_RAISE: u64 = 10;
 
-/// What happens, and until when.
+/// The sidecars, and whether the test should end.
 #[derive(Clone)]
-pub(super) struct Story {
+pub(super) struct Chaos {
     pub(super) fleet: Arc<Fleet>,
     pub(super) end: Arc<AtomicBool>,
 }
 
-/// How often what was done to a process.
+/// How often each fault was injected into a process.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Times {
+pub(super) struct FaultCounts {
     pub(super) killed: u32,
     pub(super) stopped: u32,
     pub(super) ended: u32,
 }
 
-impl Story {
-    fn goes_on(&self) -> bool {
+impl Chaos {
+    fn is_running(&self) -> bool {
         !self.end.load(Ordering::Relaxed)
     }
 
-    /// Kills, stops and ends one sidecar at random. In the end it runs.
-    pub(super) async fn torment_sidecar(self, mut sidecar: Sidecar, which: usize, mut rng: Rng) -> (Sidecar, Times) {
-        let mut times = Times::default();
-        while self.goes_on() {
+    /// Kills, pauses and shuts down one sidecar at random. At the end it runs.
+    pub(super) async fn inject_into_sidecar(
+        self,
+        mut sidecar: Sidecar,
+        which: usize,
+        mut rng: Rng,
+    ) -> (Sidecar, FaultCounts) {
+        let mut times = FaultCounts::default();
+        while self.is_running() {
             pause(&mut rng, 1_000..4_000).await;
-            // Each of them is stopped and killed, whatever else comes by chance.
+            // Each sidecar is paused and killed at least once. The rest is random.
             let what = match times {
-                Times { stopped: 0, .. } => 0,
-                Times { killed: 0, .. } => 4,
+                FaultCounts { stopped: 0, .. } => 0,
+                FaultCounts { killed: 0, .. } => 4,
                 _ => rng.u32(..8),
             };
             match what {
                 0..4 => {
                     times.stopped += 1;
                     sidecar.signal("STOP");
-                    // Sometimes for longer than its leases last, and sometimes never to wake.
+                    // Some pauses are longer than its leases, and some end with a kill.
                     let longest_ms = if rng.u32(..4) == 0 { 4_000 } else { 500 };
                     pause(&mut rng, 20..longest_ms).await;
                     if rng.u32(..4) > 0 {
@@ -83,10 +88,10 @@ impl Story {
         (sidecar, times)
     }
 
-    /// Kills and stops the server in turn, at random times. In the end it runs.
-    pub(super) async fn torment_server(self, mut server: Server, mut rng: Rng) -> (Server, Times) {
-        let mut times = Times::default();
-        while self.goes_on() {
+    /// Kills and pauses the server in turn, at random times. At the end it runs.
+    pub(super) async fn inject_into_server(self, mut server: Server, mut rng: Rng) -> (Server, FaultCounts) {
+        let mut times = FaultCounts::default();
+        while self.is_running() {
             pause(&mut rng, 2_000..6_000).await;
             if times.stopped < times.killed {
                 times.stopped += 1;
@@ -95,7 +100,7 @@ impl Story {
                 signal(server.process_id(), "CONT");
             } else {
                 times.killed += 1;
-                // A server that hung before it was killed has calls in its socket that it never saw.
+                // A server that was paused before it was killed has calls in its socket that it never read.
                 if rng.bool() {
                     signal(server.process_id(), "STOP");
                     pause(&mut rng, 20..300).await;
@@ -108,12 +113,12 @@ impl Story {
         (server, times)
     }
 
-    /// Raises what teams have included once calls of theirs were suspended, so that they have room and come to their limit again
-    /// for as long as the story lasts, however fast the machine is.
-    pub(super) async fn raise_limits(self, answered: Arc<Mutex<Answered>>, mut rng: Rng) {
+    /// Raises the included credits of teams after some of their calls were suspended. So they reach their limit
+    /// repeatedly until the test ends, however fast the machine is.
+    pub(super) async fn raise_limits(self, answered: Arc<Mutex<Answers>>, mut rng: Rng) {
         let raised = TEAMS.iter().filter(|team| team.raise > 0);
         let mut raised: Vec<_> = raised.map(|team| (team, team.included, SUSPENDED_BEFORE_RAISE)).collect();
-        while self.goes_on() {
+        while self.is_running() {
             pause(&mut rng, 100..800).await;
             for (team, included, due) in &mut raised {
                 let suspended = answered.lock().unwrap().suspended.get(team.id).copied().unwrap_or_default();
@@ -127,7 +132,7 @@ impl Story {
     }
 }
 
-/// Makes the teams.
+/// Creates the teams.
 pub(super) async fn make_teams(operator: &Client) {
     for team in &TEAMS {
         operator.put_team(team.terms(team.included)).await;
@@ -142,7 +147,7 @@ async fn pause(rng: &mut Rng, ms: std::ops::Range<u64>) {
     sleep(Duration::from_millis(rng.u64(ms))).await;
 }
 
-/// Does something that blocks the thread.
+/// Runs blocking work on another thread.
 async fn blocking<T: Send + 'static>(mut subject: T, work: impl FnOnce(&mut T) + Send + 'static) -> T {
     spawn_blocking(move || {
         work(&mut subject);

@@ -1,4 +1,4 @@
-//! What the executors were answered amid the chaos, and whether enough of it was what the chaos is about.
+//! What the executors were answered, and whether enough has happened for the test to be meaningful.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -6,29 +6,31 @@ use super::ledger::Commits;
 
 /// What the executors were answered.
 #[derive(Debug, Default)]
-pub(super) struct Answered {
-    /// What each commit charged, by team and reservation.
+pub(super) struct Answers {
+    /// Credits of each commit, by team and reservation.
     pub(super) commits: Commits,
     pub(super) released: u64,
     pub(super) abandoned: u64,
     pub(super) extended: u64,
     pub(super) ended_runs: u64,
-    /// By team.
+    /// Number of suspended calls, by team.
     pub(super) suspended: BTreeMap<&'static str, u64>,
-    /// Calls whose outcome was unknown, and that were asked again.
+    /// Number of calls with an unknown outcome, which were repeated.
     pub(super) unknown: u64,
-    /// Proceeds from leases, by team.
+    /// Number of reservations from leases, by team.
     pub(super) leased: BTreeMap<&'static str, u64>,
-    /// Commits of them that another sidecar answered, and those of them whose granting sidecar had been killed by then.
+    /// Number of commits of reservations from leases that another sidecar answered, and of those whose granting sidecar
+    /// had been killed by then.
     pub(super) elsewhere: u64,
     pub(super) after_kill: u64,
-    /// Commits that came after their hold had run out.
+    /// Number of commits after their hold had run out.
     pub(super) late: u64,
 }
 
-impl Answered {
-    /// There were leases, of teams near their limit too; they were settled by others than who took them, and outlived them.
-    pub(super) fn are_enough(&self) -> bool {
+impl Answers {
+    /// Returns whether enough has happened: teams near their limit had leases too, other sidecars settled what was
+    /// drawn from them, and some did so after the granting sidecar was killed.
+    pub(super) fn are_sufficient(&self) -> bool {
         let leased = |team: &str| self.leased.get(team).copied().unwrap_or_default();
         let suspended = |team: &str| self.suspended.get(team).copied().unwrap_or_default();
         leased("hot") >= 200
@@ -42,7 +44,7 @@ impl Answered {
     }
 }
 
-impl fmt::Display for Answered {
+impl fmt::Display for Answers {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { commits, released, abandoned, extended, ended_runs, suspended, unknown, leased, .. } = self;
         let Self { elsewhere, after_kill, late, .. } = self;
