@@ -105,7 +105,7 @@ impl World {
         let found = world.search(|_| true);
         println!("{} states, {} of the store, at most {} steps away", found.states, found.stores, found.depth);
         if let Some((path, fault)) = found.fault {
-            panic!("{fault}, after\n{way:#?}");
+            panic!("{fault}, after\n{path:#?}");
         }
         assert_eq!(found.unvisited, 0, "nothing is left to be looked at");
         assert!(found.states > 1_000, "hardly anything happens: {} states", found.states);
