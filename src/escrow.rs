@@ -1,9 +1,11 @@
-//! What this sidecar has of teams' allotments in advance: leases in hand, and the reservations that were opened from them.
+//! The escrow: the leases that this sidecar holds, and the reservations that it opened from them.
 //!
-//! A reservation is opened inside the entry of its team, without waiting for anybody; what is asked of the store about leases is
-//! the gate's to do (`gate/leases.rs`). Time is an argument. Nothing here knows the store, and nothing waits.
+//! A reservation is opened in memory, without asking the store and without waiting. Requests to the store about leases
+//! are the gate's task (`gate/leases.rs`). Time is an argument. This module must not know the store.
 
 mod open;
+mod options;
+mod request;
 mod runs;
 mod team;
 
@@ -17,158 +19,44 @@ use dashmap::DashMap;
 use foldhash::fast::RandomState;
 use uuid::Uuid;
 
-pub use self::runs::{KnownRun, RunStatus};
 use self::{open::OpenKey, runs::KnownRuns, team::TeamEscrow};
+pub use self::{
+    options::{EscrowMode, EscrowOptions, LeasePolicy},
+    request::{EscrowAnswer, EscrowRequest, LeaseRequest},
+    runs::{KnownRun, RunStatus},
+};
 use crate::domain::{
     id::Id,
-    lease::{Draw, Lease, LeaseRemainder, LeaseTerms, MAX_LEASE_HOLD_MS},
+    lease::{Lease, LeaseRemainder},
     policy::Policy,
-    reservation::{BackedReservation, Basis, Content, Reservation, ReservationTerms, State},
+    reservation::{BackedReservation, Basis, Reservation, ReservationTerms, State},
 };
 
-/// At most so many reservations are open from leases; beyond, they are written through. Each takes some 230 bytes.
+/// Maximum number of open reservations from leases. Further calls are written through. Each takes about 230 bytes.
 const MAX_OPEN: usize = 4_000_000;
 
-/// At most so many teams may have leases.
+/// Maximum number of teams that may have leases.
 const MAX_TEAMS: usize = 100_000;
 
-/// A team that nobody asked for, and that has nothing here, is forgotten after so long, in milliseconds.
+/// Time after which a team without calls, leases and open reservations is removed, in milliseconds.
 const TEAM_IDLE_MS: i64 = 60_000;
 
-/// Whether, and how, calls are answered from memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EscrowOptions {
-    /// For which teams.
-    pub mode: EscrowMode,
-    /// For how long leases are drawn from, and what is drawn from them held.
-    pub terms: LeaseTerms,
-    /// Maximum size of one lease, in credits.
-    pub max_lease_credits: i64,
-    /// When a lease is taken for a team.
-    pub policy: LeasePolicy,
-}
-
-/// For which kinds of store leases are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EscrowMode {
-    /// For none. Every call is written through.
-    Off,
-    /// For stores outside this process. A store in memory answers as fast as a lease does, and the embedded store's promise is
-    /// that every answered reservation is on disk.
-    Auto,
-    /// For every kind of store.
-    On,
-}
-
-/// When a lease is taken for a team, and how large it is. The defaults suit production.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LeasePolicy {
-    /// Whether leases are only taken for teams that call often enough for a lease to save store calls.
-    pub only_busy_teams: bool,
-    /// Minimum size of a lease, in calls at the price of the call that needs it. No smaller lease is granted.
-    pub min_calls: i64,
-    /// Minimum size that is asked for, in calls at the price of the call that needs it. More is asked for if the team's demand is
-    /// higher.
-    pub usual_calls: i64,
-    /// Whether a call that no held lease covers waits for a new lease. If `false`, that call is written through, and new leases
-    /// are taken in the background before the held ones run out.
-    pub wait_for_lease: bool,
-    /// Pause after a request for a lease was refused, in milliseconds. Until it is over, the team's calls are written through.
-    pub retry_pause_ms: i64,
-}
-
-impl Default for EscrowOptions {
-    fn default() -> Self {
-        Self {
-            mode: EscrowMode::Auto,
-            terms: LeaseTerms { term_ms: 30_000, hold_ms: MAX_LEASE_HOLD_MS },
-            max_lease_credits: 10_000,
-            policy: LeasePolicy::default(),
-        }
-    }
-}
-
-impl Default for LeasePolicy {
-    fn default() -> Self {
-        Self { only_busy_teams: true, min_calls: 8, usual_calls: 8, wait_for_lease: false, retry_pause_ms: 250 }
-    }
-}
-
-/// The leases in hand of all teams, and what was opened from them.
+/// The held leases of all teams, and the reservations opened from them.
 #[derive(Debug)]
 pub struct Escrow {
     options: EscrowOptions,
     teams: DashMap<Id, TeamEscrow, RandomState>,
     runs: KnownRuns,
-    /// Makes lease ids unlike those of every other sidecar, and of this one before it was restarted.
+    /// Prefix of lease IDs: random, so that no other sidecar, and no earlier process of this one, has the same IDs.
     sidecar: String,
     leases: AtomicU64,
     open: AtomicUsize,
 }
 
-/// A call that may be answered from memory.
-#[derive(Debug)]
-pub struct EscrowRequest<'a> {
-    /// The team.
-    pub team: &'a Id,
-    /// The reservation's id.
-    pub reservation: &'a Id,
-    /// The caller chose the id, so that it may be a repeat.
-    pub is_named: bool,
-    /// What is asked.
-    pub content: &'a Content,
-    /// What it costs and when that is valid, under the terms that are believed.
-    pub draw: Draw,
-    /// What was decided of it, but for the cycle.
-    pub terms: ReservationTerms,
-    /// How long to hold the credits, in milliseconds.
-    pub hold_ms: i64,
-    /// Decide, and open nothing.
-    pub dry_run: bool,
-    /// There is room to record a run that nobody here has seen.
-    pub may_begin_run: bool,
-    /// The sidecar's clock, in milliseconds: it decides the draw and the end of the hold.
-    pub at_ms: i64,
-}
-
-/// What memory says to a call.
-#[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "it is taken apart at once, and the large one is the common one")]
-pub enum EscrowAnswer {
-    /// The reservation is opened, or would be.
-    Opened {
-        /// The reservation.
-        reservation: Reservation,
-        /// What the caller settles it with.
-        grant: Arc<[u8]>,
-        /// Nobody here has seen its run: it has to be recorded.
-        new_run: bool,
-    },
-    /// The id has an open reservation here.
-    Exists,
-    /// The run has ended.
-    RunEnded,
-    /// The run's id belongs to a run of another flow.
-    RunOfAnotherFlow,
-    /// Ask the store.
-    AskStore,
-}
-
-/// A lease that a team should have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LeaseRequest {
-    /// Credits that are likely to be asked for while it lasts.
-    pub credits: i64,
-    /// A lease of less does not pay.
-    pub min_credits: i64,
-    /// How many leases of the team were open when one was granted last, whoever has them.
-    pub open_leases: usize,
-}
-
 impl Escrow {
-    /// Nothing in hand.
+    /// Returns an escrow without leases.
     pub fn new(options: EscrowOptions) -> Self {
-        // The half of it that is nothing but random, 62 bits. Every grant has it, so it is written short.
+        // Half of the UUID, with 62 random bits. It is part of every grant, so it is kept short.
         let (_, random) = Uuid::new_v4().as_u64_pair();
         Self {
             options,
@@ -180,24 +68,27 @@ impl Escrow {
         }
     }
 
-    /// How calls are answered from memory.
+    /// Returns the options.
     pub fn options(&self) -> &EscrowOptions {
         &self.options
     }
 
-    /// Whether any call is answered from memory.
+    /// Returns whether any call may be answered from a lease.
     pub fn is_on(&self) -> bool {
         self.options.mode != EscrowMode::Off
     }
 
-    /// The id of the next lease, which no other ever had.
+    /// Returns the ID of the next lease. No other lease ever has it.
     pub fn next_lease_id(&self) -> Option<Id> {
         let number = self.leases.fetch_add(1, Ordering::Relaxed);
         Id::parse(&format!("{}.{number}", self.sidecar)).ok()
     }
 
-    /// Answers a call from a lease in hand, if there is one that covers it; and says whether the team should have another one. Whoever
-    /// is told so has to say what became of that, with [`Escrow::add_lease`] or [`Escrow::lease_not_granted`].
+    /// Answers a call from a held lease, if one covers it. Also returns the lease to request if the team needs another
+    /// one.
+    ///
+    /// The caller must request that lease, and report the result with [`Escrow::add_lease`] or
+    /// [`Escrow::lease_not_granted`].
     pub fn answer(&self, request: &EscrowRequest<'_>, policy: &Policy) -> (EscrowAnswer, Option<LeaseRequest>) {
         let Some(mut team) = self.teams.get_mut(request.team) else {
             return (EscrowAnswer::AskStore, self.request_lease(request));
@@ -220,35 +111,37 @@ impl Escrow {
         team.last_request_credits = request.draw.credits;
         let is_answered = !matches!(answered, EscrowAnswer::AskStore);
         if is_answered && self.options.policy.wait_for_lease {
-            // The next call that no lease covers asks for one, and waits for it.
+            // The next call that no lease covers requests one and waits for it.
             return (answered, None);
         }
         (answered, team.request_lease(&self.options, request.draw.terms_version, request.at_ms))
     }
 
-    /// A lease was granted. The result is what to give back at once: it was called back meanwhile.
+    /// Adds a lease that was granted. Returns what remains of it if it has been recalled in the meantime. The caller
+    /// must return that to the store.
     pub fn add_lease(&self, team: &Id, lease: Lease, open_leases: usize) -> Option<LeaseRemainder> {
         let Some(mut team) = self.teams.get_mut(team) else { return Some(lease.into_remainder()) };
         team.add_lease(lease, open_leases)
     }
 
-    /// No lease was granted; none is asked for before that time of the sidecar's clock, in milliseconds.
+    /// Reports that no lease was granted. None is requested before that time of the sidecar's clock, in milliseconds.
     pub fn lease_not_granted(&self, team: &Id, not_before_ms: i64) {
         if let Some(mut team) = self.teams.get_mut(team) {
             team.lease_not_granted(not_before_ms);
         }
     }
 
-    /// Takes all leases of a team out of hand, to be given back. Those that were granted by then, in Unix milliseconds of the store,
-    /// are not taken into hand any more.
+    /// Removes all leases of a team and returns what remains of them, to be returned to the store. Leases that were
+    /// granted at or before `recalled_at_ms`, in Unix milliseconds of the store, are not added any more.
     pub fn recall_leases(&self, team: &Id, recalled_at_ms: i64) -> Vec<LeaseRemainder> {
         let Some(mut team) = self.teams.get_mut(team) else { return Vec::new() };
         team.recalled(recalled_at_ms);
         team.remove_all()
     }
 
-    /// Takes those of a team's leases out of hand that were granted under terms of another version, or all of them if they are called
-    /// back, at that time in Unix milliseconds of the store.
+    /// Removes the leases of a team that were granted under another version of its terms, or all of them if they were
+    /// recalled. `recalled_at_ms` is the time of the recall, in Unix milliseconds of the store. Returns what remains of
+    /// them.
     pub fn remove_outdated_leases(
         &self,
         team: &Id,
@@ -265,59 +158,61 @@ impl Escrow {
         team.remove_if(|lease| lease.terms_version != terms_version)
     }
 
-    /// Whether a team has leases in hand.
+    /// Returns whether a team has leases.
     pub fn has_leases(&self, team: &Id) -> bool {
         self.teams.get(team).is_some_and(|team| team.has_leases())
     }
 
-    /// Whether any team has.
+    /// Returns whether any team has leases.
     pub fn has_any_lease(&self) -> bool {
         self.teams.iter().any(|team| team.has_leases())
     }
 
-    /// How many leases are in hand, and how many credits of them are left to draw.
+    /// Returns the number of held leases, and the credits that can still be drawn from them.
     pub fn held_leases(&self) -> (usize, i64) {
         self.teams
             .iter()
             .map(|team| team.held_leases())
-            .fold((0, 0), |(leases, credits), (more, of_them)| (leases + more, credits + of_them))
+            .fold((0, 0), |(leases, credits), (leases_of_team, credits_of_team)| {
+                (leases + leases_of_team, credits + credits_of_team)
+            })
     }
 
-    /// Takes out of hand what is of no more use at a time of the sidecar's clock: leases that are over, used up, or of teams that
-    /// nobody asks for; of so many teams at most. Teams that have nothing here are forgotten.
+    /// Removes leases that are over, used up, or of teams without recent calls, for at most `limit` teams. Returns what
+    /// remains of them. `at_ms` is a time of the sidecar's clock. Teams that have nothing left here are removed.
     pub fn evict_leases(&self, at_ms: i64, limit: usize) -> Vec<(Id, Vec<LeaseRemainder>)> {
-        let mut useless = Vec::new();
+        let mut evicted = Vec::new();
         for mut team in self.teams.iter_mut() {
-            let rests = team.evict_leases(&self.options, at_ms);
-            if !rests.is_empty() {
-                useless.push((team.key().clone(), rests));
+            let remainders = team.evict_leases(&self.options, at_ms);
+            if !remainders.is_empty() {
+                evicted.push((team.key().clone(), remainders));
             }
-            if useless.len() >= limit {
+            if evicted.len() >= limit {
                 break;
             }
         }
         self.teams.retain(|_, team| !team.is_idle(at_ms, TEAM_IDLE_MS));
-        useless
+        evicted
     }
 
-    /// Takes every lease out of hand.
+    /// Removes all leases and returns what remains of them.
     pub fn remove_all_leases(&self) -> Vec<(Id, Vec<LeaseRemainder>)> {
         let mut all: Vec<_> = self.teams.iter_mut().map(|mut team| (team.key().clone(), team.remove_all())).collect();
-        all.retain(|(_, rests)| !rests.is_empty());
+        all.retain(|(_, remainders)| !remainders.is_empty());
         all
     }
 
-    /// A reservation that was opened here and is not settled.
+    /// Returns a reservation that was opened here and is not settled.
     pub fn find(&self, team: &Id, id: &Id) -> Option<BackedReservation> {
         self.find_with_grant(team, id).map(|(held, _)| held)
     }
 
-    /// The same, and what the caller settles it with.
+    /// Returns a reservation that was opened here and is not settled, and its grant.
     pub fn find_with_grant(&self, team: &Id, id: &Id) -> Option<(BackedReservation, Arc<[u8]>)> {
         self.teams.get(team)?.open.find(id)
     }
 
-    /// A reservation that may have been opened here is settled, or has a record of its own now; whether it was open here.
+    /// Removes a reservation that was settled or got a record of its own. Returns whether it was open here.
     pub fn close_reservation(&self, team: &Id, id: &Id) -> bool {
         if self.open.load(Ordering::Relaxed) == 0 {
             return false;
@@ -329,8 +224,8 @@ impl Escrow {
         was_open
     }
 
-    /// Reservations of leases whose hold has run out at a time of the store, in Unix milliseconds, by team: at most so many of each.
-    /// Each is named once, unless it is noted anew.
+    /// Returns reservations whose hold has run out at a time of the store, in Unix milliseconds, at most `limit` per
+    /// team. Each is returned only once, unless [`Escrow::note_due`] is called for it.
     pub fn take_due(&self, now_ms: i64, limit: usize) -> Vec<(Id, Vec<(Id, BackedReservation)>)> {
         let mut due = Vec::new();
         for mut team in self.teams.iter_mut() {
@@ -342,14 +237,14 @@ impl Escrow {
         due
     }
 
-    /// A reservation that was due could not be expired yet.
+    /// Records that a due reservation could not be expired yet.
     pub fn note_due(&self, team: &Id, id: &Id, due_ms: i64) {
         if let Some(mut team) = self.teams.get_mut(team) {
             team.open.note_due(id, due_ms);
         }
     }
 
-    /// Some reservations that are open here, to be given records of their own: at most so many.
+    /// Returns at most `limit` reservations that are open here, to be given records of their own.
     pub fn list_open(&self, limit: usize) -> Vec<(Id, Vec<(Id, BackedReservation)>)> {
         let mut some = Vec::new();
         let mut left = limit;
@@ -363,17 +258,18 @@ impl Escrow {
         some
     }
 
-    /// How many reservations are open here.
+    /// Returns the number of reservations that are open here.
     pub fn open_reservation_count(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// What is known of runs.
+    /// Returns what is known about runs.
     pub fn runs(&self) -> &KnownRuns {
         &self.runs
     }
 
-    /// A call cannot be answered from memory; whether its team should have a lease, as [`Escrow::answer`] says it.
+    /// Records the demand of a call that is not answered from a lease. Returns the lease to request, as
+    /// [`Escrow::answer`] does.
     pub fn request_lease(&self, request: &EscrowRequest<'_>) -> Option<LeaseRequest> {
         if self.teams.len() >= MAX_TEAMS {
             return None;

@@ -4,20 +4,20 @@
 //!
 //! A commit charges what was really used. That amount has two parts:
 //!
-//! - The *promised* part is within the hold. Proceed promised it, so it always enters *used*. If that takes *used* above
-//!   the allotment, overage blocks are bought. If overages cannot buy any, the terms were lowered after the promise, and
-//!   the difference is waived.
-//! - The *excess* is above the hold. It enters *used* if the allotment covers it, or else if overages may buy blocks for
-//!   it. Otherwise it counts as *above hold*, because the model has already run.
+//! - The *promised* part is within the hold. Proceed promised it, so it always enters *used*. If that takes *used*
+//!   above the allotment, overage blocks are bought. If overages cannot buy any, the terms were lowered after the
+//!   promise, and the difference is waived.
+//! - The *excess* is above the hold. It enters *used* if the allotment covers it, or else if overages may buy blocks
+//!   for it. Otherwise it counts as *above hold*, because the model has already run.
 //!
 //! A hold of run completion is neither: it enters *run completion* and never changes *used*.
 //!
 //! # The options
 //!
 //! The store decides which option applies, because only the store knows the account exactly. [`CommitAmounts::options`]
-//! builds a list of options, each with guards, and the store applies the first one whose guards hold. The options exclude
-//! each other apart from their order. So a wrong assumption about the account can only make the store refuse the
-//! transaction. It never makes the store choose a wrong option.
+//! builds a list of options, each with guards, and the store applies the first one whose guards hold. The options
+//! exclude each other apart from their order. So a wrong assumption about the account can only make the store refuse
+//! the transaction. It never makes the store choose a wrong option.
 //!
 //! In the order of the list, for a commit with an excess:
 //!
@@ -29,8 +29,8 @@
 //! | 4 | Overages are off. | The promised part enters used, and the excess is above hold. |
 //! | 5 | Overages are on, but their cap does not cover it. | As 4. |
 //!
-//! Options 2 to 5 also need that no hold is due and, unless leases were already recalled, that no lease may be drawn from.
-//! Otherwise the result would depend on when the sweeper last ran.
+//! Options 2 to 5 also need that no hold is due and, unless leases were already recalled, that no lease may be drawn
+//! from. Otherwise the result would depend on when the sweeper last ran.
 //!
 //! A commit without an excess has only the options for its promised part, and so have 4 and 5 for theirs:
 //!
@@ -56,11 +56,11 @@
 //! | 25, ran out: the commit is late | off | 4a | 480 | 0 | 25 | 0 |
 //! | 25, granted as run completion | off | a | 480 | 0 | 0 | 0 |
 //!
-//! In the first row, the promised part is 20 and the excess is 5. Option 1 does not apply: used 480 + held 20 + excess 5
-//! is 505, above 500. Options 2 and 3 need overages. Option 4 applies, and its promised part fits: 480 + 20 is 500.
+//! In the first row, the promised part is 20 and the excess is 5. Option 1 does not apply: used 480 + held 20 + excess
+//! 5 is 505, above 500. Options 2 and 3 need overages. Option 4 applies, and its promised part fits: 480 + 20 is 500.
 //!
-//! In the second row, option 3 applies: used becomes 505, which exceeds 500 by 5. That takes one block, so the allotment
-//! becomes 1,500 and one charge is written. In the last row, *run completion* rises by 25.
+//! In the second row, option 3 applies: used becomes 505, which exceeds 500 by 5. That takes one block, so the
+//! allotment becomes 1,500 and one charge is written. In the last row, *run completion* rises by 25.
 //!
 //! `tests/suite/properties/charging.rs` commits each of these rows.
 
@@ -97,8 +97,8 @@ pub(crate) struct ChargeRecords {
     pub(crate) charges: RecordRef,
     /// The index of open holds.
     pub(crate) holds: RecordRef,
-    /// The leases that may still be drawn from. They are recalled before an excess uses anything but the allotment. `None` if they
-    /// were already recalled.
+    /// The leases that may still be drawn from. They are recalled before an excess uses anything but the allotment.
+    /// `None` if they were already recalled.
     pub(crate) open_leases: Option<RecordRef>,
 }
 
@@ -141,8 +141,8 @@ struct CounterChanges {
 impl CommitAmounts {
     /// Returns the options of this commit.
     ///
-    /// `last_seen` is the account as it was last seen. Options that it rules out are omitted. If it is out of date, the store refuses the
-    /// transaction, and the caller tries again with the account in the reply.
+    /// `last_seen` is the account as it was last seen. Options that it rules out are omitted. If it is out of date, the
+    /// store refuses the transaction, and the caller tries again with the account in the reply.
     pub(crate) fn options(&self, records: ChargeRecords, last_seen: Option<&Account>) -> Vec<Choice> {
         let promised = CounterChanges { used: self.promised, above_hold: 0 };
         if self.excess == 0 {
@@ -170,7 +170,8 @@ impl CommitAmounts {
         options
     }
 
-    /// Returns the options by which the promised part enters *used*: a to d of the table above, each only if `conditions` hold.
+    /// Returns the options by which the promised part enters *used*: a to d of the table above, each only if
+    /// `conditions` hold.
     fn promised_options(
         &self,
         records: ChargeRecords,
@@ -205,11 +206,12 @@ impl CommitAmounts {
         self.option(records, guards, changes, Vec::new())
     }
 
-    /// Returns the options in which *used* exceeds the allotment: one for each number of blocks that may be needed, guarded by exactly that
-    /// number being needed (rule 5).
+    /// Returns the options in which *used* exceeds the allotment: one for each number of blocks that may be needed,
+    /// guarded by exactly that number being needed (rule 5).
     ///
-    /// The number of blocks is a guess from `last_seen`, so its neighbours are included. The store assigns the blocks' numbers. So commits
-    /// of a team that buy blocks at the same time do not conflict, and each number is still given once (I4).
+    /// The number of blocks is a guess from `last_seen`, so its neighbours are included. The store assigns the blocks'
+    /// numbers. So commits of a team that buy blocks at the same time do not conflict, and each number is still given
+    /// once (I4).
     fn buying_blocks(
         &self,
         records: ChargeRecords,

@@ -114,12 +114,14 @@ pub(crate) fn read(reply: &Reply, index: RecordRef) -> Result<Vec<Hold>, Damaged
 
 /// Returns the name of a reservation's entry in the index.
 ///
-/// It says how many credits of which cycle's allotment come back when the hold runs out, so that a suspension can say when to ask again.
+/// It says how many credits of which cycle's allotment come back when the hold runs out, so that a suspension can say
+/// when to ask again.
 pub(crate) fn reservation_member(id: &Id, cycle_start_ms: i64, credits: i64) -> String {
     format!("{id}{SEPARATOR}{cycle_start_ms}{SEPARATOR}{credits}")
 }
 
-/// Returns the name of a lease's entry in the index. It has one part more than a reservation's, so the two never collide.
+/// Returns the name of a lease's entry in the index. It has one part more than a reservation's, so the two never
+/// collide.
 pub(crate) fn lease_member(id: &Id, cycle_start_ms: i64, credits: i64) -> String {
     format!("{}{SEPARATOR}{LEASE_SUFFIX}", reservation_member(id, cycle_start_ms, credits))
 }

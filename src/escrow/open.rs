@@ -1,4 +1,5 @@
-//! The reservations of one team that were opened from leases and are not settled: all that is kept of each is its grant.
+//! The open reservations of one team that were opened from leases. To save memory, each is stored as its grant and
+//! nothing else.
 
 use std::{collections::BTreeMap, hash::BuildHasher as _, sync::Arc};
 
@@ -10,27 +11,27 @@ use crate::domain::{
     reservation::{BackedReservation, MAX_GRANT_BYTES, Reservation, leased_id, read_leased, write_leased},
 };
 
-/// Open reservations, found by their id, and by when they are due.
+/// Open reservations, found by ID and by when they are due.
 #[derive(Debug, Default)]
 pub(super) struct OpenReservations {
     grants: HashTable<Arc<[u8]>>,
     hasher: RandomState,
-    /// The keys of the ids that may be due, by the second of the store's time in which they are. Those that were settled meanwhile
-    /// are found out when it has come.
+    /// Hashes of the IDs that are due, by the second of the store's time. IDs that were settled in the meantime are
+    /// sorted out when their second has come.
     due: BTreeMap<i64, Vec<OpenKey>>,
 }
 
-/// What an id is looked for by. Ids may share one, though few do: half a hash is enough to tell millions apart, and is kept of each.
+/// A hash by which an ID is found. 32 bits are enough to make collisions rare among millions of IDs, and save memory.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OpenKey(u32);
 
 impl OpenReservations {
-    /// What an id is looked for by.
+    /// Returns the hash of an ID.
     pub(super) fn key(&self, id: &Id) -> OpenKey {
         key(&self.hasher, id.as_str())
     }
 
-    /// Takes one in that is not there yet; its grant.
+    /// Adds a reservation that is not there yet. Returns its grant.
     pub(super) fn insert(&mut self, key: OpenKey, id: &Id, lease: &Id, reservation: &Reservation) -> Arc<[u8]> {
         let mut bytes = [0; MAX_GRANT_BYTES];
         let length = write_leased(id, lease, reservation, &mut bytes);
@@ -42,18 +43,18 @@ impl OpenReservations {
         grant
     }
 
-    /// Whether it is there.
+    /// Returns whether a reservation is there.
     pub(super) fn contains(&self, key: OpenKey, id: &Id) -> bool {
         self.grants.find(key.hash(), |grant| leased_id(grant) == Some(id.as_str())).is_some()
     }
 
-    /// One of them, and its grant.
+    /// Returns a reservation and its grant.
     pub(super) fn find(&self, id: &Id) -> Option<(BackedReservation, Arc<[u8]>)> {
         let grant = self.grants.find(self.key(id).hash(), |grant| leased_id(grant) == Some(id.as_str()))?;
         read_leased(grant).map(|(_, held)| (held, Arc::clone(grant)))
     }
 
-    /// Whether it was there.
+    /// Removes a reservation. Returns whether it was there.
     pub(super) fn remove(&mut self, id: &Id) -> bool {
         match self.grants.find_entry(self.key(id).hash(), |grant| leased_id(grant) == Some(id.as_str())) {
             Ok(entry) => {
@@ -72,7 +73,7 @@ impl OpenReservations {
         self.grants.iter().filter_map(|grant| read_leased(grant))
     }
 
-    /// Those that are due at a time of the store, in Unix milliseconds; at most so many.
+    /// Returns the reservations that are due at a time of the store, in Unix milliseconds, at most about `limit`.
     pub(super) fn take_due(&mut self, now_ms: i64, limit: usize) -> Vec<(Id, BackedReservation)> {
         let mut found = Vec::new();
         let mut not_due = Vec::new();
@@ -105,7 +106,7 @@ impl OpenReservations {
 }
 
 impl OpenKey {
-    /// A table takes the low bits for the place and the highest for a tag.
+    /// The table uses the low bits for the position and the high bits for a tag, so both halves need the hash.
     fn hash(self) -> u64 {
         u64::from(self.0) << 32 | u64::from(self.0)
     }

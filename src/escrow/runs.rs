@@ -1,45 +1,46 @@
-//! Runs that this sidecar has seen: whether one is current, as far as is known here. Bounded; the store tells what is so.
+//! Runs that this sidecar has seen, so that it can tell whether a run is current without asking the store. The number
+//! is bounded, and the store decides in doubt.
 
 use quick_cache::{Equivalent, sync::Cache};
 
 use crate::domain::{id::Id, policy::Policy, reservation::Content};
 
-/// How many are remembered; one takes some two hundred bytes.
+/// Maximum number of runs. Each takes about 200 bytes.
 const MAX_RUNS: usize = 65_536;
 
-/// What is remembered of runs, by team and id.
+/// The known runs, by team and ID.
 #[derive(Debug)]
 pub struct KnownRuns {
     runs: Cache<(Id, Id), KnownRun>,
 }
 
-/// What is known of a run.
+/// What is known about a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownRun {
     /// The flow that it executes.
     pub flow: Id,
-    /// When it was seen first, by the sidecar's clock, in milliseconds, less how old it was then.
+    /// When it began, by the sidecar's clock in milliseconds: the time it was first seen, less its age at that time.
     pub started_ms: i64,
-    /// It has ended.
+    /// Whether it has ended.
     pub has_ended: bool,
-    /// The store has a record of it.
+    /// Whether the store has a record of it.
     pub is_recorded: bool,
 }
 
-/// What is known of the run of a call.
+/// What is known about the run of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunStatus {
-    /// The call belongs to none.
+    /// The call belongs to no run.
     None,
-    /// It is current.
+    /// The run is current.
     Current,
-    /// Nobody here has seen it.
+    /// This sidecar has not seen the run.
     Unknown,
-    /// It has ended.
+    /// The run has ended.
     Ended,
-    /// It is of another flow.
+    /// The run belongs to another flow.
     OfAnotherFlow,
-    /// It may be over its greatest age.
+    /// The run may be past its maximum age.
     TooOld,
 }
 
@@ -59,12 +60,12 @@ impl Default for KnownRuns {
 }
 
 impl KnownRuns {
-    /// What is known of a call's run, at a time of the sidecar's clock.
+    /// Returns what is known about a call's run, at a time of the sidecar's clock.
     pub fn status(&self, team: &Id, content: &Content, at_ms: i64, policy: &Policy) -> RunStatus {
         let Some(run) = content.run_of_trigger() else { return RunStatus::None };
         let Some(known) = self.runs.get(&RunKey(team, run)) else { return RunStatus::Unknown };
         if at_ms - known.started_ms >= policy.run_max_age_ms {
-            // The store may have forgotten it, so that its id is free for another run.
+            // The store may have forgotten the run, so that its ID is free for another one.
             RunStatus::TooOld
         } else if known.flow != content.flow {
             RunStatus::OfAnotherFlow
@@ -75,12 +76,12 @@ impl KnownRuns {
         }
     }
 
-    /// Remembers what a run is like now.
+    /// Stores what is known about a run.
     pub fn remember(&self, team: &Id, run: &Id, known: KnownRun) {
         self.runs.insert((team.clone(), run.clone()), known);
     }
 
-    /// A run that the store may have no record of yet.
+    /// Returns a run that the store may have no record of yet.
     pub fn find_unrecorded(&self, team: &Id, run: &Id) -> Option<KnownRun> {
         self.runs.get(&RunKey(team, run)).filter(|known| !known.is_recorded)
     }

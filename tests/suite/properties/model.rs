@@ -165,8 +165,9 @@ impl Model {
         self.runs.retain(|_, run| now_ms < run.started_at_ms + kept);
     }
 
-    /// The answer, and what may stand in its place for a second after a sidecar was refused as much: it need not ask the
-    /// store whose run it is (of a team without a seat), nor whether another sidecar has made a reservation of that id.
+    /// The answer, and what may stand in its place for a second after a sidecar was refused as much: it need not ask
+    /// the store whose run it is (of a team without a seat), nor whether another sidecar has made a reservation of that
+    /// id.
     pub(super) fn reserve(&mut self, call: &Call) -> (Answer, Option<Answer>) {
         let trigger = if call.test { Trigger::Test } else { Trigger::Run };
         let content = (call.flow, Some(call.run), call.model, call.units, trigger);
