@@ -1,9 +1,10 @@
-//! Random sequences of all operations, with time moving: the gate, on each store, against a plain model of the rules.
+//! Random sequences of all operations, with time moving: two gates on each store are compared with a plain model of the
+//! rules.
 //!
-//! The model (`model.rs`) is written as a bookkeeper would read the rules aloud: it changes one thing after the other, expires
-//! what is due before anything else, and has no transactions. Each store is tried with every call written through, and with leases
-//! forced on. A failure is shrunk and kept: its seed in `properties/seeds.txt`, its
-//! operations in `kept.rs`. Both are tried first from then on.
+//! The model (`model.rs`) is written as a bookkeeper would apply the rules: it changes one thing after the other,
+//! expires what is due before anything else, and has no transactions. Each store is tested with every call written
+//! through, and with calls answered from leases. A failure is shrunk and kept: its seed in `properties/seeds.txt`, its
+//! operations in `kept.rs`. From then on, both are tried first.
 
 mod books;
 mod charging;
@@ -30,7 +31,7 @@ use super::support::{
 use operation::{Operation, operation};
 use runner::{Answers, OPENED_FROM_LEASES, Runner};
 
-/// 2026-01-30T22:00:00Z: two hours before an anchor day of 31 turns, in a year without a 29 February.
+/// 2026-01-30T22:00:00Z: two hours before a cycle with anchor day 31 ends, in a year without a 29 February.
 const START_MS: i64 = 1_769_810_400_000;
 
 fn agree(cases: u32, run: impl Fn(Vec<Operation>) -> Result<(), String>) {
@@ -50,7 +51,7 @@ fn agree(cases: u32, run: impl Fn(Vec<Operation>) -> Result<(), String>) {
     }
 }
 
-/// Each sequence that was tried from leases opened one reservation from them at least, on average.
+/// Checks that on average each sequence opened at least one reservation from a lease.
 fn were_opened_from_leases(cases: u32, answers: Answers) {
     let opened = OPENED_FROM_LEASES.load(Ordering::Relaxed);
     assert!(answers == Answers::WrittenThrough || opened >= cases as usize, "{opened} from leases");

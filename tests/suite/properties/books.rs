@@ -29,14 +29,14 @@ impl CycleBooks {
         self.cap.map_or(i64::MAX, |cap| self.books.included + self.books.waived + 1_000 * cap)
     }
 
-    /// Buys what takes the allotment to at least what is used.
+    /// Buys as many blocks as the allotment needs to cover what is used.
     pub(super) fn buy(&mut self) {
         while self.books.used > self.allotment() {
             self.books.blocks += 1;
         }
     }
 
-    /// Credits that were promised enter what is used.
+    /// Adds promised credits to what is used.
     pub(super) fn enter_promised(&mut self, credits: i64, basis: Basis) {
         self.books.used += credits;
         if self.books.used <= self.allotment() {

@@ -1,11 +1,11 @@
-//! Shrunk sequences that once ended otherwise than the rules say, as operations rather than seeds: a seed means another
-//! sequence as soon as the generator changes. A new one is pasted here from the failure's message.
+//! Shrunk sequences that once failed. They are kept as operations, because a seed means another sequence as soon as the
+//! generator changes. Paste a new one here from the message of the failure.
 
 use super::operation::Operation::{self, BeginRun, Commit, EndRun, PutTeam, Release, Reserve, Switch, Wait};
 
 const DAY_MS: i64 = 86_400_000;
 
-/// A call of one unit in flow 0, held for a second.
+/// Returns a call in flow 0 with a hold of one second.
 fn reserve(id: u8, run: u8, model: u8, units: u32) -> Operation {
     Reserve { id, flow: 0, run, model, units, test: false, hold_seconds: 1, dry_run: false }
 }
@@ -14,7 +14,7 @@ fn professional(included: i64) -> Operation {
     PutTeam { plan: 2, paid_seat: true, anchor_day: 31, included: Some(included) }
 }
 
-/// The name of what went wrong, and the sequence.
+/// Returns each sequence, with a description of what went wrong.
 pub(super) fn sequences() -> Vec<(&'static str, Vec<Operation>)> {
     vec![
         (

@@ -1,11 +1,13 @@
-//! The rules as a bookkeeper reads them: one team, one thing after the other.
+//! The rules as a bookkeeper reads them: one team, one change after the other.
+
+mod reservations;
 
 use std::collections::BTreeMap;
 
 use tollgate::domain::{
-    billing_cycle::{Anchor, Cycle, day_name},
+    billing_cycle::{Anchor, Cycle},
     plan::{IncludedCredits, Plan},
-    policy::{MAX_HOLD_AGE_MS, Policy},
+    policy::Policy,
     rate_card::RateCard,
     reservation::{Basis, Trigger},
     suspension::{Reason, Remedy},
@@ -13,7 +15,7 @@ use tollgate::domain::{
 
 use super::books::{Books, CycleBooks};
 
-/// What an operation is answered, as far as the rules determine it.
+/// The answer to an operation, as far as the rules determine it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Proceed { credits: i64, basis: Basis, state: &'static str, replayed: bool, expires_at_ms: i64 },
@@ -42,7 +44,7 @@ struct Reserved {
 }
 
 #[derive(Clone, Debug)]
-struct Running {
+struct KnownRun {
     flow: u8,
     started_at_ms: i64,
     ended: Option<i64>,
@@ -68,7 +70,7 @@ pub(super) struct Model {
     cap: Option<i64>,
     cycles: BTreeMap<i64, CycleBooks>,
     reservations: BTreeMap<u8, Reserved>,
-    runs: BTreeMap<u8, Running>,
+    runs: BTreeMap<u8, KnownRun>,
     pub(super) usage: BTreeMap<UsageRow, Counts>,
 }
 
@@ -112,10 +114,10 @@ impl Model {
     }
 
     pub(super) fn books(&self) -> Books {
-        self.peek().books
+        self.current_or_new().books
     }
 
-    /// The blocks bought, by the start of their cycle.
+    /// Returns the number of blocks bought, by the start of their cycle.
     pub(super) fn blocks(&self) -> BTreeMap<i64, i64> {
         let blocks = self.cycles.iter().map(|(start, cycle)| (*start, cycle.books.blocks));
         blocks.filter(|(_, blocks)| *blocks > 0).collect()
@@ -129,7 +131,7 @@ impl Model {
         self.included_override.unwrap_or_else(|| IncludedCredits::SHIPPED.of(self.plan, self.paid_seat))
     }
 
-    fn peek(&self) -> CycleBooks {
+    fn current_or_new(&self) -> CycleBooks {
         self.cycles.get(&self.cycle().start_ms).cloned().unwrap_or_else(|| CycleBooks {
             books: Books { included: self.included(), ..Books::default() },
             overages: self.overages,
@@ -138,8 +140,8 @@ impl Model {
     }
 
     fn current(&mut self) -> &mut CycleBooks {
-        let fresh = self.peek();
-        self.cycles.entry(self.cycle().start_ms).or_insert(fresh)
+        let new = self.current_or_new();
+        self.cycles.entry(self.cycle().start_ms).or_insert(new)
     }
 
     fn price(&self, model: u8, plan: Plan, units: u32) -> i64 {
@@ -165,78 +167,14 @@ impl Model {
         self.runs.retain(|_, run| now_ms < run.started_at_ms + kept);
     }
 
-    /// The answer, and what may stand in its place for a second after a sidecar was refused as much: it need not ask
-    /// the store whose run it is (of a team without a seat), nor whether another sidecar has made a reservation of that
-    /// id.
-    pub(super) fn reserve(&mut self, call: &Call) -> (Answer, Option<Answer>) {
-        let trigger = if call.test { Trigger::Test } else { Trigger::Run };
-        let content = (call.flow, Some(call.run), call.model, call.units, trigger);
-        let credits = self.price(call.model, self.plan, call.units);
-        let suspended = self.covering(credits, None).err();
-        if let Some(reserved) = self.reservations.get(&call.id) {
-            let run = self.runs.get(&call.run).filter(|_| !call.test && self.paid_seat);
-            let refused = self.covering(credits, run.map(|run| run.completion)).err();
-            return (replayed(reserved, &content), refused.filter(|_| reserved.state != "open"));
-        }
-        let mut run = None;
-        if !call.test
-            && let Some(known) = self.runs.get(&call.run)
-        {
-            if known.flow != call.flow {
-                return (Answer::Error("run reused"), suspended.filter(|_| !self.paid_seat));
-            }
-            if known.ended.is_some() || self.now_ms >= known.started_at_ms + self.policy.run_max_age_ms {
-                return (Answer::Error("run ended"), suspended.filter(|_| !self.paid_seat));
-            }
-            run = Some(known.completion);
-        }
-        let basis = match self.covering(credits, run) {
-            Ok(basis) => basis,
-            Err(suspended) => return (suspended, None),
-        };
-        let expires_at_ms = self.now_ms + call.hold_ms;
-        let answer = Answer::Proceed { credits, basis, state: "open", replayed: false, expires_at_ms };
-        if call.dry_run {
-            return (answer, None);
-        }
-        let cycle = self.cycle();
-        let books = self.current();
-        if basis != Basis::RunCompletion {
-            books.books.held += credits;
-        }
-        if !call.test {
-            let running = self.begin(call.run, call.flow);
-            if basis == Basis::RunCompletion {
-                running.completion += credits;
-            }
-        }
-        let (plan, created_at_ms) = (self.plan, self.now_ms);
-        self.reservations.insert(
-            call.id,
-            Reserved {
-                content,
-                credits,
-                basis,
-                cycle,
-                plan,
-                created_at_ms,
-                expires_at_ms,
-                state: "open",
-                settled_at_ms: 0,
-                charged: None,
-            },
-        );
-        (answer, None)
-    }
-
-    fn begin(&mut self, run: u8, flow: u8) -> &mut Running {
+    fn begin(&mut self, run: u8, flow: u8) -> &mut KnownRun {
         let started_at_ms = self.now_ms;
-        self.runs.entry(run).or_insert(Running { flow, started_at_ms, ended: None, credits: 0, completion: 0 })
+        self.runs.entry(run).or_insert(KnownRun { flow, started_at_ms, ended: None, credits: 0, completion: 0 })
     }
 
-    /// What covers so many credits; `run` is what a current run has completed past the limit.
+    /// Returns what covers this many credits, or the suspension. `run` is what a current run has used past the limit.
     fn covering(&self, credits: i64, run: Option<i64>) -> Result<Basis, Answer> {
-        let cycle = self.peek();
+        let cycle = self.current_or_new();
         let total = cycle.books.used + cycle.books.held + credits;
         if total <= cycle.allotment() {
             return Ok(Basis::Allotment);
@@ -263,93 +201,6 @@ impl Model {
         Err(Answer::Suspend { reason, remedies, resumes_at_ms: self.cycle().end_ms })
     }
 
-    pub(super) fn commit(&mut self, id: u8, units: Option<u32>, model: Option<u8>) -> Answer {
-        let Some(mut reserved) = self.reservations.get(&id).cloned() else {
-            return Answer::Error("no reservation");
-        };
-        let (_, run, reserved_model, reserved_units, trigger) = reserved.content;
-        let (units, model) = (units.unwrap_or(reserved_units), model.unwrap_or(reserved_model));
-        match (reserved.state, reserved.charged) {
-            ("released", _) => return Answer::Error("released"),
-            (_, Some((credits, before_units, before_model, late))) => {
-                return if (units, model) == (before_units, before_model) {
-                    Answer::Committed { credits, replayed: true, late }
-                } else {
-                    Answer::Error("reservation reused")
-                };
-            }
-            _ => {}
-        }
-        let credits = self.price(model, reserved.plan, units);
-        let late = reserved.state == "expired";
-        let promised = if late { 0 } else { credits.min(reserved.credits) };
-        if !late {
-            give_back(&reserved, reserved.credits, &mut self.cycles, &mut self.runs);
-        }
-        let cycle = self.cycles.get_mut(&reserved.cycle.start_ms).unwrap();
-        let (mut entering, excess) = (promised, credits - promised);
-        if reserved.basis == Basis::RunCompletion && !late {
-            cycle.books.run_completion += promised;
-            if let Some(run) = run.and_then(|run| self.runs.get_mut(&run)) {
-                run.completion += promised;
-            }
-            entering = 0;
-        }
-        let total = cycle.books.used + cycle.books.held + entering + excess;
-        if excess > 0 && total <= cycle.allotment() {
-            cycle.books.used += entering + excess;
-        } else if excess > 0 && cycle.overages && total <= cycle.overage_bound() {
-            cycle.books.used += entering + excess;
-            cycle.buy();
-        } else {
-            cycle.enter_promised(entering, reserved.basis);
-            cycle.books.above_hold += excess;
-        }
-        if trigger == Trigger::Run
-            && let Some(run) = run.and_then(|run| self.runs.get_mut(&run))
-        {
-            run.credits += credits;
-        }
-        let day = day_name(reserved.created_at_ms);
-        let row = self.usage.entry((reserved.cycle.start_ms, day, reserved.content.0, model, trigger)).or_default();
-        *row = (row.0 + 1, row.1 + i64::from(units), row.2 + credits);
-        reserved.state = "committed";
-        reserved.settled_at_ms = self.now_ms;
-        reserved.charged = Some((credits, units, model, late));
-        self.reservations.insert(id, reserved);
-        Answer::Committed { credits, replayed: false, late }
-    }
-
-    pub(super) fn release(&mut self, id: u8) -> Answer {
-        let Some(reserved) = self.reservations.get_mut(&id) else { return Answer::Error("no reservation") };
-        match reserved.state {
-            "committed" => Answer::Error("committed"),
-            "released" => Answer::Released { replayed: true },
-            "expired" => Answer::Released { replayed: false },
-            _ => {
-                reserved.state = "released";
-                reserved.settled_at_ms = self.now_ms;
-                let reserved = reserved.clone();
-                give_back(&reserved, reserved.credits, &mut self.cycles, &mut self.runs);
-                Answer::Released { replayed: false }
-            }
-        }
-    }
-
-    pub(super) fn extend(&mut self, id: u8, hold_ms: i64) -> Answer {
-        let Some(reserved) = self.reservations.get_mut(&id) else { return Answer::Error("no reservation") };
-        match reserved.state {
-            "committed" => Answer::Error("committed"),
-            "released" => Answer::Error("released"),
-            "expired" => Answer::Error("expired"),
-            _ => {
-                let latest_ms = reserved.created_at_ms + MAX_HOLD_AGE_MS;
-                reserved.expires_at_ms = reserved.expires_at_ms.max(self.now_ms + hold_ms).min(latest_ms);
-                Answer::Extended { expires_at_ms: reserved.expires_at_ms }
-            }
-        }
-    }
-
     pub(super) fn begin_run(&mut self, flow: u8, run: u8) -> Answer {
         let max_age_ms = self.policy.run_max_age_ms;
         if let Some(known) = self.runs.get(&run) {
@@ -371,9 +222,9 @@ impl Model {
     }
 
     pub(super) fn end_run(&mut self, run: u8) -> Answer {
-        let Some(running) = self.runs.get_mut(&run) else { return Answer::Error("no run") };
-        let replayed = running.ended.is_some();
-        let credits = *running.ended.get_or_insert(running.credits);
+        let Some(known_run) = self.runs.get_mut(&run) else { return Answer::Error("no run") };
+        let replayed = known_run.ended.is_some();
+        let credits = *known_run.ended.get_or_insert(known_run.credits);
         Answer::RunEnds { credits, replayed }
     }
 
@@ -416,22 +267,11 @@ fn give_back(
     reserved: &Reserved,
     credits: i64,
     cycles: &mut BTreeMap<i64, CycleBooks>,
-    runs: &mut BTreeMap<u8, Running>,
+    runs: &mut BTreeMap<u8, KnownRun>,
 ) {
     if reserved.basis != Basis::RunCompletion {
         cycles.get_mut(&reserved.cycle.start_ms).unwrap().books.held -= credits;
     } else if let Some(run) = reserved.content.1.and_then(|run| runs.get_mut(&run)) {
         run.completion -= credits;
     }
-}
-
-fn replayed(reserved: &Reserved, content: &(u8, Option<u8>, u8, u32, Trigger)) -> Answer {
-    if reserved.content != *content {
-        return Answer::Error("reservation reused");
-    }
-    if reserved.state == "released" {
-        return Answer::Error("released");
-    }
-    let (credits, basis, expires_at_ms) = (reserved.credits, reserved.basis, reserved.expires_at_ms);
-    Answer::Proceed { credits, basis, state: reserved.state, replayed: true, expires_at_ms }
 }

@@ -1,8 +1,9 @@
-//! What a random sequence is made of. Few names and small numbers, so that operations meet each other and the limits.
+//! The operations of a random sequence. There are few names and small numbers, so that operations affect each other and
+//! reach the limits.
 
 use proptest::prelude::*;
 
-/// One step of a sequence; names are small numbers.
+/// One step of a sequence. Names are small numbers.
 #[derive(Clone, Debug)]
 pub(super) enum Operation {
     Reserve {
@@ -48,7 +49,7 @@ pub(super) enum Operation {
         cap_blocks: Option<u32>,
     },
     Sweep,
-    /// From now on the other sidecar is asked.
+    /// Sends the following operations to the other sidecar.
     Switch,
     Wait {
         milliseconds: i64,
@@ -72,7 +73,8 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
         10 => (id.clone(), 0..2_u8, 0..3_u8, model.clone(), units(), prop::bool::weighted(0.2), hold_seconds(),
             prop::bool::weighted(0.1))
             .prop_map(|(id, flow, run, model, units, test, hold_seconds, dry_run)| {
-                // One flow mostly, or most runs would be refused as another flow's.
+                // Most runs use one flow. Otherwise most calls would be refused because the run belongs to another
+                // flow.
                 let flow = u8::from(flow == 1 && run == 2);
                 Operation::Reserve { id, flow, run, model, units, test, hold_seconds, dry_run }
             }),
@@ -93,7 +95,7 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(enabled, cap_blocks)| Operation::SetOverages { enabled, cap_blocks }),
         1 => Just(Operation::Sweep),
         3 => Just(Operation::Switch),
-        // Longer than a refusal is remembered: within that second the gate may answer with what was so before.
+        // Longer than a refusal is cached. Within that second the gate may answer with what was true before.
         3 => prop_oneof![
             6 => Just(1_500),
             2 => Just(120_000),
