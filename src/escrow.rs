@@ -229,9 +229,9 @@ impl Escrow {
     pub fn take_due(&self, now_ms: i64, limit: usize) -> Vec<(Id, Vec<(Id, BackedReservation)>)> {
         let mut due = Vec::new();
         for mut team in self.teams.iter_mut() {
-            let of_team = team.open.take_due(now_ms, limit);
-            if !of_team.is_empty() {
-                due.push((team.key().clone(), of_team));
+            let reservations = team.open.take_due(now_ms, limit);
+            if !reservations.is_empty() {
+                due.push((team.key().clone(), reservations));
             }
         }
         due
@@ -246,16 +246,16 @@ impl Escrow {
 
     /// Returns at most `limit` reservations that are open here, to be given records of their own.
     pub fn list_open(&self, limit: usize) -> Vec<(Id, Vec<(Id, BackedReservation)>)> {
-        let mut some = Vec::new();
-        let mut left = limit;
+        let mut listed = Vec::new();
+        let mut room = limit;
         for team in &self.teams {
-            let of_team: Vec<_> = team.open.iter().take(left).collect();
-            left -= of_team.len();
-            if !of_team.is_empty() {
-                some.push((team.key().clone(), of_team));
+            let reservations: Vec<_> = team.open.iter().take(room).collect();
+            room -= reservations.len();
+            if !reservations.is_empty() {
+                listed.push((team.key().clone(), reservations));
             }
         }
-        some
+        listed
     }
 
     /// Returns the number of reservations that are open here.

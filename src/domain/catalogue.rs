@@ -84,11 +84,11 @@ impl Catalogue {
 
     /// Returns the card in effect at a time. `None` before the first card's effective time.
     pub fn card_at(&self, at_ms: i64) -> Option<&RateCard> {
-        self.rate_cards.get(self.place_at(at_ms)?)
+        self.rate_cards.get(self.index_at(at_ms)?)
     }
 
     /// Returns the index of that card.
-    fn place_at(&self, at_ms: i64) -> Option<usize> {
+    fn index_at(&self, at_ms: i64) -> Option<usize> {
         self.rate_cards.iter().rposition(|card| card.effective_at_ms <= at_ms)
     }
 
@@ -160,8 +160,8 @@ impl VersionedCatalogue {
 
     /// Returns the card in effect at a time. `None` before the first card's effective time.
     pub fn card_in_effect(&self, at_ms: i64) -> Option<CardInEffect<'_>> {
-        let place = self.catalogue.place_at(at_ms)?;
-        let (card, id) = (self.catalogue.rate_cards.get(place)?, self.card_ids.get(place)?);
+        let index = self.catalogue.index_at(at_ms)?;
+        let (card, id) = (self.catalogue.rate_cards.get(index)?, self.card_ids.get(index)?);
         let known_until_ms = self.read_at_ms + MIN_NOTICE_MS;
         let next = self.catalogue.announced_at(at_ms);
         let until_ms = next.map_or(known_until_ms, |next| next.effective_at_ms.min(known_until_ms));

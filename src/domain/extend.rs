@@ -28,10 +28,10 @@ pub fn extend(team: &Id, id: &Id, held: &BackedReservation, hold_ms: i64) -> Set
         return step;
     }
     let latest_ms = reservation.created_at_ms + MAX_HOLD_AGE_MS;
-    let as_it_is = Linear::constant(reservation.expires_at_ms);
-    let longer = Value::Greatest(vec![as_it_is, Linear::now_plus(hold_ms)]);
+    let current_end = Linear::constant(reservation.expires_at_ms);
+    let extended_end = Value::Greatest(vec![current_end, Linear::now_plus(hold_ms)]);
     let within = Guard::AtMostZero(Linear::now_plus(hold_ms - latest_ms));
-    let extended = step.extend(longer);
+    let extended = step.extend(extended_end);
     step.transaction.option(vec![within], extended);
     let capped = step.extend(latest_ms.into());
     step.transaction.option(Vec::new(), capped);

@@ -233,9 +233,9 @@ mod tests {
             assert_eq!(lease, self::lease(), "{case}");
         }
         assert_eq!(lease().draw(&draw(1), 5_999), Some(504_999));
-        let mut amid_its_cycle = Lease { cycle: Cycle { start_ms: 0, end_ms: i64::MAX }, ..lease() };
-        assert_eq!(amid_its_cycle.draw(&draw(1), 10_000), None, "after its term, whatever its cycle");
-        assert_eq!(amid_its_cycle.draw(&draw(1), 9_999), Some(508_999));
+        let mut mid_cycle = Lease { cycle: Cycle { start_ms: 0, end_ms: i64::MAX }, ..lease() };
+        assert_eq!(mid_cycle.draw(&draw(1), 10_000), None, "after its term, although its cycle goes on");
+        assert_eq!(mid_cycle.draw(&draw(1), 9_999), Some(508_999));
     }
 
     /// The last hold drawn from a lease is over before the lease is reclaimed.

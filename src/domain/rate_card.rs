@@ -112,8 +112,8 @@ impl RateCard {
             return Err(invalid("rate_card.rates", format!("must list 1 to {MAX_RATES} rates")));
         }
         let mut names = BTreeSet::new();
-        for (place, rate) in self.rates.iter().enumerate() {
-            let field = |name: &str| format!("rate_card.rates[{place}].{name}");
+        for (index, rate) in self.rates.iter().enumerate() {
+            let field = |name: &str| format!("rate_card.rates[{index}].{name}");
             check_id(&field("model"), &rate.model)?;
             if rate.aliases.len() > MAX_RATES {
                 return Err(invalid(field("aliases"), format!("must list at most {MAX_RATES} aliases")));

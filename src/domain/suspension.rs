@@ -82,7 +82,7 @@ impl Suspension {
         Self {
             reason,
             resumes_at_ms: account.cycle.end_ms,
-            held_until_ms: sufficing_hold_ms(account, credits, holds),
+            held_until_ms: covering_hold_ms(account, credits, holds),
             remedies: remedies(terms, account),
         }
     }
@@ -107,8 +107,8 @@ impl Suspension {
         // Every call of a suspended team gets this text, so it is built with one allocation.
         let mut message = String::with_capacity(LONGEST_MESSAGE);
         message.extend([cause, " What helps: "]);
-        for (place, remedy) in self.remedies.iter().enumerate() {
-            message.extend([if place == 0 { "" } else { ", or " }, remedy.phrase()]);
+        for (index, remedy) in self.remedies.iter().enumerate() {
+            message.extend([if index == 0 { "" } else { ", or " }, remedy.phrase()]);
         }
         message.push('.');
         message
@@ -139,18 +139,18 @@ fn remedies(terms: &Terms, account: &Account) -> Vec<Remedy> {
 
 /// Returns when the holds that run out first will have given back enough of this cycle's credits, at the latest when
 /// the cycle ends.
-fn sufficing_hold_ms(account: &Account, credits: i64, holds: &[Hold]) -> Option<i64> {
+fn covering_hold_ms(account: &Account, credits: i64, holds: &[Hold]) -> Option<i64> {
     let mut shortfall = account.shortfall(credits);
     // The hold of a lease names what was granted. Most of it was settled or returned since, so all leases together give
     // back at most `leased`.
     let mut leased = account.leased;
     for hold in holds.iter().filter(|hold| hold.cycle_start_ms == account.cycle.start_ms) {
-        let coming_back = match hold.holder {
+        let given_back = match hold.holder {
             Holder::Reservation(_) => hold.credits,
             Holder::Lease(_) => hold.credits.min(leased),
         };
-        leased -= if matches!(hold.holder, Holder::Lease(_)) { coming_back } else { 0 };
-        shortfall -= coming_back;
+        leased -= if matches!(hold.holder, Holder::Lease(_)) { given_back } else { 0 };
+        shortfall -= given_back;
         if shortfall <= 0 {
             return Some(hold.expires_at_ms.min(account.cycle.end_ms));
         }

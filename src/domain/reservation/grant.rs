@@ -56,9 +56,9 @@ pub fn write_leased(id: &Id, lease: &Id, reservation: &Reservation, bytes: &mut 
         terms.credits,
         terms.cycle.start_ms / DAY_MS,
         (terms.cycle.end_ms - terms.cycle.start_ms) / DAY_MS,
-        place_in(&Plan::ALL, terms.plan)?,
+        index_in(&Plan::ALL, terms.plan)?,
         i64::from(content.units),
-        place_in(&TRIGGERS, content.trigger)?,
+        index_in(&TRIGGERS, content.trigger)?,
         created_at_ms - terms.cycle.start_ms,
         expires_at_ms - created_at_ms,
     ] {
@@ -116,8 +116,8 @@ pub fn read_leased(grant: &[u8]) -> Option<(Id, BackedReservation)> {
 
 const TRIGGERS: [Trigger; 2] = [Trigger::Run, Trigger::Test];
 
-fn place_in<T: PartialEq>(all: &[T], one: T) -> Option<i64> {
-    all.iter().position(|other| *other == one).and_then(|place| i64::try_from(place).ok())
+fn index_in<T: PartialEq>(all: &[T], one: T) -> Option<i64> {
+    all.iter().position(|other| *other == one).and_then(|index| i64::try_from(index).ok())
 }
 
 /// The part of a grant that was not read yet.

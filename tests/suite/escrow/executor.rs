@@ -295,7 +295,7 @@ impl Executor {
             match call(self.fleet.clients[which].clone(), attempt).await {
                 Err(status) if is_of_unknown_outcome(&status) => {
                     self.note(|answered| answered.unknown += 1);
-                    assert!(now_ms() - begun_ms < MAX_WAIT_MS, "nobody answers: {status:?}");
+                    assert!(now_ms() - begun_ms < MAX_WAIT_MS, "no sidecar answers: {status:?}");
                     tokio::time::sleep(Duration::from_millis(self.rng.u64(10..60))).await;
                     which = self.rng.usize(..SIDECARS);
                 }

@@ -122,7 +122,7 @@ impl Books {
             due.extend(self.open().map(|reservation| reservation.expires_at_ms));
             due.sort_unstable();
             let found: Vec<i64> = self.holds.iter().map(|hold| hold.expires_at_ms).collect();
-            let wrong = "I5: what comes back by itself is not what is leased and held";
+            let wrong = "I5: the index of open holds differs from what is leased and held";
             (due != found).then(|| format!("{wrong}: {:?}, {:?}", self.accounts, self.leases))
         })
     }

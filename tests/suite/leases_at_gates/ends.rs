@@ -145,7 +145,11 @@ async fn a_sidecar_that_slept_leaves_commits_of_others_alone() {
     commit(&other, "committed", &committed).await.unwrap();
     sidecars.clock.advance_ms(2 * 3_600_000);
     catch_up(&slept, 0).await;
-    assert_eq!(account(&other).await.leased, 25, "what was abandoned is there, and what nobody drew came back");
+    assert_eq!(
+        account(&other).await.leased,
+        25,
+        "the abandoned reservation is still leased, and what was not drawn came back"
+    );
     let unknown = slept.reservation(&team, &id("committed")).await;
     assert!(matches!(unknown, Err(GateError::ReservationNotFound)), "{unknown:?}");
     other.sweep().await.unwrap();

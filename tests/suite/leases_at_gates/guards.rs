@@ -183,14 +183,14 @@ async fn no_lease_is_granted_for_a_second_after_a_recall() {
 /// A change of terms while leases are held recalls them in the same transaction.
 #[tokio::test]
 async fn a_change_of_terms_recalls_leases_in_the_same_step() {
-    for amid_leases in [false, true] {
+    for with_lease in [false, true] {
         let mut stale = StaleSidecar::stage().await;
-        if amid_leases {
+        if with_lease {
             assert_eq!(stale.take("a.1").await, granted(LEASE_CREDITS));
         }
         assert!(matches!(stale.change(true).await, TermsVerdict::Done(_)));
         stale.terms.version += 1;
-        let expected = if amid_leases { LeaseVerdict::NotNow } else { granted(LEASE_CREDITS) };
+        let expected = if with_lease { LeaseVerdict::NotNow } else { granted(LEASE_CREDITS) };
         assert_eq!(stale.take("b.1").await, expected);
     }
 }

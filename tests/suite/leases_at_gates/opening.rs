@@ -80,7 +80,7 @@ async fn a_dry_run_draws_nothing_from_a_lease() {
     let team = team(&gate, false, 200).await;
     open(&gate, "first", 1).await;
     let idle = account(&gate).await.leased - 25;
-    assert!(idle >= 25, "{idle} are in hand");
+    assert!(idle >= 25, "{idle} credits are idle");
     for number in 0..20 {
         let dry_run = ReserveCall { dry_run: true, ..call(&format!("dry-{number}"), 1) };
         assert!(reserve(&gate, dry_run).await.grant.is_empty());
@@ -109,7 +109,7 @@ async fn a_repeat_at_the_same_sidecar_is_replayed_with_the_same_grant() {
 }
 
 #[tokio::test]
-async fn a_repeat_tells_what_another_sidecar_has_done_meanwhile() {
+async fn a_repeat_reports_what_another_sidecar_did() {
     let sidecars = Sidecars::in_memory().await;
     let (gate, other) = (sidecars.one().await, sidecars.one().await);
     team(&gate, false, 10_000).await;
@@ -118,11 +118,11 @@ async fn a_repeat_tells_what_another_sidecar_has_done_meanwhile() {
     let again = reserve(&gate, call("committed", 1)).await;
     assert!(again.replayed && matches!(again.reservation.state, State::Committed(_)), "{again:?}");
 
-    let grant = open(&gate, "told", 1).await;
-    commit(&other, "told", &grant).await.unwrap();
-    let told = gate.release(settle("told", b"")).await;
-    assert!(matches!(told, Err(GateError::ReservationCommitted)), "{told:?}");
-    let again = reserve(&gate, call("told", 1)).await;
+    let grant = open(&gate, "committed-2", 1).await;
+    commit(&other, "committed-2", &grant).await.unwrap();
+    let released = gate.release(settle("committed-2", b"")).await;
+    assert!(matches!(released, Err(GateError::ReservationCommitted)), "{released:?}");
+    let again = reserve(&gate, call("committed-2", 1)).await;
     assert!(again.replayed && matches!(again.reservation.state, State::Committed(_)), "{again:?}");
 
     let grant = open(&gate, "released", 1).await;

@@ -18,7 +18,7 @@ fn professional(included: i64) -> Operation {
 pub(super) fn sequences() -> Vec<(&'static str, Vec<Operation>)> {
     vec![
         (
-            "a reservation that was forgotten was charged from memory",
+            "a forgotten reservation was charged from the cache",
             vec![
                 reserve(4, 0, 0, 1),
                 Wait { milliseconds: 25 * 3_600_000 },
@@ -27,7 +27,7 @@ pub(super) fn sequences() -> Vec<(&'static str, Vec<Operation>)> {
             ],
         ),
         (
-            "a refusal from memory answered the run's id under another flow",
+            "a cached refusal answered a call with the run's ID under another flow",
             vec![
                 reserve(3, 2, 0, 1),
                 reserve(0, 2, 0, 150),
@@ -35,7 +35,7 @@ pub(super) fn sequences() -> Vec<(&'static str, Vec<Operation>)> {
             ],
         ),
         (
-            "a hold past the limit that nobody swept for days gave its credits back to a new run of the same id",
+            "a run completion hold that was not swept for days gave its credits to a new run with the same ID",
             vec![
                 reserve(0, 1, 0, 1),
                 professional(0),
@@ -47,7 +47,7 @@ pub(super) fn sequences() -> Vec<(&'static str, Vec<Operation>)> {
             ],
         ),
         (
-            "a refusal from memory answered for a run that the same sidecar had just ended",
+            "a cached refusal answered a call of a run that the same sidecar had just ended",
             vec![
                 BeginRun { flow: 0, run: 0 },
                 reserve(0, 0, 0, 1),
@@ -57,7 +57,7 @@ pub(super) fn sequences() -> Vec<(&'static str, Vec<Operation>)> {
             ],
         ),
         (
-            "what was opened from a lease and expired by a sidecar that slept for a day was expired again and again",
+            "a reservation from a lease, expired by a sidecar that slept for a day, was expired repeatedly",
             vec![
                 professional(2_000),
                 reserve(1, 0, 0, 1),
@@ -68,7 +68,7 @@ pub(super) fn sequences() -> Vec<(&'static str, Vec<Operation>)> {
             ],
         ),
         (
-            "what one sidecar opened from a lease and another committed was opened again after the first was told so",
+            "a reservation from a lease that another sidecar committed was opened again after its own sidecar learned of the commit",
             vec![
                 reserve(0, 1, 0, 1),
                 Switch,
