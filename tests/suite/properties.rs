@@ -116,8 +116,9 @@ fn random_operations_on_a_file_from_leases_follow_the_rules() {
     on_a_file(16, Answers::FromLeases);
 }
 
+/// Any sequence of operations on Redis ends as the rules say.
 #[test]
-fn any_sequence_of_operations_on_redis_ends_as_the_rules_say() {
+fn random_operations_on_redis_follow_the_rules() {
     on_redis(60, Answers::WrittenThrough);
 }
 
