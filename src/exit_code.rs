@@ -3,7 +3,7 @@
 //! The codes are those of `sysexits.h`, so that scripts can tell a usage mistake from a sidecar that is down. Every command uses
 //! this one set: `cli`, `operator` and `replay`. This module must know none of them.
 
-/// `probe` found a sidecar that does not serve, or `replay` found a difference or a failed call.
+/// `probe` found a sidecar that does not serve; or `replay` failed, or found other credits than the sidecar's.
 pub const FAILURE: u8 = 1;
 
 /// `EX_USAGE`: the command line is wrong.
