@@ -1,10 +1,10 @@
-//! Stores: the one verb that carries out a transaction, atomically, and answers with the truth.
+//! Stores. A store has one operation: it carries out a transaction atomically and returns the records as they are then.
 //!
-//! A store gives effect to the words of [`crate::transaction`], whose documentation is the specification. It must not know
-//! what its records mean. All three stores are held to the same answers by one conformance suite (tests/suite/stores).
+//! The documentation of [`crate::transaction`] specifies what a transaction does. A store must not know what its
+//! records mean. There are three stores; one conformance suite (tests/suite/stores) holds all of them to the same
+//! answers.
 
 mod cursor;
-mod deadline_queue;
 mod embedded;
 mod error;
 mod health;
@@ -31,22 +31,23 @@ use tokio::sync::watch;
 use crate::transaction::{Reply, Transaction};
 use cursor::CursorFormat;
 
-/// A place for records, with one verb. Clones share it.
+/// A store of records. Clones share it.
 #[derive(Clone)]
 pub enum Store {
-    /// In this process.
+    /// In the memory of this process.
     Memory(MemoryStore),
-    /// In a file of this machine.
+    /// In a file on this machine.
     Embedded(EmbeddedStore),
     /// On a Redis or Valkey server.
     Redis(RedisStore),
 }
 
 impl Store {
-    /// Opens the store at this place.
+    /// Opens the store at this location.
     ///
     /// # Errors
-    /// If the store cannot be reached within five seconds, or is not fit to keep credits. The error says what to do.
+    /// If the store cannot be reached within five seconds, or its configuration could lose credits. The error says what
+    /// to do.
     pub async fn open(location: &StoreLocation, options: StoreOptions) -> Result<Self, OpenError> {
         Ok(match location {
             StoreLocation::Memory => Self::Memory(MemoryStore::new(options.clock)),
@@ -58,7 +59,7 @@ impl Store {
     /// Carries out a transaction.
     ///
     /// # Errors
-    /// See [`StoreError`]. A stale or refused transaction is no error.
+    /// See [`StoreError`]. A stale or refused transaction is not an error.
     pub async fn transact(&self, transaction: Transaction) -> Result<Reply, StoreError> {
         validate::validate(&transaction, self.cursor_format())?;
         let mut replies = match self {
@@ -66,18 +67,18 @@ impl Store {
             Self::Embedded(store) => store.transact_all(vec![transaction]).await?,
             Self::Redis(store) => store.transact_all(vec![transaction]).await?,
         };
-        replies.pop().unwrap_or_else(|| Err(StoreError::fault("it gave no answer")))
+        replies.pop().unwrap_or_else(|| Err(StoreError::fault("the answer to a transaction is missing")))
     }
 
-    /// Carries out independent transactions of one scope in one call, in order, each atomic by itself: one that is stale or at
-    /// fault does not keep the others from taking place.
+    /// Carries out independent transactions of one scope in one call, in order. Each is atomic by itself: if one is
+    /// stale, refused or at fault, the others are carried out all the same.
     ///
     /// # Errors
-    /// If none of them has an answer: then for each the outcome is unknown, unless the error says otherwise. Transactions of
-    /// several scopes are a fault.
+    /// If the call has no answer. Then the outcome of each transaction is unknown, unless the error says otherwise.
+    /// Transactions of several scopes are a fault.
     pub async fn transact_all(&self, transactions: Vec<Transaction>) -> BatchReplies {
         if transactions.windows(2).any(|pair| pair[0].scope != pair[1].scope) {
-            return Err(StoreError::fault("malformed call: its transactions are of several scopes"));
+            return Err(StoreError::fault("malformed call: its transactions belong to several scopes"));
         }
         let faults: Vec<_> = transactions
             .iter()
@@ -87,7 +88,7 @@ impl Store {
         let mut fault = faults.iter();
         valid.retain(|_| fault.next().is_some_and(Option::is_none));
         let mut replies = self.carry_out(valid).await?.into_iter();
-        let missing = || Err(StoreError::fault("it gave no answer"));
+        let missing = || Err(StoreError::fault("the answer to a transaction is missing"));
         Ok(faults.into_iter().map(|fault| fault.map_or_else(|| replies.next().unwrap_or_else(missing), Err)).collect())
     }
 
@@ -109,12 +110,12 @@ impl Store {
         }
     }
 
-    /// Whether a text has the form of the cursors that this store gives to entries of a log.
+    /// Returns whether the text has the form of this store's cursors, which mark positions in a log.
     pub fn is_cursor(&self, text: &str) -> bool {
         self.cursor_format().matches(text)
     }
 
-    /// Whether it serves, now and whenever that changes. Nothing is ever sent of a store in memory, which always does.
+    /// Returns a watch on the store's health. A store in memory is always up.
     pub fn health(&self) -> watch::Receiver<StoreHealth> {
         match self {
             Self::Memory(_) => watch::Sender::new(StoreHealth::Up).subscribe(),
@@ -123,7 +124,7 @@ impl Store {
         }
     }
 
-    /// What survives what, in one sentence for the start-up line.
+    /// Returns which answers survive which failure, as a text for the log at start.
     pub fn durability(&self) -> &'static str {
         match self {
             Self::Memory(_) => "nothing survives this process",
@@ -132,8 +133,8 @@ impl Store {
         }
     }
 
-    /// Waits until the store will never answer again: an embedded one that is closed, or whose writer panicked. A store that
-    /// can come back has not ended.
+    /// Waits until the store can never answer again: an embedded store was closed, or a background task of a store
+    /// panicked. An outage does not count, because the store can come back.
     pub async fn ended(&self) {
         match self {
             Self::Embedded(store) => store.ended().await,
@@ -142,8 +143,8 @@ impl Store {
         }
     }
 
-    /// Ends it: what was sent before is answered first, and an embedded store's file is closed. Later calls to an embedded store are
-    /// answered that it is unavailable.
+    /// Closes an embedded store: answers all earlier calls, and closes the file. Later calls fail with
+    /// [`StoreError::Unavailable`]. For other stores, this does nothing.
     pub async fn close(&self) {
         if let Self::Embedded(store) = self {
             store.close().await;

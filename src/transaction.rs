@@ -1,9 +1,18 @@
-//! The language between the rules and the stores: one atomic step on the records of one scope.
+//! Transactions: the language in which the rules tell a store what to do, as one atomic step on the records of one
+//! scope.
 //!
-//! A [`Transaction`] carries everything it assumes. Its `require` guards are what its author believed: if one fails, the
-//! transaction is stale and nothing is applied. Then the first of its options whose guards hold is applied, whole; if none
-//! does, it is refused, and that answer is as true as an applied one. (Minitransactions: Aguilera et al., *Sinfonia*,
-//! SOSP 2007.) This module owns the words only. It must not know credits, teams or any store; `store` gives them effect.
+//! A [`Transaction`] contains all its assumptions. A store carries it out as follows:
+//!
+//! 1. It checks the preconditions (`require`). If one does not hold, the transaction is *stale*: its author decided on outdated
+//!    data. Nothing is written.
+//! 2. It applies the first option whose guards hold, completely.
+//! 3. If no option's guards hold, the transaction is *refused*. Nothing is written. A refusal is verified against the store like
+//!    an applied option.
+//!
+//! In each case the reply has the store's time and the records as they are then. (The model is the minitransaction of
+//! Aguilera et al., *Sinfonia*, SOSP 2007.)
+//!
+//! This module defines the language only, and `store` implements it. It must not know credits, teams or any store.
 
 mod expression;
 mod key;
@@ -15,88 +24,89 @@ pub use key::{Key, RecordKind, RecordRef, Scope};
 pub use number::{NUMBER_LIMIT, parse_stored_number};
 pub use reply::{FieldMap, LogEntry, Outcome, Record, Reply};
 
-/// The field that makes a hash record a passing one: from that time on, in Unix milliseconds, the record counts as absent.
+/// Name of the field with a hash's purge time, in Unix milliseconds. From that time on, the hash counts as absent.
 pub const PURGE_AT: &str = "purge_at";
 
 /// One atomic step on the records of one scope.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transaction {
-    /// The team, or the global collection, that owns every record named here.
+    /// The scope of all records of the transaction.
     pub scope: Scope,
-    /// Every record that the step reads or writes. Guards and writes name them by [`RecordRef`].
+    /// The records that the transaction reads or writes. Guards and writes refer to them by [`RecordRef`].
     pub records: Vec<RecordUse>,
-    /// What the author believed. The first that fails makes the transaction stale.
+    /// The preconditions. If one does not hold, the transaction is stale.
     pub require: Vec<Guard>,
-    /// Ways to go on, in order of preference. Without any, the transaction only reads, and is refused or stale.
+    /// The options, in order of preference. A transaction without options only reads; it is stale or refused.
     pub options: Vec<Choice>,
 }
 
-/// A record, what of it the reply shall carry, and what it starts as.
+/// A record of a transaction.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecordUse {
-    /// Which record.
+    /// Name of the record.
     pub key: Key,
-    /// What the reply carries of it.
+    /// What the reply contains of it.
     pub read: Read,
-    /// For a hash: the fields it starts with. While the record is absent, guards and writes see these fields, and an
-    /// applied option with at least one write makes the record. Empty means that it does not start here.
+    /// For a hash: the fields that it starts with. If the hash is absent, guards and writes see these fields, and an
+    /// applied option with at least one write creates the hash. Empty if the transaction does not create the hash in
+    /// this way.
     pub start: Vec<(&'static str, Value)>,
 }
 
-/// What a reply carries of a record.
+/// What the reply contains of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Read {
     /// Nothing.
     Nothing,
-    /// A hash's fields or a packed value, as they are after the step.
+    /// The fields of a hash, or the value of a packed record, after the writes.
     Whole,
     /// The entries of an index with the lowest scores.
     First {
-        /// At most so many.
+        /// Maximum number of entries.
         limit: u32,
-        /// Leave them out of the reply if an option was applied.
+        /// Whether to leave the entries out of the reply if an option was applied.
         unless_applied: bool,
     },
-    /// The members of an index that come after one, in the order of their bytes. All scores of such an index are equal.
+    /// The members of an index after a given one, ordered by their bytes. All scores of such an index must be equal.
     MembersAfter {
-        /// Exclusive; empty means from the first.
+        /// The member before the first to return. Empty to start with the first member.
         member: String,
-        /// At most so many.
+        /// Maximum number of entries.
         limit: u32,
     },
-    /// The entries of a log that come after one, oldest first.
+    /// The entries of a log after a given one, oldest first.
     EntriesAfter {
-        /// A [`LogEntry::cursor`], exclusive; empty means from the first.
+        /// The [`LogEntry::cursor`] of the entry before the first to return. Empty to start with the oldest entry.
         cursor: String,
-        /// At most so many.
+        /// Maximum number of entries.
         limit: u32,
     },
 }
 
-/// One way to go on.
+/// An option of a transaction.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Choice {
-    /// All of them have to hold.
+    /// The conditions. The option is applied only if all of them hold.
     pub guards: Vec<Guard>,
-    /// Applied in order, all or none. Values are computed from the fields as they were before the step.
+    /// The writes, in order. Their values are computed from the fields as they were before the transaction.
     pub writes: Vec<Write>,
 }
 
-/// A condition on the records before the step, and on the store's time.
+/// A condition on the records before the transaction, and on the store's time.
 ///
-/// A guard on a field of a record that is absent and does not start here, or on a field that the record lacks, makes the
-/// whole transaction stale: nothing is ever counted from a silent zero.
+/// If a guard uses a field that does not exist, the whole transaction is stale. A missing field is never taken for
+/// zero. The fields that an absent hash starts with do exist.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Guard {
-    /// The record does not exist (a `start` does not count).
+    /// The record does not exist. The fields that it starts with do not count.
     Absent(RecordRef),
-    /// The record exists (a `start` does not count).
+    /// The record exists. The fields that it starts with do not count.
     Present(RecordRef),
     /// The packed record exists and has exactly this value.
     PackedEquals(RecordRef, String),
     /// The field has exactly this value; a number is compared in its decimal form.
     FieldEquals(RecordRef, &'static str, String),
-    /// The expression is not above 0.
+    /// The expression is at most 0.
     AtMostZero(Linear),
     /// The index has no entry with a score at or below the store's time.
     NothingDue(RecordRef),
@@ -107,38 +117,39 @@ pub enum Guard {
 /// A change of one record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {
-    /// Adds to a numeric field of a hash. On an absent hash that does not start here the transaction is stale.
+    /// Adds to a numeric field of a hash. If the field does not exist, the transaction is stale.
     Add(RecordRef, &'static str, i64),
-    /// The same, and nothing at all if the hash is absent.
+    /// Adds to a numeric field of a hash. If the hash is absent, does nothing.
     AddIfPresent(RecordRef, &'static str, i64),
-    /// Sets a field of a hash, and makes the hash if it is absent.
+    /// Sets a field of a hash. Creates the hash if it is absent.
     Set(RecordRef, &'static str, Value),
-    /// Replaces a packed record. With a purge time, in Unix milliseconds, the record counts as absent from then on.
+    /// Replaces the value of a packed record by the joined parts, and its purge time, in Unix milliseconds. From the
+    /// purge time on, the record counts as absent.
     Put(RecordRef, Vec<Value>, Option<Value>),
-    /// Removes a hash, a packed record or a whole log. Nothing happens if it is absent.
+    /// Removes a hash, a packed record or a whole log. Does nothing if it is absent.
     Delete(RecordRef),
-    /// Puts a member into an index, with a score, or moves it to that score.
+    /// Puts a member with this score into an index, or changes its score.
     IndexPut(RecordRef, String, Value),
-    /// Takes a member out of an index. Nothing happens if it is absent.
+    /// Removes a member from an index. Does nothing if it is absent.
     IndexRemove(RecordRef, String),
-    /// Appends an entry to a log; `keep` drops the oldest beyond that many.
+    /// Appends an entry to a log.
     Append {
         /// The log.
         log: RecordRef,
-        /// The entry.
+        /// The fields of the entry.
         fields: Vec<(&'static str, Value)>,
-        /// How many entries stay; `None` keeps all.
+        /// Maximum number of entries to keep; the oldest are removed. `None` keeps all.
         keep: Option<u32>,
     },
 }
 
 impl Transaction {
-    /// An empty step on one scope.
+    /// Returns an empty transaction on a scope.
     pub fn on(scope: Scope) -> Self {
         Self { scope, records: Vec::new(), require: Vec::new(), options: Vec::new() }
     }
 
-    /// The whole step, for a store to carry out; what stays here is empty.
+    /// Takes the contents of the transaction, and leaves an empty one.
     pub fn take(&mut self) -> Self {
         let empty = Self::on(self.scope.clone());
         std::mem::replace(self, empty)
@@ -155,20 +166,20 @@ impl Transaction {
         RecordRef(self.records.len() - 1)
     }
 
-    /// A declared hash starts with these fields if it is absent.
+    /// Sets the fields that a declared hash starts with if it is absent.
     pub fn start(&mut self, record: RecordRef, start: Vec<(&'static str, Value)>) {
         if let Some(used) = self.records.get_mut(record.0) {
             used.start = start;
         }
     }
 
-    /// Adds a belief; its place among them is what [`Outcome::Stale`] reports.
+    /// Adds a precondition. Returns its position, which [`Outcome::Stale`] reports.
     pub fn require(&mut self, guard: Guard) -> usize {
         self.require.push(guard);
         self.require.len() - 1
     }
 
-    /// Adds the next option; its place among them is what [`Outcome::Applied`] reports.
+    /// Adds an option after the others. Returns its position, which [`Outcome::Applied`] reports.
     pub fn option(&mut self, guards: Vec<Guard>, writes: Vec<Write>) -> usize {
         self.options.push(Choice { guards, writes });
         self.options.len() - 1

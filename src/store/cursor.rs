@@ -4,8 +4,8 @@ use super::error::StoreError;
 
 /// The form of a store's cursors.
 ///
-/// Validation checks a cursor against it. Otherwise Redis would reject a malformed cursor only when the log is read, after
-/// the transaction's changes were made.
+/// Validation checks a cursor against it. Otherwise Redis would reject a malformed cursor only when the log is read,
+/// after the transaction's changes were made.
 #[derive(Clone, Copy)]
 pub(super) enum CursorFormat {
     /// The number of an entry, from 1: memory and embedded stores.

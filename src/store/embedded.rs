@@ -1,7 +1,8 @@
-//! Records in a file of this machine, for one sidecar that needs no Redis: the handle to the writer thread.
+//! A store in a file on this machine, for a single sidecar without Redis.
 //!
-//! One thread owns the file. It takes all calls that wait, carries them out in one database transaction, and makes it durable
-//! once, so that concurrent calls share a flush to disk. This module must not know what the records mean.
+//! This module is the handle to the writer thread, which owns the file. The thread takes all waiting calls, carries
+//! them out in one database transaction, and flushes it to disk once: concurrent calls share a flush. The store must
+//! not know what its records mean.
 
 mod store_file;
 mod tables;
@@ -14,12 +15,15 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
 
 use super::{
-    deadline_queue::DeadlineQueue,
     error::{BatchReplies, OpenError, StoreError},
     health::{HealthReporter, StoreHealth},
     options::StoreOptions,
@@ -27,11 +31,11 @@ use super::{
 use crate::transaction::Transaction;
 use writer::{Job, Message, StoreFile, Writer};
 
-/// How many calls may wait for the writer. At a flush of some milliseconds for each batch of [`writer::BATCH_LIMIT`], a full
-/// queue is worth a few hundred milliseconds; more would outlive the callers' deadlines.
+/// Maximum number of calls that wait for the writer. A batch of [`writer::BATCH_LIMIT`] calls takes a flush of some
+/// milliseconds, so a full queue takes a few hundred milliseconds. More calls would only time out.
 const QUEUE_LIMIT: usize = 4096;
 
-/// A store in a file; clones share it.
+/// A store in a file. Clones share it.
 #[derive(Clone)]
 pub struct EmbeddedStore {
     inner: Arc<EmbeddedInner>,
@@ -41,7 +45,8 @@ struct EmbeddedInner {
     messages: mpsc::Sender<Message>,
     commits: Arc<AtomicU64>,
     health: Arc<HealthReporter>,
-    deadlines: DeadlineQueue,
+    /// How long a call waits for its answer.
+    timeout: Duration,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -49,8 +54,7 @@ impl EmbeddedStore {
     pub(super) async fn open(directory: &Path, options: StoreOptions) -> Result<Self, OpenError> {
         let directory = directory.to_owned();
         let opened = tokio::task::spawn_blocking(move || Self::open_blocking(&directory, options)).await;
-        opened
-            .map_err(|error| OpenError::because("The embedded store's file could not be read: it is damaged.", error))?
+        opened.map_err(|error| OpenError::because("The embedded store's file is damaged: reading it failed.", error))?
     }
 
     fn open_blocking(directory: &Path, options: StoreOptions) -> Result<Self, OpenError> {
@@ -71,8 +75,7 @@ impl EmbeddedStore {
             .spawn(move || writer.run(receiver))
             .map_err(|error| OpenError::because("The embedded store's writer thread could not be started.", error))?;
         let thread = Mutex::new(Some(thread));
-        let inner =
-            EmbeddedInner { messages: sender, commits, health, deadlines: DeadlineQueue::of(options.wait), thread };
+        let inner = EmbeddedInner { messages: sender, commits, health, timeout: options.wait, thread };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -82,10 +85,10 @@ impl EmbeddedStore {
             mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => StoreError::unavailable("it is closed"),
         })?;
-        match self.inner.deadlines.bounded(answer).await {
+        match timeout(self.inner.timeout, answer).await {
             Ok(answer) => answer.unwrap_or_else(|_| Err(StoreError::unavailable("it was closed before it answered"))),
-            // It is carried out all the same, when its turn comes.
-            Err(late) => Err(StoreError::unavailable_because("it did not answer in time", late)),
+            // The writer carries the call out all the same, when its turn comes.
+            Err(elapsed) => Err(StoreError::unavailable_because("it did not answer in time", elapsed)),
         }
     }
 
@@ -99,7 +102,7 @@ impl EmbeddedStore {
 
     pub(super) async fn close(&self) {
         let (closed, done) = oneshot::channel();
-        // Both fail only if it is closed already.
+        // Both fail only if the store is closed already.
         if self.inner.messages.send(Message::Close(closed)).await.is_ok() {
             let _ = done.await;
         }
@@ -107,11 +110,12 @@ impl EmbeddedStore {
         if let Some(thread) = thread
             && tokio::task::spawn_blocking(move || thread.join()).await.is_ok_and(|joined| joined.is_err())
         {
-            tracing::error!("the embedded store's writer thread ended by a panic");
+            tracing::error!("the writer thread of the embedded store panicked");
         }
     }
 
-    /// How many times it has made changes durable since it was opened. Concurrent calls share these.
+    /// Returns the number of database transactions that wrote and were committed since the store was opened. Concurrent
+    /// calls share them.
     pub fn commits(&self) -> u64 {
         self.inner.commits.load(Ordering::SeqCst)
     }

@@ -1,33 +1,34 @@
-//! What a store can answer besides a reply. No message names an address, a key's content or a password: the cause behind it
-//! may, and belongs in the log.
+//! The errors of a store. No message contains an address, the content of a key, or a password. The cause behind it may;
+//! it belongs in the log, not in an answer to a client.
 
 use std::{error::Error, sync::Arc};
 
 use crate::transaction::Reply;
 
-/// The answer to a call that carries several transactions: one result for each transaction, or one error for all of them.
+/// The answer to a call that carries several transactions: one result for each transaction, or one error for all of
+/// them.
 pub type BatchReplies = Result<Vec<Result<Reply, StoreError>>, StoreError>;
 
-/// The cause of an error, shared by all callers that it hits at once.
+/// The cause of an error. All callers that the same failure affects share it.
 pub type Cause = Arc<dyn Error + Send + Sync>;
 
 /// Why a transaction has no reply.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The store cannot be reached, or the connection broke, or it did not answer in time. Whether the transaction was
-    /// carried out is unknown; repeating it has to be safe.
+    /// The store cannot be reached, the connection failed, or the answer is late. Whether the transaction was carried
+    /// out is unknown, so it must be safe to repeat.
     #[error("the store is unavailable: {reason}")]
     Unavailable {
-        /// What was noticed, fit for a client.
+        /// What happened, fit for a client.
         reason: &'static str,
         /// The cause, for the log.
         #[source]
         source: Option<Cause>,
     },
-    /// As many transactions wait as may wait. Nothing was carried out.
+    /// The maximum number of transactions is waiting. Nothing was carried out.
     #[error("the store is overloaded")]
     Overloaded,
-    /// A record is not what it has to be, or the transaction is not well formed. It changed nothing.
+    /// A record has unexpected content, or the transaction is malformed. Nothing was changed.
     #[error("the store found a fault: {reason}")]
     Fault {
         /// What is wrong, for the log.
@@ -49,7 +50,7 @@ impl StoreError {
     }
 }
 
-/// An error and everything behind it, for the log.
+/// Returns an error and all its causes, for the log.
 pub(crate) fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -60,32 +61,32 @@ pub(crate) fn causes(error: &dyn Error) -> String {
     text
 }
 
-/// Why a store could not be opened: a sentence for whoever starts the sidecar.
+/// Why a store could not be opened. The message tells the operator what to do.
 #[derive(Debug, thiserror::Error)]
 #[error("{advice}")]
 pub struct OpenError {
     advice: String,
-    unfit: bool,
+    is_unfit: bool,
     #[source]
     source: Option<Cause>,
 }
 
 impl OpenError {
     pub(super) fn new(advice: impl Into<String>) -> Self {
-        Self { advice: advice.into(), unfit: false, source: None }
+        Self { advice: advice.into(), is_unfit: false, source: None }
     }
 
-    /// It is there, and set up so that credits would be lost.
+    /// The store was reached, but its configuration would lose credits.
     pub(super) fn unfit(advice: impl Into<String>) -> Self {
-        Self { unfit: true, ..Self::new(advice) }
+        Self { is_unfit: true, ..Self::new(advice) }
     }
 
-    /// Whether the store is there and has to be set up otherwise: trying again will not help.
+    /// Returns whether the store was reached but must be configured differently, so that retrying does not help.
     pub fn is_unfit(&self) -> bool {
-        self.unfit
+        self.is_unfit
     }
 
     pub(super) fn because(advice: impl Into<String>, cause: impl Error + Send + Sync + 'static) -> Self {
-        Self { advice: advice.into(), unfit: false, source: Some(Arc::new(cause)) }
+        Self { advice: advice.into(), is_unfit: false, source: Some(Arc::new(cause)) }
     }
 }

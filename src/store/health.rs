@@ -1,39 +1,39 @@
-//! Whether a store serves, as far as this sidecar knows: for the log, and for whoever asks whether the sidecar is ready.
+//! Whether a store is available, as far as this sidecar knows. The log and the readiness of the sidecar follow it.
 
 use tokio::sync::watch;
 
 use super::error::causes;
 use crate::clock::Clock;
 
-/// Whether a store serves. Times are Unix milliseconds of this machine.
+/// Whether a store is available. Times are Unix milliseconds of this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreHealth {
-    /// It does.
+    /// It serves all calls.
     Up,
-    /// It answers, and carries out no changes: a server whose memory is full, for example.
+    /// It serves reads and refuses writes, for example because its memory is full.
     RefusesChanges {
-        /// Since when.
+        /// When it was last up.
         since_ms: i64,
-        /// What was noticed, fit for a client.
+        /// What happened, fit for a client.
         reason: &'static str,
     },
-    /// It does not answer, or must not be used. Calls are refused at once.
+    /// It does not answer, or must not be used. All calls fail at once.
     Down {
-        /// Since when.
+        /// When it was last up.
         since_ms: i64,
-        /// What was noticed, fit for a client.
+        /// What happened, fit for a client.
         reason: &'static str,
     },
 }
 
 impl StoreHealth {
-    /// Whether it serves all that it is there for.
+    /// Returns whether the store serves all calls.
     pub fn is_up(self) -> bool {
         self == Self::Up
     }
 }
 
-/// The health of one store: told to whoever watches, and logged once when the store is lost and once when it is back.
+/// Publishes the health of one store, and logs each loss and each return once.
 #[derive(Debug)]
 pub(super) struct HealthReporter {
     store: String,
@@ -41,7 +41,7 @@ pub(super) struct HealthReporter {
 }
 
 impl HealthReporter {
-    /// A store that was just opened. Its name must not have a password.
+    /// Reports for a store that was just opened. `store` is its name in the log and must not contain a password.
     pub(super) fn up(store: String) -> Self {
         Self { store, health: watch::Sender::new(StoreHealth::Up) }
     }
@@ -54,29 +54,30 @@ impl HealthReporter {
         self.health.subscribe()
     }
 
-    /// It does not serve. If it did not before, only the reason can be new, which is no news for the log.
+    /// Reports that the store is down. If it was not up before, only the reason can have changed; that is logged at
+    /// level debug.
     pub(super) fn down(&self, reason: &'static str, cause: Option<&dyn std::error::Error>) {
-        let was_up = self.leave(|since_ms| StoreHealth::Down { since_ms, reason });
+        let was_up = self.leave_up(|since_ms| StoreHealth::Down { since_ms, reason });
         let cause = cause.map(causes);
         if was_up {
-            tracing::warn!(store = self.store, reason, cause, "store lost: calls are refused until it is back");
+            tracing::warn!(store = self.store, reason, cause, "store lost; calls fail until it is back");
         } else {
-            tracing::debug!(store = self.store, reason, cause, "the store is still lost");
+            tracing::debug!(store = self.store, reason, cause, "store still lost");
         }
     }
 
-    /// It answers, and refuses changes.
+    /// Reports that the store refuses writes.
     pub(super) fn refuses_changes(&self, reason: &'static str, cause: Option<&dyn std::error::Error>) {
-        let was_up = self.leave(|since_ms| StoreHealth::RefusesChanges { since_ms, reason });
+        let was_up = self.leave_up(|since_ms| StoreHealth::RefusesChanges { since_ms, reason });
         let cause = cause.map(causes);
         if was_up {
-            tracing::warn!(store = self.store, reason, cause, "the store refuses changes: only reads are served");
+            tracing::warn!(store = self.store, reason, cause, "store refuses writes; only reads are served");
         } else {
-            tracing::debug!(store = self.store, reason, cause, "the store refuses changes");
+            tracing::debug!(store = self.store, reason, cause, "store still refuses writes");
         }
     }
 
-    /// It serves.
+    /// Reports that the store is up.
     pub(super) fn back(&self) {
         let mut lost_ms = None;
         self.health.send_if_modified(|health| match std::mem::replace(health, StoreHealth::Up) {
@@ -92,8 +93,8 @@ impl HealthReporter {
         }
     }
 
-    /// Whether this was the end of its being up.
-    fn leave(&self, next: impl Fn(i64) -> StoreHealth) -> bool {
+    /// Publishes a health other than `Up`. Returns whether the store was up before.
+    fn leave_up(&self, next: impl Fn(i64) -> StoreHealth) -> bool {
         let mut was_up = false;
         self.health.send_if_modified(|health| {
             let since_ms = match *health {
@@ -117,16 +118,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_store_is_away_since_it_was_first_missed_whatever_the_reason_becomes() {
-        let health = HealthReporter::up("redis://h".to_owned());
-        let mut watch = health.watch();
-        health.back();
+    fn an_outage_keeps_its_start_when_its_reason_changes() {
+        let reporter = HealthReporter::up("redis://h".to_owned());
+        let mut watch = reporter.watch();
+        reporter.back();
         assert!(!watch.has_changed().unwrap() && watch.borrow_and_update().is_up());
-        health.down("the connection to it failed", None);
-        let StoreHealth::Down { since_ms, .. } = health.now() else { panic!("{:?}", health.now()) };
-        health.refuses_changes("its memory is full", None);
-        assert_eq!(health.now(), StoreHealth::RefusesChanges { since_ms, reason: "its memory is full" });
-        health.back();
-        assert!(watch.has_changed().unwrap() && health.now().is_up());
+        reporter.down("the connection to it failed", None);
+        let StoreHealth::Down { since_ms, .. } = reporter.now() else { panic!("{:?}", reporter.now()) };
+        reporter.refuses_changes("its memory is full", None);
+        assert_eq!(reporter.now(), StoreHealth::RefusesChanges { since_ms, reason: "its memory is full" });
+        reporter.back();
+        assert!(watch.has_changed().unwrap() && reporter.now().is_up());
     }
 }

@@ -1,4 +1,5 @@
-//! Records in this process's memory: for tests, and for trying Tollgate out. It must not know what the records mean.
+//! A store in the memory of this process, for tests and for trying Tollgate out. It must not know what its records
+//! mean.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,11 +22,11 @@ use crate::{
     transaction::{FieldMap, Key, LogEntry, RecordKind, Reply, Scope, Transaction},
 };
 
-/// How many records whose time has come one call drops. It writes at most a few that ever have to be, so that this keeps
-/// up; and it bounds what a call does for others.
+/// Maximum number of due records that one call purges. A call writes fewer records with a purge time than this, so
+/// purging keeps up; and the limit bounds the work that a call does for others.
 const PURGES_PER_CALL: usize = 16;
 
-/// A store in memory; clones share it.
+/// A store in memory. Clones share it.
 #[derive(Clone)]
 pub struct MemoryStore {
     inner: Arc<MemoryInner>,
@@ -33,10 +34,10 @@ pub struct MemoryStore {
 
 struct MemoryInner {
     clock: Clock,
-    /// The latest time that was given out.
+    /// The latest time in any reply, so that the time never goes back.
     last_ms: AtomicI64,
     scopes: DashMap<Scope, ScopeRecords>,
-    /// By purge time. Locked under a scope's entry, never the other way round.
+    /// The records that have a purge time, ordered by it. Lock order: first the entry of a scope, then this.
     purges: Mutex<BTreeSet<(i64, Scope, Key)>>,
 }
 
@@ -78,7 +79,7 @@ impl MemoryStore {
     pub(super) fn transact(&self, transaction: &Transaction) -> Result<Reply, StoreError> {
         let scope = &transaction.scope;
         let mut records = self.inner.scopes.entry(scope.clone()).or_default();
-        // Time is read under the entry, so that it does not go back between two steps on one scope.
+        // Read the time under the entry's lock, so that it does not go back between two transactions on one scope.
         let now_ms = self.inner.now_ms();
         let mut in_scope = MemoryScope { scope, records: &mut records, purges: &self.inner.purges };
         let executed = execute(&mut in_scope, transaction, now_ms);
@@ -110,7 +111,7 @@ impl MemoryInner {
             };
             let Some((purge_at, scope, key)) = due else { return };
             if let Some(mut records) = self.scopes.get_mut(&scope) {
-                records.drop_if_still_due(purge_at, &key);
+                records.remove_if_still_due(purge_at, &key);
             }
             self.scopes.remove_if(&scope, |_, records| records.is_empty());
         }
@@ -118,12 +119,12 @@ impl MemoryInner {
 }
 
 impl ScopeRecords {
-    /// Between leaving the queue and now, the record may have been replaced by one with another purge time.
-    fn drop_if_still_due(&mut self, purge_at: i64, key: &Key) {
+    /// Removes the record, unless it was replaced by one with another purge time after it was taken from the queue.
+    fn remove_if_still_due(&mut self, purge_at: i64, key: &Key) {
         if key.kind == RecordKind::Hash {
             let text = purge_at.to_string();
-            let kept = self.hashes.get(&key.name).and_then(|fields| fields.text(crate::transaction::PURGE_AT));
-            if kept == Some(text.as_str()) {
+            let stored = self.hashes.get(&key.name).and_then(|fields| fields.text(crate::transaction::PURGE_AT));
+            if stored == Some(text.as_str()) {
                 self.hashes.remove(&key.name);
             }
         } else if self.packed.get(&key.name).is_some_and(|record| record.purge_at == Some(purge_at)) {
@@ -143,7 +144,7 @@ struct MemoryScope<'a> {
     purges: &'a Mutex<BTreeSet<(i64, Scope, Key)>>,
 }
 
-/// Changes the record of that name, made if it is missing. Most are there, and need no copy of their name.
+/// Changes the record of this name, and creates it if it does not exist. The name is copied only in that case.
 fn change<Record: Default>(records: &mut BTreeMap<String, Record>, name: &str, change: impl FnOnce(&mut Record)) {
     match records.get_mut(name) {
         Some(record) => change(record),
@@ -151,7 +152,7 @@ fn change<Record: Default>(records: &mut BTreeMap<String, Record>, name: &str, c
     }
 }
 
-fn at_most(limit: u32) -> usize {
+fn as_usize(limit: u32) -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
@@ -167,7 +168,7 @@ impl Records for MemoryScope<'_> {
     fn index_first(&self, name: &str, limit: u32) -> Result<Vec<(i64, String)>, StoreError> {
         let index = self.records.indexes.get(name);
         let entry = |(score, member): &(i64, Arc<str>)| (*score, member.as_ref().to_owned());
-        Ok(index.map(|index| index.order.iter().take(at_most(limit)).map(entry).collect()).unwrap_or_default())
+        Ok(index.map(|index| index.order.iter().take(as_usize(limit)).map(entry).collect()).unwrap_or_default())
     }
 
     fn index_last_score(&self, name: &str) -> Result<Option<i64>, StoreError> {
@@ -178,20 +179,20 @@ impl Records for MemoryScope<'_> {
     fn index_after(&self, name: &str, member: &str, limit: u32) -> Result<Vec<(i64, String)>, StoreError> {
         let from = if member.is_empty() { Bound::Unbounded } else { Bound::Excluded(member) };
         let Some(index) = self.records.indexes.get(name) else { return Ok(Vec::new()) };
-        let after = index.scores.range::<str, _>((from, Bound::Unbounded)).take(at_most(limit));
+        let after = index.scores.range::<str, _>((from, Bound::Unbounded)).take(as_usize(limit));
         Ok(after.map(|(member, score)| (*score, member.as_ref().to_owned())).collect())
     }
 
     fn log_after(&self, name: &str, cursor: &str, limit: u32) -> Result<Vec<LogEntry>, StoreError> {
         let after = parse_entry_number(cursor)?;
         let Some(log) = self.records.logs.get(name) else { return Ok(Vec::new()) };
-        let entries = log.entries.range((Bound::Excluded(after), Bound::Unbounded)).take(at_most(limit));
-        Ok(entries.map(|(place, fields)| LogEntry { cursor: place.to_string(), fields: fields.clone() }).collect())
+        let entries = log.entries.range((Bound::Excluded(after), Bound::Unbounded)).take(as_usize(limit));
+        Ok(entries.map(|(number, fields)| LogEntry { cursor: number.to_string(), fields: fields.clone() }).collect())
     }
 
     fn write_hash(&mut self, name: &str, fields: Option<&FieldMap>) -> Result<(), StoreError> {
         match fields {
-            Some(fields) => change(&mut self.records.hashes, name, |kept| kept.clone_from(fields)),
+            Some(fields) => change(&mut self.records.hashes, name, |stored| stored.clone_from(fields)),
             None => drop(self.records.hashes.remove(name)),
         }
         Ok(())
@@ -236,7 +237,7 @@ impl Records for MemoryScope<'_> {
         change(&mut self.records.logs, name, |log| {
             log.last += 1;
             log.entries.insert(log.last, fields.clone());
-            while keep.is_some_and(|keep| log.entries.len() > at_most(keep)) {
+            while keep.is_some_and(|keep| log.entries.len() > as_usize(keep)) {
                 log.entries.pop_first();
             }
         });
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_purged_takes_no_room_even_if_its_scope_is_never_used_again() {
+    fn purged_records_of_an_unused_scope_take_no_memory() {
         let clock = ManualClock::at(1_000);
         let store = MemoryStore::new(Clock::Manual(clock.clone()));
         for number in 0..100 {
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_put_again_is_purged_at_its_new_time_only() {
+    fn a_replaced_record_is_purged_at_its_new_time_only() {
         let clock = ManualClock::at(1_000);
         let store = MemoryStore::new(Clock::Manual(clock.clone()));
         let scope = Scope::new("team");

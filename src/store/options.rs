@@ -9,10 +9,9 @@ use crate::clock::Clock;
 pub struct StoreOptions {
     /// The store's clock. With the system's clock, the Redis store takes the time of its server.
     pub clock: Clock,
-    /// Refuse a Redis server that does not log its changes to disk.
+    /// Whether to refuse a Redis server that writes no append-only file.
     pub require_aof: bool,
-    /// The longest that a call to a store outside this process, or on a disk, waits for its answer. After that the outcome is
-    /// unknown.
+    /// Timeout of a call to a store on a server or on a disk. After it, the outcome of the call is unknown.
     pub wait: Duration,
 }
 

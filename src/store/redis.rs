@@ -1,187 +1,147 @@
-//! Records on a Redis or Valkey server that many sidecars share. One generic script carries out every transaction; this
-//! module sends it, and knows what a failed call means. It must not know what the records mean.
+//! Records on a Redis or Valkey server that many sidecars share.
+//!
+//! One generic script (`redis/transact.lua`) carries out every transaction. This module sends it and interprets failed
+//! calls. It must not know what the records mean.
 
 mod batch_lane;
 mod capability_check;
 mod decode;
 mod encode;
+mod opcodes;
+mod probe_error;
 mod requirements;
 mod script;
+mod script_caller;
 mod server_failure;
 mod shared_connection;
 mod watcher;
 
 use std::{sync::Arc, time::Duration};
 
-use ::redis::{Client, RedisError};
-use tokio::sync::{Semaphore, watch};
+use ::redis::Client;
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout,
+};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
-    deadline_queue::DeadlineQueue,
     error::{BatchReplies, OpenError, StoreError},
     health::StoreHealth,
     location::StoreLocation,
     options::StoreOptions,
 };
-use crate::{clock::Clock, transaction::Transaction};
-use batch_lane::{Lanes, Way};
-use requirements::{Demands, refuses_login};
-use server_failure::Trouble;
-use shared_connection::Link;
-use watcher::{NotYet, Watcher, connect};
+use crate::transaction::Transaction;
+use batch_lane::{Admission, BatchLanes};
+use capability_check::check_capabilities;
+use probe_error::ProbeError;
+use requirements::{ServerRequirements, login_error};
+use script_caller::{ScriptCaller, TIMED_OUT};
+use server_failure::ServerFailure;
+use shared_connection::SharedConnection;
+use watcher::{Watcher, connect};
 
-/// How many calls may be on their way. A server that takes some ten microseconds for each works that off in well under the
-/// wait of a call; more would only time out.
-const IN_FLIGHT_LIMIT: usize = 4096;
+/// Maximum number of calls that wait for the server. A server that takes some 10 µs for each works them off well within
+/// the timeout of a call; more would only time out.
+const MAX_WAITING_CALLS: usize = 4096;
 
-/// What is said of a call without an answer.
-const LATE: &str = "it did not answer in time";
+/// Timeout of the first connection. It suffices for a TLS handshake with a busy server in the same region.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Long enough for a TLS handshake with a server in the same region that is busy.
-const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+/// Timeout of opening the store, including all checks of the server.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The longest that it takes to find out that a server is not there, or not fit.
-const OPEN_LIMIT: Duration = Duration::from_secs(5);
-
-/// A store on a Redis or Valkey server; clones share the connection.
+/// A store on a Redis or Valkey server. Clones share the connection.
 #[derive(Clone)]
 pub struct RedisStore {
-    shared: Arc<Shared>,
+    inner: Arc<RedisInner>,
 }
 
-struct Shared {
-    link: Arc<Link>,
-    clock: Clock,
-    deadlines: DeadlineQueue,
-    in_flight: Semaphore,
-    lanes: Lanes,
+struct RedisInner {
+    lanes: Arc<BatchLanes>,
+    waiting: Semaphore,
     durability: &'static str,
     _watcher: AbortOnDropHandle<()>,
-    /// Cancelled when the watcher ends, which it should not: nobody would find the way back any more.
-    unwatched: CancellationToken,
+    /// Cancelled when the watcher ends. It ends only by a panic, and then the store would never reconnect.
+    watcher_ended: CancellationToken,
 }
 
 impl RedisStore {
     pub(super) async fn open(url: &str, location: &StoreLocation, options: StoreOptions) -> Result<Self, OpenError> {
         if url.starts_with("rediss:") {
-            // It fails only if there is a provider already, which then serves.
+            // This fails only if the process already has a provider, which is then used.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        tokio::time::timeout(OPEN_LIMIT, Self::open_fit(url, location, options))
+        timeout(OPEN_TIMEOUT, Self::open_checked(url, location, options))
             .await
-            .unwrap_or_else(|late| Err(OpenError::because(format!("{location} does not answer."), late)))
+            .unwrap_or_else(|elapsed| Err(OpenError::because(format!("{location} does not answer."), elapsed)))
     }
 
-    async fn open_fit(url: &str, location: &StoreLocation, options: StoreOptions) -> Result<Self, OpenError> {
+    async fn open_checked(url: &str, location: &StoreLocation, options: StoreOptions) -> Result<Self, OpenError> {
         let refuse = |error| {
-            refuses_login(&error, location).unwrap_or_else(|| {
+            login_error(&error, location).unwrap_or_else(|| {
                 OpenError::because(format!("{location} cannot be reached. Is it up, and is the URL right?"), error)
             })
         };
         let client = Client::open(url).map_err(refuse)?;
-        let mut connection = tokio::time::timeout(CONNECT_LIMIT, connect(&client))
+        let mut connection = timeout(CONNECT_TIMEOUT, connect(&client))
             .await
-            .unwrap_or_else(|late| Err(std::io::Error::from(late).into()))
+            .unwrap_or_else(|elapsed| Err(std::io::Error::from(elapsed).into()))
             .map_err(refuse)?;
-        let demands = Demands { location: location.clone(), require_aof: options.require_aof };
-        let fitness = demands.check(&mut connection).await.map_err(|unfit| unfit.at_start(location))?;
-        let durability = fitness.durability(&mut connection, &demands).await;
-        let takes_scopes_together = match capability_check::try_everything(&mut connection).await.map_err(NotYet::from)
-        {
-            // It serves reads, and changes once there is room for them.
-            Err(full) if matches!(full.trouble(), Trouble::RefusesChanges(_)) => false,
-            tried => tried.map_err(|failed| demands.refuse_at_start(failed))?.takes_scopes_together,
+        let requirements = ServerRequirements { location: location.clone(), require_aof: options.require_aof };
+        let configuration =
+            requirements.check(&mut connection).await.map_err(|unfit| unfit.into_open_error(location))?;
+        let durability = configuration.durability(&mut connection, location).await;
+        let accepts_several_scopes = match check_capabilities(&mut connection).await.map_err(ProbeError::from) {
+            // The server serves reads now, and writes as soon as it has room for them.
+            Err(error) if matches!(error.failure(), ServerFailure::WritesRefused(_)) => false,
+            checked => checked.map_err(|error| error.into_open_error(&requirements))?.accepts_several_scopes,
         };
-        let link = Arc::new(Link::by(connection, location.to_string()));
-        link.learn(takes_scopes_together);
-        let watcher = Watcher { link: Arc::clone(&link), client, demands, wait: options.wait };
-        let unwatched = CancellationToken::new();
-        let ending = unwatched.clone().drop_guard();
+        let connection = Arc::new(SharedConnection::new(connection, location.to_string()));
+        connection.set_accepts_several_scopes(accepts_several_scopes);
+        let watcher = Watcher { connection: Arc::clone(&connection), client, requirements, call_timeout: options.wait };
+        let watcher_ended = CancellationToken::new();
+        let guard = watcher_ended.clone().drop_guard();
         let watching = async move {
-            let _ending = ending;
+            let _guard = guard;
             watcher.watch().await;
         };
-        let shared = Shared {
-            link,
-            clock: options.clock,
-            deadlines: DeadlineQueue::of(options.wait),
-            in_flight: Semaphore::new(IN_FLIGHT_LIMIT),
-            lanes: Lanes::default(),
+        let caller = ScriptCaller { connection, clock: options.clock, timeout: options.wait };
+        let inner = RedisInner {
+            lanes: Arc::new(BatchLanes::new(caller)),
+            waiting: Semaphore::new(MAX_WAITING_CALLS),
             durability,
             _watcher: AbortOnDropHandle::new(tokio::spawn(watching)),
-            unwatched,
+            watcher_ended,
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     pub(super) fn durability(&self) -> &'static str {
-        self.shared.durability
+        self.inner.durability
     }
 
     pub(super) async fn ended(&self) {
-        self.shared.unwatched.cancelled().await;
+        self.inner.watcher_ended.cancelled().await;
     }
 
     pub(super) fn health(&self) -> watch::Receiver<StoreHealth> {
-        self.shared.link.watch()
+        self.inner.lanes.caller().connection.watch_health()
     }
 
-    /// Carries out transactions of one scope, of which there is at least one.
+    /// Carries out transactions of one scope.
     pub(super) async fn transact_all(&self, transactions: Vec<Transaction>) -> BatchReplies {
-        let shared = &self.shared;
-        let _permit = shared.in_flight.try_acquire().map_err(|_| StoreError::Overloaded)?;
+        let inner = &self.inner;
+        let _permit = inner.waiting.try_acquire().map_err(|_| StoreError::Overloaded)?;
         let Some(scope) = transactions.first().map(|first| first.scope.clone()) else { return Ok(Vec::new()) };
-        match batch_lane::enter(shared, scope, transactions) {
-            Way::Go(_flight, transactions) => shared.call(transactions.iter()).await,
-            Way::Wait(answer) => match shared.deadlines.bounded(answer).await {
+        match inner.lanes.enter(scope, transactions) {
+            Admission::Send(_slot, transactions) => inner.lanes.caller().call(transactions.iter()).await,
+            Admission::Queued(replies) => match timeout(inner.lanes.caller().timeout, replies).await {
                 Ok(Ok(replies)) => replies,
-                Ok(Err(lost)) => Err(StoreError::unavailable_because("it ended before it answered", lost)),
-                // Whether the server is lost is for the call to say that was on its way meanwhile.
-                Err(late) => Err(StoreError::unavailable_because(LATE, late)),
+                Ok(Err(closed)) => Err(StoreError::unavailable_because("it was closed before it answered", closed)),
+                // Whether the server is lost is decided by the calls in flight, each of which has a timeout of its own.
+                Err(elapsed) => Err(StoreError::unavailable_because(TIMED_OUT, elapsed)),
             },
-        }
-    }
-}
-
-impl Shared {
-    /// One call of the script.
-    async fn call<'t>(&self, transactions: impl Iterator<Item = &'t Transaction> + Clone) -> BatchReplies {
-        let now_ms = match &self.clock {
-            Clock::System => None,
-            Clock::Manual(clock) => Some(clock.now_ms()),
-        };
-        let (mut connection, generation) = self.link.connection()?;
-        let calling = script::execute(&mut connection, transactions, now_ms);
-        match self.deadlines.bounded(calling).await {
-            Ok(Ok(replies)) => {
-                let failed = replies.iter().flatten().filter_map(|reply| reply.as_ref().err());
-                if let Some((trouble, cause)) = failed.filter_map(server_failure::of_server).next() {
-                    self.link.met(generation, trouble, cause);
-                }
-                replies
-            }
-            Ok(Err(error)) => Err(self.meaning(generation, error)),
-            // One slow answer is enough: if it was slow only once, the watcher has the way open again as soon as the server
-            // answers; more callers would only have waited for that as well.
-            Err(late) => {
-                self.link.met(generation, Trouble::Lost(LATE), &late);
-                Err(StoreError::unavailable_because(LATE, late))
-            }
-        }
-    }
-
-    fn meaning(&self, generation: u64, error: RedisError) -> StoreError {
-        if error.code() == Some(capability_check::CROSS_SLOT) {
-            self.link.learn(false);
-            return StoreError::unavailable_because("its server has become one of a cluster", error);
-        }
-        match Trouble::behind(&error) {
-            Some(trouble) => {
-                self.link.met(generation, trouble, &error);
-                StoreError::unavailable_because(trouble.reason(), error)
-            }
-            None => StoreError::fault(format!("its server rejects the script: {error}")),
         }
     }
 }

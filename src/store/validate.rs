@@ -1,15 +1,15 @@
-//! Whether a transaction is well formed, so that every store answers a malformed one alike, before it looks at a record.
+//! Refuses malformed transactions, before a store reads any record. So all stores answer them alike.
 
 use super::{cursor::CursorFormat, error::StoreError};
 use crate::transaction::{
     Guard, Key, Linear, NUMBER_LIMIT, PURGE_AT, Read, RecordKind, RecordRef, Transaction, Value, Write,
 };
 
-/// Coefficients, constants and everything that is added up on the way to a value stay below this magnitude, up to which
-/// doubles are exact. A step that would leave it is a fault, on every store at the same point.
+/// Limit on the magnitude of coefficients, constants and intermediate sums. Below it, doubles are exact: Redis computes
+/// with doubles. A transaction that reaches it has a fault, in every store at the same point.
 pub(super) const EXACT_LIMIT: i64 = 1 << 53;
 
-/// A fault if the transaction is malformed.
+/// Returns a fault if the transaction is malformed.
 pub(super) fn validate(transaction: &Transaction, cursors: CursorFormat) -> Result<(), StoreError> {
     Check { transaction, cursors }.all().map_err(|reason| StoreError::fault(format!("malformed transaction: {reason}")))
 }
@@ -19,6 +19,7 @@ struct Check<'a> {
     cursors: CursorFormat,
 }
 
+/// What is wrong with a part of the transaction, if anything.
 type Finding = Result<(), &'static str>;
 
 fn ensure(condition: bool, otherwise: &'static str) -> Finding {
@@ -29,24 +30,30 @@ fn exact(number: i64) -> Finding {
     ensure(number.unsigned_abs() < EXACT_LIMIT.unsigned_abs(), "a coefficient or constant is out of range")
 }
 
-fn kept(number: i64) -> Finding {
+fn in_limit(number: i64) -> Finding {
     ensure(number.unsigned_abs() < NUMBER_LIMIT.unsigned_abs(), "a number is out of range")
 }
 
 impl Check<'_> {
     fn all(&self) -> Finding {
         let scope = self.transaction.scope.as_str();
-        // A brace would move the end of the hash tag that keeps a scope's keys on one Redis node.
-        ensure(!scope.is_empty() && !scope.contains(['{', '}']), "the scope's name is empty or has a brace")?;
-        for (place, record) in self.transaction.records.iter().enumerate() {
-            let earlier = &self.transaction.records[..place];
+        // A brace would change the hash tag, which keeps the keys of a scope on one server of a cluster.
+        ensure(!scope.is_empty() && !scope.contains(['{', '}']), "the scope's name is empty or contains a brace")?;
+        for (position, record) in self.transaction.records.iter().enumerate() {
+            let earlier = &self.transaction.records[..position];
             ensure(earlier.iter().all(|other| other.key.name != record.key.name), "a record is declared twice")?;
             self.read(&record.key, &record.read)?;
-            ensure(record.start.is_empty() || record.key.kind == RecordKind::Hash, "only a hash starts with fields")?;
+            ensure(
+                record.start.is_empty() || record.key.kind == RecordKind::Hash,
+                "a record that is not a hash starts with fields",
+            )?;
             for (_, value) in &record.start {
                 self.value(value)?;
                 if let Value::Greatest(linears) = value {
-                    ensure(linears.iter().all(|linear| linear.terms.is_empty()), "a start counts on fields")?;
+                    ensure(
+                        linears.iter().all(|linear| linear.terms.is_empty()),
+                        "the fields that a hash starts with depend on other fields",
+                    )?;
                 }
             }
         }
@@ -71,7 +78,7 @@ impl Check<'_> {
             Read::First { .. } | Read::MembersAfter { .. } => key.kind == RecordKind::Index,
             Read::EntriesAfter { .. } => key.kind == RecordKind::Log,
         };
-        ensure(fits, "a record is read in a way that its kind does not have")?;
+        ensure(fits, "a record is read in a way that its kind does not support")?;
         match read {
             Read::EntriesAfter { cursor, .. } if !cursor.is_empty() => {
                 ensure(self.cursors.matches(cursor), "a cursor is not one of this store")
@@ -82,7 +89,7 @@ impl Check<'_> {
 
     fn is(&self, record: RecordRef, kinds: &[RecordKind]) -> Finding {
         let used = self.transaction.records.get(record.0).ok_or("a record is used but not declared")?;
-        ensure(kinds.contains(&used.key.kind), "a record is used in a way that its kind does not have")
+        ensure(kinds.contains(&used.key.kind), "a record is used in a way that its kind does not support")
     }
 
     fn guard(&self, guard: &Guard) -> Finding {
@@ -98,12 +105,12 @@ impl Check<'_> {
     fn write(&self, write: &Write) -> Finding {
         match write {
             Write::Add(record, _, number) | Write::AddIfPresent(record, _, number) => {
-                kept(*number)?;
+                in_limit(*number)?;
                 self.is(*record, &[RecordKind::Hash])
             }
             Write::Set(record, field, value) => {
                 let number = matches!(value, Value::Greatest(_));
-                ensure(number || *field != PURGE_AT, "a purge time is no number")?;
+                ensure(number || *field != PURGE_AT, "a purge time is not a number")?;
                 self.value(value)?;
                 self.is(*record, &[RecordKind::Hash])
             }
@@ -127,7 +134,7 @@ impl Check<'_> {
     }
 
     fn number(&self, value: &Value) -> Finding {
-        ensure(matches!(value, Value::Greatest(_)), "a score or a purge time is no number")?;
+        ensure(matches!(value, Value::Greatest(_)), "a score or a purge time is not a number")?;
         self.value(value)
     }
 
@@ -135,7 +142,7 @@ impl Check<'_> {
         match value {
             Value::Text(_) => Ok(()),
             Value::Greatest(linears) => {
-                ensure(!linears.is_empty(), "the greatest of nothing")?;
+                ensure(!linears.is_empty(), "a value is the greatest of no expressions")?;
                 linears.iter().try_for_each(|linear| self.linear(linear))
             }
         }

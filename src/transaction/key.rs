@@ -1,25 +1,25 @@
-//! Names of records. A scope is what one transaction can touch; a store may place two scopes on different machines.
+//! Names of records. A transaction uses the records of one scope. A store may place two scopes on different machines.
 
 use std::{fmt, sync::Arc};
 
-/// A collection of records that can change together: a team's, or a global one's.
+/// A set of records that a transaction can change together: those of a team, or a global set.
 ///
-/// A team's scope is the team's id. A global scope begins with `!`, which no id can contain.
+/// The name of a team's scope is the team's id. The name of a global scope begins with `!`, which no id can contain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Scope(Arc<str>);
 
 impl Scope {
-    /// The scope of that name.
+    /// Returns the scope with this name.
     pub fn new(name: &str) -> Self {
         Self(name.into())
     }
 
-    /// Its name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether it is no team's.
+    /// Returns whether the scope is global.
     pub fn is_global(&self) -> bool {
         self.0.starts_with('!')
     }
@@ -31,50 +31,51 @@ impl fmt::Display for Scope {
     }
 }
 
-/// What kind of record a key names. A key has one kind for ever.
+/// The kind of a record. It never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RecordKind {
-    /// Named fields: decimal integers or text. Small, and always read whole.
+    /// Named fields: decimal integers or texts. A hash is small and is always read as a whole.
     Hash,
-    /// One text, replaced whole.
+    /// One text, which is replaced as a whole.
     Packed,
-    /// Members with integer scores, ordered by score, then by the members' bytes.
+    /// Members with integer scores, ordered by score and then by the members' bytes.
     Index,
-    /// Entries in the order they were appended.
+    /// Entries in the order in which they were appended.
     Log,
 }
 
-/// Names a record within its scope.
+/// The name of a record within its scope.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    /// What kind of record it is.
+    /// The kind of the record.
     pub kind: RecordKind,
-    /// Its name, unique within the scope.
+    /// The name, unique within the scope.
     pub name: String,
 }
 
 impl Key {
-    /// A key of a hash.
+    /// Returns the key of a hash.
     pub fn hash(name: impl Into<String>) -> Self {
         Self { kind: RecordKind::Hash, name: name.into() }
     }
 
-    /// A key of a packed record.
+    /// Returns the key of a packed record.
     pub fn packed(name: impl Into<String>) -> Self {
         Self { kind: RecordKind::Packed, name: name.into() }
     }
 
-    /// A key of an index.
+    /// Returns the key of an index.
     pub fn index(name: impl Into<String>) -> Self {
         Self { kind: RecordKind::Index, name: name.into() }
     }
 
-    /// A key of a log.
+    /// Returns the key of a log.
     pub fn log(name: impl Into<String>) -> Self {
         Self { kind: RecordKind::Log, name: name.into() }
     }
 }
 
-/// Names one of the records of a [`super::Transaction`]; made by [`super::Transaction::record`] and meaningless elsewhere.
+/// A reference to a record of a [`super::Transaction`], returned by [`super::Transaction::record`]. It is valid for
+/// that transaction only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordRef(pub(crate) usize);

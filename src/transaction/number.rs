@@ -1,11 +1,11 @@
 //! The numbers that a store keeps.
 
-/// Every number a store keeps is an integer of a magnitude below this. Lua keeps numbers as doubles, so that is also
-/// what can be added up without loss, with room to spare.
+/// Limit on the magnitude of the integers that a store keeps. The Redis script computes with doubles, which are exact
+/// up to 2^53; so sums of such numbers are exact too.
 pub const NUMBER_LIMIT: i64 = 1 << 46;
 
-/// A number exactly as a store keeps one: within [`NUMBER_LIMIT`], so that sums with it stay in range whoever wrote it, and in the
-/// one form that it has in decimal.
+/// Parses a number in exactly the form in which a store keeps it: decimal, without a plus sign or leading zeros, and
+/// with a magnitude below [`NUMBER_LIMIT`]. Returns `None` for any other text.
 pub fn parse_stored_number(text: &str) -> Option<i64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let in_form = match digits.as_bytes() {
@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_has_one_form_and_a_magnitude_below_the_limit() {
+    fn only_the_canonical_form_below_the_limit_is_parsed() {
         let (least, most) = (1 - NUMBER_LIMIT, NUMBER_LIMIT - 1);
         for number in [0, 1, -1, 10, 1_000, least, most] {
             assert_eq!(parse_stored_number(&number.to_string()), Some(number));

@@ -1,25 +1,26 @@
-//! What a store answers: its time, what became of the step, and the records as they are now.
+//! The reply of a store: its time, the outcome, and the records as they are then.
 
 use super::{key::RecordRef, number::parse_stored_number};
 
-/// The answer to one transaction.
+/// The reply to one transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     /// The store's time when it decided, in Unix milliseconds.
     pub now_ms: i64,
-    /// What became of the step.
+    /// The outcome of the transaction.
     pub outcome: Outcome,
-    /// What was asked of each record, in the order they were declared: the truth after the step, whatever its outcome.
+    /// What was read of each record, in the order of declaration. The records are as they are after the transaction,
+    /// for every outcome.
     pub records: Vec<Record>,
 }
 
 impl Reply {
-    /// What was asked of a record; a record that the transaction did not declare reads as not read.
+    /// Returns what was read of a record.
     pub fn record(&self, record: RecordRef) -> &Record {
         self.records.get(record.0).unwrap_or(&Record::NotRead)
     }
 
-    /// The fields of a hash, if it exists.
+    /// Returns the fields of a hash, if it exists.
     pub fn hash(&self, record: RecordRef) -> Option<&FieldMap> {
         match self.record(record) {
             Record::Hash(fields) => Some(fields),
@@ -27,7 +28,7 @@ impl Reply {
         }
     }
 
-    /// The value of a packed record, if it exists.
+    /// Returns the value of a packed record, if it exists.
     pub fn packed(&self, record: RecordRef) -> Option<&str> {
         match self.record(record) {
             Record::Packed(value) => Some(value),
@@ -36,36 +37,36 @@ impl Reply {
     }
 }
 
-/// What became of a transaction.
+/// The outcome of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// That option was applied.
+    /// An option was applied.
     Applied {
-        /// Its place in [`super::Transaction::options`].
+        /// Position of the option in [`super::Transaction::options`].
         option: usize,
     },
-    /// Something that was believed is not so; nothing was applied.
+    /// A precondition does not hold, or a field is missing. Nothing was written.
     Stale {
-        /// The place in [`super::Transaction::require`] of the first that failed; `None` if a field or a record that a
-        /// guard or a write counts on is missing.
+        /// Position in [`super::Transaction::require`] of the first precondition that does not hold. `None` if an
+        /// option needs a record or a field that does not exist.
         guard: Option<usize>,
     },
-    /// All that was believed is so, and no option's guards hold; nothing was applied.
+    /// All preconditions hold, but no option's guards do. Nothing was written.
     Refused,
 }
 
-/// A record as a reply carries it.
+/// A record in a reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
-    /// Not asked for, or left out as the step was applied.
+    /// It was not requested, or was left out because an option was applied.
     NotRead,
-    /// A hash or a packed record that does not exist.
+    /// The hash or the packed record does not exist.
     Absent,
     /// A hash.
     Hash(FieldMap),
-    /// A packed record's value.
+    /// The value of a packed record.
     Packed(String),
-    /// Entries of an index: score and member.
+    /// Entries of an index: scores and members.
     Index(Vec<(i64, String)>),
     /// Entries of a log.
     Log(Vec<LogEntry>),
@@ -74,51 +75,52 @@ pub enum Record {
 /// An entry of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogEntry {
-    /// Where it stands; opaque, in the store's own form.
+    /// Position of the entry in the log. The form depends on the store.
     pub cursor: String,
-    /// What was appended.
+    /// The fields of the entry.
     pub fields: FieldMap,
 }
 
-/// The fields of a small record, in no particular order. They lie in one piece: a reply has dozens of them, and most are never
-/// looked at.
+/// The fields of a small record: names and texts, in no particular order.
+///
+/// All of them are in one buffer, because a reply has dozens of fields and most are never used.
 #[derive(Default)]
 pub struct FieldMap {
-    /// Names and values, one after the other.
+    /// All names and values, concatenated.
     texts: String,
-    /// Where each name and each value ends.
+    /// The end of each name and of its value in `texts`.
     ends: Vec<[u32; 2]>,
 }
 
 impl FieldMap {
-    /// No fields yet, with room for so many whose names and values take so many bytes.
-    pub(crate) fn with_room(fields: usize, bytes: usize) -> Self {
+    /// Returns an empty map with capacity for `fields` fields whose names and values have `bytes` bytes in total.
+    pub(crate) fn with_capacity(fields: usize, bytes: usize) -> Self {
         Self { texts: String::with_capacity(bytes), ends: Vec::with_capacity(fields) }
     }
 
-    /// Adds a field that is not there yet.
+    /// Adds a field, which must not exist yet.
     pub(crate) fn push(&mut self, field: &str, value: &str) {
         self.push_by(|texts| texts.push_str(field), |texts| texts.push_str(value));
     }
 
-    /// Adds a field that is not there yet; its name and its value are appended to what is given.
+    /// Adds a field, which must not exist yet. The functions append its name and its value to the buffer.
     pub(crate) fn push_by(&mut self, field: impl FnOnce(&mut String), value: impl FnOnce(&mut String)) {
         field(&mut self.texts);
-        let name_end = place(self.texts.len());
+        let name_end = offset(self.texts.len());
         value(&mut self.texts);
-        self.ends.push([name_end, place(self.texts.len())]);
+        self.ends.push([name_end, offset(self.texts.len())]);
     }
 
-    /// Sets a field.
+    /// Sets a field, which may exist.
     pub(crate) fn set(&mut self, field: &str, value: &str) {
         let Some((at, old)) =
             self.iter().enumerate().find(|(_, (name, _))| *name == field).map(|(at, (_, old))| (at, old))
         else {
             return self.push(field, value);
         };
-        let (old_length, [begin, end]) = (place(old.len()), self.ends[at]);
+        let (old_length, [begin, end]) = (offset(old.len()), self.ends[at]);
         self.texts.replace_range(begin as usize..end as usize, value);
-        let moved = |end: u32| end - old_length + place(value.len());
+        let moved = |end: u32| end - old_length + offset(value.len());
         if let Some([_, end]) = self.ends.get_mut(at) {
             *end = moved(*end);
         }
@@ -127,7 +129,7 @@ impl FieldMap {
         }
     }
 
-    /// Each field's name and text.
+    /// Returns each field's name and text.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let begins = std::iter::once(0).chain(self.ends.iter().map(|[_, end]| *end));
         begins.zip(&self.ends).map(|(begin, [name_end, end])| {
@@ -135,19 +137,19 @@ impl FieldMap {
         })
     }
 
-    /// The field's text.
+    /// Returns the text of a field.
     pub fn text(&self, field: &str) -> Option<&str> {
         self.iter().find(|(name, _)| *name == field).map(|(_, value)| value)
     }
 
-    /// The field's number; `None` if it is missing, or no number that a store keeps.
+    /// Returns the number in a field. `None` if the field does not exist, or is not a number that a store keeps.
     pub fn number(&self, field: &str) -> Option<i64> {
         parse_stored_number(self.text(field)?)
     }
 }
 
-/// A record has no more bytes than a number of 32 bits counts: no store takes a text as long as that.
-fn place(length: usize) -> u32 {
+/// Converts an offset. No record is as long as 4 GiB, because no store accepts such a text.
+fn offset(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
@@ -191,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_that_is_set_again_leaves_the_others_as_they_are() {
+    fn setting_a_field_again_leaves_the_others_unchanged() {
         let mut fields: FieldMap = [("a", "1"), ("bb", ""), ("c", "3")].into_iter().collect();
         for (field, value) in [("bb", "long"), ("a", ""), ("c", "33"), ("bb", "x"), ("new", "é"), ("a", "11")] {
             fields.set(field, value);

@@ -297,7 +297,7 @@ fn a_store_that_is_locked_or_unreachable_is_refused() {
 #[test]
 fn a_directory_that_cannot_be_created_is_named() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    refuses(&serving(&format!("embedded:{}", file.path().display())), 69, "could not be made: File exists");
+    refuses(&serving(&format!("embedded:{}", file.path().display())), 69, "could not be created: File exists");
 }
 
 /// A server that refuses the password is not reported as one that cannot be reached.
@@ -307,7 +307,7 @@ fn a_wrong_password_is_not_reported_as_unreachable() {
         let server = Server::start_on_port(engine, &["--requirepass", "right"]);
         for login in ["", ":wrong@", "nobody:right@"] {
             let store = format!("redis://{login}127.0.0.1:{}", server.port());
-            refuses(&serving(&store), 69, "wants a password, or another one");
+            refuses(&serving(&store), 69, "rejects the password, or requires one");
         }
     }
 }

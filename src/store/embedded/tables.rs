@@ -1,4 +1,4 @@
-//! How records lie in the file: one table for each kind, keyed by scope and name.
+//! The tables of the file: for each kind of record, one or two tables with the key scope and name.
 
 use std::cell::RefCell;
 
@@ -15,14 +15,15 @@ type Named = (&'static str, &'static str);
 type Pairs = Vec<(&'static str, &'static str)>;
 
 const HASHES: TableDefinition<Named, Pairs> = TableDefinition::new("hashes");
-/// The purge time, if there is one, and the value.
+/// Value: the purge time, if there is one, and the text.
 const PACKED: TableDefinition<Named, (Option<i64>, &str)> = TableDefinition::new("packed");
 const SCORES: TableDefinition<(&str, &str, &str), i64> = TableDefinition::new("index_scores");
 const ORDER: TableDefinition<(&str, &str, i64, &str), ()> = TableDefinition::new("index_order");
 const ENTRIES: TableDefinition<(&str, &str, u64), Pairs> = TableDefinition::new("log_entries");
-/// A log's last entry and how many it has: neither is worth a walk along the log.
+/// Value: the number of a log's last entry, and how many entries it has. Stored so that appending does not have to read
+/// the log.
 const LOGS: TableDefinition<Named, (u64, u64)> = TableDefinition::new("logs");
-/// Purge time, whether it is a hash, scope, name.
+/// The purge queue. Key: purge time, whether the record is a hash, scope, name.
 const PURGES: TableDefinition<(i64, bool, &str, &str), ()> = TableDefinition::new("purges");
 const NUMBERS: TableDefinition<&str, i64> = TableDefinition::new("numbers");
 const LAST_MS: &str = "last_ms";
@@ -39,11 +40,11 @@ pub(super) struct Tables<'t> {
     numbers: Table<'t, &'static str, i64>,
 }
 
-/// What an error of the database means for the callers.
+/// Converts an error of the database.
 pub(super) fn broken(error: impl Into<redb::Error>) -> StoreError {
     match error.into() {
         redb::Error::Corrupted(reason) => StoreError::fault(format!("the file is damaged: {reason}")),
-        error => StoreError::unavailable_because("its file could not be read or written", error),
+        error => StoreError::unavailable_because("its file cannot be read or written", error),
     }
 }
 
@@ -61,33 +62,34 @@ impl<'t> Tables<'t> {
         })
     }
 
-    /// One scope's records.
+    /// Returns the records of one scope.
     pub(super) fn of<'a>(&'a mut self, scope: &'a Scope) -> TableScope<'a, 't> {
         TableScope { tables: self, scope: scope.as_str(), failure: RefCell::new(None) }
     }
 
-    /// The latest time that was kept.
+    /// Returns the stored time, which no later reply may be before.
     pub(super) fn last_ms(&self) -> Result<i64, StorageError> {
         Ok(self.numbers.get(LAST_MS)?.map_or(0, |number| number.value()))
     }
 
-    pub(super) fn keep_last_ms(&mut self, now_ms: i64) -> Result<(), StorageError> {
+    /// Stores the time of the latest reply.
+    pub(super) fn store_last_ms(&mut self, now_ms: i64) -> Result<(), StorageError> {
         self.numbers.insert(LAST_MS, now_ms).map(drop)
     }
 
-    /// Drops records whose purge time has come, at most so many.
+    /// Removes due records, up to the limit.
     pub(super) fn purge(&mut self, now_ms: i64, limit: usize) -> Result<(), StorageError> {
         for _ in 0..limit {
-            let Some((place, ())) = self.purges.first()?.map(|(place, nothing)| (place, nothing.value())) else {
+            let Some((key, ())) = self.purges.first()?.map(|(key, nothing)| (key, nothing.value())) else {
                 return Ok(());
             };
-            let (purge_at, is_hash, scope, name) = place.value();
+            let (purge_at, is_hash, scope, name) = key.value();
             if purge_at > now_ms {
                 return Ok(());
             }
             let (scope, name) = (scope.to_owned(), name.to_owned());
-            drop(place);
-            // A place in the queue moves with its record's purge time, so what stands here is due.
+            drop(key);
+            // The queue is updated whenever a purge time changes, so the record is due.
             if is_hash {
                 self.hashes.remove((scope.as_str(), name.as_str()))?;
             } else {
@@ -99,7 +101,7 @@ impl<'t> Tables<'t> {
     }
 }
 
-/// One scope's records within one database transaction.
+/// The records of one scope within one database transaction.
 pub(super) struct TableScope<'a, 't> {
     tables: &'a mut Tables<'t>,
     scope: &'a str,
@@ -107,12 +109,12 @@ pub(super) struct TableScope<'a, 't> {
 }
 
 impl TableScope<'_, '_> {
-    /// What the database reported, if it failed.
+    /// Returns the error of the database, if it failed.
     pub(super) fn take_failure(&mut self) -> Option<StoreError> {
         self.failure.take()
     }
 
-    fn noted<T>(&self, result: Result<T, StorageError>) -> Result<T, StoreError> {
+    fn record_failure<T>(&self, result: Result<T, StorageError>) -> Result<T, StoreError> {
         result.map_err(|error| {
             let error = broken(error);
             self.failure.replace(Some(error.clone()));
@@ -124,8 +126,8 @@ impl TableScope<'_, '_> {
         let mut found = Vec::new();
         let range = self.tables.order.range((self.scope, name, i64::MIN, "")..)?;
         for entry in range.take(usize::try_from(limit).unwrap_or(usize::MAX)) {
-            let (place, _) = entry?;
-            let (in_scope, of_index, score, member) = place.value();
+            let (key, _) = entry?;
+            let (in_scope, of_index, score, member) = key.value();
             if (in_scope, of_index) != (self.scope, name) {
                 break;
             }
@@ -135,19 +137,19 @@ impl TableScope<'_, '_> {
     }
 
     fn read_last_score(&self, name: &str) -> Result<Option<i64>, StorageError> {
-        // The first name that comes after this one.
+        // The first possible name after this one.
         let beyond = format!("{name}\0");
         let mut range =
             self.tables.order.range((self.scope, name, i64::MIN, "")..(self.scope, beyond.as_str(), i64::MIN, ""))?;
-        Ok(range.next_back().transpose()?.map(|(place, _)| place.value().2))
+        Ok(range.next_back().transpose()?.map(|(key, _)| key.value().2))
     }
 
     fn read_after(&self, name: &str, after: &str, limit: u32) -> Result<Vec<(i64, String)>, StorageError> {
         let mut found = Vec::new();
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         for entry in self.tables.scores.range((self.scope, name, after)..)? {
-            let (place, score) = entry?;
-            let (in_scope, of_index, member) = place.value();
+            let (key, score) = entry?;
+            let (in_scope, of_index, member) = key.value();
             if found.len() == limit || (in_scope, of_index) != (self.scope, name) {
                 break;
             }
@@ -162,8 +164,8 @@ impl TableScope<'_, '_> {
         let mut found = Vec::new();
         let range = self.tables.entries.range((self.scope, name, after.saturating_add(1))..)?;
         for entry in range.take(usize::try_from(limit).unwrap_or(usize::MAX)) {
-            let (place, pairs) = entry?;
-            let (in_scope, of_log, number) = place.value();
+            let (key, pairs) = entry?;
+            let (in_scope, of_log, number) = key.value();
             if (in_scope, of_log) != (self.scope, name) {
                 break;
             }
@@ -220,8 +222,8 @@ impl TableScope<'_, '_> {
     fn put_packed(&mut self, name: &str, record: Option<&PackedRecord>) -> Result<(), StorageError> {
         match record {
             Some(record) => {
-                let kept = (record.purge_at, record.value.as_str());
-                self.tables.packed.insert((self.scope, name), kept).map(drop)
+                let stored = (record.purge_at, record.value.as_str());
+                self.tables.packed.insert((self.scope, name), stored).map(drop)
             }
             None => self.tables.packed.remove((self.scope, name)).map(drop),
         }
@@ -249,67 +251,67 @@ fn owned(pairs: &[(&str, &str)]) -> FieldMap {
 
 impl Records for TableScope<'_, '_> {
     fn hash(&self, name: &str) -> Result<Option<FieldMap>, StoreError> {
-        let kept = self.noted(self.tables.hashes.get((self.scope, name)))?;
-        Ok(kept.map(|pairs| owned(&pairs.value())))
+        let stored = self.record_failure(self.tables.hashes.get((self.scope, name)))?;
+        Ok(stored.map(|pairs| owned(&pairs.value())))
     }
 
     fn packed(&self, name: &str) -> Result<Option<PackedRecord>, StoreError> {
-        let kept = self.noted(self.tables.packed.get((self.scope, name)))?;
-        Ok(kept.map(|record| {
+        let stored = self.record_failure(self.tables.packed.get((self.scope, name)))?;
+        Ok(stored.map(|record| {
             let (purge_at, value) = record.value();
             PackedRecord { value: value.to_owned(), purge_at }
         }))
     }
 
     fn index_first(&self, name: &str, limit: u32) -> Result<Vec<(i64, String)>, StoreError> {
-        self.noted(self.read_first(name, limit))
+        self.record_failure(self.read_first(name, limit))
     }
 
     fn index_last_score(&self, name: &str) -> Result<Option<i64>, StoreError> {
-        self.noted(self.read_last_score(name))
+        self.record_failure(self.read_last_score(name))
     }
 
     fn index_after(&self, name: &str, member: &str, limit: u32) -> Result<Vec<(i64, String)>, StoreError> {
-        self.noted(self.read_after(name, member, limit))
+        self.record_failure(self.read_after(name, member, limit))
     }
 
     fn log_after(&self, name: &str, cursor: &str, limit: u32) -> Result<Vec<LogEntry>, StoreError> {
         let after = parse_entry_number(cursor)?;
-        self.noted(self.read_log(name, after, limit))
+        self.record_failure(self.read_log(name, after, limit))
     }
 
     fn write_hash(&mut self, name: &str, fields: Option<&FieldMap>) -> Result<(), StoreError> {
         let result = self.put_hash(name, fields);
-        self.noted(result)
+        self.record_failure(result)
     }
 
     fn write_packed(&mut self, name: &str, record: Option<&PackedRecord>) -> Result<(), StoreError> {
         let result = self.put_packed(name, record);
-        self.noted(result)
+        self.record_failure(result)
     }
 
     fn index_put(&mut self, name: &str, member: &str, score: i64) -> Result<(), StoreError> {
         let result = self.put_in_index(name, member, score);
-        self.noted(result)
+        self.record_failure(result)
     }
 
     fn index_remove(&mut self, name: &str, member: &str) -> Result<(), StoreError> {
         let result = self.remove_from_index(name, member);
-        self.noted(result)
+        self.record_failure(result)
     }
 
     fn append(&mut self, name: &str, fields: &FieldMap, keep: Option<u32>) -> Result<(), StoreError> {
         let result = self.append_to_log(name, fields, keep);
-        self.noted(result)
+        self.record_failure(result)
     }
 
     fn clear_log(&mut self, name: &str) -> Result<(), StoreError> {
         let result = self.remove_log(name);
-        self.noted(result)
+        self.record_failure(result)
     }
 
     fn move_purge(&mut self, key: &Key, old: Option<i64>, new: Option<i64>) -> Result<(), StoreError> {
         let result = self.move_in_queue(key, old, new);
-        self.noted(result)
+        self.record_failure(result)
     }
 }

@@ -1,4 +1,4 @@
-//! The thread that owns the file: it gathers calls into batches, and answers a batch when it is durable.
+//! The thread that owns the file. It collects calls into batches, and answers a batch when it is on disk.
 
 use std::sync::{
     Arc,
@@ -22,20 +22,21 @@ use crate::{
     transaction::{Reply, Transaction},
 };
 
-/// How many calls share a flush to disk, at most. It bounds how long the first of them waits for the others' work, which is
-/// some microseconds for each.
+/// Maximum number of calls that share a flush to disk. It bounds how long the first call waits for the others, each of
+/// which takes some microseconds.
 pub(super) const BATCH_LIMIT: usize = 256;
 
-/// How many records whose time has come are dropped for each call of a batch. A call writes fewer that ever have to be.
+/// Maximum number of due records to purge for each call of a batch. A call writes fewer records with a purge time than
+/// this.
 const PURGES_PER_CALL: usize = 16;
 
-/// Between two attempts to open a file that failed, in milliseconds: each of them reads it whole.
+/// Pause between two attempts to reopen a file that failed, in milliseconds. Each attempt reads the whole file.
 const REOPEN_PAUSE_MS: i64 = 1_000;
 
-/// Why nothing is answered from a file that is no longer where it has to be.
+/// The reason that is given when the file is no longer at its path.
 const REMOVED: &str = "its file was removed";
 
-/// The replies to a batch, and whether anything was written.
+/// The replies to a batch, one list for each call; and whether anything was written.
 type BatchResult = (Vec<Vec<Result<Reply, StoreError>>>, bool);
 
 /// One call.
@@ -44,17 +45,17 @@ pub(super) struct Job {
     pub(super) reply: oneshot::Sender<BatchReplies>,
 }
 
-/// What the thread is sent.
+/// A message to the thread.
 pub(super) enum Message {
     Job(Job),
-    /// Answered once everything sent before is answered and the file is closed.
+    /// Closes the file. It is answered when all earlier calls are answered and the file is closed.
     Close(oneshot::Sender<()>),
 }
 
-/// Opens the file again.
+/// A function that reopens the file.
 pub(super) type Reopen = Box<dyn Fn() -> Result<Database, OpenError> + Send>;
 
-/// Which file it is, how it stands with it, and how many commits it had.
+/// The file that the thread writes, and what it reports about it.
 pub(super) struct StoreFile {
     pub(super) identity: FileIdentity,
     pub(super) reopen: Reopen,
@@ -63,25 +64,25 @@ pub(super) struct StoreFile {
 }
 
 pub(super) struct Writer {
-    /// None once its file failed: the database then refuses everything, even when a full disk has room again, until it is
-    /// opened anew.
+    /// `None` after the file failed. redb then refuses every operation until the file is reopened, even if the disk was
+    /// full and has room again.
     database: Option<Database>,
     file: StoreFile,
-    /// No attempt to open the file again before this monotonic time, in milliseconds.
+    /// Monotonic time before which the file is not reopened, in milliseconds.
     reopen_from_ms: i64,
     clock: Clock,
-    /// The latest time that was given out, or by a former process kept.
+    /// The latest time in any reply, including those of earlier processes.
     last_ms: i64,
 }
 
 impl Writer {
-    /// Makes the tables that are missing, and learns the latest time.
+    /// Creates the tables that do not exist, and reads the latest time.
     pub(super) fn start(database: Database, file: StoreFile, clock: Clock) -> Result<Self, redb::Error> {
         let last_ms = prepare(&database)?;
         Ok(Self { database: Some(database), file, reopen_from_ms: i64::MIN, clock, last_ms })
     }
 
-    /// Serves until it is told to close, or all handles are gone.
+    /// Serves calls until a close message arrives or all handles are dropped.
     pub(super) fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         let mut jobs = Vec::with_capacity(BATCH_LIMIT);
         while let Some(first) = messages.blocking_recv() {
@@ -99,7 +100,7 @@ impl Writer {
             self.serve(&mut jobs);
             if let Some(closed) = closing {
                 drop(self);
-                // Nobody waits for it if the caller of close went away.
+                // This fails if the caller of close went away.
                 let _ = closed.send(());
                 return;
             }
@@ -112,17 +113,17 @@ impl Writer {
         }
         match self.execute(jobs) {
             Ok((replies, wrote)) => {
-                // A disk that is full can still be read.
+                // A successful read does not show that the disk can be written.
                 if wrote {
                     self.file.health.back();
                 }
                 for (job, replies) in jobs.drain(..).zip(replies) {
-                    // A caller that went away has its transaction carried out all the same.
+                    // This fails if the caller went away. Its transactions were carried out all the same.
                     let _ = job.reply.send(Ok(replies));
                 }
             }
             Err(error) => {
-                self.note(&error);
+                self.report(&error);
                 for job in jobs.drain(..) {
                     let _ = job.reply.send(Err(error.clone()));
                 }
@@ -130,22 +131,23 @@ impl Writer {
         }
     }
 
-    /// It failed: for the health, and for the log once.
-    fn note(&self, error: &StoreError) {
+    /// Reports the failure of a batch to the health and to the log.
+    fn report(&self, error: &StoreError) {
         let StoreError::Unavailable { reason, source } = error else {
-            tracing::error!(error = error as &dyn std::error::Error, "the embedded store failed");
+            tracing::error!(error = error as &dyn std::error::Error, "the embedded store has a fault");
             return;
         };
         if *reason == REMOVED && self.file.health.now().is_up() {
-            tracing::error!("no call is served: {}", self.file.identity.missing());
+            let advice = self.file.identity.missing_advice();
+            tracing::error!(advice, "the store cannot be used until its file is restored");
         }
         self.file.health.down(reason, source.as_ref().map(|cause| cause as &dyn std::error::Error));
     }
 
-    /// Carries out a batch. An error is about the whole of it: none of its transactions took place, or, if the commit
-    /// failed, nobody knows. The database is closed by it, and opened again for a later batch.
+    /// Carries out a batch. An error applies to the whole batch: no transaction was carried out; or, if the commit
+    /// failed, that is unknown. After an error, the database is closed; a later batch reopens it.
     fn execute(&mut self, jobs: &[Job]) -> Result<BatchResult, StoreError> {
-        if !self.file.identity.is_kept() {
+        if !self.file.identity.is_at_path() {
             return Err(StoreError::unavailable(REMOVED));
         }
         let database = match self.database.take() {
@@ -154,21 +156,21 @@ impl Writer {
         };
         let carried = self.execute_on(&database, jobs)?;
         self.database = Some(database);
-        // What went to a file that was removed meanwhile is not kept, and must not be acknowledged.
-        if self.file.identity.is_kept() { Ok(carried) } else { Err(StoreError::unavailable(REMOVED)) }
+        // If the file was removed meanwhile, the writes are lost and must not be acknowledged.
+        if self.file.identity.is_at_path() { Ok(carried) } else { Err(StoreError::unavailable(REMOVED)) }
     }
 
     fn reopened(&mut self) -> Result<Database, StoreError> {
         let now_ms = self.clock.monotonic_ms();
         if now_ms < self.reopen_from_ms {
-            return Err(StoreError::unavailable("its file failed just now"));
+            return Err(StoreError::unavailable("its file failed and is reopened shortly"));
         }
         self.reopen_from_ms = now_ms.saturating_add(REOPEN_PAUSE_MS);
         let database = (self.file.reopen)()
-            .map_err(|error| StoreError::unavailable_because("its file could not be opened again", error))?;
-        // While it was closed, another sidecar may have had it.
+            .map_err(|error| StoreError::unavailable_because("its file cannot be reopened", error))?;
+        // Another sidecar may have used the file while it was closed.
         self.last_ms = self.last_ms.max(prepare(&database).map_err(broken)?);
-        tracing::debug!("the embedded store's file failed, and is open again");
+        tracing::debug!("reopened the file of the embedded store after a failure");
         Ok(database)
     }
 
@@ -199,7 +201,7 @@ impl Writer {
                 self.last_ms = self.last_ms.max(self.clock.now_ms());
                 let mut records = tables.of(&transaction.scope);
                 let executed = execute(&mut records, transaction, self.last_ms);
-                // What the database itself reports leaves its transaction in an unknown state, so it ends the batch.
+                // After an error of the database, the state of its transaction is unknown, so the batch fails.
                 if let Some(error) = records.take_failure() {
                     return Err(error);
                 }
@@ -212,13 +214,13 @@ impl Writer {
         }
         if *wrote {
             tables.purge(self.last_ms, PURGES_PER_CALL * jobs.len()).map_err(broken)?;
-            tables.keep_last_ms(self.last_ms).map_err(broken)?;
+            tables.store_last_ms(self.last_ms).map_err(broken)?;
         }
         Ok(replies)
     }
 }
 
-/// Makes the tables that are missing; the latest time that was kept.
+/// Creates the tables that do not exist. Returns the stored time.
 fn prepare(database: &Database) -> Result<i64, redb::Error> {
     let write = database.begin_write()?;
     let last_ms = Tables::open(&write)?.last_ms()?;
@@ -243,18 +245,18 @@ mod tests {
         transaction::{Key, Outcome, Read, Scope, Write},
     };
 
-    /// A file on a disk that can be full.
+    /// A file on a simulated disk.
     #[derive(Debug)]
     struct Disk {
         file: FileBackend,
         fate: Arc<Fate>,
     }
 
-    /// What becomes of a disk.
+    /// What the simulated disk does.
     #[derive(Debug, Default)]
     struct Fate {
         full: AtomicBool,
-        /// This file is removed once something is written.
+        /// A file to remove before the next write.
         removed: Mutex<Option<PathBuf>>,
     }
 
@@ -323,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_went_to_a_file_that_was_removed_meanwhile_is_not_acknowledged() {
+    fn writes_to_a_file_removed_meanwhile_are_not_acknowledged() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         let fate = Arc::default();
@@ -335,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_was_full_and_has_room_again_is_written_to_again() {
+    fn a_full_disk_is_used_again_once_it_has_room() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         let (fate, clock) = (Arc::default(), ManualClock::at(1_000_000));
@@ -349,12 +351,15 @@ mod tests {
         }
         assert!(!health.borrow().is_up());
         fate.full.store(false, Ordering::SeqCst);
-        assert!(matches!(count(&mut writer), Err(StoreError::Unavailable { .. })), "it was tried just now");
+        assert!(
+            matches!(count(&mut writer), Err(StoreError::Unavailable { .. })),
+            "the pause between attempts has not passed"
+        );
         clock.advance_ms(REOPEN_PAUSE_MS);
         let reply = count(&mut writer).unwrap();
         assert_eq!(reply.outcome, Outcome::Applied { option: 0 });
         assert!(health.borrow().is_up());
         let crate::transaction::Record::Hash(fields) = &reply.records[0] else { panic!("{reply:?}") };
-        assert_eq!(fields.number("n"), Some(2), "what was answered is there, and what was not took no place");
+        assert_eq!(fields.number("n"), Some(2), "the acknowledged writes are there, and the others are not");
     }
 }

@@ -1,29 +1,29 @@
-//! What an option makes of the records: worked out whole, then written, then read for the reply.
+//! The writes of an option: first all of them are planned, then written, then the records are read for the reply.
 
 use super::{
     super::error::StoreError,
     records::{PackedRecord, Records},
-    snapshot::{EvaluationError, RecordBefore, Snapshot, parse, purge_time},
+    snapshot::{EvaluationError, RecordBefore, RecordSnapshot, parse, purge_time},
 };
 use crate::transaction::{FieldMap, Outcome, Read, Record, RecordKind, RecordRef, Write};
 
-/// A packed record is no longer than this, more often than not.
-const PACKED_BYTES: usize = 256;
+/// Typical length of a packed record, in bytes. It is the initial capacity.
+const TYPICAL_PACKED_BYTES: usize = 256;
 
-/// The records after the step.
+/// The records after the writes.
 pub(super) struct PlannedWrites<'w> {
     after: Vec<RecordAfter>,
     lists: Vec<ListWrite<'w>>,
 }
 
-/// A hash or a packed record after the step.
+/// A hash or a packed record after the writes.
 #[derive(Default)]
 struct RecordAfter {
-    /// Whether it is written; if not, it is as before, and the rest says nothing.
+    /// Whether it is written. If not, it stays as it was, and the other fields have no meaning.
     changed: bool,
-    /// A hash that is left in the end.
+    /// The fields of a hash; `None` if it is absent.
     fields: Option<FieldMap>,
-    /// A packed record that is left in the end.
+    /// The packed record; `None` if it is absent.
     packed: Option<PackedRecord>,
 }
 
@@ -36,13 +36,13 @@ enum ListWrite<'w> {
 }
 
 impl<'w> PlannedWrites<'w> {
-    /// To leave everything as it is.
-    pub(super) fn nothing(snapshot: &Snapshot<'_>) -> Self {
+    /// Plans no writes.
+    pub(super) fn nothing(snapshot: &RecordSnapshot<'_>) -> Self {
         Self { after: snapshot.before.iter().map(|_| RecordAfter::default()).collect(), lists: Vec::new() }
     }
 
-    /// To carry out these writes, of which there is at least one.
-    pub(super) fn of(snapshot: &Snapshot<'_>, writes: &'w [Write]) -> Result<Self, EvaluationError> {
+    /// Plans these writes. There must be at least one.
+    pub(super) fn new(snapshot: &RecordSnapshot<'_>, writes: &'w [Write]) -> Result<Self, EvaluationError> {
         let mut plan = Self::nothing(snapshot);
         for (before, after) in snapshot.before.iter().zip(&mut plan.after) {
             if !before.present && before.fields.is_some() {
@@ -53,7 +53,7 @@ impl<'w> PlannedWrites<'w> {
         for write in writes {
             plan.add_write(snapshot, write, &mut sums)?;
         }
-        // Only what the additions come to has to be in range, not what they pass through.
+        // Only the result of several additions to a field has to be in range, not each intermediate sum.
         for (record, field) in sums {
             if let Some(text) = plan.after[record].fields.as_ref().and_then(|fields| fields.text(field)) {
                 parse(text)?;
@@ -67,7 +67,7 @@ impl<'w> PlannedWrites<'w> {
 
     fn add_write(
         &mut self,
-        snapshot: &Snapshot<'_>,
+        snapshot: &RecordSnapshot<'_>,
         write: &'w Write,
         sums: &mut Vec<(usize, &'w str)>,
     ) -> Result<(), EvaluationError> {
@@ -87,7 +87,7 @@ impl<'w> PlannedWrites<'w> {
                 self.fields(snapshot, *record).get_or_insert_default().set(field, &text);
             }
             Write::Put(record, parts, purge_at) => {
-                let mut value = String::with_capacity(PACKED_BYTES);
+                let mut value = String::with_capacity(TYPICAL_PACKED_BYTES);
                 parts.iter().try_for_each(|part| snapshot.write_text(part, &mut value))?;
                 let purge_at = purge_at.as_ref().map(|purge_at| snapshot.number(purge_at)).transpose()?;
                 let packed = Some(PackedRecord { value, purge_at });
@@ -118,8 +118,8 @@ impl<'w> PlannedWrites<'w> {
         Ok(())
     }
 
-    /// A hash as the writes so far leave it, to be changed.
-    fn fields(&mut self, snapshot: &Snapshot<'_>, record: RecordRef) -> &mut Option<FieldMap> {
+    /// Returns a hash as the planned writes leave it, to be changed.
+    fn fields(&mut self, snapshot: &RecordSnapshot<'_>, record: RecordRef) -> &mut Option<FieldMap> {
         let after = &mut self.after[record.0];
         if !after.changed {
             after.changed = true;
@@ -128,10 +128,10 @@ impl<'w> PlannedWrites<'w> {
         &mut after.fields
     }
 
-    /// Adds to a field. While this step adds to it, it may be out of range; what it comes to is checked in the end.
+    /// Adds to a field. The sum may be out of range until all writes are planned; it is checked then.
     fn add(
         &mut self,
-        snapshot: &Snapshot<'_>,
+        snapshot: &RecordSnapshot<'_>,
         record: RecordRef,
         field: &'w str,
         number: i64,
@@ -149,11 +149,11 @@ impl<'w> PlannedWrites<'w> {
         Ok(())
     }
 
-    /// Writes what is planned; whether that was anything.
-    pub(super) fn execute(&self, snapshot: &Snapshot<'_>, records: &mut impl Records) -> Result<bool, StoreError> {
+    /// Writes the plan. Returns whether it wrote anything.
+    pub(super) fn apply(&self, snapshot: &RecordSnapshot<'_>, records: &mut impl Records) -> Result<bool, StoreError> {
         let mut wrote = false;
-        for (place, after) in self.after.iter().enumerate() {
-            let key = &snapshot.uses[place].key;
+        for (position, after) in self.after.iter().enumerate() {
+            let key = &snapshot.uses[position].key;
             if !after.changed {
                 continue;
             }
@@ -164,7 +164,7 @@ impl<'w> PlannedWrites<'w> {
                 records.write_packed(&key.name, after.packed.as_ref())?;
                 after.packed.as_ref().and_then(|packed| packed.purge_at)
             };
-            let old = snapshot.before[place].purge_at;
+            let old = snapshot.before[position].purge_at;
             if old != purge_at {
                 records.move_purge(key, old, purge_at)?;
             }
@@ -188,10 +188,10 @@ impl<'w> PlannedWrites<'w> {
         Ok(wrote)
     }
 
-    /// The records for the reply, once the plan is carried out.
+    /// Reads the records for the reply, after the plan was written.
     pub(super) fn read(
         self,
-        mut snapshot: Snapshot<'_>,
+        mut snapshot: RecordSnapshot<'_>,
         records: &impl Records,
         outcome: Outcome,
     ) -> Result<Vec<Record>, StoreError> {
@@ -214,7 +214,7 @@ impl<'w> PlannedWrites<'w> {
 }
 
 impl RecordAfter {
-    /// The whole record, if it exists.
+    /// Returns the record for the reply.
     fn whole(self, before: RecordBefore, now_ms: i64) -> Result<Record, StoreError> {
         let alive = |purge_at: Option<i64>| purge_at.is_none_or(|purge_at| purge_at > now_ms);
         let (fields, value) = if self.changed {

@@ -1,29 +1,29 @@
-//! What the interpreter needs of a store: to read and write the records of one scope.
+//! The interface between the interpreter and a store: reading and writing the records of one scope.
 
 use super::super::error::StoreError;
 use crate::transaction::{FieldMap, Key, LogEntry};
 
-/// A packed record as it is kept.
+/// A packed record as the store keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::store) struct PackedRecord {
-    /// The text.
+    /// Its text.
     pub(in crate::store) value: String,
-    /// From when on it counts as absent, in Unix milliseconds.
+    /// Time from which it counts as absent, in Unix milliseconds. `None` if it has none.
     pub(in crate::store) purge_at: Option<i64>,
 }
 
-/// The records of one scope. What is missing reads as none, or as empty. Whether a record's purge time has come is not
-/// this trait's concern: it hands out what is kept.
+/// The records of one scope. A missing record reads as `None` or as empty. The purge time is not evaluated here: a
+/// record is returned until it is removed.
 pub(in crate::store) trait Records {
     fn hash(&self, name: &str) -> Result<Option<FieldMap>, StoreError>;
     fn packed(&self, name: &str) -> Result<Option<PackedRecord>, StoreError>;
-    /// The entries with the lowest scores, in the order of score, then member.
+    /// Returns the entries with the lowest scores, ordered by score, then by member.
     fn index_first(&self, name: &str, limit: u32) -> Result<Vec<(i64, String)>, StoreError>;
-    /// The highest score of an entry.
+    /// Returns the highest score in an index.
     fn index_last_score(&self, name: &str) -> Result<Option<i64>, StoreError>;
-    /// The entries with members above this one, in the order of the members' bytes.
+    /// Returns the entries whose members sort after this one, ordered by the members' bytes.
     fn index_after(&self, name: &str, member: &str, limit: u32) -> Result<Vec<(i64, String)>, StoreError>;
-    /// The entries after this cursor, oldest first; a cursor that is not of this store is a fault.
+    /// Returns the entries after this cursor, oldest first. An invalid cursor is a fault.
     fn log_after(&self, name: &str, cursor: &str, limit: u32) -> Result<Vec<LogEntry>, StoreError>;
 
     /// Replaces a hash, or removes it.
@@ -35,6 +35,6 @@ pub(in crate::store) trait Records {
     fn append(&mut self, name: &str, fields: &FieldMap, keep: Option<u32>) -> Result<(), StoreError>;
     /// Removes a log with all its entries.
     fn clear_log(&mut self, name: &str) -> Result<(), StoreError>;
-    /// Moves a record's place in the queue of those to be purged, from its old time, if it had one, to its new one.
+    /// Moves a record in the purge queue from its old purge time to its new one; `None` is no purge time.
     fn move_purge(&mut self, key: &Key, old: Option<i64>, new: Option<i64>) -> Result<(), StoreError>;
 }

@@ -1,4 +1,4 @@
-//! The records as they are before a step, and what its guards and expressions make of them.
+//! The records of a transaction before it writes, and the evaluation of guards and expressions on them.
 
 use std::fmt::Write as _;
 
@@ -10,11 +10,11 @@ use crate::transaction::{
     FieldMap, Guard, Linear, NUMBER_LIMIT, PURGE_AT, RecordKind, RecordRef, RecordUse, Transaction, Value,
 };
 
-/// Why a guard or a value has no answer.
+/// Why a guard or a value cannot be evaluated.
 pub(super) enum EvaluationError {
-    /// A record or a field that it counts on is missing.
+    /// It needs a record or a field that does not exist.
     Missing,
-    /// A fault, or the store did not answer.
+    /// The store failed, or the records or the transaction have a fault.
     Failed(StoreError),
 }
 
@@ -24,30 +24,33 @@ impl From<StoreError> for EvaluationError {
     }
 }
 
-/// A record before the step.
+/// A record before the writes.
 #[derive(Default)]
 pub(super) struct RecordBefore {
-    /// A hash's fields; of an absent hash those that it starts with.
+    /// The fields of a hash. For an absent hash, the fields that it starts with.
     pub(super) fields: Option<FieldMap>,
-    /// A packed record's value.
+    /// The value of a packed record.
     pub(super) value: Option<String>,
-    /// Whether it exists: it is kept, and its purge time has not come.
+    /// Whether the record exists and its purge time has not passed.
     pub(super) present: bool,
-    /// The purge time that is kept, come or not.
+    /// The stored purge time, whether it has passed or not.
     pub(super) purge_at: Option<i64>,
 }
 
-/// The records of a transaction before the step.
-pub(super) struct Snapshot<'a> {
+/// The records of a transaction before the writes.
+pub(super) struct RecordSnapshot<'a> {
     pub(super) now_ms: i64,
     pub(super) uses: &'a [RecordUse],
     pub(super) before: Vec<RecordBefore>,
 }
 
-impl<'a> Snapshot<'a> {
+impl<'a> RecordSnapshot<'a> {
     pub(super) fn load(records: &impl Records, transaction: &'a Transaction, now_ms: i64) -> Result<Self, StoreError> {
-        let mut snapshot =
-            Snapshot { now_ms, uses: &transaction.records, before: Vec::with_capacity(transaction.records.len()) };
+        let mut snapshot = RecordSnapshot {
+            now_ms,
+            uses: &transaction.records,
+            before: Vec::with_capacity(transaction.records.len()),
+        };
         for used in &transaction.records {
             let before = match used.key.kind {
                 RecordKind::Hash => snapshot.load_hash(records, used)?,
@@ -67,14 +70,14 @@ impl<'a> Snapshot<'a> {
     }
 
     fn load_hash(&self, records: &impl Records, used: &RecordUse) -> Result<RecordBefore, StoreError> {
-        let kept = records.hash(&used.key.name)?;
-        let purge_at = match &kept {
+        let stored = records.hash(&used.key.name)?;
+        let purge_at = match &stored {
             Some(fields) => purge_time(fields)?,
             None => None,
         };
-        let present = kept.is_some() && purge_at.is_none_or(|purge_at| purge_at > self.now_ms);
+        let present = stored.is_some() && purge_at.is_none_or(|purge_at| purge_at > self.now_ms);
         let fields = if present {
-            kept
+            stored
         } else if used.start.is_empty() {
             None
         } else {
@@ -85,7 +88,9 @@ impl<'a> Snapshot<'a> {
                 match self.write_text(value, &mut text) {
                     Ok(()) => fields.set(field, &text),
                     Err(EvaluationError::Failed(error)) => return Err(error),
-                    Err(EvaluationError::Missing) => return Err(StoreError::fault("a start counts on fields")),
+                    Err(EvaluationError::Missing) => {
+                        return Err(StoreError::fault("the fields that a hash starts with depend on other fields"));
+                    }
                 }
             }
             Some(fields)
@@ -93,7 +98,7 @@ impl<'a> Snapshot<'a> {
         Ok(RecordBefore { fields, value: None, present, purge_at })
     }
 
-    /// Whether a guard holds.
+    /// Returns whether a guard holds.
     pub(super) fn holds(&self, guard: &Guard, records: &impl Records) -> Result<bool, EvaluationError> {
         Ok(match guard {
             Guard::Absent(record) => !self.before[record.0].present,
@@ -112,35 +117,35 @@ impl<'a> Snapshot<'a> {
         })
     }
 
-    /// Appends a value, in decimal or as it is.
+    /// Appends the text of a value. A number is written in decimal.
     pub(super) fn write_text(&self, value: &Value, texts: &mut String) -> Result<(), EvaluationError> {
         match value {
             Value::Text(text) => texts.push_str(text),
             Value::Greatest(_) => {
-                // Writing to a text cannot fail.
+                // Writing to a string cannot fail.
                 let _ = write!(texts, "{}", self.number(value)?);
             }
         }
         Ok(())
     }
 
-    /// A value in decimal, or as it is.
+    /// Returns the text of a value.
     pub(super) fn text(&self, value: &Value) -> Result<String, EvaluationError> {
         let mut text = String::new();
         self.write_text(value, &mut text)?;
         Ok(text)
     }
 
-    /// A value that is a number to be kept.
+    /// Returns the number of a value, in the range that a store keeps.
     pub(super) fn number(&self, value: &Value) -> Result<i64, EvaluationError> {
         let Value::Greatest(linears) = value else {
-            return Err(StoreError::fault("a text stands where a number has to").into());
+            return Err(StoreError::fault("a value is a text and must be a number").into());
         };
         let mut greatest = i64::MIN;
         for linear in linears {
             greatest = greatest.max(self.linear(linear)?);
         }
-        Ok(kept(greatest)?)
+        Ok(in_limit(greatest)?)
     }
 
     fn linear(&self, linear: &Linear) -> Result<i64, EvaluationError> {
@@ -156,7 +161,8 @@ impl<'a> Snapshot<'a> {
     }
 }
 
-/// sum + coefficient · factor, as long as doubles could hold each part exactly.
+/// Returns sum + coefficient · factor. Fails if a double could not hold a part of it exactly: Redis computes with
+/// doubles, and all stores must fail at the same point.
 fn exact_sum(sum: i64, coefficient: i64, factor: i64) -> Result<i64, StoreError> {
     let exact = |number: &i64| number.unsigned_abs() < EXACT_LIMIT.unsigned_abs();
     coefficient
@@ -167,8 +173,8 @@ fn exact_sum(sum: i64, coefficient: i64, factor: i64) -> Result<i64, StoreError>
         .ok_or_else(|| StoreError::fault("an expression is out of range"))
 }
 
-/// A number that may be kept.
-pub(super) fn kept(number: i64) -> Result<i64, StoreError> {
+/// Checks that a number is in the range that a store keeps.
+pub(super) fn in_limit(number: i64) -> Result<i64, StoreError> {
     if number.unsigned_abs() < NUMBER_LIMIT.unsigned_abs() {
         Ok(number)
     } else {
@@ -176,18 +182,18 @@ pub(super) fn kept(number: i64) -> Result<i64, StoreError> {
     }
 }
 
-/// A field's number.
+/// Returns the number in a field.
 pub(super) fn parse(text: &str) -> Result<i64, StoreError> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let decimal = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse() {
-        Ok(number) if decimal => kept(number),
+        Ok(number) if decimal => in_limit(number),
         _ if decimal => Err(StoreError::fault("a number is out of range")),
-        _ => Err(StoreError::fault("a field that counts is no integer")),
+        _ => Err(StoreError::fault("a field that is used as a number is not an integer")),
     }
 }
 
-/// The purge time that stands in a hash.
+/// Returns the purge time in a hash's field, if it has one.
 pub(super) fn purge_time(fields: &FieldMap) -> Result<Option<i64>, StoreError> {
     fields.text(PURGE_AT).map(parse).transpose()
 }

@@ -1,10 +1,36 @@
-//! Lanes: transactions that wait for each other travel in one call.
+//! Batches calls: transactions that arrive while the server is busy travel together in one call of the script.
 //!
-//! There is one lane for all teams, unless the server takes keys of one scope only in a call, as one of a cluster does: then each has
-//! its own, as global scopes always have. A lane is there only while calls of it are on their way. Who finds fewer than
-//! [`FLIGHTS`] of them goes at once, in a task of his own, and pays nothing but his entry. Who comes later waits in the lane, and
-//! when a call returns, those who wait go together, in the order in which they came. Nobody depends on another's deadlines: who
-//! goes away is left behind, and a call whose caller went away still lets the next one go.
+//! A lane is a queue with up to [`MAX_IN_FLIGHT`] calls in flight. All teams share one lane, unless the server accepts
+//! only keys of one scope in a call, as a server of a cluster does; then each team has its own lane. A global scope
+//! always has its own lane. A lane exists only while it has calls in flight.
+//!
+//! - A caller that finds a free slot sends its transactions at once, alone, on its own task. This is the common case, and it costs
+//!   one look into a map.
+//! - A caller that finds all slots taken joins the lane's queue. When any call in flight returns, its slot is used again at
+//!   once, for one call that carries all queued transactions in their order of arrival, up to [`BATCH_LIMIT`].
+//! - A caller that goes away (its future is dropped) delays no other caller. If it was queued, its transactions are never sent. If its
+//!   call was in flight, its slot passes on to the queue, and a task of its own makes the next call.
+//!
+//! # Example
+//!
+//! Suppose that [`MAX_IN_FLIGHT`] were 1, a call took 300 µs, and three callers arrived 50 µs apart:
+//!
+//! ```text
+//! time     caller A                caller B                caller C
+//!   0 µs   finds a free slot,
+//!          sends call 1 = [A]
+//!  50 µs                           no free slot: queued
+//! 100 µs                                                   no free slot: queued
+//! 300 µs   call 1 returns:         the slot of call 1 sends call 2 = [B, C],
+//!          A has its reply         on a new task (`LaneSlot::run_queue`)
+//! 600 µs                           call 2 returns:         call 2 returns:
+//!                                  B has its reply         C has its reply
+//!          the queue is empty: the slot is free again, the lane is removed
+//! ```
+//!
+//! A waits for call 1 only. B and C each wait for the rest of call 1 and for call 2. The server executed the script
+//! twice instead of three times. With [`MAX_IN_FLIGHT`] of 4, A, B and C each find a free slot and are sent alone; the
+//! fifth concurrent caller is the first to queue.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -13,87 +39,110 @@ use tokio::{runtime::Handle, sync::oneshot};
 
 use super::{
     super::error::{BatchReplies, StoreError},
-    Shared,
+    script_caller::ScriptCaller,
 };
 use crate::transaction::{Scope, Transaction};
 
-/// How many calls of one lane are on their way at once: with one alone the server would stand idle while an answer travels and
-/// is read; with many, each would carry less.
-const FLIGHTS: usize = 4;
+/// Maximum number of calls of one lane in flight. With a single one, the server would be idle while an answer travels
+/// and is decoded. With many, each call would carry fewer transactions.
+const MAX_IN_FLIGHT: usize = 4;
 
-/// How many transactions travel in one call. The server does nothing else meanwhile, and takes some fifty microseconds for each.
+/// Maximum number of transactions in one call. The server does nothing else while it executes a call, which takes about
+/// 50 µs for each transaction.
 const BATCH_LIMIT: usize = 64;
 
-/// The name of the lane of all teams, which no scope has.
+/// Name of the lane that all teams share. No scope has this name.
 const ALL_TEAMS: &str = "*";
 
-/// The lanes that have calls on their way, by the scope that they are for.
+/// The lanes, and the caller that sends their calls.
+pub(super) struct BatchLanes {
+    caller: ScriptCaller,
+    lanes: LaneMap,
+}
+
+/// The lanes that have calls in flight, by the scope that they serve.
 #[derive(Default)]
-pub(super) struct Lanes(DashMap<Scope, Lane>);
+struct LaneMap(DashMap<Scope, Lane>);
 
 #[derive(Default)]
 struct Lane {
-    flights: usize,
-    waiting: VecDeque<Waiting>,
+    /// Number of calls in flight.
+    in_flight: usize,
+    queue: VecDeque<QueuedCall>,
 }
 
-/// Transactions that wait for a call to return.
-struct Waiting {
+/// Transactions that wait for a slot.
+struct QueuedCall {
     transactions: Vec<Transaction>,
-    answer: oneshot::Sender<BatchReplies>,
+    reply: oneshot::Sender<BatchReplies>,
 }
 
-/// How a call goes on.
-pub(super) enum Way {
-    /// At once.
-    Go(Flight, Vec<Transaction>),
-    /// With others; this gets the answer.
-    Wait(oneshot::Receiver<BatchReplies>),
+/// What a caller does next.
+pub(super) enum Admission {
+    /// It sends its transactions at once, and holds the slot until the answer is there.
+    Send(LaneSlot, Vec<Transaction>),
+    /// It waits for its replies. Another task sends its transactions.
+    Queued(oneshot::Receiver<BatchReplies>),
 }
 
-/// One of the calls of a lane that are on their way. When it ends, however it does, those who wait go on.
-pub(super) struct Flight {
-    shared: Arc<Shared>,
+/// One of the [`MAX_IN_FLIGHT`] slots of a lane. When it is dropped, it passes on to the queue, or becomes free.
+pub(super) struct LaneSlot {
+    lanes: Arc<BatchLanes>,
     lane: Scope,
-    landed: bool,
+    released: bool,
 }
 
-/// Enters the lane of a scope.
-pub(super) fn enter(shared: &Arc<Shared>, scope: Scope, transactions: Vec<Transaction>) -> Way {
-    let shares = shared.link.takes_scopes_together() && !scope.is_global();
-    let lane = if shares { Scope::new(ALL_TEAMS) } else { scope };
-    match shared.lanes.enter(&lane, transactions) {
-        Ok(transactions) => Way::Go(Flight { shared: Arc::clone(shared), lane, landed: false }, transactions),
-        Err(answer) => Way::Wait(answer),
+impl BatchLanes {
+    /// Makes lanes whose calls this caller sends.
+    pub(super) fn new(caller: ScriptCaller) -> Self {
+        Self { caller, lanes: LaneMap::default() }
+    }
+
+    /// The caller that sends the calls.
+    pub(super) fn caller(&self) -> &ScriptCaller {
+        &self.caller
+    }
+
+    /// Takes a slot of the scope's lane, or joins its queue.
+    pub(super) fn enter(self: &Arc<Self>, scope: Scope, transactions: Vec<Transaction>) -> Admission {
+        let is_shared = self.caller.connection.accepts_several_scopes() && !scope.is_global();
+        let lane = if is_shared { Scope::new(ALL_TEAMS) } else { scope };
+        match self.lanes.enter(&lane, transactions) {
+            Ok(transactions) => {
+                Admission::Send(LaneSlot { lanes: Arc::clone(self), lane, released: false }, transactions)
+            }
+            Err(replies) => Admission::Queued(replies),
+        }
     }
 }
 
-impl Lanes {
-    /// Goes, or waits for the answer.
+impl LaneMap {
+    /// Takes a slot and returns the transactions to send, or queues them and returns where the replies will arrive.
     fn enter(
         &self,
         lane: &Scope,
         transactions: Vec<Transaction>,
     ) -> Result<Vec<Transaction>, oneshot::Receiver<BatchReplies>> {
         let mut lane = self.0.entry(lane.clone()).or_default();
-        if lane.flights < FLIGHTS {
-            lane.flights += 1;
+        if lane.in_flight < MAX_IN_FLIGHT {
+            lane.in_flight += 1;
             return Ok(transactions);
         }
-        let (answer, answered) = oneshot::channel();
-        lane.waiting.push_back(Waiting { transactions, answer });
-        Err(answered)
+        let (reply, replies) = oneshot::channel();
+        lane.queue.push_back(QueuedCall { transactions, reply });
+        Err(replies)
     }
 
-    /// Those who go in place of a call that has returned. If there are none, it was one of the last.
-    fn next(&self, lane: &Scope) -> Option<Vec<Waiting>> {
+    /// Returns the next batch for a slot whose call has returned. If the queue is empty, frees the slot and returns
+    /// `None`.
+    fn next_batch(&self, lane: &Scope) -> Option<Vec<QueuedCall>> {
         let Entry::Occupied(mut lane) = self.0.entry(lane.clone()) else { return None };
-        let batch = lane.get_mut().next();
+        let batch = lane.get_mut().next_batch();
         if !batch.is_empty() {
             return Some(batch);
         }
-        lane.get_mut().flights -= 1;
-        if lane.get().flights == 0 {
+        lane.get_mut().in_flight -= 1;
+        if lane.get().in_flight == 0 {
             lane.remove();
         }
         None
@@ -101,17 +150,17 @@ impl Lanes {
 }
 
 impl Lane {
-    /// Those who go next. Who waits no longer is left behind: nothing of his was carried out.
-    fn next(&mut self) -> Vec<Waiting> {
+    /// Takes the next batch from the queue. Leaves out callers that went away: nothing of theirs was sent.
+    fn next_batch(&mut self) -> Vec<QueuedCall> {
         let mut batch = Vec::new();
         let mut room = BATCH_LIMIT;
-        while let Some(first) = self.waiting.pop_front() {
-            if first.answer.is_closed() {
+        while let Some(first) = self.queue.pop_front() {
+            if first.reply.is_closed() {
                 continue;
             }
-            // Whoever brings more than fits goes alone.
+            // A caller whose transactions exceed the limit is sent alone.
             if first.transactions.len() > room && !batch.is_empty() {
-                self.waiting.push_front(first);
+                self.queue.push_front(first);
                 break;
             }
             room = room.saturating_sub(first.transactions.len());
@@ -121,21 +170,21 @@ impl Lane {
     }
 }
 
-impl Flight {
-    /// Those who go in this one's place; if there are none, it has landed.
-    fn next(&mut self) -> Option<Vec<Waiting>> {
-        let next = self.shared.lanes.next(&self.lane);
-        self.landed = next.is_none();
-        next
+impl LaneSlot {
+    /// Returns the next batch, or frees the slot if the queue is empty.
+    fn next_batch(&mut self) -> Option<Vec<QueuedCall>> {
+        let batch = self.lanes.lanes.next_batch(&self.lane);
+        self.released = batch.is_none();
+        batch
     }
 
-    /// Flies for those who wait, until nobody does.
-    async fn on(mut self, mut batch: Vec<Waiting>) {
+    /// Sends this batch, and then others until the queue is empty.
+    async fn run_queue(mut self, mut batch: Vec<QueuedCall>) {
         loop {
-            let all = batch.iter().flat_map(|waiting| &waiting.transactions);
-            let replies = self.shared.call(all).await;
-            answer(batch, replies);
-            match self.next() {
+            let transactions = batch.iter().flat_map(|queued| &queued.transactions);
+            let replies = self.lanes.caller.call(transactions).await;
+            distribute(batch, replies);
+            match self.next_batch() {
                 Some(next) => batch = next,
                 None => return,
             }
@@ -143,32 +192,32 @@ impl Flight {
     }
 }
 
-impl Drop for Flight {
+impl Drop for LaneSlot {
     fn drop(&mut self) {
-        if self.landed {
+        if self.released {
             return;
         }
-        if let Some(batch) = self.next() {
-            let next = Self { shared: Arc::clone(&self.shared), lane: self.lane.clone(), landed: false };
-            // Without a runtime everything ends, and whoever waits is told so by the loss of his place.
+        if let Some(batch) = self.next_batch() {
+            let slot = Self { lanes: Arc::clone(&self.lanes), lane: self.lane.clone(), released: false };
+            // Without a runtime the process is ending; queued callers get an error when the batch is dropped.
             if let Ok(runtime) = Handle::try_current() {
-                runtime.spawn(next.on(batch));
+                runtime.spawn(slot.run_queue(batch));
             }
         }
     }
 }
 
-/// Gives everybody what is theirs of the replies to a call.
-fn answer(batch: Vec<Waiting>, replies: BatchReplies) {
+/// Gives each caller its share of the replies, or all of them the error.
+fn distribute(batch: Vec<QueuedCall>, replies: BatchReplies) {
     let mut replies = replies.map(Vec::into_iter);
-    for waiting in batch {
-        let count = waiting.transactions.len();
-        let theirs = match &mut replies {
+    for queued in batch {
+        let count = queued.transactions.len();
+        let share = match &mut replies {
             Ok(replies) => Ok(replies.by_ref().take(count).collect()),
             Err(error) => Err(StoreError::clone(error)),
         };
-        // Who went away meanwhile does not listen.
-        let _ = waiting.answer.send(theirs);
+        // Sending fails if the caller went away meanwhile.
+        let _ = queued.reply.send(share);
     }
 }
 
@@ -180,34 +229,35 @@ mod tests {
         vec![Transaction::on(Scope::new("team")); count]
     }
 
+    /// The first calls are sent at once and the others in batches; the lane is removed with its last call.
     #[test]
-    fn some_go_at_once_and_the_others_together_and_the_lane_is_gone_with_the_last() {
-        let (lanes, scope) = (Lanes::default(), Scope::new("team"));
-        for _ in 0..FLIGHTS {
+    fn free_slots_come_first_and_the_queue_is_batched() {
+        let (lanes, scope) = (LaneMap::default(), Scope::new("team"));
+        for _ in 0..MAX_IN_FLIGHT {
             assert!(lanes.enter(&scope, batch(1)).is_ok());
         }
-        let mut answers: Vec<_> = (0..BATCH_LIMIT + 2).map(|_| lanes.enter(&scope, batch(1)).unwrap_err()).collect();
-        drop(answers.remove(0));
-        let sizes = |lanes: &Lanes| lanes.next(&scope).map(|batch| batch.len());
-        assert_eq!(sizes(&lanes), Some(BATCH_LIMIT), "who went away takes nobody's place");
-        assert_eq!(sizes(&lanes), Some(1));
+        let mut queued: Vec<_> = (0..BATCH_LIMIT + 2).map(|_| lanes.enter(&scope, batch(1)).unwrap_err()).collect();
+        drop(queued.remove(0));
+        let next_size = |lanes: &LaneMap| lanes.next_batch(&scope).map(|batch| batch.len());
+        assert_eq!(next_size(&lanes), Some(BATCH_LIMIT), "a caller that went away takes no room in the batch");
+        assert_eq!(next_size(&lanes), Some(1));
         assert_eq!(lanes.0.len(), 1);
-        for _ in 0..FLIGHTS {
-            assert_eq!(sizes(&lanes), None);
+        for _ in 0..MAX_IN_FLIGHT {
+            assert_eq!(next_size(&lanes), None);
         }
         assert!(lanes.0.is_empty());
     }
 
     #[test]
-    fn a_call_of_more_transactions_than_fit_goes_alone() {
-        let (lanes, scope) = (Lanes::default(), Scope::new("team"));
-        for _ in 0..FLIGHTS {
+    fn a_call_above_the_batch_limit_is_sent_alone() {
+        let (lanes, scope) = (LaneMap::default(), Scope::new("team"));
+        for _ in 0..MAX_IN_FLIGHT {
             assert!(lanes.enter(&scope, batch(1)).is_ok());
         }
-        let _answers = [1, BATCH_LIMIT + 1, 1].map(|count| lanes.enter(&scope, batch(count)).unwrap_err());
+        let _queued = [1, BATCH_LIMIT + 1, 1].map(|count| lanes.enter(&scope, batch(count)).unwrap_err());
         for expected in [1, BATCH_LIMIT + 1, 1] {
-            let next = lanes.next(&scope).unwrap();
-            assert_eq!(next.iter().map(|waiting| waiting.transactions.len()).sum::<usize>(), expected);
+            let next = lanes.next_batch(&scope).unwrap();
+            assert_eq!(next.iter().map(|queued| queued.transactions.len()).sum::<usize>(), expected);
         }
     }
 }

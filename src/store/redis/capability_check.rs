@@ -1,7 +1,9 @@
-//! A trial of a server: every command that the script may send it, by which nothing stays changed if it is not cut short.
+//! Tries every command that the script uses on a server, before the server is used.
 //!
-//! What a user is not permitted, Redis refuses command by command, in the middle of a transaction, after earlier writes of it were
-//! made. So whether all is permitted is found out before the first call, and again whenever a server is checked.
+//! Redis checks permissions command by command, in the middle of a script, after earlier writes of the same transaction
+//! were made. A user without all permissions would therefore leave transactions half done. This check runs before the
+//! first call and again whenever the server is checked. It removes what it wrote, unless it is cut short; then the next
+//! one does.
 
 use redis::{RedisError, aio::MultiplexedConnection};
 
@@ -11,53 +13,55 @@ use super::{
 };
 use crate::transaction::{Key, PURGE_AT, Read, Scope, Transaction, Value, Write};
 
-/// Its records are in no team's scope, and gone with the trial, or with the next one.
+/// The scope of the check's own records. It is no team's.
 const SCOPE: &str = "!probe";
 
-/// A scope whose keys a server of a cluster may leave to another one.
+/// A scope whose keys hash to another slot than those of [`SCOPE`].
 const OTHER_SCOPE: &str = "!probe-2";
 
-/// The code of an error that says so.
+/// The error code of a server that rejects keys of several hash slots in one call.
 pub(super) const CROSS_SLOT: &str = "CROSSSLOT";
 
-/// Why a server failed the trial.
+/// Why a server failed the check.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failed {
+pub(super) enum CheckError {
+    /// The call failed.
     #[error(transparent)]
     Call(#[from] RedisError),
+    /// A transaction in the call failed.
     #[error(transparent)]
     Transaction(#[from] StoreError),
 }
 
-/// What a trial shows of a server that passes it.
+/// What the check found out about a server that passed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Shown {
-    /// It takes keys of several scopes in one call.
-    pub(super) takes_scopes_together: bool,
+pub(super) struct Capabilities {
+    /// Whether it accepts keys of several scopes in one call. A server of a cluster does not.
+    pub(super) accepts_several_scopes: bool,
 }
 
 /// Writes, reads and removes a record of each kind.
-pub(super) async fn try_everything(connection: &mut MultiplexedConnection) -> Result<Shown, Failed> {
-    // Whether somebody is there is asked all the time, so it has to be permitted too.
+pub(super) async fn check_capabilities(connection: &mut MultiplexedConnection) -> Result<Capabilities, CheckError> {
+    // The watcher sends PING all the time, so PING has to be permitted too.
     let _: () = redis::cmd("PING").query_async(connection).await?;
-    let of_both_scopes = [write(), page(), look_at(OTHER_SCOPE)];
-    let (replies, takes_scopes_together) = match execute(connection, of_both_scopes.iter(), None).await {
+    let of_both_scopes = [write_all_kinds(), read_page(), read_hash(OTHER_SCOPE)];
+    let (replies, accepts_several_scopes) = match execute(connection, of_both_scopes.iter(), None).await {
         Err(error) if error.code() == Some(CROSS_SLOT) => {
             (execute(connection, of_both_scopes[..2].iter(), None).await?, false)
         }
         replies => (replies?, true),
     };
-    all_carried_out(replies)?;
-    // What is written and removed in one call may never be written.
-    all_carried_out(execute(connection, [remove()].iter(), None).await?)?;
-    Ok(Shown { takes_scopes_together })
+    require_success(replies)?;
+    // This is a call of its own: the script may skip the write of a hash that the same call removes.
+    require_success(execute(connection, [remove_all()].iter(), None).await?)?;
+    Ok(Capabilities { accepts_several_scopes })
 }
 
-fn all_carried_out(replies: BatchReplies) -> Result<(), StoreError> {
+fn require_success(replies: BatchReplies) -> Result<(), StoreError> {
     replies?.into_iter().try_for_each(|reply| reply.map(|_| ()))
 }
 
-fn write() -> Transaction {
+fn write_all_kinds() -> Transaction {
     let mut step = Transaction::on(Scope::new(SCOPE));
     let hash = step.record(Key::hash("hash"), Read::Whole);
     let packed = step.record(Key::packed("packed"), Read::Whole);
@@ -75,19 +79,19 @@ fn write() -> Transaction {
     step
 }
 
-fn page() -> Transaction {
+fn read_page() -> Transaction {
     let mut step = Transaction::on(Scope::new(SCOPE));
     step.record(Key::index("index"), Read::MembersAfter { member: String::new(), limit: 1 });
     step
 }
 
-fn look_at(scope: &str) -> Transaction {
+fn read_hash(scope: &str) -> Transaction {
     let mut step = Transaction::on(Scope::new(scope));
     step.record(Key::hash("hash"), Read::Whole);
     step
 }
 
-fn remove() -> Transaction {
+fn remove_all() -> Transaction {
     let mut step = Transaction::on(Scope::new(SCOPE));
     let hash = step.record(Key::hash("hash"), Read::Nothing);
     let packed = step.record(Key::packed("packed"), Read::Nothing);

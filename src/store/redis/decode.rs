@@ -1,4 +1,4 @@
-//! What the script answers, as the head of `transact.lua` describes it.
+//! Decodes the answer of the script. The head of `transact.lua` specifies the format.
 
 use std::collections::HashMap;
 
@@ -8,77 +8,91 @@ use rmp::{Marker, decode};
 
 use super::{
     super::error::StoreError,
-    server_failure::{ServerState, Trouble},
+    opcodes,
+    server_failure::{ServerFailure, ServerMessage},
 };
 use crate::transaction::{FieldMap, LogEntry, Outcome, Record, RecordKind, RecordUse, Reply, Scope, Transaction};
 
-/// A hash has no more fields than this, more often than not.
-const USUAL_FIELDS: usize = 12;
+/// Typical number of fields of a hash. It is the initial capacity.
+const TYPICAL_FIELDS: usize = 12;
 
-/// What a field's name and value take.
-const USUAL_FIELD_BYTES: usize = 20;
+/// Typical length of a field's name and value, in bytes.
+const TYPICAL_FIELD_BYTES: usize = 20;
 
-/// The replies to these transactions.
+/// In place of a record: it was not read.
+const NOT_READ: Marker = Marker::FixPos(0);
+
+/// In place of a record: it does not exist.
+const ABSENT: Marker = Marker::False;
+
+/// In front of the changed fields of a hash that an earlier reply contains.
+const CHANGES: Marker = Marker::True;
+
+/// Decodes the replies to these transactions.
 pub(super) fn decode<'a, 't: 'a>(
     answer: &'a Value,
     transactions: impl Iterator<Item = &'t Transaction> + Clone,
 ) -> Result<Vec<Result<Reply, StoreError>>, StoreError> {
-    let Value::BulkString(answer) = answer else { return Err(garbled()) };
-    let mut answer = Answer {
+    let Value::BulkString(answer) = answer else { return Err(malformed()) };
+    let mut reader = ReplyReader {
         rest: answer,
-        told: HashMap::default(),
-        shared: transactions.clone().nth(1).is_some(),
-        damaged: false,
+        returned: HashMap::default(),
+        is_batch: transactions.clone().nth(1).is_some(),
+        is_damaged: false,
     };
-    let read = answer.number().and_then(|now_ms| {
-        transactions.map(|transaction| answer.reply(transaction, now_ms)).collect::<Option<Vec<_>>>()
+    let replies = reader.number().and_then(|now_ms| {
+        transactions.map(|transaction| reader.reply(transaction, now_ms)).collect::<Option<Vec<_>>>()
     });
-    read.filter(|_| answer.rest.is_empty()).ok_or_else(garbled)
+    replies.filter(|_| reader.rest.is_empty()).ok_or_else(malformed)
 }
 
-fn garbled() -> StoreError {
-    StoreError::fault("the script's answer is not what it should be")
+fn malformed() -> StoreError {
+    StoreError::fault("the script's answer is malformed")
 }
 
-/// What of an answer was not read yet. Where it does not end as it should, it reads as none.
-struct Answer<'a> {
+/// Reads an answer from front to back. Each method returns `None` if the answer ends too early or has another type
+/// there.
+struct ReplyReader<'a> {
+    /// The bytes that were not read yet.
     rest: &'a [u8],
-    /// The hashes that earlier transactions were told, by scope and name, as they are by now: a later one is told only what is new.
-    told: HashMap<(&'a Scope, &'a str), FieldMap, RandomState>,
-    /// Whether there is more than one transaction.
-    shared: bool,
-    /// Whether something that was read for this transaction is not what it should be, though what comes after it can be read.
-    damaged: bool,
+    /// The hashes in earlier replies, by scope and name. A later reply contains only the fields that have changed
+    /// since.
+    returned: HashMap<(&'a Scope, &'a str), FieldMap, RandomState>,
+    /// Whether there is more than one transaction, so that `returned` is needed.
+    is_batch: bool,
+    /// Whether the present reply contains an invalid value. The replies after it can still be read.
+    is_damaged: bool,
 }
 
-impl<'a> Answer<'a> {
+impl<'a> ReplyReader<'a> {
     fn reply(&mut self, transaction: &'a Transaction, now_ms: i64) -> Option<Result<Reply, StoreError>> {
         let code = self.number()?;
-        if code == 3 {
+        if code == opcodes::FAULT {
             let message = self.text()?;
-            return Some(Err(match Trouble::told_by(message) {
-                Some(trouble) => StoreError::unavailable_because(trouble.reason(), ServerState(message.to_owned())),
+            return Some(Err(match ServerFailure::from_message(message) {
+                Some(failure) => StoreError::unavailable_because(failure.reason(), ServerMessage(message.to_owned())),
                 None => StoreError::fault(message),
             }));
         }
-        let place = usize::try_from(self.number()?).ok();
+        // NO_GUARD is negative, and so becomes `None`.
+        let position = usize::try_from(self.number()?).ok();
         let outcome = match code {
-            0 => Outcome::Applied { option: place? },
-            1 => Outcome::Stale { guard: place },
-            2 => Outcome::Refused,
+            opcodes::APPLIED => Outcome::Applied { option: position? },
+            opcodes::STALE => Outcome::Stale { guard: position },
+            opcodes::REFUSED => Outcome::Refused,
             _ => return None,
         };
         let records =
             transaction.records.iter().map(|used| self.record(&transaction.scope, used)).collect::<Option<_>>()?;
-        let damaged = std::mem::take(&mut self.damaged);
-        Some(if damaged { Err(garbled()) } else { Ok(Reply { now_ms, outcome, records }) })
+        let is_damaged = std::mem::take(&mut self.is_damaged);
+        Some(if is_damaged { Err(malformed()) } else { Ok(Reply { now_ms, outcome, records }) })
     }
 
     fn record(&mut self, scope: &'a Scope, used: &'a RecordUse) -> Option<Record> {
-        if self.next_is(Marker::FixPos(0))? {
+        if self.skip(NOT_READ)? {
             return Some(Record::NotRead);
         }
-        if matches!(used.key.kind, RecordKind::Hash | RecordKind::Packed) && self.next_is(Marker::False)? {
+        if matches!(used.key.kind, RecordKind::Hash | RecordKind::Packed) && self.skip(ABSENT)? {
             return Some(Record::Absent);
         }
         Some(match used.key.kind {
@@ -86,10 +100,10 @@ impl<'a> Answer<'a> {
             RecordKind::Packed => Record::Packed(self.text()?.to_owned()),
             RecordKind::Index => {
                 let entries = self.length()? / 2;
-                let entry = |answer: &mut Self| {
-                    let member = answer.text()?.to_owned();
-                    let score = answer.text()?.parse();
-                    answer.damaged |= score.is_err();
+                let entry = |reader: &mut Self| {
+                    let member = reader.text()?.to_owned();
+                    let score = reader.text()?.parse();
+                    reader.is_damaged |= score.is_err();
                     Some((score.unwrap_or_default(), member))
                 };
                 Record::Index((0..entries).map(|_| entry(self)).collect::<Option<_>>()?)
@@ -110,21 +124,21 @@ impl<'a> Answer<'a> {
     }
 
     fn hash(&mut self, scope: &'a Scope, name: &'a str) -> Option<FieldMap> {
-        let fields = if self.next_is(Marker::True)? {
-            let mut fields = self.told.remove(&(scope, name))?;
+        let fields = if self.skip(CHANGES)? {
+            let mut fields = self.returned.remove(&(scope, name))?;
             self.each_field(|field, value| fields.set(field, value))?;
             fields
         } else {
             self.fields()?
         };
-        if self.shared {
-            self.told.insert((scope, name), fields.clone());
+        if self.is_batch {
+            self.returned.insert((scope, name), fields.clone());
         }
         Some(fields)
     }
 
     fn fields(&mut self) -> Option<FieldMap> {
-        let mut fields = FieldMap::with_room(USUAL_FIELDS, USUAL_FIELDS * USUAL_FIELD_BYTES);
+        let mut fields = FieldMap::with_capacity(TYPICAL_FIELDS, TYPICAL_FIELDS * TYPICAL_FIELD_BYTES);
         self.each_field(|field, value| fields.push(field, value))?;
         Some(fields)
     }
@@ -132,7 +146,7 @@ impl<'a> Answer<'a> {
     fn each_field(&mut self, mut take: impl FnMut(&str, &str)) -> Option<()> {
         for _ in 0..self.length()? / 2 {
             let name = self.text()?;
-            // What the script has counted itself, it gives as a number.
+            // Values that the script has computed or used as numbers are numbers; all others are texts.
             match Marker::from_u8(*self.rest.first()?) {
                 Marker::FixStr(_) | Marker::Str8 | Marker::Str16 | Marker::Str32 => take(name, self.text()?),
                 _ => take(name, &self.number()?.to_string()),
@@ -141,19 +155,19 @@ impl<'a> Answer<'a> {
         Some(())
     }
 
-    /// Whether this comes next; if so, it is taken.
-    fn next_is(&mut self, marker: Marker) -> Option<bool> {
+    /// Skips the next byte if it is this marker. Returns whether it was.
+    fn skip(&mut self, marker: Marker) -> Option<bool> {
         let (first, rest) = self.rest.split_first()?;
-        let is_next = *first == marker.to_u8();
-        if is_next {
+        let is_marker = *first == marker.to_u8();
+        if is_marker {
             self.rest = rest;
         }
-        Some(is_next)
+        Some(is_marker)
     }
 
     fn length(&mut self) -> Option<usize> {
         let length = decode::read_array_len(&mut self.rest).ok()?;
-        // Each element takes a byte at least, so that a length which says more than there is makes no room for it.
+        // Each element has at least one byte. This bounds the memory that a wrong length can allocate.
         usize::try_from(length).ok().filter(|length| *length <= self.rest.len())
     }
 
@@ -162,7 +176,7 @@ impl<'a> Answer<'a> {
         let (bytes, rest) = self.rest.split_at_checked(length)?;
         self.rest = rest;
         let text = std::str::from_utf8(bytes);
-        self.damaged |= text.is_err();
+        self.is_damaged |= text.is_err();
         Some(text.unwrap_or_default())
     }
 

@@ -1,16 +1,19 @@
-//! What the script is sent: the keys, and MessagePack as the head of `transact.lua` describes it.
+//! Encodes a call of the script: the keys, and the argument in MessagePack. The head of `transact.lua` specifies the
+//! format.
 
 use redis::{Cmd, RedisWrite as _};
 use rmp::encode::{ByteBuf, write_bool, write_sint, write_str};
 
+use super::opcodes;
 use crate::transaction::{
     Choice, Guard, Linear, NUMBER_LIMIT, Read, RecordKind, RecordRef, RecordUse, Transaction, Value, Write,
 };
 
-/// What a transaction's share of the argument comes to, more often than not.
-const USUAL_LENGTH: usize = 1024;
+/// Typical length of a transaction's part of the argument, in bytes. It is the initial capacity of the buffer.
+const TYPICAL_BYTES: usize = 1024;
 
-/// The call of a script for these transactions; `now_ms` is the injected time, if there is one.
+/// Returns the command that calls the script for these transactions. `now_ms` is the time of an injected clock; without
+/// it, the script takes the server's time.
 pub(super) fn call<'t>(
     script: &str,
     transactions: impl Iterator<Item = &'t Transaction> + Clone,
@@ -23,7 +26,7 @@ pub(super) fn call<'t>(
     let mut key = String::new();
     for transaction in transactions {
         key.clear();
-        // The scope is the hash tag, so that one script can reach all of its records in a cluster.
+        // The scope is the hash tag. In a cluster, all records of a scope are thus on one server.
         key.extend(["tollgate:{", transaction.scope.as_str(), "}:"]);
         let prefix = key.len();
         for used in &transaction.records {
@@ -37,28 +40,28 @@ pub(super) fn call<'t>(
 }
 
 fn encode<'t>(transactions: impl Iterator<Item = &'t Transaction> + Clone, now_ms: Option<i64>) -> Vec<u8> {
-    let length = USUAL_LENGTH * transactions.clone().count();
-    let mut encoder = Encoder { out: ByteBuf::with_capacity(length), items: 0 };
-    let all = encoder.list();
+    let capacity = TYPICAL_BYTES * transactions.clone().count();
+    let mut encoder = Encoder { out: ByteBuf::with_capacity(capacity), items: 0 };
+    let head = encoder.list_head();
     match now_ms {
         Some(now_ms) => encoder.number(now_ms),
-        None => encoder.no(),
+        None => encoder.bool(false),
     }
     transactions.for_each(|transaction| encoder.transaction(transaction));
     let items = encoder.items;
-    encoder.fill(all, items);
+    encoder.fill(head, items);
     encoder.out.into_vec()
 }
 
 struct Encoder {
     out: ByteBuf,
-    /// How many values there are so far.
+    /// Number of list elements written so far.
     items: usize,
 }
 
-/// Where a count stands that is known later.
+/// Position of a number that is filled in later.
 #[derive(Clone, Copy)]
-struct Hole(usize);
+struct Placeholder(usize);
 
 impl Encoder {
     fn transaction(&mut self, transaction: &Transaction) {
@@ -71,34 +74,35 @@ impl Encoder {
 
     fn record(&mut self, used: &RecordUse) {
         self.number(match used.key.kind {
-            RecordKind::Hash => 1,
-            RecordKind::Packed => 2,
-            RecordKind::Index => 3,
-            RecordKind::Log => 4,
+            RecordKind::Hash => opcodes::HASH,
+            RecordKind::Packed => opcodes::PACKED,
+            RecordKind::Index => opcodes::INDEX,
+            RecordKind::Log => opcodes::LOG,
         });
         match &used.read {
             Read::Nothing | Read::Whole => {
-                self.number(if used.read == Read::Whole { 1 } else { 0 });
+                let is_whole = used.read == Read::Whole;
+                self.number(if is_whole { opcodes::READ_WHOLE } else { opcodes::READ_NOTHING });
                 if used.key.kind == RecordKind::Hash {
-                    // Most exist already, and what they would start with is passed over.
+                    // With the length, the script skips these fields if the hash exists.
                     self.measured(|encoder| used.start.iter().for_each(|pair| encoder.pair(pair)));
                 } else {
                     self.number(0);
-                    self.no();
+                    self.bool(false);
                 }
             }
             Read::First { limit, unless_applied } => {
-                self.number(2);
+                self.number(opcodes::READ_FIRST);
                 self.number(i64::from(*limit));
-                self.truth(*unless_applied);
+                self.bool(*unless_applied);
             }
-            Read::MembersAfter { member: after, limit } => self.read_after(3, *limit, after),
-            Read::EntriesAfter { cursor: after, limit } => self.read_after(4, *limit, after),
+            Read::MembersAfter { member: after, limit } => self.read_after(opcodes::READ_MEMBERS_AFTER, *limit, after),
+            Read::EntriesAfter { cursor: after, limit } => self.read_after(opcodes::READ_ENTRIES_AFTER, *limit, after),
         }
     }
 
-    fn read_after(&mut self, code: i64, limit: u32, after: &str) {
-        self.number(code);
+    fn read_after(&mut self, opcode: i64, limit: u32, after: &str) {
+        self.number(opcode);
         self.number(i64::from(limit));
         self.text(after);
     }
@@ -112,37 +116,37 @@ impl Encoder {
 
     fn guard(&mut self, guard: &Guard) {
         match guard {
-            Guard::Absent(record) => self.operation(1, *record),
-            Guard::Present(record) => self.operation(2, *record),
+            Guard::Absent(record) => self.operation(opcodes::GUARD_ABSENT, *record),
+            Guard::Present(record) => self.operation(opcodes::GUARD_PRESENT, *record),
             Guard::PackedEquals(record, value) => {
-                self.operation(3, *record);
+                self.operation(opcodes::GUARD_PACKED_EQUALS, *record);
                 self.text(value);
             }
             Guard::FieldEquals(record, field, value) => {
-                self.operation(4, *record);
+                self.operation(opcodes::GUARD_FIELD_EQUALS, *record);
                 self.text(field);
                 self.text(value);
             }
             Guard::AtMostZero(linear) => self.at_most_zero(linear),
-            Guard::NothingDue(record) => self.operation(6, *record),
-            Guard::NothingAhead(record) => self.operation(7, *record),
+            Guard::NothingDue(record) => self.operation(opcodes::GUARD_NOTHING_DUE, *record),
+            Guard::NothingAhead(record) => self.operation(opcodes::GUARD_NOTHING_AHEAD, *record),
         }
     }
 
     fn at_most_zero(&mut self, linear: &Linear) {
-        // Most are bounds of time, for which there is a short form.
-        let bound = match linear.now {
-            1 if linear.terms.is_empty() => Some(8),
-            -1 if linear.terms.is_empty() => Some(9),
+        // Most expressions are bounds on the time, which have a short form.
+        let short_form = match linear.now {
+            1 if linear.terms.is_empty() => Some(opcodes::GUARD_NOW_PLUS),
+            -1 if linear.terms.is_empty() => Some(opcodes::GUARD_MINUS_NOW),
             _ => None,
         };
-        match bound {
-            Some(code) => {
-                self.number(code);
+        match short_form {
+            Some(opcode) => {
+                self.number(opcode);
                 self.number(linear.constant);
             }
             None => {
-                self.number(5);
+                self.number(opcodes::GUARD_AT_MOST_ZERO);
                 self.linear(linear);
             }
         }
@@ -150,69 +154,71 @@ impl Encoder {
 
     fn write(&mut self, write: &Write) {
         match write {
-            Write::Add(record, field, number) => self.add(1, *record, field, *number),
-            Write::AddIfPresent(record, field, number) => self.add(2, *record, field, *number),
+            Write::Add(record, field, number) => self.add(opcodes::WRITE_ADD, *record, field, *number),
+            Write::AddIfPresent(record, field, number) => {
+                self.add(opcodes::WRITE_ADD_IF_PRESENT, *record, field, *number)
+            }
             Write::Set(record, field, value) => {
-                self.operation(3, *record);
+                self.operation(opcodes::WRITE_SET, *record);
                 self.text(field);
                 self.value(value);
             }
             Write::Put(record, parts, purge_at) => {
-                self.operation(4, *record);
+                self.operation(opcodes::WRITE_PUT, *record);
                 self.parts(parts);
                 match purge_at {
                     Some(purge_at) => self.value(purge_at),
-                    None => self.no(),
+                    None => self.bool(false),
                 }
             }
-            Write::Delete(record) => self.operation(5, *record),
+            Write::Delete(record) => self.operation(opcodes::WRITE_DELETE, *record),
             Write::IndexPut(record, member, score) => {
-                self.operation(6, *record);
+                self.operation(opcodes::WRITE_INDEX_PUT, *record);
                 self.text(member);
                 self.value(score);
             }
             Write::IndexRemove(record, member) => {
-                self.operation(7, *record);
+                self.operation(opcodes::WRITE_INDEX_REMOVE, *record);
                 self.text(member);
             }
             Write::Append { log, fields, keep } => {
-                self.operation(8, *log);
+                self.operation(opcodes::WRITE_APPEND, *log);
                 match keep {
                     Some(keep) => self.number(i64::from(*keep)),
-                    None => self.no(),
+                    None => self.bool(false),
                 }
                 self.pairs(fields);
             }
         }
     }
 
-    fn add(&mut self, code: i64, record: RecordRef, field: &str, number: i64) {
-        self.operation(code, record);
+    fn add(&mut self, opcode: i64, record: RecordRef, field: &str, number: i64) {
+        self.operation(opcode, record);
         self.text(field);
         self.number(number);
     }
 
-    /// The head of a guard or a write.
-    fn operation(&mut self, code: i64, record: RecordRef) {
-        self.number(code);
-        self.place(record);
+    /// Writes the head of a guard or a write.
+    fn operation(&mut self, opcode: i64, record: RecordRef) {
+        self.number(opcode);
+        self.record_number(record);
     }
 
-    /// The parts of a packed value. What is known already is joined here, so that the script has fewer to join.
+    /// Writes the parts of a packed value. Joins neighbouring constants, so that the script has fewer parts to join.
     fn parts(&mut self, parts: &[Value]) {
-        let count = self.count_of_items();
+        let count = self.placeholder();
         let mut written = 0;
-        let mut known = String::new();
+        let mut constants = String::new();
         for part in parts {
             match (part, constant(part)) {
-                (Value::Text(text), _) => known.push_str(text),
+                (Value::Text(text), _) => constants.push_str(text),
                 (_, Some(number)) if number.unsigned_abs() < NUMBER_LIMIT.unsigned_abs() => {
-                    known.push_str(&number.to_string());
+                    constants.push_str(&number.to_string());
                 }
                 _ => {
-                    if !known.is_empty() {
-                        self.text(&known);
-                        known.clear();
+                    if !constants.is_empty() {
+                        self.text(&constants);
+                        constants.clear();
                         written += 1;
                     }
                     self.value(part);
@@ -220,8 +226,8 @@ impl Encoder {
                 }
             }
         }
-        if !known.is_empty() {
-            self.text(&known);
+        if !constants.is_empty() {
+            self.text(&constants);
             written += 1;
         }
         self.fill(count, written);
@@ -233,11 +239,11 @@ impl Encoder {
             Value::Greatest(linears) => match constant(value) {
                 Some(number) => self.number(number),
                 None => {
-                    self.truth(true);
+                    self.bool(true);
                     match linears.as_slice() {
-                        // Most are times, for which there is a short form.
+                        // Most expressions are times, which have a short form.
                         [Linear { terms, now: 1, constant }] if terms.is_empty() => {
-                            self.number(0);
+                            self.number(opcodes::VALUE_NOW_PLUS);
                             self.number(*constant);
                         }
                         linears => self.each(linears, Self::linear),
@@ -253,7 +259,7 @@ impl Encoder {
         self.number(linear.now);
         for (coefficient, record, field) in &linear.terms {
             self.number(*coefficient);
-            self.place(*record);
+            self.record_number(*record);
             self.text(field);
         }
     }
@@ -267,9 +273,9 @@ impl Encoder {
         self.value(value);
     }
 
-    /// What is written, after how many values that is.
+    /// Writes the number of elements that `write` writes, and then those elements.
     fn measured(&mut self, write: impl FnOnce(&mut Self)) {
-        let length = self.count_of_items();
+        let length = self.placeholder();
         let begin = self.items;
         write(self);
         self.fill(length, self.items - begin);
@@ -282,7 +288,8 @@ impl Encoder {
         }
     }
 
-    fn place(&mut self, record: RecordRef) {
+    /// Writes the number of a record in its transaction, from 1.
+    fn record_number(&mut self, record: RecordRef) {
         self.count(record.0.saturating_add(1));
     }
 
@@ -290,36 +297,32 @@ impl Encoder {
         self.number(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    fn no(&mut self) {
-        self.truth(false);
+    /// Writes the head of the list that contains everything. Its length is filled in later.
+    fn list_head(&mut self) -> Placeholder {
+        self.reserve(rmp::Marker::Array32)
     }
 
-    /// The head of a list of whatever follows, up to the end.
-    fn list(&mut self) -> Hole {
-        self.hole(rmp::Marker::Array32)
-    }
-
-    /// A count that is filled in later.
-    fn count_of_items(&mut self) -> Hole {
+    /// Writes a number that is filled in later.
+    fn placeholder(&mut self) -> Placeholder {
         self.items += 1;
-        self.hole(rmp::Marker::U32)
+        self.reserve(rmp::Marker::U32)
     }
 
-    fn hole(&mut self, marker: rmp::Marker) -> Hole {
+    fn reserve(&mut self, marker: rmp::Marker) -> Placeholder {
         let out = self.out.as_mut_vec();
         out.push(marker.to_u8());
-        let hole = Hole(out.len());
+        let placeholder = Placeholder(out.len());
         out.extend([0; 4]);
-        hole
+        placeholder
     }
 
-    fn fill(&mut self, Hole(at): Hole, count: usize) {
-        // More do not fit into memory, and would be cut short into what the script rejects.
+    fn fill(&mut self, Placeholder(at): Placeholder, count: usize) {
+        // A larger number would need more memory than there is.
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.out.as_mut_vec()[at..at + 4].copy_from_slice(&count.to_be_bytes());
     }
 
-    // Writing to a buffer in memory cannot fail, which its types say.
+    // The error type of a buffer in memory has no values, so the patterns below always match.
 
     fn number(&mut self, number: i64) {
         self.items += 1;
@@ -331,13 +334,13 @@ impl Encoder {
         let Ok(()) = write_str(&mut self.out, text);
     }
 
-    fn truth(&mut self, truth: bool) {
+    fn bool(&mut self, value: bool) {
         self.items += 1;
-        let Ok(()) = write_bool(&mut self.out, truth);
+        let Ok(()) = write_bool(&mut self.out, value);
     }
 }
 
-/// The number that a value is, if it depends on nothing.
+/// Returns the number of a value that depends neither on a field nor on the time.
 fn constant(value: &Value) -> Option<i64> {
     match value {
         Value::Greatest(linears) => match linears.as_slice() {
@@ -345,5 +348,32 @@ fn constant(value: &Value) -> Option<i64> {
             _ => None,
         },
         Value::Text(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transaction::{Key, Scope};
+
+    /// The example at the head of `transact.lua`, element by element.
+    #[test]
+    fn the_example_of_the_script_is_encoded_as_described() {
+        let mut step = Transaction::on(Scope::new("acme"));
+        let counter = step.starting_record(Key::hash("counter"), Read::Whole, vec![("n", 0.into())]);
+        let at_most_9 = Guard::AtMostZero(Linear::constant(-9).plus(1, counter, "n"));
+        step.option(vec![at_most_9], vec![Write::Add(counter, "n", 1)]);
+        let argument = encode([step].iter(), None);
+        let expected: [&[u8]; 8] = [
+            &[0xdd, 0, 0, 0, 24],                        // a list of 24 elements
+            &[0xc2],                                     // false: the server's time
+            &[0xce, 0, 0, 0, 22],                        // length of the transaction
+            &[1, 1, 1, 0xce, 0, 0, 0, 2, 0xa1, b'n', 0], // one record: HASH, READ_WHOLE, it starts with n = 0
+            &[0],                                        // no preconditions
+            &[1, 0xce, 0, 0, 0, 13],                     // one option, and its length
+            &[1, 5, 1, 0xf7, 0, 1, 1, 0xa1, b'n'], // one guard: GUARD_AT_MOST_ZERO, 1 term, -9, 0, 1 * record 1's n
+            &[1, 1, 1, 0xa1, b'n', 1],             // one write: WRITE_ADD, record 1, n, 1
+        ];
+        assert_eq!(argument, expected.concat());
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a server is fit to keep credits, and what of them survives its crash.
+//! What a server must be configured to do before it may keep credits, and which answers survive its crash.
 
 use redis::{ErrorKind, InfoDict, RedisError, aio::MultiplexedConnection};
 
@@ -7,161 +7,155 @@ use super::{
         error::{OpenError, StoreError},
         location::StoreLocation,
     },
-    server_failure::{Trouble, is_forbidden},
-    watcher::NotYet,
+    server_failure::{ServerFailure, is_permission_denied},
 };
 
 const ALWAYS: &str = "each answer is in the append-only file of Redis before it is given";
-const EVERY_SECOND: &str = "Redis writes its append-only file each second: if its machine crashes, about the last second of answers can be lost";
-const NOT_SYNCED: &str = "Redis leaves it to the operating system when to write its append-only file: if its machine crashes, the last \
-                          half minute of answers can be lost";
-const AOF_UNKNOWN: &str = "Redis writes an append-only file, but does not tell how often: if its machine crashes, the last answers can be lost";
-const SNAPSHOTS: &str =
-    "Redis writes no append-only file: if it crashes, every answer since its last snapshot can be lost";
-const UNKNOWN: &str = "Redis does not tell whether anything survives its crash";
+const EVERY_SECOND: &str =
+    "Redis writes its append-only file every second: a crash of its machine can lose about the last second of answers";
+const NOT_SYNCED: &str = "Redis leaves it to the operating system when to write its append-only file: a crash of its machine can \
+                          lose the last half minute of answers";
+const AOF_UNKNOWN: &str =
+    "Redis writes an append-only file, but does not report how often: a crash of its machine can lose the last answers";
+const SNAPSHOTS: &str = "Redis writes no append-only file: a crash can lose every answer since its last snapshot";
+const UNKNOWN: &str = "Redis does not report whether its records survive a crash";
 
-/// What a server has to be.
+/// The requirements on a server.
 #[derive(Clone)]
-pub(super) struct Demands {
+pub(super) struct ServerRequirements {
+    /// The server's location, for messages.
     pub(super) location: StoreLocation,
+    /// Whether the server must write an append-only file.
     pub(super) require_aof: bool,
 }
 
-/// What a fit server tells of itself.
-pub(super) struct Fitness {
-    tells_policy: bool,
+/// The configuration that a server reports.
+pub(super) struct ServerConfiguration {
+    reports_policy: bool,
+    /// Whether the append-only file is on. `None` if the server does not report it.
     aof: Option<bool>,
 }
 
 /// Why a server cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unfit {
-    /// Somebody has to set it otherwise.
+pub(super) enum UnfitServer {
+    /// Its configuration has to be changed.
     #[error("{advice}")]
-    Refused {
-        /// Fit for a client.
+    Misconfigured {
+        /// What is wrong, fit for a client.
         reason: &'static str,
-        /// For whoever runs the server.
+        /// What is wrong and what to do, for the operator.
         advice: String,
     },
-    /// It did not tell.
+    /// It did not report its configuration.
     #[error(transparent)]
-    Silent(#[from] RedisError),
+    NoReport(#[from] RedisError),
 }
 
-impl Demands {
-    /// Refuses a server that may drop records by itself, or whose records another server replaces.
-    pub(super) async fn check(&self, connection: &mut MultiplexedConnection) -> Result<Fitness, Unfit> {
+impl ServerRequirements {
+    /// Refuses a server that can evict records, a replica, and on demand a server without an append-only file.
+    pub(super) async fn check(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<ServerConfiguration, UnfitServer> {
         let Self { location, require_aof } = self;
-        // Without the name of a section it tells all that are of use here at once, in every version.
+        // Without a section's name, INFO returns all sections that are needed here, in every version of Redis.
         let info: Option<InfoDict> = match redis::cmd("INFO").query_async(connection).await {
             Ok(info) => Some(info),
             Err(error) if error.code() == Some("NOPERM") => None,
             Err(error) => return Err(error.into()),
         };
-        let told = |name: &str| info.as_ref().and_then(|info| info.get::<String>(name));
-        if told("role").is_some_and(|role| role != "master") {
-            return Err(Unfit::Refused {
+        let reported = |name: &str| info.as_ref().and_then(|info| info.get::<String>(name));
+        if reported("role").is_some_and(|role| role != "master") {
+            return Err(UnfitServer::Misconfigured {
                 reason: "its server is a replica",
                 advice: format!(
                     "{location} is a replica, whose records its primary replaces. Name the primary instead."
                 ),
             });
         }
-        let policy = told("maxmemory_policy");
+        let policy = reported("maxmemory_policy");
         if let Some(policy) = policy.as_deref().filter(|policy| *policy != "noeviction") {
-            return Err(Unfit::Refused {
+            return Err(UnfitServer::Misconfigured {
                 reason: "its server may evict records",
                 advice: format!(
-                    "{location} has maxmemory-policy {policy}, by which it would silently drop credits when its memory is full. \
-                     Set maxmemory-policy to noeviction, or give Tollgate a server of its own."
+                    "{location} has maxmemory-policy {policy} and would silently drop credits when its memory is full. \
+                     Set maxmemory-policy to noeviction, or use a separate server for Tollgate."
                 ),
             });
         }
-        let aof = told("aof_enabled").map(|enabled| enabled == "1");
+        let aof = reported("aof_enabled").map(|enabled| enabled == "1");
         if *require_aof && aof != Some(true) {
             let durability = without_aof(aof);
-            return Err(Unfit::Refused {
+            return Err(UnfitServer::Misconfigured {
                 reason: "its server keeps no append-only file",
                 advice: format!(
                     "An append-only file is required, and {durability} ({location}). Set appendonly to yes, or do not require it."
                 ),
             });
         }
-        Ok(Fitness { tells_policy: policy.is_some(), aof })
+        Ok(ServerConfiguration { reports_policy: policy.is_some(), aof })
     }
 
-    /// What to say to whoever starts a sidecar on a server that failed its trial.
-    pub(super) fn refuse_at_start(&self, failed: NotYet) -> OpenError {
-        let Self { location, .. } = self;
-        let advice = match &failed {
-            NotYet::Failed(error) => self.advice(error),
-            NotYet::Answered(error) => self.advice_on(error),
-            NotYet::Unfit(_) | NotYet::Late(_) => None,
-        };
-        match advice {
-            Some(advice) => OpenError::unfit(advice),
-            None => OpenError::because(format!("{location} is reached, but carries out no change."), failed),
+    /// Returns what to do about an error that does not pass by itself: a missing permission or a wrong password.
+    pub(super) fn advice(&self, error: &RedisError) -> Option<String> {
+        if error.code() == Some("NOPERM") {
+            return Some(self.permission_advice(error.detail().unwrap_or_default()));
         }
+        login_error(error, &self.location).map(|refusal| refusal.to_string())
     }
 
-    /// The same about what the server answered to a transaction.
-    pub(super) fn advice_on(&self, error: &StoreError) -> Option<String> {
+    /// Returns the same for an error that the server returned to a transaction.
+    pub(super) fn advice_for_transaction(&self, error: &StoreError) -> Option<String> {
         let StoreError::Unavailable { source: Some(cause), .. } = error else { return None };
         let message = cause.to_string();
-        is_forbidden(&message).then(|| self.forbids(&message))
+        is_permission_denied(&message).then(|| self.permission_advice(&message))
     }
 
-    fn forbids(&self, detail: &str) -> String {
+    fn permission_advice(&self, detail: &str) -> String {
         let Self { location, .. } = self;
         format!(
-            "{location} does not permit its user what Tollgate needs ({detail}). docs/stores.md names the commands."
+            "{location} does not permit its user a command that Tollgate needs ({detail}). README.md lists the commands."
         )
-    }
-
-    /// What to do about an error that will not pass by itself.
-    pub(super) fn advice(&self, error: &RedisError) -> Option<String> {
-        let Self { location, .. } = self;
-        if error.code() == Some("NOPERM") {
-            return Some(self.forbids(error.detail().unwrap_or_default()));
-        }
-        refuses_login(error, location).map(|refusal| refusal.to_string())
     }
 }
 
-impl Fitness {
-    /// What survives a crash of the server. The log is told what somebody should know who starts a sidecar.
-    pub(super) async fn durability(&self, connection: &mut MultiplexedConnection, demands: &Demands) -> &'static str {
-        let store = &demands.location;
-        if !self.tells_policy {
-            tracing::warn!(%store, "the server does not tell its maxmemory-policy, which must be noeviction");
+impl ServerConfiguration {
+    /// Returns which answers survive a crash of the server. Logs a warning if some do not, or if the server does not
+    /// report whether it evicts records.
+    pub(super) async fn durability(
+        &self,
+        connection: &mut MultiplexedConnection,
+        store: &StoreLocation,
+    ) -> &'static str {
+        if !self.reports_policy {
+            tracing::warn!(%store, "the server does not report its maxmemory-policy, which must be noeviction");
         }
         if self.aof == Some(true) {
-            return sync(connection).await;
+            return sync_policy(connection).await;
         }
         let durability = without_aof(self.aof);
-        tracing::warn!(%store, "{durability}");
+        tracing::warn!(%store, durability, "the server can lose credits in a crash");
         durability
     }
 }
 
-impl Unfit {
-    /// What it means for calls.
+impl UnfitServer {
+    /// Returns what is wrong, fit for a client.
     pub(super) fn reason(&self) -> &'static str {
         match self {
-            Self::Refused { reason, .. } => reason,
-            Self::Silent(error) => {
-                Trouble::behind(error).map_or("its server does not tell what it is set to", Trouble::reason)
-            }
+            Self::Misconfigured { reason, .. } => reason,
+            Self::NoReport(error) => ServerFailure::from_error(error)
+                .map_or("its server does not report its configuration", ServerFailure::reason),
         }
     }
 
-    /// What to say to whoever starts a sidecar.
-    pub(super) fn at_start(self, location: &StoreLocation) -> OpenError {
+    /// Returns the error for the operator who starts the sidecar.
+    pub(super) fn into_open_error(self, location: &StoreLocation) -> OpenError {
         match self {
-            Self::Refused { advice, .. } => OpenError::unfit(advice),
-            Self::Silent(error) => refuses_login(&error, location).unwrap_or_else(|| {
-                OpenError::because(format!("{location} is reached, but does not tell what it is set to."), error)
+            Self::Misconfigured { advice, .. } => OpenError::unfit(advice),
+            Self::NoReport(error) => login_error(&error, location).unwrap_or_else(|| {
+                OpenError::because(format!("{location} was reached, but does not report its configuration."), error)
             }),
         }
     }
@@ -171,10 +165,10 @@ fn without_aof(aof: Option<bool>) -> &'static str {
     if aof.is_some() { SNAPSHOTS } else { UNKNOWN }
 }
 
-async fn sync(connection: &mut MultiplexedConnection) -> &'static str {
+async fn sync_policy(connection: &mut MultiplexedConnection) -> &'static str {
     let fetched: Result<Vec<String>, RedisError> =
         redis::cmd("CONFIG").arg("GET").arg("appendfsync").query_async(connection).await;
-    // Managed servers often forbid CONFIG; that is no reason not to start.
+    // Managed servers often forbid CONFIG. That is no reason not to start.
     match fetched.unwrap_or_default().get(1).map(String::as_str) {
         Some("always") => ALWAYS,
         Some("everysec") => EVERY_SECOND,
@@ -183,14 +177,14 @@ async fn sync(connection: &mut MultiplexedConnection) -> &'static str {
     }
 }
 
-/// What to say to whoever named no password, or a wrong one; none if the error is another.
-pub(super) fn refuses_login(error: &RedisError, location: &StoreLocation) -> Option<OpenError> {
-    let of_login =
+/// Returns the error for the operator if the server rejected the password, or requires one; else `None`.
+pub(super) fn login_error(error: &RedisError, location: &StoreLocation) -> Option<OpenError> {
+    let is_login_error =
         error.kind() == ErrorKind::AuthenticationFailed || matches!(error.code(), Some("NOAUTH" | "WRONGPASS"));
-    of_login.then(|| {
+    is_login_error.then(|| {
         OpenError::because(
             format!(
-                "{location} wants a password, or another one. Put it into TOLLGATE_STORE, as in \
+                "{location} rejects the password, or requires one. Put it into TOLLGATE_STORE, as in \
                  redis://USER:PASSWORD@HOST (without USER, redis://:PASSWORD@HOST)."
             ),
             error.clone(),

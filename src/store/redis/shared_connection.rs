@@ -1,8 +1,8 @@
-//! The way to the server that calls take: a connection that was found fit, or none.
+//! The connection that all calls share, and whether it can be used.
 //!
-//! A call that finds the way broken says so here, and from then on every call is refused at once; only the watcher
-//! (`watcher.rs`) puts a new connection in its place. So no caller waits for a server that is known to be away, and no call
-//! goes to one that was not looked at.
+//! A call that finds the connection broken reports that here. From then on every call fails at once; only the watcher
+//! (`watcher.rs`) puts a new connection in place. So no caller waits for a server that is known to be away, and no call
+//! goes to a server that was not checked.
 
 use std::{
     error::Error,
@@ -20,50 +20,60 @@ use super::{
         error::StoreError,
         health::{HealthReporter, StoreHealth},
     },
-    server_failure::Trouble,
+    server_failure::ServerFailure,
 };
 
-/// The way to the server, and whether it can be taken.
-pub(super) struct Link {
-    way: RwLock<Way>,
+/// The connection to the server, its health, and what is known of the server.
+pub(super) struct SharedConnection {
+    current: RwLock<CurrentConnection>,
     health: HealthReporter,
     /// Wakes the watcher.
-    trouble: Notify,
-    /// Whether the server takes keys of several scopes in one call.
-    together: AtomicBool,
+    failure: Notify,
+    /// Whether the server accepts keys of several scopes in one call.
+    accepts_several_scopes: AtomicBool,
 }
 
-struct Way {
+struct CurrentConnection {
+    /// `None` while the server is away.
     connection: Option<MultiplexedConnection>,
-    /// Which connection it is, so that the failure of an old one does not end a new one.
+    /// Number of the connection. A failure that is reported with an older number is ignored, so that the failure of an
+    /// old connection does not end a new one.
     generation: u64,
 }
 
-impl Link {
-    /// By a connection to a server that was found fit. Its name must not have a password.
-    pub(super) fn by(connection: MultiplexedConnection, store: String) -> Self {
-        let way = RwLock::new(Way { connection: Some(connection), generation: 0 });
-        Self { way, health: HealthReporter::up(store), trouble: Notify::new(), together: AtomicBool::default() }
+impl SharedConnection {
+    /// Shares a connection to a server that passed its checks. `store` is the name for the log and must not contain a
+    /// password.
+    pub(super) fn new(connection: MultiplexedConnection, store: String) -> Self {
+        Self {
+            current: RwLock::new(CurrentConnection { connection: Some(connection), generation: 0 }),
+            health: HealthReporter::up(store),
+            failure: Notify::new(),
+            accepts_several_scopes: AtomicBool::default(),
+        }
     }
 
-    /// Whether the server takes keys of several scopes in one call, as far as is known.
-    pub(super) fn takes_scopes_together(&self) -> bool {
-        self.together.load(Ordering::Relaxed)
+    /// Returns whether the server accepts keys of several scopes in one call, as far as is known.
+    pub(super) fn accepts_several_scopes(&self) -> bool {
+        self.accepts_several_scopes.load(Ordering::Relaxed)
     }
 
-    /// A trial showed whether it does.
-    pub(super) fn learn(&self, takes_scopes_together: bool) {
-        self.together.store(takes_scopes_together, Ordering::Relaxed);
+    /// Records whether the server accepts keys of several scopes in one call.
+    pub(super) fn set_accepts_several_scopes(&self, accepts: bool) {
+        self.accepts_several_scopes.store(accepts, Ordering::Relaxed);
     }
 
-    /// The connection to take, and which one it is; at once an error if there is none.
-    pub(super) fn connection(&self) -> Result<(MultiplexedConnection, u64), StoreError> {
-        let way = self.way.read().unwrap_or_else(PoisonError::into_inner);
-        match &way.connection {
-            Some(connection) => Ok((connection.clone(), way.generation)),
+    /// Returns the connection and its generation.
+    ///
+    /// # Errors
+    /// At once, if the server is away.
+    pub(super) fn get(&self) -> Result<(MultiplexedConnection, u64), StoreError> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        match &current.connection {
+            Some(connection) => Ok((connection.clone(), current.generation)),
             None => Err(StoreError::unavailable(match self.health.now() {
                 StoreHealth::Down { reason, .. } | StoreHealth::RefusesChanges { reason, .. } => reason,
-                StoreHealth::Up => "it was lost",
+                StoreHealth::Up => "the connection to it failed",
             })),
         }
     }
@@ -72,51 +82,51 @@ impl Link {
         self.health.now()
     }
 
-    pub(super) fn watch(&self) -> watch::Receiver<StoreHealth> {
+    pub(super) fn watch_health(&self) -> watch::Receiver<StoreHealth> {
         self.health.watch()
     }
 
-    /// A call by the connection of that generation met this.
-    pub(super) fn met(&self, generation: u64, trouble: Trouble, cause: &dyn Error) {
-        let mut way = self.way.write().unwrap_or_else(PoisonError::into_inner);
-        if way.generation != generation || way.connection.is_none() {
+    /// Reports that a call on the connection of this generation failed, and wakes the watcher.
+    pub(super) fn report_failure(&self, generation: u64, failure: ServerFailure, cause: &dyn Error) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if current.generation != generation || current.connection.is_none() {
             return;
         }
-        match trouble {
-            Trouble::Lost(reason) => {
-                way.connection = None;
+        match failure {
+            ServerFailure::ConnectionLost(reason) => {
+                current.connection = None;
                 self.health.down(reason, Some(cause));
             }
-            Trouble::RefusesChanges(reason) => self.health.refuses_changes(reason, Some(cause)),
+            ServerFailure::WritesRefused(reason) => self.health.refuses_changes(reason, Some(cause)),
         }
-        self.trouble.notify_one();
+        self.failure.notify_one();
     }
 
-    /// An attempt to find the way again met this.
-    pub(super) fn still(&self, reason: &'static str, cause: &dyn Error) {
+    /// Reports that an attempt to reconnect failed.
+    pub(super) fn report_failed_probe(&self, reason: &'static str, cause: &dyn Error) {
         self.health.down(reason, Some(cause));
     }
 
-    /// Calls can take this connection from now on; it may be that changes are refused yet.
-    pub(super) fn lead_by(&self, connection: MultiplexedConnection, refused: Option<(&'static str, &dyn Error)>) {
-        let mut way = self.way.write().unwrap_or_else(PoisonError::into_inner);
-        *way = Way { connection: Some(connection), generation: way.generation + 1 };
+    /// Puts a new connection in place. `refused` is set if the server still refuses writes.
+    pub(super) fn replace(&self, connection: MultiplexedConnection, refused: Option<(&'static str, &dyn Error)>) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        *current = CurrentConnection { connection: Some(connection), generation: current.generation + 1 };
         match refused {
             Some((reason, cause)) => self.health.refuses_changes(reason, Some(cause)),
             None => self.health.back(),
         }
     }
 
-    /// Changes are carried out again.
-    pub(super) fn takes_changes(&self) {
-        let way = self.way.write().unwrap_or_else(PoisonError::into_inner);
-        if way.connection.is_some() {
+    /// Reports that the server carries out writes again.
+    pub(super) fn report_writable(&self) {
+        let current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if current.connection.is_some() {
             self.health.back();
         }
     }
 
-    /// Waits until a call met trouble since this was last asked.
-    pub(super) async fn troubled(&self) {
-        self.trouble.notified().await;
+    /// Waits until a call has reported a failure since the last wait.
+    pub(super) async fn wait_for_failure(&self) {
+        self.failure.notified().await;
     }
 }

@@ -1,117 +1,90 @@
-//! The watcher of one server: it notices a server that went away while nobody called, and finds the way back.
+//! The watcher of one server: it detects that the server is away even if there are no calls, and reconnects.
 //!
-//! While the way leads, it asks whether somebody is there, and now and then whether the server is still fit. While it does not,
-//! it tries a new connection again and again, and lets calls by it only when the server was found fit, carried out a
-//! change, and did so as fast as calls are to be answered.
+//! While the server is up, the watcher sends PING, and from time to time checks whether the server still meets the
+//! requirements. While the server is away, it tries new connections. It puts a new connection in place only after the
+//! server has passed its checks and carried out writes as fast as calls must be answered.
 
 use std::{sync::Arc, time::Duration};
 
 use redis::{AsyncConnectionConfig, Client, RedisError, aio::MultiplexedConnection};
-use tokio::time::{error::Elapsed, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::{
-    super::{error::StoreError, health::StoreHealth},
-    capability_check::{self, Shown, try_everything},
-    requirements::{Demands, Unfit},
-    server_failure::{Trouble, of_server},
-    shared_connection::Link,
+    super::health::StoreHealth,
+    capability_check::{Capabilities, check_capabilities},
+    probe_error::ProbeError,
+    requirements::ServerRequirements,
+    server_failure::ServerFailure,
+    shared_connection::SharedConnection,
 };
 use crate::clock::Clock;
 
-/// Between two looks at a server that serves: so long can one be gone before anybody knows, if nobody calls.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Interval between two PINGs to a server that is up: the longest time for which an outage stays unnoticed without
+/// calls.
+const PING_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Between two checks of what a server is set to. So long could one that somebody just set to evict do so.
-const CHECK_EVERY_MS: i64 = 5_000;
+/// Interval between two checks of the requirements, in milliseconds: the longest time for which a server that was just
+/// configured to evict records is still used.
+const CHECK_INTERVAL_MS: i64 = 5_000;
 
-/// Between the first two attempts to find the way back; between later ones it is up to four times as long, so that a server that
-/// refuses each is not flooded, and is still found within two seconds of its return.
+/// Pause between the first two attempts to reconnect. Later pauses are up to four times as long. A server that rejects
+/// every attempt is thus not flooded, and a server that is back is found within two seconds.
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
 
-/// The least bound of each step of an attempt: long enough for a TLS handshake with a busy server, and, as a way that lost the
-/// packets of one step is tried anew after it, well within the two seconds in which a server that is back is to be found.
-const STEP_LIMIT: Duration = Duration::from_secs(1);
+/// Minimum timeout of each step of an attempt to reconnect. It suffices for a TLS handshake with a busy server. It is
+/// well below the two seconds in which a server that is back must be found, because a step whose packets were lost is
+/// retried only after its timeout.
+const MIN_STEP_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Detects outages, and reconnects.
 pub(super) struct Watcher {
-    pub(super) link: Arc<Link>,
+    /// The connection that calls use.
+    pub(super) connection: Arc<SharedConnection>,
+    /// The client by which to connect.
     pub(super) client: Client,
-    pub(super) demands: Demands,
-    /// The longest that a call waits for its answer.
-    pub(super) wait: Duration,
+    /// The requirements on the server.
+    pub(super) requirements: ServerRequirements,
+    /// How long a call waits for its answer.
+    pub(super) call_timeout: Duration,
 }
 
-/// Why the server cannot be used yet.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum NotYet {
-    #[error(transparent)]
-    Unfit(#[from] Unfit),
-    #[error(transparent)]
-    Failed(#[from] RedisError),
-    #[error(transparent)]
-    Answered(#[from] StoreError),
-    #[error("it did not answer in time")]
-    Late(#[from] Elapsed),
-}
-
-impl From<capability_check::Failed> for NotYet {
-    fn from(failed: capability_check::Failed) -> Self {
-        match failed {
-            capability_check::Failed::Call(error) => Self::Failed(error),
-            capability_check::Failed::Transaction(error) => Self::Answered(error),
-        }
-    }
-}
-
-impl NotYet {
-    pub(super) fn trouble(&self) -> Trouble {
-        let unknown = Trouble::Lost("its server rejects the script");
-        match self {
-            Self::Unfit(unfit) => Trouble::Lost(unfit.reason()),
-            Self::Failed(error) => Trouble::behind(error).unwrap_or(unknown),
-            Self::Answered(error) => of_server(error).map_or(unknown, |(trouble, _)| trouble),
-            Self::Late(_) => Trouble::Lost("it did not answer in time"),
-        }
-    }
-}
-
-/// A connection to the server.
+/// Connects to the server, without a timeout: the caller applies one.
 pub(super) async fn connect(client: &Client) -> Result<MultiplexedConnection, RedisError> {
-    // Whoever connects, and whoever calls, has a bound of its own for all that it does.
     let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     client.get_multiplexed_async_connection_with_config(&config).await
 }
 
 impl Watcher {
-    /// Watches for ever.
+    /// Watches the server until the future is dropped.
     pub(super) async fn watch(self) {
         let mut checked_ms = Clock::System.monotonic_ms();
-        let mut told = None;
+        let mut logged_advice = None;
         let mut attempts = 0;
         loop {
-            match self.link.health() {
+            match self.connection.health() {
                 StoreHealth::Up => {
-                    told = None;
+                    logged_advice = None;
                     attempts = 0;
-                    // Whoever met trouble is faster than the next look.
-                    if timeout(LOOK_EVERY, self.link.troubled()).await.is_ok() {
+                    // A call that fails interrupts the interval.
+                    if timeout(PING_INTERVAL, self.connection.wait_for_failure()).await.is_ok() {
                         continue;
                     }
-                    let due = Clock::System.monotonic_ms() - checked_ms >= CHECK_EVERY_MS;
-                    self.look(due).await;
-                    if due {
+                    let is_check_due = Clock::System.monotonic_ms() - checked_ms >= CHECK_INTERVAL_MS;
+                    self.ping(is_check_due).await;
+                    if is_check_due {
                         checked_ms = Clock::System.monotonic_ms();
                     }
                 }
                 StoreHealth::RefusesChanges { .. } => {
                     sleep(PROBE_PAUSE).await;
-                    self.try_a_change().await;
+                    self.try_write().await;
                 }
                 StoreHealth::Down { .. } => match self.probe().await {
                     Ok(()) => checked_ms = Clock::System.monotonic_ms(),
-                    Err(not_yet) => {
-                        self.tell_once(&not_yet, &mut told);
-                        self.link.still(not_yet.trouble().reason(), &not_yet);
-                        sleep(pause(attempts)).await;
+                    Err(error) => {
+                        self.log_advice_once(&error, &mut logged_advice);
+                        self.connection.report_failed_probe(error.failure().reason(), &error);
+                        sleep(probe_pause(attempts)).await;
                         attempts += 1;
                     }
                 },
@@ -119,86 +92,82 @@ impl Watcher {
         }
     }
 
-    /// Whether the server is there, and fit if that is to be checked.
-    async fn look(&self, check: bool) {
-        let Ok((mut connection, generation)) = self.link.connection() else { return };
-        let looking = async {
+    /// Sends PING on the present connection, and checks the requirements if a check is due.
+    async fn ping(&self, is_check_due: bool) {
+        let Ok((mut connection, generation)) = self.connection.get() else { return };
+        let pinging = async {
             let _: () = redis::cmd("PING").query_async(&mut connection).await?;
-            if check {
-                self.demands.check(&mut connection).await?;
-                self.learn(try_everything(&mut connection).await?);
+            if is_check_due {
+                self.requirements.check(&mut connection).await?;
+                self.record(check_capabilities(&mut connection).await?);
             }
-            Ok::<_, NotYet>(())
+            Ok::<_, ProbeError>(())
         };
-        let looked = timeout(self.wait, looking).await.unwrap_or_else(|late| Err(late.into()));
-        if let Err(not_yet) = looked {
-            self.link.met(generation, not_yet.trouble(), &not_yet);
+        let pinged = timeout(self.call_timeout, pinging).await.unwrap_or_else(|elapsed| Err(elapsed.into()));
+        if let Err(error) = pinged {
+            self.connection.report_failure(generation, error.failure(), &error);
         }
     }
 
-    /// Whether a server that refused changes takes them again.
-    async fn try_a_change(&self) {
-        let Ok((mut connection, generation)) = self.link.connection() else { return };
+    /// Tries whether a server that refused writes carries them out again.
+    async fn try_write(&self) {
+        let Ok((mut connection, generation)) = self.connection.get() else { return };
         let trying = async {
-            // Whoever finds a server's memory full may well let it evict.
-            self.demands.check(&mut connection).await?;
-            try_everything(&mut connection).await.map_err(NotYet::from)
+            // An operator whose server's memory is full may now let it evict records.
+            self.requirements.check(&mut connection).await?;
+            check_capabilities(&mut connection).await.map_err(ProbeError::from)
         };
-        match timeout(self.wait, trying).await.unwrap_or_else(|late| Err(late.into())) {
-            Ok(shown) => {
-                self.learn(shown);
-                self.link.takes_changes();
+        match timeout(self.call_timeout, trying).await.unwrap_or_else(|elapsed| Err(elapsed.into())) {
+            Ok(capabilities) => {
+                self.record(capabilities);
+                self.connection.report_writable();
             }
-            Err(not_yet) => self.link.met(generation, not_yet.trouble(), &not_yet),
+            Err(error) => self.connection.report_failure(generation, error.failure(), &error),
         }
     }
 
-    /// One attempt to find the way back.
-    async fn probe(&self) -> Result<(), NotYet> {
-        let limit = self.wait.max(STEP_LIMIT);
-        let mut connection = timeout(limit, connect(&self.client)).await??;
-        timeout(limit, self.demands.check(&mut connection)).await??;
-        // The first may have to send the script; the second is as fast as any call will be.
-        let tried = match timeout(limit, try_everything(&mut connection)).await? {
-            Ok(_) => timeout(self.wait, try_everything(&mut connection)).await?,
-            refused => refused,
+    /// Makes one attempt to reconnect.
+    async fn probe(&self) -> Result<(), ProbeError> {
+        let step_timeout = self.call_timeout.max(MIN_STEP_TIMEOUT);
+        let mut connection = timeout(step_timeout, connect(&self.client)).await??;
+        timeout(step_timeout, self.requirements.check(&mut connection)).await??;
+        // The first check may have to load the script. The second must be as fast as a call.
+        let checked = match timeout(step_timeout, check_capabilities(&mut connection)).await? {
+            Ok(_) => timeout(self.call_timeout, check_capabilities(&mut connection)).await?,
+            failed => failed,
         };
-        match tried {
-            Ok(shown) => {
-                self.learn(shown);
-                self.link.lead_by(connection, None);
+        match checked {
+            Ok(capabilities) => {
+                self.record(capabilities);
+                self.connection.replace(connection, None);
             }
-            Err(failed) => {
-                let not_yet = NotYet::from(failed);
-                match not_yet.trouble() {
-                    Trouble::RefusesChanges(reason) => self.link.lead_by(connection, Some((reason, &not_yet))),
-                    Trouble::Lost(_) => return Err(not_yet),
+            Err(error) => {
+                let error = ProbeError::from(error);
+                match error.failure() {
+                    ServerFailure::WritesRefused(reason) => self.connection.replace(connection, Some((reason, &error))),
+                    ServerFailure::ConnectionLost(_) => return Err(error),
                 }
             }
         }
         Ok(())
     }
 
-    fn learn(&self, shown: Shown) {
-        self.link.learn(shown.takes_scopes_together);
+    fn record(&self, capabilities: Capabilities) {
+        self.connection.set_accepts_several_scopes(capabilities.accepts_several_scopes);
     }
 
-    /// What somebody has to set right is told loudly, once: it will not pass by itself.
-    fn tell_once(&self, not_yet: &NotYet, told: &mut Option<String>) {
-        let advice = match not_yet {
-            NotYet::Unfit(Unfit::Refused { advice, .. }) => Some(advice.clone()),
-            NotYet::Unfit(Unfit::Silent(error)) | NotYet::Failed(error) => self.demands.advice(error),
-            NotYet::Answered(error) => self.demands.advice_on(error),
-            NotYet::Late(_) => None,
-        };
-        if advice.is_some() && advice != *told {
-            tracing::error!("no call is served until this is set right: {}", advice.as_deref().unwrap_or_default());
-            *told = advice;
+    /// Logs what the operator has to do, once for each advice.
+    fn log_advice_once(&self, error: &ProbeError, logged: &mut Option<String>) {
+        let Some(advice) = error.advice(&self.requirements) else { return };
+        if logged.as_ref() != Some(&advice) {
+            tracing::error!(advice, "the store cannot be used until its configuration is corrected");
+            *logged = Some(advice);
         }
     }
 }
 
-/// The pause after so many attempts. Sidecars that lost a server together do not all try it again together.
-fn pause(attempts: u32) -> Duration {
+/// Returns the pause after this number of attempts. It is random, so that sidecars that lost a server together do not
+/// all reconnect at the same moment.
+fn probe_pause(attempts: u32) -> Duration {
     (PROBE_PAUSE * 2_u32.pow(attempts.min(2))).mul_f64(0.75 + 0.5 * fastrand::f64())
 }
