@@ -29,10 +29,10 @@ mod suite {
     mod replay;
     mod replay_for_real;
     mod restarts;
+    mod store_faults;
     mod stores;
     mod stories;
     mod support;
     mod traces;
-    mod trouble;
     mod wire;
 }

@@ -1,4 +1,5 @@
-//! One suite for every store: the same transactions have the same answers, whatever keeps the records.
+//! Conformance tests: all stores give the same answers to the same transactions. Also tests of what a single kind of
+//! store promises.
 
 mod calls;
 mod embedded;

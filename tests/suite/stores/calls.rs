@@ -1,4 +1,4 @@
-//! What holds between transactions: several in one call, several scopes, several callers, and time.
+//! Several transactions in one call, several scopes, concurrent callers, and the store's time.
 
 use tollgate::{
     store::StoreError,
@@ -13,8 +13,8 @@ on_every_store! {
     transactions_of_several_scopes_in_one_call_are_a_fault,
     scopes_are_independent,
     names_within_a_scope_are_independent,
-    callers_at_once_never_pass_a_limit,
-    time_is_the_clocks,
+    concurrent_callers_never_exceed_a_limit,
+    the_time_is_that_of_the_injected_clock,
 }
 
 fn add(amount: i64) -> Transaction {
@@ -28,7 +28,7 @@ async fn transactions_of_one_call_are_independent_and_in_order(fixture: &Fixture
     fixture.hash("h", &[("n", 0)]).await;
     fixture.write(Key::hash("bad"), |record| vec![Write::Set(record, "n", "x".into())]).await;
     let mut stale = add(10);
-    stale.require(Guard::AtMostZero(linear(1, tollgate_first_record(&mut step()), "n", 0)));
+    stale.require(Guard::AtMostZero(linear(1, first_record(&mut step()), "n", 0)));
     let mut faulty = add(100);
     let bad = faulty.record(Key::hash("bad"), Read::Nothing);
     faulty.options[0].writes.push(Write::Add(bad, "n", 1));
@@ -47,8 +47,8 @@ async fn transactions_of_one_call_are_independent_and_in_order(fixture: &Fixture
     assert_eq!(fixture.number("h", "n").await, 10_001);
 }
 
-/// The reference to a transaction's first record, which is the same in each.
-fn tollgate_first_record(step: &mut Transaction) -> tollgate::transaction::RecordRef {
+/// Returns the reference to a transaction's first record. It is the same in every transaction.
+fn first_record(step: &mut Transaction) -> tollgate::transaction::RecordRef {
     step.record(Key::hash("h"), Read::Nothing)
 }
 
@@ -102,7 +102,7 @@ async fn names_within_a_scope_are_independent(fixture: &Fixture) {
     }
 }
 
-async fn callers_at_once_never_pass_a_limit(fixture: &Fixture) {
+async fn concurrent_callers_never_exceed_a_limit(fixture: &Fixture) {
     fixture.hash("h", &[("n", 0)]).await;
     let calls = (0..100).map(|_| {
         let store = fixture.store.clone();
@@ -120,7 +120,7 @@ async fn callers_at_once_never_pass_a_limit(fixture: &Fixture) {
     assert_eq!(fixture.number("h", "n").await, 7 * applied);
 }
 
-async fn time_is_the_clocks(fixture: &Fixture) {
+async fn the_time_is_that_of_the_injected_clock(fixture: &Fixture) {
     assert_eq!(fixture.run(step()).await.now_ms, NOW_MS);
     fixture.clock.advance_ms(1_234);
     assert_eq!(fixture.run(step()).await.now_ms, NOW_MS + 1_234);

@@ -1,4 +1,4 @@
-//! What only the embedded store promises: its file, its flushes, its queue.
+//! What only the embedded store has: a file, flushes to disk, and a queue.
 
 use std::{fs, path::Path};
 
@@ -28,7 +28,7 @@ fn embedded(store: &Store) -> &EmbeddedStore {
     }
 }
 
-/// Adds 1 to a number that starts at 0.
+/// Returns a transaction that adds 1 to a number that starts at 0.
 fn count(name: &str) -> Transaction {
     let mut step = Transaction::on(scope());
     let record = step.starting_record(Key::hash(name), Read::Whole, vec![("n", 0.into())]);
@@ -45,13 +45,13 @@ async fn counted(store: &Store, name: &str) -> i64 {
     }
 }
 
-/// A call that keeps the writer busy for many times as long as it takes to make the calls of these tests.
+/// Makes a call that keeps the writer busy for much longer than the calls of these tests take to be sent.
 async fn keep_busy(store: Store) {
     store.transact_all((0..5_000).map(|_| count("busy")).collect()).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_reopened_store_has_everything() {
+async fn a_reopened_store_has_all_records() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
     let mut step = Transaction::on(scope());
@@ -85,7 +85,7 @@ async fn an_answer_is_in_the_file_before_it_is_given() {
     for _ in 0..3 {
         store.transact(count("h")).await.unwrap();
     }
-    // What a crash at this moment would leave.
+    // A copy is what a crash at this moment would leave.
     let left = directory.path().join("left");
     fs::create_dir(&left).unwrap();
     fs::copy(directory.path().join("running/tollgate.redb"), left.join("tollgate.redb")).unwrap();
@@ -93,7 +93,7 @@ async fn an_answer_is_in_the_file_before_it_is_given() {
 }
 
 #[tokio::test]
-async fn calls_at_once_share_a_flush() {
+async fn concurrent_calls_share_a_flush() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
     let before = embedded(&store).commits();
@@ -120,20 +120,20 @@ async fn a_call_that_writes_nothing_needs_no_flush() {
 }
 
 #[tokio::test]
-async fn a_full_queue_is_told_and_loses_nothing() {
+async fn a_full_queue_is_reported_and_loses_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
     let calls = join_all((0..6_000).map(|_| store.transact(count("h"))));
     let (_, replies) = tokio::join!(keep_busy(store.clone()), calls);
     let overloaded = replies.iter().filter(|reply| matches!(reply, Err(StoreError::Overloaded))).count();
     let applied = replies.iter().filter(|reply| reply.is_ok()).count();
-    assert!(overloaded > 0, "all calls found a place");
+    assert!(overloaded > 0, "the queue was never full");
     assert_eq!(applied + overloaded, 6_000);
     assert_eq!(counted(&store, "h").await, i64::try_from(applied).unwrap());
 }
 
 #[tokio::test]
-async fn closing_answers_what_was_sent_before_and_nothing_after() {
+async fn closing_answers_earlier_calls_and_refuses_later_ones() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
     let calls = join_all((0..20).map(|_| store.transact(count("h"))));
@@ -162,11 +162,11 @@ async fn a_damaged_file_is_refused_with_advice() {
     store.close().await;
     let file = directory.path().join("tollgate.redb");
     let whole = fs::read(&file).unwrap();
-    // A record's name is another now: all is as it should be, but for the checksums.
+    // This changes the name of a record. Everything else stays valid, except for the checksums.
     let mut changed = whole.clone();
-    for place in 0..changed.len() - 4 {
-        if &changed[place..place + 4] == b"h150" {
-            changed[place..place + 4].copy_from_slice(b"h15x");
+    for offset in 0..changed.len() - 4 {
+        if &changed[offset..offset + 4] == b"h150" {
+            changed[offset..offset + 4].copy_from_slice(b"h15x");
         }
     }
     assert_ne!(changed, whole);
@@ -178,7 +178,7 @@ async fn a_damaged_file_is_refused_with_advice() {
 }
 
 #[tokio::test]
-async fn a_place_that_cannot_be_a_directory_is_refused_with_its_name() {
+async fn a_path_that_is_a_file_is_refused_by_name() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     fs::write(&file, "").unwrap();
@@ -219,7 +219,7 @@ async fn purged_records_leave_the_file_even_after_a_restart() {
     assert_eq!(lengths(directory.path()), [1, 0, 0]);
 }
 
-/// How many hashes, packed records and places in the purge queue the file has.
+/// Returns the number of hashes, of packed records, and of entries in the purge queue of the file.
 fn lengths(directory: &Path) -> [u64; 3] {
     use redb::{ReadableDatabase, ReadableTableMetadata, TableHandle};
     let database = redb::Database::open(directory.join("tollgate.redb")).unwrap();

@@ -1,4 +1,4 @@
-//! A store of each kind with a clock that stands still, and short words for transactions.
+//! A store of each kind with a manual clock, and short functions for frequent transactions.
 
 use tempfile::TempDir;
 use tollgate::{
@@ -14,10 +14,10 @@ use crate::suite::support::{
     servers::{Engine, Server},
 };
 
-/// The time that each fixture's clock shows at first.
+/// The initial time of each fixture's clock.
 pub(crate) const NOW_MS: i64 = 1_737_500_000_000;
 
-/// A store, its clock, and whatever it runs on.
+/// A store, its clock, and its directory or server.
 pub(crate) struct Fixture {
     pub(crate) store: Store,
     pub(crate) clock: ManualClock,
@@ -52,17 +52,17 @@ impl Fixture {
         Self { store, clock, _directory: directory, _server: server }
     }
 
-    /// Carries it out; a test that expects an error uses [`Self::fault`].
+    /// Carries out a transaction. A test that expects an error uses [`Self::fault`].
     pub(crate) async fn run(&self, step: Transaction) -> Reply {
         self.store.transact(step).await.unwrap()
     }
 
-    /// Carries it out, and only looks at what became of it.
+    /// Carries out a transaction, and returns its outcome.
     pub(crate) async fn outcome(&self, step: Transaction) -> Outcome {
         self.run(step).await.outcome
     }
 
-    /// Carries out one that has to be a fault.
+    /// Carries out a transaction that must be a fault, and returns the reason.
     pub(crate) async fn fault(&self, step: Transaction) -> String {
         match self.store.transact(step).await {
             Err(StoreError::Fault { reason }) => reason,
@@ -78,7 +78,7 @@ impl Fixture {
         assert_eq!(self.outcome(step).await, Outcome::Applied { option: 0 });
     }
 
-    /// Makes a hash with these numbers.
+    /// Sets fields of a hash to these numbers.
     pub(crate) async fn hash(&self, name: &str, fields: &[(&'static str, i64)]) {
         self.write(Key::hash(name), |record| {
             fields.iter().map(|(field, number)| Write::Set(record, field, (*number).into())).collect()
@@ -86,7 +86,7 @@ impl Fixture {
         .await;
     }
 
-    /// Makes a packed record that stays.
+    /// Writes a packed record without a purge time.
     pub(crate) async fn packed(&self, name: &str, value: &str) {
         self.write(Key::packed(name), |record| vec![Write::Put(record, vec![value.into()], None)]).await;
     }
@@ -105,7 +105,7 @@ impl Fixture {
         reply.records.remove(0)
     }
 
-    /// A hash's fields, sorted; none if it is absent.
+    /// Returns the fields of a hash, sorted; `None` if it is absent.
     pub(crate) async fn fields(&self, name: &str) -> Option<Vec<(String, String)>> {
         match self.read(Key::hash(name), Read::Whole).await {
             Record::Hash(fields) => Some(sorted(fields)),
@@ -114,7 +114,7 @@ impl Fixture {
         }
     }
 
-    /// A field's number.
+    /// Returns the number in a field.
     pub(crate) async fn number(&self, name: &str, field: &str) -> i64 {
         match self.read(Key::hash(name), Read::Whole).await {
             Record::Hash(fields) => fields.number(field).unwrap(),
@@ -122,7 +122,7 @@ impl Fixture {
         }
     }
 
-    /// A packed record's value; none if it is absent.
+    /// Returns the value of a packed record; `None` if it is absent.
     pub(crate) async fn value(&self, name: &str) -> Option<String> {
         match self.read(Key::packed(name), Read::Whole).await {
             Record::Packed(value) => Some(value),
@@ -131,7 +131,7 @@ impl Fixture {
         }
     }
 
-    /// The entries of an index by score.
+    /// Returns the entries of an index, ordered by score.
     pub(crate) async fn entries(&self, name: &str) -> Vec<(i64, String)> {
         match self.read(Key::index(name), Read::First { limit: 100, unless_applied: false }).await {
             Record::Index(entries) => entries,
@@ -139,7 +139,7 @@ impl Fixture {
         }
     }
 
-    /// The entries of a log after a cursor, as the first field's value, and the cursor of the last.
+    /// Returns the value of the first field of each entry after the cursor, and the cursor of the last entry.
     pub(crate) async fn log(&self, name: &str, cursor: &str, limit: u32) -> (Vec<String>, String) {
         match self.read(Key::log(name), Read::EntriesAfter { cursor: cursor.to_owned(), limit }).await {
             Record::Log(entries) => {
@@ -151,17 +151,17 @@ impl Fixture {
     }
 }
 
-/// The scope that the short words use.
+/// Returns the scope of the fixture's functions.
 pub(crate) fn scope() -> Scope {
     Scope::new("acme")
 }
 
-/// An empty step on it.
+/// Returns an empty transaction on that scope.
 pub(crate) fn step() -> Transaction {
     Transaction::on(scope())
 }
 
-/// A pure read of whether a guard holds: an option without writes is applied if it does.
+/// Returns a transaction whose only option has this guard and no writes. It is applied if the guard holds.
 pub(crate) fn option_of(key: Key, guard: impl Fn(RecordRef) -> Guard) -> Transaction {
     let mut step = step();
     let record = step.record(key, Read::Nothing);
@@ -169,20 +169,21 @@ pub(crate) fn option_of(key: Key, guard: impl Fn(RecordRef) -> Guard) -> Transac
     step
 }
 
-/// The same as a belief: refused if it holds, as there is no option.
-pub(crate) fn belief_of(key: Key, guard: impl Fn(RecordRef) -> Guard) -> Transaction {
+/// Returns a transaction with this guard as its precondition and without options. It is refused if the guard holds,
+/// else stale.
+pub(crate) fn precondition_of(key: Key, guard: impl Fn(RecordRef) -> Guard) -> Transaction {
     let mut step = step();
     let record = step.record(key, Read::Nothing);
     step.require(guard(record));
     step
 }
 
-/// coefficient · field + constant.
+/// Returns coefficient · field + constant.
 pub(crate) fn linear(coefficient: i64, record: RecordRef, field: &'static str, constant: i64) -> Linear {
     Linear::constant(constant).plus(coefficient, record, field)
 }
 
-/// A value that is one linear expression.
+/// Returns the value of one linear expression.
 pub(crate) fn value(linear: Linear) -> Value {
     linear.into()
 }
@@ -193,12 +194,12 @@ pub(crate) fn sorted(fields: FieldMap) -> Vec<(String, String)> {
     fields
 }
 
-/// Fields as [`Fixture::fields`] gives them.
+/// Returns fields in the form of [`Fixture::fields`].
 pub(crate) fn pairs(fields: &[(&str, &str)]) -> Vec<(String, String)> {
     fields.iter().map(|(field, value)| ((*field).to_owned(), (*value).to_owned())).collect()
 }
 
-/// Makes a test of each case on each kind of store.
+/// Declares a test of each case on each kind of store.
 macro_rules! on_every_store {
     ($($case:ident),* $(,)?) => {
         mod memory {

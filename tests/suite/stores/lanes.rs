@@ -1,4 +1,5 @@
-//! Transactions that wait for each other travel in one call of the script, and know nothing of each other.
+//! Batching: transactions that wait for a call in flight are sent together in one call of the script, and do not affect
+//! each other.
 
 use std::{collections::BTreeSet, net::TcpListener, time::Duration};
 
@@ -22,7 +23,7 @@ async fn open(server: &Server) -> Store {
     Store::open(&server.location(), options).await.unwrap()
 }
 
-/// Adds 1 to a number that starts at 0.
+/// Returns a transaction that adds 1 to a number that starts at 0.
 fn count_in(scope: Scope) -> Transaction {
     let mut step = Transaction::on(scope);
     let record = step.starting_record(Key::hash("h"), Read::Whole, vec![("n", 0.into())]);
@@ -44,7 +45,7 @@ fn script_calls(server: &Server) -> i64 {
 }
 
 #[tokio::test]
-async fn transactions_that_wait_for_each_other_share_a_call() {
+async fn waiting_transactions_share_a_call() {
     for engine in [Engine::Redis, Engine::Valkey] {
         let server = Server::start(engine);
         let store = open(&server).await;
@@ -52,13 +53,13 @@ async fn transactions_that_wait_for_each_other_share_a_call() {
         let mut counts: Vec<_> =
             join_all((0..200).map(|_| store.transact(count_in(scope())))).await.into_iter().map(counted).collect();
         counts.sort_unstable();
-        assert_eq!(counts, (1..=200).collect::<Vec<_>>(), "each is carried out once, and told what it made");
+        assert_eq!(counts, (1..=200).collect::<Vec<_>>(), "each is carried out once and returns its own result");
         let calls = script_calls(&server) - before;
         assert!((4..=8).contains(&calls), "{calls} calls");
     }
 }
 
-/// Calls of the script for two transactions of each of 25 scopes at once.
+/// Returns the number of script calls for two concurrent transactions of each of 25 scopes.
 async fn calls_for_scopes(server: &Server) -> i64 {
     let store = open(server).await;
     let before = script_calls(server);
@@ -92,20 +93,20 @@ async fn transactions_of_all_scopes_share_calls() {
 }
 
 #[tokio::test]
-async fn on_a_server_of_a_cluster_each_scope_has_calls_of_its_own() {
+async fn in_a_cluster_each_scope_has_its_own_calls() {
     for engine in [Engine::Redis, Engine::Valkey] {
         let server = server_of_a_cluster(engine);
         assert_eq!(calls_for_scopes(&server).await, 50);
     }
 }
 
-/// The only one of its cluster, so that it has every key.
+/// Starts a cluster of one server, which has all hash slots.
 fn server_of_a_cluster(engine: Engine) -> Server {
     let bus = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let server = Server::start_on_port(engine, &["--cluster-enabled", "yes", "--cluster-port", &bus]);
     let mut connection = server.connect();
     redis::cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(0).arg(16_383).exec(&mut connection).unwrap();
-    wait_until("the cluster has all its keys", || {
+    wait_until("the cluster has all its hash slots", || {
         let info: String = redis::cmd("CLUSTER").arg("INFO").query(&mut connection).unwrap();
         info.contains("cluster_state:ok")
     });
@@ -113,7 +114,7 @@ fn server_of_a_cluster(engine: Engine) -> Server {
 }
 
 #[tokio::test]
-async fn a_fault_in_a_shared_call_is_nobody_elses() {
+async fn a_fault_affects_no_other_transaction_of_the_call() {
     let server = Server::start(Engine::Redis);
     let store = open(&server).await;
     let () = server.connect().set("tollgate:{acme}:foreign", "foreign").unwrap();
@@ -129,7 +130,7 @@ async fn a_fault_in_a_shared_call_is_nobody_elses() {
         step.require(Guard::Present(other));
         step
     };
-    let steps = (0..40).map(|place| match place % 8 {
+    let steps = (0..40).map(|number| match number % 8 {
         3 => looking_at("foreign"),
         5 => looking_at("unreadable"),
         6 => stale(),
@@ -137,14 +138,14 @@ async fn a_fault_in_a_shared_call_is_nobody_elses() {
     });
     let replies = join_all(steps.map(|step| store.transact(step))).await;
     let mut counts = Vec::new();
-    for (place, reply) in replies.into_iter().enumerate() {
-        match place % 8 {
+    for (number, reply) in replies.into_iter().enumerate() {
+        match number % 8 {
             3 | 5 => assert!(matches!(reply, Err(StoreError::Fault { .. })), "{reply:?}"),
             6 => assert_eq!(reply.unwrap().outcome, Outcome::Stale { guard: Some(0) }),
             _ => counts.push(counted(reply)),
         }
     }
-    // What cannot be read was counted all the same, and took a number.
+    // The transactions whose records cannot be decoded were carried out all the same, and added to the number.
     let unseen = 5;
     counts.sort_unstable();
     counts.dedup();
@@ -153,7 +154,7 @@ async fn a_fault_in_a_shared_call_is_nobody_elses() {
 }
 
 #[tokio::test]
-async fn who_goes_away_neither_loses_nor_delays_the_others() {
+async fn a_cancelled_caller_neither_loses_nor_delays_others() {
     let server = Server::start(Engine::Redis);
     let store = open(&server).await;
     signal(server.process_id(), "STOP");
@@ -163,41 +164,47 @@ async fn who_goes_away_neither_loses_nor_delays_the_others() {
             tokio::spawn(async move { store.transact(count_in(scope())).await })
         })
         .collect();
-    // On one thread, each of them is on its way or waits after its first turn, and what is on its way is sent soon after.
+    // On one thread, each task has sent its call or has queued after its first turn. The connection writes to its
+    // socket soon after.
     let turns = async || {
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
     };
     turns().await;
-    // One that waits, and two of those for which it waits.
+    // Cancel a queued caller, and two callers with calls in flight.
     calls[5].abort();
     turns().await;
     calls[0].abort();
     calls[1].abort();
     signal(server.process_id(), "CONT");
     let mut counts = Vec::new();
-    for (place, call) in calls.into_iter().enumerate() {
+    for (number, call) in calls.into_iter().enumerate() {
         match call.await {
             Ok(reply) => counts.push(counted(reply)),
-            Err(cancelled) => assert!(cancelled.is_cancelled() && [0, 1, 5].contains(&place)),
+            Err(cancelled) => assert!(cancelled.is_cancelled() && [0, 1, 5].contains(&number)),
         }
     }
-    assert_eq!(counts, (3..=11).collect::<Vec<_>>(), "who was on the way is carried out, and who still waited is not");
+    assert_eq!(
+        counts,
+        (3..=11).collect::<Vec<_>>(),
+        "the calls in flight are carried out, and the cancelled queued call is not"
+    );
 }
 
+/// A caller that waits for another call to return has no longer timeout than any other caller.
 #[tokio::test]
-async fn who_waits_for_another_call_waits_no_longer_than_anybody() {
+async fn a_queued_caller_has_the_same_timeout() {
     let server = Server::start_on_port(Engine::Redis, &[]);
     let proxy = Proxy::to(server.port());
     let location = StoreLocation::Redis(format!("redis://127.0.0.1:{}", proxy.port));
     let options = StoreOptions { wait: Duration::from_secs(2), ..StoreOptions::default() };
     let store = Store::open(&location, options).await.unwrap();
     store.transact(count_in(scope())).await.unwrap();
-    // One answer is in time. Two, one after the other, are not.
+    // The delay of one call is below the timeout; that of two calls one after the other is above it.
     proxy.delay(Duration::from_millis(1_400));
     let replies = join_all((0..5).map(|_| store.transact(count_in(scope())))).await;
     assert!(replies[..4].iter().all(Result::is_ok), "{replies:?}");
     assert!(matches!(replies[4], Err(StoreError::Unavailable { .. })), "{replies:?}");
-    assert!(store.health().borrow().is_up(), "no call of the script was late");
+    assert!(store.health().borrow().is_up(), "no call of the script timed out");
 }

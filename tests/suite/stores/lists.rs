@@ -1,4 +1,4 @@
-//! Indexes and logs: their order, their pages, and what leaves them.
+//! Indexes and logs: their order, paging, and removal of entries.
 
 use tollgate::transaction::{Key, Outcome, Read, Record, Value, Write};
 
@@ -7,12 +7,12 @@ use super::fixture::{Fixture, NOW_MS, on_every_store, step};
 on_every_store! {
     an_index_is_in_the_order_of_score_then_member,
     an_index_gives_at_most_the_limit,
-    a_member_put_again_moves,
+    a_member_put_again_has_its_new_score,
     a_removed_member_is_gone,
     members_are_paged_in_the_order_of_their_bytes,
     the_first_entries_are_left_out_only_if_applied,
     a_log_keeps_its_order_and_is_paged_by_cursor,
-    a_log_drops_the_oldest_beyond_what_it_keeps,
+    a_log_drops_its_oldest_entries_beyond_its_limit,
     a_foreign_cursor_is_a_fault_and_nothing_is_written,
     a_missing_index_or_log_reads_as_empty,
 }
@@ -43,7 +43,7 @@ async fn an_index_gives_at_most_the_limit(fixture: &Fixture) {
     }
 }
 
-async fn a_member_put_again_moves(fixture: &Fixture) {
+async fn a_member_put_again_has_its_new_score(fixture: &Fixture) {
     fixture.index("i", "a", 1).await;
     fixture.index("i", "b", 2).await;
     fixture.index("i", "a", 3).await;
@@ -119,7 +119,7 @@ async fn a_log_keeps_its_order_and_is_paged_by_cursor(fixture: &Fixture) {
     assert_eq!((found[0].fields.number("n"), found[0].fields.number("at")), (Some(5), Some(NOW_MS)));
 }
 
-async fn a_log_drops_the_oldest_beyond_what_it_keeps(fixture: &Fixture) {
+async fn a_log_drops_its_oldest_entries_beyond_its_limit(fixture: &Fixture) {
     for entry in 0..5 {
         append(fixture, entry, Some(3)).await;
     }

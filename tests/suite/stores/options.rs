@@ -1,4 +1,4 @@
-//! Which option is applied, and what starts with it.
+//! Which option is applied, and which records it creates.
 
 use tollgate::transaction::{Guard, Key, Outcome, Read, Record, Value, Write};
 
@@ -6,15 +6,15 @@ use super::fixture::{Fixture, NOW_MS, linear, on_every_store, pairs, sorted, ste
 
 on_every_store! {
     the_first_option_that_holds_is_applied_and_no_other,
-    an_option_is_not_looked_at_after_one_that_holds,
-    without_an_option_that_holds_it_is_refused,
-    without_options_it_reads,
-    a_record_starts_with_an_applied_option,
+    options_after_the_applied_one_are_not_evaluated,
+    a_transaction_is_refused_if_no_option_holds,
+    a_transaction_without_options_only_reads,
+    an_applied_option_creates_records_with_initial_fields,
     guards_and_writes_see_the_fields_a_record_starts_with,
-    a_start_that_exists_already_changes_nothing,
-    a_dry_option_writes_nothing_not_even_starts,
-    a_stale_or_refused_step_starts_nothing,
-    a_reply_shows_the_records_after_the_step,
+    initial_fields_do_not_change_an_existing_record,
+    an_option_without_writes_creates_no_record,
+    a_stale_or_refused_transaction_creates_no_record,
+    a_reply_has_the_records_after_the_writes,
 }
 
 async fn the_first_option_that_holds_is_applied_and_no_other(fixture: &Fixture) {
@@ -33,7 +33,7 @@ async fn the_first_option_that_holds_is_applied_and_no_other(fixture: &Fixture) 
     assert_eq!(fixture.number("h", "n").await, 16);
 }
 
-async fn an_option_is_not_looked_at_after_one_that_holds(fixture: &Fixture) {
+async fn options_after_the_applied_one_are_not_evaluated(fixture: &Fixture) {
     let mut step = step();
     let record = step.record(Key::hash("h"), Read::Nothing);
     let missing = Guard::FieldEquals(record, "n", "1".to_owned());
@@ -43,7 +43,7 @@ async fn an_option_is_not_looked_at_after_one_that_holds(fixture: &Fixture) {
     assert_eq!(fixture.outcome(step).await, Outcome::Applied { option: 1 });
 }
 
-async fn without_an_option_that_holds_it_is_refused(fixture: &Fixture) {
+async fn a_transaction_is_refused_if_no_option_holds(fixture: &Fixture) {
     fixture.hash("h", &[("n", 5)]).await;
     let mut step = step();
     let record = step.record(Key::hash("h"), Read::Whole);
@@ -53,7 +53,7 @@ async fn without_an_option_that_holds_it_is_refused(fixture: &Fixture) {
     assert!(matches!(&reply.records[0], Record::Hash(fields) if fields.number("n") == Some(5)));
 }
 
-async fn without_options_it_reads(fixture: &Fixture) {
+async fn a_transaction_without_options_only_reads(fixture: &Fixture) {
     fixture.packed("p", "x").await;
     let mut step = step();
     step.record(Key::packed("p"), Read::Whole);
@@ -65,7 +65,7 @@ async fn without_options_it_reads(fixture: &Fixture) {
     assert_eq!(reply.records, [Record::Packed("x".to_owned()), Record::Absent, Record::Absent, Record::NotRead]);
 }
 
-async fn a_record_starts_with_an_applied_option(fixture: &Fixture) {
+async fn an_applied_option_creates_records_with_initial_fields(fixture: &Fixture) {
     let mut step = step();
     let start = vec![("n", 0.into()), ("text", "a".into()), ("until", Value::now_plus(5))];
     step.starting_record(Key::hash("started"), Read::Whole, start);
@@ -90,7 +90,7 @@ async fn guards_and_writes_see_the_fields_a_record_starts_with(fixture: &Fixture
     assert_eq!(fixture.fields("h").await, Some(pairs(&[("n", "8"), ("twice", "14")])));
 }
 
-async fn a_start_that_exists_already_changes_nothing(fixture: &Fixture) {
+async fn initial_fields_do_not_change_an_existing_record(fixture: &Fixture) {
     fixture.hash("h", &[("n", 5)]).await;
     let mut step = step();
     let record = step.starting_record(Key::hash("h"), Read::Nothing, vec![("n", 0.into()), ("more", 1.into())]);
@@ -99,7 +99,7 @@ async fn a_start_that_exists_already_changes_nothing(fixture: &Fixture) {
     assert_eq!(fixture.fields("h").await, Some(pairs(&[("n", "6")])));
 }
 
-async fn a_dry_option_writes_nothing_not_even_starts(fixture: &Fixture) {
+async fn an_option_without_writes_creates_no_record(fixture: &Fixture) {
     let mut step = step();
     let record = step.starting_record(Key::hash("h"), Read::Whole, vec![("n", 0.into())]);
     step.option(vec![Guard::Absent(record)], vec![]);
@@ -109,7 +109,7 @@ async fn a_dry_option_writes_nothing_not_even_starts(fixture: &Fixture) {
     assert_eq!(fixture.fields("h").await, None);
 }
 
-async fn a_stale_or_refused_step_starts_nothing(fixture: &Fixture) {
+async fn a_stale_or_refused_transaction_creates_no_record(fixture: &Fixture) {
     let mut refused = step();
     let record = refused.starting_record(Key::hash("h"), Read::Whole, vec![("n", 0.into())]);
     refused.option(vec![Guard::Present(record)], vec![Write::Add(record, "n", 1)]);
@@ -122,7 +122,7 @@ async fn a_stale_or_refused_step_starts_nothing(fixture: &Fixture) {
     assert_eq!(fixture.fields("h").await, None);
 }
 
-async fn a_reply_shows_the_records_after_the_step(fixture: &Fixture) {
+async fn a_reply_has_the_records_after_the_writes(fixture: &Fixture) {
     fixture.hash("h", &[("n", 5), ("other", 1)]).await;
     fixture.packed("p", "old").await;
     fixture.packed("gone", "x").await;

@@ -1,19 +1,19 @@
-//! Records that pass away: from their purge time on they are absent in every respect.
+//! Purge times: from its purge time on, a record is absent in every respect.
 
 use tollgate::transaction::{Guard, Key, Linear, Outcome, PURGE_AT, Read, Record, Value, Write};
 
-use super::fixture::{Fixture, NOW_MS, belief_of, on_every_store, option_of, pairs, step};
+use super::fixture::{Fixture, NOW_MS, on_every_store, option_of, pairs, precondition_of, step};
 
 const APPLIED: Outcome = Outcome::Applied { option: 0 };
 
 on_every_store! {
     a_packed_record_is_absent_from_its_purge_time_on,
     a_hash_is_absent_from_its_purge_time_on,
-    a_purge_time_can_be_put_off_and_taken_back,
-    a_purged_hash_starts_anew_without_its_old_fields,
-    a_purged_hash_is_set_anew_without_its_old_fields,
+    a_purge_time_can_be_postponed_and_removed,
+    a_purged_hash_starts_without_its_old_fields,
+    setting_a_purged_hash_drops_its_old_fields,
     a_purge_time_may_be_computed,
-    what_is_written_with_a_purge_time_that_has_come_is_absent,
+    a_record_written_with_a_past_purge_time_is_absent,
     many_purged_records_are_all_absent,
 }
 
@@ -30,7 +30,7 @@ async fn a_packed_record_is_absent_from_its_purge_time_on(fixture: &Fixture) {
     assert_eq!(fixture.value("p").await, None);
     assert_eq!(fixture.outcome(option_of(Key::packed("p"), Guard::Absent)).await, APPLIED);
     let equals = |record| Guard::PackedEquals(record, "settled".to_owned());
-    assert_eq!(fixture.outcome(belief_of(Key::packed("p"), equals)).await, Outcome::Stale { guard: Some(0) });
+    assert_eq!(fixture.outcome(precondition_of(Key::packed("p"), equals)).await, Outcome::Stale { guard: Some(0) });
     put(fixture, "p", "open", None).await;
     fixture.clock.advance_ms(1_000_000);
     assert_eq!(fixture.value("p").await.as_deref(), Some("open"));
@@ -53,7 +53,7 @@ async fn a_hash_is_absent_from_its_purge_time_on(fixture: &Fixture) {
     assert_eq!(fixture.fields("h").await, None);
 }
 
-async fn a_purge_time_can_be_put_off_and_taken_back(fixture: &Fixture) {
+async fn a_purge_time_can_be_postponed_and_removed(fixture: &Fixture) {
     fixture.hash("h", &[("n", 1), (PURGE_AT, NOW_MS + 100)]).await;
     fixture.hash("h", &[(PURGE_AT, NOW_MS + 200)]).await;
     put(fixture, "p", "x", Some(100)).await;
@@ -66,7 +66,7 @@ async fn a_purge_time_can_be_put_off_and_taken_back(fixture: &Fixture) {
     assert_eq!(fixture.value("p").await.as_deref(), Some("y"));
 }
 
-async fn a_purged_hash_starts_anew_without_its_old_fields(fixture: &Fixture) {
+async fn a_purged_hash_starts_without_its_old_fields(fixture: &Fixture) {
     fixture.hash("h", &[("n", 5), ("old", 1), (PURGE_AT, NOW_MS + 1)]).await;
     fixture.clock.advance_ms(1);
     let mut step = step();
@@ -79,7 +79,7 @@ async fn a_purged_hash_starts_anew_without_its_old_fields(fixture: &Fixture) {
     assert_eq!(fixture.fields("h").await, Some(pairs(&[("n", "1")])));
 }
 
-async fn a_purged_hash_is_set_anew_without_its_old_fields(fixture: &Fixture) {
+async fn setting_a_purged_hash_drops_its_old_fields(fixture: &Fixture) {
     fixture.hash("h", &[("n", 5), ("old", 1), (PURGE_AT, NOW_MS + 1)]).await;
     fixture.clock.advance_ms(1);
     fixture.hash("h", &[("n", 7)]).await;
@@ -100,7 +100,7 @@ async fn a_purge_time_may_be_computed(fixture: &Fixture) {
     assert_eq!(fixture.value("p").await, None);
 }
 
-async fn what_is_written_with_a_purge_time_that_has_come_is_absent(fixture: &Fixture) {
+async fn a_record_written_with_a_past_purge_time_is_absent(fixture: &Fixture) {
     put(fixture, "p", "old", None).await;
     let mut step = step();
     let hash = step.record(Key::hash("h"), Read::Whole);

@@ -1,4 +1,5 @@
-//! What only the Redis store has to face: keys that others changed, servers that go away, and servers that are not fit.
+//! What only the Redis store has to handle: keys that other programs changed, servers that fail, and unsuitable
+//! servers.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::suite::support::{
 
 const APPLIED: Outcome = Outcome::Applied { option: 0 };
 
-/// The bound of a call is not what these tests are about; `trouble` is.
+/// Options with a long timeout: these tests are not about timeouts, `store_faults` is.
 fn options() -> StoreOptions {
     StoreOptions { wait: STORE_WAIT, ..StoreOptions::default() }
 }
@@ -31,11 +32,11 @@ async fn open(server: &Server) -> Store {
 
 async fn refusal(location: &StoreLocation, require_aof: bool) -> String {
     let options = StoreOptions { require_aof, ..options() };
-    let Err(error) = Store::open(location, options).await else { panic!("it was opened") };
+    let Err(error) = Store::open(location, options).await else { panic!("the store was opened") };
     error.to_string()
 }
 
-/// Adds 1 to a number that starts at 0.
+/// Returns a transaction that adds 1 to a number that starts at 0.
 fn count() -> Transaction {
     let mut step = Transaction::on(scope());
     let record = step.starting_record(Key::hash("h"), Read::Whole, vec![("n", 0.into())]);
@@ -47,7 +48,7 @@ fn counted(server: &Server) -> i64 {
     server.connect().hget("tollgate:{acme}:h", "n").unwrap()
 }
 
-/// A step that changes a hash, a packed record, an index and a log, in this order.
+/// Returns a transaction that changes a hash, a packed record, an index and a log, in this order.
 fn change_everything() -> Transaction {
     let mut step = count();
     let packed = step.record(Key::packed("p"), Read::Nothing);
@@ -61,11 +62,11 @@ fn change_everything() -> Transaction {
     step
 }
 
-/// Waits until the store serves again, as it does by itself.
+/// Waits until the store serves again, which needs no action.
 async fn wait_until_it_serves(store: &Store) {
     let begun_ms = Clock::System.monotonic_ms();
     while store.transact(Transaction::on(scope())).await.is_err() {
-        assert!(Clock::System.monotonic_ms() - begun_ms < 20_000, "it does not serve again");
+        assert!(Clock::System.monotonic_ms() - begun_ms < 20_000, "the store does not serve again");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -73,7 +74,7 @@ async fn wait_until_it_serves(store: &Store) {
 async fn unavailable(store: &Store, step: Transaction) {
     match store.transact(step).await {
         Err(StoreError::Unavailable { .. }) => {}
-        other => panic!("expected it to be unavailable, got {other:?}"),
+        other => panic!("expected the store to be unavailable, got {other:?}"),
     }
 }
 
@@ -94,8 +95,9 @@ async fn a_key_of_another_type_is_a_fault_and_nothing_is_written() {
     }
 }
 
+/// If an index or a log that a transaction only reads has another type, the transaction is a fault and writes nothing.
 #[tokio::test]
-async fn a_list_that_is_only_read_is_checked_before_anything_is_written() {
+async fn types_of_read_lists_are_checked_before_any_write() {
     let server = Server::start(Engine::Redis);
     let store = open(&server).await;
     let () = server.connect().set("tollgate:{acme}:other", "foreign").unwrap();
@@ -105,8 +107,9 @@ async fn a_list_that_is_only_read_is_checked_before_anything_is_written() {
     assert!(!server.connect().exists::<_, bool>("tollgate:{acme}:h").unwrap());
 }
 
+/// A packed record that another program has overwritten is a fault.
 #[tokio::test]
-async fn a_packed_record_that_something_else_wrote_is_a_fault() {
+async fn a_malformed_packed_record_is_a_fault() {
     let server = Server::start(Engine::Redis);
     let store = open(&server).await;
     for foreign in ["no purge time", "x|value", "|value"] {
@@ -117,7 +120,7 @@ async fn a_packed_record_that_something_else_wrote_is_a_fault() {
 }
 
 #[tokio::test]
-async fn the_script_is_sent_once_and_again_after_the_server_forgot_it() {
+async fn the_script_is_loaded_once_and_again_after_a_flush() {
     for engine in [Engine::Redis, Engine::Valkey] {
         let server = Server::start(engine);
         let store = open(&server).await;
@@ -137,7 +140,7 @@ async fn the_script_is_sent_once_and_again_after_the_server_forgot_it() {
 }
 
 #[tokio::test]
-async fn time_is_the_servers_and_purge_times_let_keys_expire() {
+async fn the_time_is_the_servers_and_purged_keys_expire() {
     let server = Server::start(Engine::Redis);
     let store = open(&server).await;
     let mut connection = server.connect();
@@ -165,7 +168,7 @@ async fn time_is_the_servers_and_purge_times_let_keys_expire() {
 }
 
 #[tokio::test]
-async fn every_key_carries_its_scopes_hash_tag() {
+async fn every_key_has_the_hash_tag_of_its_scope() {
     let server = Server::start(Engine::Redis);
     open(&server).await.transact(change_everything()).await.unwrap();
     let mut keys: Vec<String> = server.connect().keys("*").unwrap();
@@ -173,8 +176,9 @@ async fn every_key_carries_its_scopes_hash_tag() {
     assert_eq!(keys, ["h", "i", "l", "p"].map(|name| format!("tollgate:{{acme}}:{name}")));
 }
 
+/// While a server is down, calls fail as unavailable. After its restart, it has all answers that it gave.
 #[tokio::test]
-async fn a_killed_server_is_unavailable_and_comes_back_with_every_answer() {
+async fn a_killed_server_comes_back_with_every_answer() {
     for engine in [Engine::Redis, Engine::Valkey] {
         let mut server = Server::start_durable(engine);
         let store = open(&server).await;
@@ -192,7 +196,7 @@ async fn a_killed_server_is_unavailable_and_comes_back_with_every_answer() {
 }
 
 #[tokio::test]
-async fn a_connection_that_went_silent_is_replaced() {
+async fn a_silent_connection_is_replaced() {
     let server = Server::start_on_port(Engine::Redis, &[]);
     let proxy = Proxy::to(server.port());
     let location = StoreLocation::Redis(format!("redis://127.0.0.1:{}", proxy.port));
@@ -204,8 +208,9 @@ async fn a_connection_that_went_silent_is_replaced() {
     assert_eq!(store.transact(count()).await.unwrap().outcome, APPLIED);
 }
 
+/// A call on an old connection that fails after the watcher has reconnected does not end the new connection.
 #[tokio::test]
-async fn a_call_that_fails_late_by_an_old_connection_does_not_end_the_new_one() {
+async fn a_late_failure_does_not_end_the_new_connection() {
     let server = Server::start_on_port(Engine::Redis, &[]);
     let proxy = Proxy::to(server.port());
     let location = StoreLocation::Redis(format!("redis://127.0.0.1:{}", proxy.port));
@@ -218,7 +223,7 @@ async fn a_call_that_fails_late_by_an_old_connection_does_not_end_the_new_one() 
         tokio::spawn(async move { store.transact(count()).await })
     };
     let first = call();
-    // So much later that the way is found again between their failures.
+    // The watcher reconnects between the failures of the two calls.
     tokio::time::sleep(Duration::from_millis(900)).await;
     let second = call();
     assert!(first.await.unwrap().is_err());
@@ -230,7 +235,7 @@ async fn a_call_that_fails_late_by_an_old_connection_does_not_end_the_new_one() 
 }
 
 #[tokio::test]
-async fn too_many_calls_on_their_way_are_told_at_once() {
+async fn too_many_waiting_calls_fail_at_once() {
     let server = Server::start(Engine::Redis);
     let store = Store::open(&server.location(), StoreOptions::default()).await.unwrap();
     signal(server.process_id(), "STOP");
@@ -242,7 +247,7 @@ async fn too_many_calls_on_their_way_are_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_server_that_became_a_replica_is_unavailable_not_at_fault() {
+async fn a_replica_is_unavailable_and_not_a_fault() {
     for engine in [Engine::Redis, Engine::Valkey] {
         let server = Server::start(engine);
         let store = open(&server).await;
@@ -257,8 +262,9 @@ async fn a_server_that_became_a_replica_is_unavailable_not_at_fault() {
     }
 }
 
+/// A server that has reached maxclients is unavailable, and is used again when it has room.
 #[tokio::test]
-async fn a_server_that_has_no_room_for_a_connection_is_unavailable_and_serves_again() {
+async fn a_server_without_room_for_connections_recovers() {
     let server = Server::start(Engine::Redis);
     let store = open(&server).await;
     let mut connection = server.connect();
@@ -272,7 +278,7 @@ async fn a_server_that_has_no_room_for_a_connection_is_unavailable_and_serves_ag
 }
 
 #[tokio::test]
-async fn a_server_whose_memory_is_full_is_unavailable_and_unchanged() {
+async fn a_full_server_is_unavailable_and_unchanged() {
     for engine in [Engine::Redis, Engine::Valkey] {
         let server = Server::start(engine);
         let store = open(&server).await;
@@ -286,8 +292,10 @@ async fn a_server_whose_memory_is_full_is_unavailable_and_unchanged() {
     }
 }
 
+/// If the memory of the server is full, each transaction of a call is answered with its own outcome: those that free
+/// memory are applied, and after them the server accepts writes from the same script.
 #[tokio::test]
-async fn each_transaction_of_a_call_to_a_full_server_is_told_what_became_of_it() {
+async fn each_transaction_of_a_call_to_a_full_server_is_answered() {
     for engine in [Engine::Redis, Engine::Valkey] {
         let server = Server::start(engine);
         let store = open(&server).await;
@@ -301,12 +309,12 @@ async fn each_transaction_of_a_call_to_a_full_server_is_told_what_became_of_it()
         give_back.option(vec![], vec![Write::Delete(record)]);
         let mut connection = server.connect();
         let () = redis::cmd("CONFIG").arg(&["SET", "maxmemory", "1"]).query(&mut connection).unwrap();
-        // The server refuses nothing any more to a script that has written, and to delete takes no memory.
+        // Deleting needs no memory, and after its first write a script can write even if the memory is full.
         let replies = store.transact_all(vec![change_everything(), give_back, change_everything()]).await.unwrap();
         let () = redis::cmd("CONFIG").arg(&["SET", "maxmemory", "0"]).query(&mut connection).unwrap();
         assert!(matches!(replies[0], Err(StoreError::Unavailable { .. })), "{replies:?}");
         assert!(replies[1..].iter().all(|reply| reply.as_ref().unwrap().outcome == APPLIED), "{replies:?}");
-        assert_eq!(counted(&server), 1, "what was refused left nothing behind");
+        assert_eq!(counted(&server), 1, "the refused transaction wrote nothing");
         let entries: i64 = redis::cmd("XLEN").arg("tollgate:{acme}:l").query(&mut connection).unwrap();
         assert_eq!(entries, 1);
     }
@@ -322,7 +330,7 @@ async fn a_server_that_evicts_is_refused() {
 }
 
 #[tokio::test]
-async fn a_server_without_an_append_only_file_is_refused_if_one_is_required() {
+async fn a_server_without_a_required_aof_is_refused() {
     let server = Server::start(Engine::Redis);
     let refusal = refusal(&server.location(), true).await;
     assert!(refusal.contains("appendonly"), "{refusal}");
@@ -330,19 +338,19 @@ async fn a_server_without_an_append_only_file_is_refused_if_one_is_required() {
     let server = Server::start_with(Engine::Redis, &["--appendonly", "yes"]);
     let options = StoreOptions { require_aof: true, ..options() };
     let store = Store::open(&server.location(), options).await.unwrap();
-    assert!(store.durability().contains("each second"));
+    assert!(store.durability().contains("every second"));
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_tell_its_settings_serves_all_the_same() {
+async fn a_server_that_hides_its_configuration_is_used() {
     let server = Server::start_with(Engine::Redis, &["--appendonly", "yes", "--rename-command", "CONFIG", ""]);
     let store = open(&server).await;
-    assert!(store.durability().contains("does not tell how often"));
+    assert!(store.durability().contains("does not report how often"));
     assert_eq!(store.transact(count()).await.unwrap().outcome, APPLIED);
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_or_does_not_answer_is_refused_in_time() {
+async fn an_unreachable_or_silent_server_is_refused_in_time() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
     let directory = tempfile::tempdir().unwrap();
@@ -356,10 +364,12 @@ async fn a_server_that_is_not_there_or_does_not_answer_is_refused_in_time() {
 }
 
 #[tokio::test]
-async fn a_password_is_sent_and_never_told() {
+async fn a_password_is_sent_and_never_shown() {
     let server = Server::start_on_port(Engine::Redis, &["--requirepass", "right"]);
     let at = |password| StoreLocation::Redis(format!("redis://:{password}@127.0.0.1:{}", server.port()));
-    let Err(error) = Store::open(&at("wrong-secret"), StoreOptions::default()).await else { panic!("it was opened") };
+    let Err(error) = Store::open(&at("wrong-secret"), StoreOptions::default()).await else {
+        panic!("the store was opened")
+    };
     let mut cause: Option<&dyn std::error::Error> = Some(&error);
     while let Some(error) = cause {
         assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");

@@ -1,4 +1,4 @@
-//! A Redis server behind TLS, with a certificate of a private authority.
+//! A Redis server with TLS, whose certificate is from a private authority.
 
 use std::{fs, process::Command};
 
@@ -13,13 +13,15 @@ use crate::suite::support::{
     servers::{Engine, Server},
 };
 
-/// Set for the child process of the test below: where the server is.
+/// Environment variable with the URL of the server, set for the child process of the test below.
 const CHILD_URL: &str = "TOLLGATE_TEST_TLS_URL";
 
-/// Which authorities are trusted is read from the environment, once for each process, and a process must not change its own
-/// environment. So the test runs itself again, as a child with another environment, once for each case.
+/// The trusted authorities are read from the environment, once for each process, and a process must not change its own
+/// environment. So the test runs itself as a child process with another environment, once for each case. A server
+/// behind TLS is used only if its certificate is of a trusted authority and for its host name.
+///
 #[tokio::test]
-async fn a_server_behind_tls_is_used_only_if_its_certificate_is_trusted() {
+async fn tls_requires_a_trusted_certificate() {
     if let Ok(url) = std::env::var(CHILD_URL) {
         return use_server(&url).await;
     }
@@ -42,16 +44,16 @@ async fn a_server_behind_tls_is_used_only_if_its_certificate_is_trusted() {
     );
     let child = |host: &str, trusted: &str| {
         Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "suite::stores::tls::a_server_behind_tls_is_used_only_if_its_certificate_is_trusted"])
+            .args(["--exact", "suite::stores::tls::tls_requires_a_trusted_certificate"])
             .env(CHILD_URL, format!("rediss://{host}:{}", server.port()))
             .env("SSL_CERT_FILE", trusted)
             .output()
             .unwrap()
     };
     let trusted = child("localhost", &authority);
-    let told = String::from_utf8_lossy(&trusted.stdout);
-    assert!(trusted.status.success() && told.contains("1 passed"), "{told}");
-    // Neither a foreign authority nor a foreign name is accepted.
+    let output = String::from_utf8_lossy(&trusted.stdout);
+    assert!(trusted.status.success() && output.contains("1 passed"), "{output}");
+    // Neither another authority nor another host name is accepted.
     assert!(!child("localhost", &path("foreign.pem")).status.success());
     assert!(!child("127.0.0.1", &authority).status.success());
 }
@@ -65,7 +67,7 @@ async fn use_server(url: &str) {
     assert_eq!(store.transact(step).await.unwrap().outcome, Outcome::Applied { option: 0 });
 }
 
-/// Two authorities, and a certificate for localhost from the first.
+/// Writes the certificates of two authorities, and a certificate for localhost from the first.
 fn write_certificates(path: &dyn Fn(&str) -> String) {
     let authority = || {
         let key = KeyPair::generate().unwrap();

@@ -1,4 +1,4 @@
-//! What each kind of write does to hashes and packed records, and that a fault leaves everything as it was.
+//! What each kind of write does to hashes and packed records, and that a fault changes nothing.
 
 use tollgate::transaction::{Guard, Key, Linear, NUMBER_LIMIT, Outcome, Read, RecordRef, Transaction, Value, Write};
 
@@ -9,21 +9,21 @@ const STALE: Outcome = Outcome::Stale { guard: None };
 
 on_every_store! {
     additions_to_one_field_accumulate,
-    values_are_computed_from_before_the_step,
-    the_greatest_of_some_expressions_is_written,
-    adding_to_what_is_missing_is_stale,
-    add_if_present_passes_over_an_absent_hash_only,
-    writes_to_one_hash_take_place_in_order,
-    a_deleted_record_is_absent_and_can_be_made_anew,
+    values_use_the_fields_before_the_transaction,
+    the_greatest_of_several_expressions_is_written,
+    adding_to_a_missing_field_is_stale,
+    add_if_present_skips_only_an_absent_hash,
+    writes_to_one_hash_are_applied_in_order,
+    a_deleted_record_is_absent_and_can_be_created_again,
     a_packed_value_is_its_parts_joined,
-    numbers_are_kept_below_their_limit_exactly,
+    numbers_below_the_limit_are_stored_exactly,
     a_number_at_the_limit_is_a_fault_and_changes_nothing,
-    a_sum_counts_only_as_it_ends,
-    a_fault_in_a_later_write_leaves_the_earlier_ones_undone,
+    only_the_final_sum_must_be_in_range,
+    a_fault_in_one_write_prevents_all_of_them,
     a_malformed_transaction_is_a_fault,
 }
 
-/// A step whose only option writes to a hash.
+/// Returns a transaction whose only option writes to a hash.
 fn write(name: &str, writes: impl Fn(RecordRef) -> Vec<Write>) -> Transaction {
     let mut step = step();
     let record = step.record(Key::hash(name), Read::Nothing);
@@ -39,7 +39,7 @@ async fn additions_to_one_field_accumulate(fixture: &Fixture) {
     assert_eq!(fixture.fields("h").await, Some(pairs(&[("m", "0"), ("n", "13")])));
 }
 
-async fn values_are_computed_from_before_the_step(fixture: &Fixture) {
+async fn values_use_the_fields_before_the_transaction(fixture: &Fixture) {
     fixture.hash("h", &[("n", 10)]).await;
     let mut step = step();
     let record = step.record(Key::hash("h"), Read::Nothing);
@@ -58,7 +58,7 @@ async fn values_are_computed_from_before_the_step(fixture: &Fixture) {
     assert_eq!(fixture.value("p").await.as_deref(), Some("n=21"));
 }
 
-async fn the_greatest_of_some_expressions_is_written(fixture: &Fixture) {
+async fn the_greatest_of_several_expressions_is_written(fixture: &Fixture) {
     fixture.hash("h", &[("expires_at", NOW_MS + 1_000)]).await;
     let extend = |by| {
         write("h", move |record| {
@@ -75,7 +75,7 @@ async fn the_greatest_of_some_expressions_is_written(fixture: &Fixture) {
     assert_eq!(fixture.number("h", "n").await, -3);
 }
 
-async fn adding_to_what_is_missing_is_stale(fixture: &Fixture) {
+async fn adding_to_a_missing_field_is_stale(fixture: &Fixture) {
     fixture.hash("h", &[("n", 1)]).await;
     let mut step = step();
     let present = step.record(Key::hash("h"), Read::Nothing);
@@ -94,7 +94,7 @@ async fn adding_to_what_is_missing_is_stale(fixture: &Fixture) {
     assert_eq!(fixture.fields("absent").await, None);
 }
 
-async fn add_if_present_passes_over_an_absent_hash_only(fixture: &Fixture) {
+async fn add_if_present_skips_only_an_absent_hash(fixture: &Fixture) {
     fixture.hash("h", &[("n", 1)]).await;
     let mut step = step();
     let present = step.record(Key::hash("h"), Read::Nothing);
@@ -105,7 +105,7 @@ async fn add_if_present_passes_over_an_absent_hash_only(fixture: &Fixture) {
     assert_eq!(fixture.fields("absent").await, None);
 }
 
-async fn writes_to_one_hash_take_place_in_order(fixture: &Fixture) {
+async fn writes_to_one_hash_are_applied_in_order(fixture: &Fixture) {
     fixture.hash("h", &[("n", 1), ("old", 1)]).await;
     let in_order = write("h", |record| {
         vec![
@@ -122,7 +122,7 @@ async fn writes_to_one_hash_take_place_in_order(fixture: &Fixture) {
     assert_eq!(fixture.fields("h").await, Some(pairs(&[("n", "11")])));
 }
 
-async fn a_deleted_record_is_absent_and_can_be_made_anew(fixture: &Fixture) {
+async fn a_deleted_record_is_absent_and_can_be_created_again(fixture: &Fixture) {
     fixture.hash("h", &[("n", 1), ("m", 2)]).await;
     fixture.packed("p", "x").await;
     for _ in 0..2 {
@@ -148,7 +148,7 @@ async fn a_packed_value_is_its_parts_joined(fixture: &Fixture) {
     assert_eq!(fixture.outcome(step).await, Outcome::Refused);
 }
 
-async fn numbers_are_kept_below_their_limit_exactly(fixture: &Fixture) {
+async fn numbers_below_the_limit_are_stored_exactly(fixture: &Fixture) {
     for number in [10_000_000_000_000, 100_000_000_000_000 / 2 + 1, NUMBER_LIMIT - 1, 1 - NUMBER_LIMIT, 0, -1] {
         fixture.hash("h", &[("n", number)]).await;
         assert_eq!(fixture.fields("h").await, Some(pairs(&[("n", number.to_string().as_str())])));
@@ -175,14 +175,14 @@ async fn a_number_at_the_limit_is_a_fault_and_changes_nothing(fixture: &Fixture)
     }
 }
 
-async fn a_sum_counts_only_as_it_ends(fixture: &Fixture) {
+async fn only_the_final_sum_must_be_in_range(fixture: &Fixture) {
     fixture.hash("h", &[("n", NUMBER_LIMIT - 1)]).await;
     let step = write("h", |record| vec![Write::Add(record, "n", 5), Write::Add(record, "n", -6)]);
     assert_eq!(fixture.outcome(step).await, APPLIED);
     assert_eq!(fixture.number("h", "n").await, NUMBER_LIMIT - 2);
 }
 
-async fn a_fault_in_a_later_write_leaves_the_earlier_ones_undone(fixture: &Fixture) {
+async fn a_fault_in_one_write_prevents_all_of_them(fixture: &Fixture) {
     fixture.hash("h", &[("n", 1)]).await;
     fixture.write(Key::hash("bad"), |record| vec![Write::Set(record, "n", "x".into())]).await;
     let mut step = step();
@@ -202,7 +202,7 @@ async fn a_fault_in_a_later_write_leaves_the_earlier_ones_undone(fixture: &Fixtu
             Write::Add(bad, "n", 1),
         ],
     );
-    assert!(fixture.fault(step).await.contains("no integer"));
+    assert!(fixture.fault(step).await.contains("not an integer"));
     assert_eq!(fixture.number("h", "n").await, 1);
     assert_eq!(fixture.value("p").await, None);
     assert_eq!(fixture.entries("i").await, []);

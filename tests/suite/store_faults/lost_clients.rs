@@ -1,4 +1,4 @@
-//! A commit whose client vanished while it was under way is carried out: also what of it was still to be done.
+//! A commit whose client is lost while the commit is in flight is carried out completely.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use crate::suite::support::{
     signal, wait_for, written_through,
 };
 
-/// A sidecar behind a way that can break, a reservation that another one made, and a server that is stopped. Sent without its
-/// grant, a commit is two calls to the server: one that finds the reservation, and one that changes it.
+/// A sidecar behind a proxy, a reservation that another sidecar made, and a server that is stopped. A commit without
+/// the grant makes two calls to the server: one that reads the reservation, and one that changes it.
 struct Scene {
     stage: Stage,
     _sidecar: Sidecar,
-    way: Proxy,
+    proxy: Proxy,
     commit: Request<CommitRequest>,
     client: Client,
 }
@@ -31,22 +31,22 @@ impl Scene {
         let stage = Stage::set_with(Engine::Redis, options).await;
         let sidecar = Sidecar::start_with(stage.store.clone(), written_through()).await.unwrap();
         let (data, admin) = (sidecar.listen_address().to_string(), sidecar.admin_address().to_string());
-        let way = Proxy::to(data.rsplit(':').next().unwrap().parse().unwrap());
-        let client = Client::of(&format!("127.0.0.1:{}", way.port), &admin);
+        let proxy = Proxy::to(data.rsplit(':').next().unwrap().parse().unwrap());
+        let client = Client::of(&format!("127.0.0.1:{}", proxy.port), &admin);
         stage.client.proceed(block(TEAM, "id", "gpt-4")).await;
         signal(stage.server.process_id(), "STOP");
         let (team_id, reservation_id) = (TEAM.to_owned(), "id".to_owned());
         let commit = Request::new(CommitRequest { team_id, reservation_id, ..CommitRequest::default() });
-        Self { stage, _sidecar: sidecar, way, commit, client }
+        Self { stage, _sidecar: sidecar, proxy, commit, client }
     }
 
-    /// Waits until the commit is on its way to the server: the second call about this reservation.
-    async fn is_under_way(&self) {
+    /// Waits until the commit was sent to the server: it is the second call about this reservation.
+    async fn is_in_flight(&self) {
         let sent = || async { (self.stage.proxy.times_sent("{team}:reservation:id") >= 2).then_some(()) };
         wait_for("the commit to be sent to the server", sent).await;
     }
 
-    /// The server goes on, and the books show the commit, which nobody repeats.
+    /// Continues the server, and checks that the commit is charged although no client repeats it.
     async fn proves_charged(self) {
         signal(self.stage.server.process_id(), "CONT");
         let charged = || async {
@@ -62,12 +62,12 @@ async fn a_commit_whose_client_cancelled_it_is_carried_out() {
     let mut scene = Scene::set().await;
     let commit = std::mem::take(scene.commit.get_mut());
     let mut quota = scene.client.quota.clone();
-    // Dropped by its task, the call is reset on its connection, which stays.
+    // Dropping the call resets its stream. The connection stays open.
     let calling = tokio::spawn(async move { quota.commit(commit).await });
-    scene.is_under_way().await;
+    scene.is_in_flight().await;
     calling.abort();
     assert!(calling.await.unwrap_err().is_cancelled());
-    // A connection keeps the order of what is sent: when this is answered, the reset has arrived.
+    // A connection keeps the order of frames: when this call is answered, the reset has arrived.
     let mut health = HealthClient::new(scene.client.data.clone());
     health.check(HealthCheckRequest::default()).await.unwrap();
     scene.proves_charged().await;
@@ -79,8 +79,8 @@ async fn a_commit_whose_clients_connection_broke_is_carried_out() {
     let commit = std::mem::take(scene.commit.get_mut());
     let mut quota = scene.client.quota.clone();
     let calling = tokio::spawn(async move { quota.commit(commit).await });
-    scene.is_under_way().await;
-    scene.way.cut();
+    scene.is_in_flight().await;
+    scene.proxy.cut();
     assert!(calling.await.unwrap().is_err());
     scene.proves_charged().await;
 }
@@ -92,7 +92,7 @@ async fn a_commit_whose_deadline_passed_is_carried_out() {
     commit.set_timeout(Duration::from_millis(1_000));
     let mut quota = scene.client.quota.clone();
     let calling = tokio::spawn(async move { quota.commit(commit).await });
-    scene.is_under_way().await;
+    scene.is_in_flight().await;
     let status = calling.await.unwrap().unwrap_err();
     assert!(is_of_unknown_outcome(&status), "{status:?}");
     scene.proves_charged().await;

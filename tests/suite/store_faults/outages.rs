@@ -1,5 +1,5 @@
-//! Every way in which a server can be away: calls are answered in time that it is, then at once, and served again within two
-//! seconds of its return, without a restart.
+//! Every way in which a server can be away. The first calls fail within their timeout, later ones at once; and calls
+//! are served within two seconds of the server's return, without a restart.
 
 use std::time::Duration;
 
@@ -17,15 +17,15 @@ use crate::suite::support::{
 
 const BOTH: [Engine; 2] = [Engine::Redis, Engine::Valkey];
 
-/// What is left while it lasts.
+/// What the store still serves during an outage.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Left {
+enum Served {
     Nothing,
     Reads,
 }
 
-/// The story of an outage, from what begins it to what ends it: nothing that was answered before is lost by it.
-async fn survives(mut stage: Stage, left: Left, begin: impl Fn(&mut Stage), end: impl Fn(&mut Stage)) {
+/// Runs one outage, from `begin` to `end`, and checks that nothing is lost that was answered before it.
+async fn survives(mut stage: Stage, served: Served, begin: impl Fn(&mut Stage), end: impl Fn(&mut Stage)) {
     let granted = stage.client.proceed(block(TEAM, "before", "gpt-4")).await;
 
     begin(&mut stage);
@@ -33,9 +33,9 @@ async fn survives(mut stage: Stage, left: Left, begin: impl Fn(&mut Stage), end:
     stage.refuses_at_once().await;
     let commit = stage.client.commit(TEAM, "before", &granted.grant).await;
     asks_to_repeat(&commit.unwrap_err());
-    match (left, stage.health()) {
-        (Left::Nothing, StoreHealth::Down { .. }) => {}
-        (Left::Reads, StoreHealth::RefusesChanges { .. }) => {
+    match (served, stage.health()) {
+        (Served::Nothing, StoreHealth::Down { .. }) => {}
+        (Served::Reads, StoreHealth::RefusesChanges { .. }) => {
             assert_eq!(stage.client.books(TEAM).await.balance.used, 0);
         }
         (_, other) => panic!("{other:?}"),
@@ -43,7 +43,7 @@ async fn survives(mut stage: Stage, left: Left, begin: impl Fn(&mut Stage), end:
 
     end(&mut stage);
     stage.serves_again().await;
-    // The first of them may be told late that it was carried out, and is repeated then.
+    // The first commit may fail although it was carried out, and is then a repeat.
     for is_a_repeat in [false, true] {
         let commit = until_answered("a commit", || stage.client.commit(TEAM, "before", &granted.grant)).await;
         assert_eq!((commit.credits, commit.replayed || !is_a_repeat), (25, true));
@@ -56,34 +56,34 @@ async fn a_server_that_hangs() {
     for engine in BOTH {
         let [stop, resume] =
             ["STOP", "CONT"].map(|name| move |stage: &mut Stage| signal(stage.server.process_id(), name));
-        survives(Stage::set(engine).await, Left::Nothing, stop, resume).await;
+        survives(Stage::set(engine).await, Served::Nothing, stop, resume).await;
     }
 }
 
 #[tokio::test]
-async fn a_server_that_is_killed_and_started_again() {
+async fn a_server_that_is_killed_and_restarted() {
     for engine in BOTH {
         let (kill, restart) = (|stage: &mut Stage| stage.server.kill(), |stage: &mut Stage| stage.server.restart());
-        survives(Stage::set(engine).await, Left::Nothing, kill, restart).await;
+        survives(Stage::set(engine).await, Served::Nothing, kill, restart).await;
     }
 }
 
 #[tokio::test]
-async fn a_server_that_is_slower_than_the_wait() {
+async fn a_server_slower_than_the_timeout() {
     let [slow, quick] = [400, 0].map(|ms| move |stage: &mut Stage| stage.proxy.delay(Duration::from_millis(ms)));
-    survives(Stage::set(Engine::Redis).await, Left::Nothing, slow, quick).await;
+    survives(Stage::set(Engine::Redis).await, Served::Nothing, slow, quick).await;
 }
 
 #[tokio::test]
-async fn a_way_that_is_cut_and_refused() {
+async fn a_connection_that_is_cut_and_refused() {
     let [refuse, accept] = [true, false].map(|refusing| move |stage: &mut Stage| stage.proxy.refuse(refusing));
-    survives(Stage::set(Engine::Redis).await, Left::Nothing, refuse, accept).await;
+    survives(Stage::set(Engine::Redis).await, Served::Nothing, refuse, accept).await;
 }
 
 #[tokio::test]
-async fn a_way_that_lets_nothing_through() {
+async fn a_connection_that_passes_nothing() {
     let [hold, let_go] = [true, false].map(|held| move |stage: &mut Stage| stage.proxy.hold(held));
-    survives(Stage::set(Engine::Redis).await, Left::Nothing, hold, let_go).await;
+    survives(Stage::set(Engine::Redis).await, Served::Nothing, hold, let_go).await;
 }
 
 #[tokio::test]
@@ -91,47 +91,47 @@ async fn a_server_that_became_a_replica() {
     for engine in BOTH {
         let demote = |stage: &mut Stage| stage.command(&["REPLICAOF", "127.0.0.1", "1"]);
         let promote = |stage: &mut Stage| stage.command(&["REPLICAOF", "NO", "ONE"]);
-        survives(Stage::set(engine).await, Left::Nothing, demote, promote).await;
+        survives(Stage::set(engine).await, Served::Nothing, demote, promote).await;
     }
 }
 
 #[tokio::test]
-async fn a_server_whose_password_is_another_now() {
+async fn a_server_whose_password_changed() {
     for engine in BOTH {
         let change = |stage: &mut Stage| {
             stage.command(&["CONFIG", "SET", "requirepass", "another"]);
             stage.command(&["CLIENT", "KILL", "TYPE", "normal"]);
         };
         let restore = |stage: &mut Stage| stage.command(&["CONFIG", "SET", "requirepass", ""]);
-        survives(Stage::set(engine).await, Left::Nothing, change, restore).await;
+        survives(Stage::set(engine).await, Served::Nothing, change, restore).await;
     }
 }
 
 #[tokio::test]
-async fn a_server_that_has_no_room_for_a_connection() {
+async fn a_server_that_accepts_no_more_connections() {
     let fill = |stage: &mut Stage| {
         stage.command(&["CONFIG", "SET", "maxclients", "1"]);
         stage.command(&["CLIENT", "KILL", "TYPE", "normal"]);
     };
     let empty = |stage: &mut Stage| stage.command(&["CONFIG", "SET", "maxclients", "100"]);
-    survives(Stage::set(Engine::Redis).await, Left::Nothing, fill, empty).await;
+    survives(Stage::set(Engine::Redis).await, Served::Nothing, fill, empty).await;
 }
 
 #[tokio::test]
-async fn a_server_that_evicts_from_now_on() {
+async fn a_server_that_starts_to_evict() {
     for engine in BOTH {
         let [evict, keep] = ["allkeys-lru", "noeviction"]
             .map(|policy| move |stage: &mut Stage| stage.command(&["CONFIG", "SET", "maxmemory-policy", policy]));
-        survives(Stage::set(engine).await, Left::Nothing, evict, keep).await;
+        survives(Stage::set(engine).await, Served::Nothing, evict, keep).await;
     }
 }
 
 #[tokio::test]
-async fn a_server_that_no_longer_keeps_the_file_that_is_required() {
+async fn a_server_that_drops_the_required_aof() {
     let options = StoreOptions { require_aof: true, ..StoreOptions::default() };
     let [drop, keep] =
         ["no", "yes"].map(|kept| move |stage: &mut Stage| stage.command(&["CONFIG", "SET", "appendonly", kept]));
-    survives(Stage::set_with(Engine::Redis, options).await, Left::Nothing, drop, keep).await;
+    survives(Stage::set_with(Engine::Redis, options).await, Served::Nothing, drop, keep).await;
 }
 
 #[tokio::test]
@@ -139,13 +139,13 @@ async fn a_server_that_is_busy_with_a_script() {
     let begin = |stage: &mut Stage| {
         stage.command(&["CONFIG", "SET", "busy-reply-threshold", "50"]);
         let mut connection = stage.server.connect();
-        // It is told that its script was killed, or finds nobody to tell it.
+        // This call fails because its script is killed.
         std::thread::spawn(move || {
             let _ = redis::cmd("EVAL").arg("while true do end").arg(0).exec(&mut connection);
         });
     };
     let kill = |stage: &mut Stage| stage.command(&["SCRIPT", "KILL"]);
-    survives(Stage::set(Engine::Redis).await, Left::Nothing, begin, kill).await;
+    survives(Stage::set(Engine::Redis).await, Served::Nothing, begin, kill).await;
 }
 
 #[tokio::test]
@@ -153,22 +153,23 @@ async fn a_server_whose_memory_is_full() {
     for engine in BOTH {
         let [fill, empty] =
             ["1", "0"].map(|bytes| move |stage: &mut Stage| stage.command(&["CONFIG", "SET", "maxmemory", bytes]));
-        survives(Stage::set(engine).await, Left::Reads, fill, empty).await;
+        survives(Stage::set(engine).await, Served::Reads, fill, empty).await;
     }
 }
 
 #[tokio::test]
-async fn a_server_whose_memory_is_full_and_that_is_let_evict_instead() {
+async fn a_full_server_that_is_then_set_to_evict() {
     let mut stage = Stage::set(Engine::Redis).await;
     stage.command(&["CONFIG", "SET", "maxmemory", "1"]);
     stage.is_lost().await;
-    // Only records with a purge time may go, of which there are none yet: so nothing is lost, and changes would be let in.
+    // This policy evicts only keys with an expiry, and there are none yet. So nothing is lost, and the server accepts
+    // writes.
     stage.command(&["CONFIG", "SET", "maxmemory-policy", "volatile-lru"]);
     stage.command(&["CONFIG", "SET", "maxmemory", "0"]);
     let mut health = stage.store.health();
     let refused =
         health.wait_for(|health| matches!(health, StoreHealth::Down { reason, .. } if reason.contains("evict")));
-    assert!(tokio::time::timeout(Duration::from_secs(2), refused).await.is_ok(), "it is used");
+    assert!(tokio::time::timeout(Duration::from_secs(2), refused).await.is_ok(), "the server is used");
     assert!(stage.is_refused().await);
     stage.command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
     stage.serves_again().await;
@@ -178,7 +179,7 @@ async fn a_server_whose_memory_is_full_and_that_is_let_evict_instead() {
 async fn a_server_that_has_too_few_replicas() {
     let [demand, relax] = ["1", "0"]
         .map(|least| move |stage: &mut Stage| stage.command(&["CONFIG", "SET", "min-replicas-to-write", least]));
-    survives(Stage::set(Engine::Redis).await, Left::Reads, demand, relax).await;
+    survives(Stage::set(Engine::Redis).await, Served::Reads, demand, relax).await;
 }
 
 #[tokio::test]
@@ -186,10 +187,10 @@ async fn a_server_that_cannot_write_its_snapshots() {
     let snapshot = |stage: &mut Stage, status: &str| {
         stage.command(&["CONFIG", "SET", "save", "3600 1"]);
         stage.command(&["BGSAVE"]);
-        stage.wait_until_told("rdb_last_bgsave_status", status);
+        stage.wait_until_reported("rdb_last_bgsave_status", status);
     };
     let fail = |stage: &mut Stage| {
-        // A snapshot cannot be given the name of a directory.
+        // The server cannot replace a directory by its snapshot.
         std::fs::create_dir(stage.server.path("dump.rdb")).unwrap();
         snapshot(stage, "err");
     };
@@ -197,32 +198,34 @@ async fn a_server_that_cannot_write_its_snapshots() {
         std::fs::remove_dir(stage.server.path("dump.rdb")).unwrap();
         snapshot(stage, "ok");
     };
-    survives(Stage::set(Engine::Redis).await, Left::Reads, fail, succeed).await;
+    survives(Stage::set(Engine::Redis).await, Served::Reads, fail, succeed).await;
 }
 
+/// A server that answers more slowly than the timeout is not used again.
 #[tokio::test]
-async fn a_server_that_answers_more_slowly_than_the_wait_is_not_taken_for_one_that_is_back() {
+async fn a_slow_server_is_not_taken_for_recovered() {
     let mut stage = Stage::set(Engine::Redis).await;
     stage.proxy.delay(Duration::from_millis(400));
     stage.is_lost().await;
     let mut health = stage.store.health();
-    // Long enough for attempts that go well up to their last step.
+    // This is long enough for attempts to reconnect that succeed up to their last step.
     let back = tokio::time::timeout(Duration::from_secs(4), health.wait_for(|health| health.is_up())).await;
-    assert!(back.is_err(), "calls are let by that will be late");
+    assert!(back.is_err(), "a server that is too slow is used");
     stage.proxy.delay(Duration::ZERO);
     stage.serves_again().await;
 }
 
 #[tokio::test]
-async fn one_slow_answer_is_over_when_it_comes() {
+async fn the_store_recovers_after_one_slow_answer() {
     let mut stage = Stage::set(Engine::Redis).await;
     stage.proxy.delay_once(Duration::from_millis(600));
     stage.is_lost().await;
     stage.serves_again().await;
 }
 
+/// An outage and its end are noticed although there are no calls; and during the outage, a call fails at once.
 #[tokio::test]
-async fn a_store_that_nobody_calls_is_missed_and_found_all_the_same_and_a_refusal_takes_no_time() {
+async fn an_outage_without_calls_is_noticed() {
     let Stage { server, proxy: _proxy, store, sidecar, .. } = Stage::set(Engine::Redis).await;
     sidecar.shutdown().await;
     let health = store.health();
@@ -234,19 +237,19 @@ async fn a_store_that_nobody_calls_is_missed_and_found_all_the_same_and_a_refusa
             tokio::time::timeout(Duration::from_secs(seconds), turned).await.is_ok()
         }
     };
-    assert!(within(3, false).await, "it was not missed");
+    assert!(within(3, false).await, "the outage was not noticed");
     let begun_ms = now_ms();
     for _ in 0..1_000 {
         assert!(store.transact(Transaction::on(Scope::new(TEAM))).await.is_err());
     }
     let took_ms = now_ms() - begun_ms;
     signal(server.process_id(), "CONT");
-    assert!(took_ms < 1_000 * 250 / 10, "1,000 refusals took {took_ms} ms: they waited");
-    assert!(within(2, true).await, "it was not found again");
+    assert!(took_ms < 1_000 * 250 / 10, "1,000 refusals took {took_ms} ms");
+    assert!(within(2, true).await, "the return was not noticed");
 }
 
 #[tokio::test]
-async fn a_forgotten_script_is_no_outage() {
+async fn a_flushed_script_is_no_outage() {
     for engine in BOTH {
         let mut stage = Stage::set(engine).await;
         let health = stage.store.health();

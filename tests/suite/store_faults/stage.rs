@@ -1,4 +1,5 @@
-//! A sidecar as it ships, on a server that a test can do anything to, by a way that it can do anything to.
+//! A sidecar with the default settings, and a server that it reaches through a proxy. A test can break both the server
+//! and the proxy.
 
 use std::time::Duration;
 
@@ -19,16 +20,16 @@ use crate::suite::support::{
 
 pub(super) const TEAM: &str = "team";
 
-/// How long a call waits for the store, unless it is said otherwise.
+/// The default timeout of a call to the store, in milliseconds.
 const WAIT_MS: i64 = 250;
 
-/// What an answer may take besides, on a machine that does much else.
+/// Time that a call may take beyond the timeout on a busy machine, in milliseconds.
 const MARGIN_MS: i64 = 750;
 
-/// So soon a store that is back has to be found.
+/// Maximum time after which a store that is back is used again, in milliseconds.
 const RECOVERY_MS: i64 = 2_000;
 
-/// What is not asserted to the millisecond.
+/// Returns the monotonic time in milliseconds.
 pub(super) fn now_ms() -> i64 {
     Clock::System.monotonic_ms()
 }
@@ -39,13 +40,13 @@ pub(super) struct Stage {
     pub(super) store: Store,
     pub(super) client: Client,
     pub(super) sidecar: Sidecar,
-    /// A connection of its own, for what is done to the server.
+    /// A separate connection for changes of the server.
     operator: redis::Connection,
     calls: u32,
 }
 
 impl Stage {
-    /// On a server that keeps what it answers, with a team.
+    /// Starts a sidecar with one team on a server that writes each answer to its append-only file.
     pub(super) async fn set(engine: Engine) -> Self {
         Self::set_with(engine, StoreOptions::default()).await
     }
@@ -66,28 +67,29 @@ impl Stage {
         *self.store.health().borrow()
     }
 
-    /// A command to the server, past the sidecar's way to it.
+    /// Sends a command to the server directly, not through the proxy.
     #[track_caller]
     pub(super) fn command(&mut self, words: &[&str]) {
         redis::cmd(words[0]).arg(&words[1..]).exec(&mut self.operator).unwrap();
     }
 
-    /// Waits until the server tells this of itself.
-    pub(super) fn wait_until_told(&mut self, name: &str, value: &str) {
-        wait_until("the server tells it", || {
+    /// Waits until the server reports this value in INFO.
+    pub(super) fn wait_until_reported(&mut self, name: &str, value: &str) {
+        wait_until("the server reports it", || {
             let info: redis::InfoDict = redis::cmd("INFO").query(&mut self.operator).unwrap();
             info.get::<String>(name).as_deref() == Some(value)
         });
     }
 
-    /// A reserve of 2 credits with a new id.
+    /// Reserves 2 credits with a new id.
     async fn reserve(&mut self) -> Result<(), Status> {
         self.calls += 1;
         let id = format!("call-{}", self.calls);
         self.client.reserve(prompt_test(TEAM, &id, "gpt-4o")).await.map(drop)
     }
 
-    /// The call is answered in time whatever is so, and if not with a decision, as a store that is away has to be.
+    /// Makes a call, and returns whether it failed. Checks that it is answered in time, and that a failure is the one
+    /// for an unavailable store.
     pub(super) async fn is_refused(&mut self) -> bool {
         let begun_ms = now_ms();
         let answer = self.reserve().await;
@@ -98,16 +100,16 @@ impl Stage {
         true
     }
 
-    /// Waits until calls are refused, which a change of the server's settings takes a while to lead to.
+    /// Waits until calls fail. After a change of the server's configuration, this takes some seconds.
     pub(super) async fn is_lost(&mut self) {
         let begun_ms = now_ms();
         while !self.is_refused().await {
-            assert!(now_ms() - begun_ms < 20_000, "calls are answered for ever");
+            assert!(now_ms() - begun_ms < 20_000, "calls are still answered");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
-    /// Now that it is known, calls are refused without a wait.
+    /// Waits until the outage is known, and checks that calls then fail without waiting.
     pub(super) async fn refuses_at_once(&mut self) {
         let store = self.store.clone();
         wait_for("the loss to be known", || async { (!store.health().borrow().is_up()).then_some(()) }).await;
@@ -119,7 +121,7 @@ impl Stage {
         assert!(took_ms < 20 * WAIT_MS / 2, "20 refusals took {took_ms} ms");
     }
 
-    /// From now on it has two seconds.
+    /// Checks that calls are served again within two seconds.
     pub(super) async fn serves_again(&mut self) {
         let begun_ms = now_ms();
         while self.is_refused().await || !self.health().is_up() {
@@ -130,7 +132,7 @@ impl Stage {
     }
 }
 
-/// The refusal is that of a store that is away, says when to come again, and tells nothing of the store.
+/// Checks that an error is the one for an unavailable store, says when to retry, and does not reveal the kind of store.
 #[track_caller]
 pub(super) fn asks_to_repeat(status: &Status) {
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");

@@ -1,4 +1,4 @@
-//! Answers that break off, records that are not what they should be, and what the log says of a store that was away.
+//! Answers that are cut off, records with invalid content, and what the log says about an outage.
 
 use tollgate::proto::v1::ReservationState::Open;
 use tonic::Code;
@@ -13,11 +13,12 @@ use crate::suite::support::{
     wait_until,
 };
 
-/// Where an answer breaks off: before it, in its first line, and in the midst of its records.
+/// After how many bytes an answer is cut off: before it, in its first line, and within its records.
 const BREAKS: [usize; 5] = [0, 1, 3, 40, 100];
 
+/// A call that was carried out although its answer was cut off is found by repeating it with the same id.
 #[tokio::test]
-async fn what_was_carried_out_though_its_answer_broke_off_is_found_by_the_same_id() {
+async fn a_repeat_finds_a_call_whose_answer_was_cut_off() {
     for engine in [Engine::Redis, Engine::Valkey] {
         let mut stage = Stage::set(engine).await;
         for (after_bytes, used) in BREAKS.into_iter().zip((2..).step_by(2)) {
@@ -41,15 +42,17 @@ async fn what_was_carried_out_though_its_answer_broke_off_is_found_by_the_same_i
     }
 }
 
+/// A repeat of a reservation that was made although its answer was cut off is not answered from the remembered refusal
+/// of another call.
 #[tokio::test]
-async fn what_was_carried_out_though_its_answer_broke_off_is_not_refused_from_memory() {
+async fn a_cut_off_reserve_is_not_refused_from_memory() {
     let mut stage = Stage::set(Engine::Redis).await;
     let small = "small";
     stage.client.put_team(team_without_seat(small, 30)).await;
     stage.proxy.cut_answer_to("reservation:lost", 0);
     asks_to_repeat(&stage.client.reserve(block(small, "lost", "gpt-4")).await.unwrap_err());
     stage.serves_again().await;
-    // Of what becomes of it by way of another sidecar, this one learns nothing but what is left.
+    // Another sidecar settles the reservation. This one learns only how much remains.
     let other = Sidecar::start(&stage.server.location());
     let settling = other.client();
     until_answered("a commit", || settling.commit(small, "lost", &[])).await;
@@ -59,7 +62,7 @@ async fn what_was_carried_out_though_its_answer_broke_off_is_not_refused_from_me
 }
 
 #[tokio::test]
-async fn a_key_of_another_type_is_the_trouble_of_its_team_only() {
+async fn a_key_of_another_type_affects_its_team_only() {
     let mut stage = Stage::set(Engine::Redis).await;
     let other = "other";
     stage.client.put_team(team_without_seat(other, 100)).await;
@@ -82,7 +85,7 @@ async fn a_key_of_another_type_is_the_trouble_of_its_team_only() {
 }
 
 #[tokio::test]
-async fn the_log_says_once_that_the_store_is_lost_and_once_that_it_is_back() {
+async fn an_outage_and_its_end_are_logged_once_each() {
     let mut kept = Kept::durable(Engine::Redis);
     let sidecar = Sidecar::start(&kept.location());
     let client = sidecar.client();
@@ -105,12 +108,13 @@ async fn the_log_says_once_that_the_store_is_lost_and_once_that_it_is_back() {
     assert!(logged[1].contains("INFO") && logged[1].contains("away_ms"), "{logged:#?}");
 }
 
+/// A server whose configuration has to be corrected is logged once, as an error that says what to do.
 #[tokio::test]
-async fn what_somebody_has_to_set_right_is_logged_once_as_an_error_that_says_what() {
+async fn a_misconfigured_server_is_logged_once_with_advice() {
     let table: [(&[&[&str]], &str); 3] = [
         (&[&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]], "Set maxmemory-policy to noeviction"),
         (&[&["REPLICAOF", "127.0.0.1", "1"]], "Name the primary instead"),
-        (&[&["CONFIG", "SET", "requirepass", "secret"], &["CLIENT", "KILL", "TYPE", "normal"]], "wants a password"),
+        (&[&["CONFIG", "SET", "requirepass", "secret"], &["CLIENT", "KILL", "TYPE", "normal"]], "rejects the password"),
     ];
     for (commands, advice) in table {
         let server = Server::start_durable(Engine::Redis);
@@ -120,13 +124,13 @@ async fn what_somebody_has_to_set_right_is_logged_once_as_an_error_that_says_wha
             redis::cmd(command[0]).arg(&command[1..]).exec(&mut connection).unwrap();
         }
         wait_until("the advice is logged", || sidecar.stderr().contains("ERROR"));
-        // Another attempt to find the way is refused as the first was.
+        // Later attempts to reconnect are refused for the same reason.
         let mut probes = || -> usize {
             let stats: redis::InfoDict = redis::cmd("INFO").arg("stats").query(&mut connection).unwrap();
             stats.get("total_connections_received").unwrap()
         };
         let before = probes();
-        wait_until("it was tried again", || probes() > before + 5);
+        wait_until("the sidecar has tried again", || probes() > before + 5);
         let logged = sidecar.stderr();
         let errors: Vec<_> = logged.lines().filter(|line| line.contains("ERROR")).collect();
         assert!(errors.len() == 1 && errors[0].contains(advice), "{logged}");

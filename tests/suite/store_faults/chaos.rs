@@ -1,9 +1,9 @@
-//! Calls of two sidecars to a server that is stopped, continued, killed and restarted at random: what was acknowledged is
-//! in the books once, and nothing is above the allotment.
+//! Chaos test: two sidecars on a server that is stopped, continued, killed and restarted at random. Every acknowledged
+//! commit is charged once, and no team exceeds its allotment.
 //!
-//! `TOLLGATE_CHAOS_CALLS` makes it shorter or longer; `TOLLGATE_SEED` repeats the order of events and calls of a run, as far as
-//! the machine does. Every client keeps the retry rule, so that each reservation ends acknowledged; one in sixteen is
-//! abandoned, and its credits come back by themselves.
+//! `TOLLGATE_CHAOS_CALLS` sets the number of calls. `TOLLGATE_SEED` repeats the random decisions of a run; the timing
+//! still varies with the machine. Every client follows the retry rule, so each reservation is acknowledged in the end.
+//! One reservation in sixteen is abandoned, and its credits come back when its hold expires.
 
 use std::{
     collections::BTreeMap,
@@ -35,20 +35,20 @@ const TEAMS: u64 = 4;
 
 const MODELS: [(&str, i64); 4] = [("gpt-4o", 2), ("gpt-3.5", 5), ("gpt-4o-mini", 15), ("gpt-4", 25)];
 
-/// A client that is told to repeat waits for about so long. RetryInfo asks for a second, at which there would be few calls while
-/// the store is away.
+/// Typical pause before a client repeats a call, in milliseconds. RetryInfo asks for a second, with which there would
+/// be few calls while the store is away.
 const PAUSE_MS: u64 = 15;
 
-/// What one task was answered.
+/// The answers that one task got.
 #[derive(Default)]
 struct Answered {
-    /// What each commit charged, by team and reservation.
+    /// The credits that each commit charged, by team and reservation.
     commits: BTreeMap<(String, String), i64>,
     suspended: u64,
     refused: u64,
 }
 
-/// One task's executor.
+/// The executor of one task.
 struct Executor {
     task: u64,
     rng: Rng,
@@ -67,7 +67,8 @@ impl Executor {
         self.answered
     }
 
-    /// One block, by the retry rule: repeated with the same id and content, wherever, until it is answered.
+    /// Runs one block by the retry rule: each call is repeated with the same id and content, at either sidecar, until
+    /// it is answered.
     async fn run_block(&mut self, number: u64) {
         let team = format!("team-{}", self.rng.u64(..TEAMS));
         let id = format!("r-{}-{number}", self.task);
@@ -82,8 +83,8 @@ impl Executor {
             let refused = self.answered.refused;
             match self.call(|client| reserve(client, request.clone())).await {
                 Decision::Proceed(granted) => break granted,
-                // A sidecar that did not see the attempt whose answer was lost may refuse by what it knew before it. A block
-                // that was suspended is asked for again, by the same id; then it asks the store.
+                // If the answer to an earlier attempt was lost, the reservation may exist, and the other sidecar may
+                // refuse it from memory. Repeated with the same id, the sidecar asks the store.
                 Decision::Suspend(_) if self.answered.refused > refused => {}
                 Decision::Suspend(_) => {
                     self.answered.suspended += 1;
@@ -104,7 +105,7 @@ impl Executor {
                 let charged = self.call(|client| commit(client, request.clone())).await;
                 assert_eq!(charged, price);
                 if fate == 3 {
-                    assert_eq!(self.call(|client| commit(client, request.clone())).await, price, "asked again");
+                    assert_eq!(self.call(|client| commit(client, request.clone())).await, price, "a repeated commit");
                 }
                 self.answered.commits.insert((team, id), charged);
             }
@@ -143,7 +144,7 @@ async fn commit(mut client: Client, request: CommitRequest) -> Result<i64, Statu
     Ok(client.quota.commit(request).await?.into_inner().credits)
 }
 
-/// Stops, continues, kills and restarts the server until it is told to end. How often it did what.
+/// Stops, continues, kills and restarts the server until `end` is set. Returns the number of stops and of kills.
 async fn torment(mut server: Server, mut rng: Rng, end: Arc<AtomicBool>) -> (Server, [u32; 2]) {
     let mut times = [0, 0];
     while !end.load(Ordering::Relaxed) {
@@ -156,7 +157,7 @@ async fn torment(mut server: Server, mut rng: Rng, end: Arc<AtomicBool>) -> (Ser
             signal(server.process_id(), "CONT");
         } else {
             times[1] += 1;
-            // A server that hung before it was killed has calls in its socket that it never saw.
+            // A server that is stopped before it is killed leaves calls in its socket that it never read.
             if rng.bool() {
                 signal(server.process_id(), "STOP");
                 tokio::time::sleep(away).await;
@@ -173,8 +174,9 @@ async fn torment(mut server: Server, mut rng: Rng, end: Arc<AtomicBool>) -> (Ser
     (server, times)
 }
 
+/// While the server is stopped, killed and restarted at random, every acknowledged commit is charged exactly once.
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_happens_to_the_server_every_acknowledged_commit_is_in_the_books_once() {
+async fn acknowledged_commits_survive_a_chaotic_server() {
     let seed = std::env::var("TOLLGATE_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
     let mut rng = Rng::with_seed(seed);
     let engine = if rng.bool() { Engine::Redis } else { Engine::Valkey };
@@ -189,7 +191,7 @@ async fn whatever_happens_to_the_server_every_acknowledged_commit_is_in_the_book
     let all = std::env::var("TOLLGATE_CHAOS_CALLS").map_or(CALLS, |calls| calls.parse().unwrap());
     let operator = sidecars[0].client();
     for team in 0..TEAMS {
-        // Less than is asked for, so that many are suspended, and overages are bought up to a cap.
+        // Less than the executors ask for, so that many calls are suspended and overages are bought up to the cap.
         operator.put_team(professional_team(&format!("team-{team}"), all * 2 / 5)).await;
         let cap_blocks = u32::try_from(all / 10_000).unwrap();
         operator.set_overages(&format!("team-{team}"), team % 2 == 0, Some(cap_blocks)).await;
@@ -211,7 +213,7 @@ async fn whatever_happens_to_the_server_every_acknowledged_commit_is_in_the_book
     let sum = |number: fn(&Answered) -> u64| answered.iter().map(number).sum::<u64>();
     let made = all - calls.load(Ordering::Relaxed);
     println!(
-        "{made} calls in {took_ms} ms: {} commits, {} suspended, {} told to repeat; {hung} hangs, {killed} kills",
+        "{made} calls in {took_ms} ms: {} commits, {} suspended, {} to repeat; {hung} hangs, {killed} kills",
         sum(|answered| answered.commits.len() as u64),
         sum(|answered| answered.suspended),
         sum(|answered| answered.refused),
@@ -222,13 +224,13 @@ async fn whatever_happens_to_the_server_every_acknowledged_commit_is_in_the_book
     }
     assert!(made >= all && hung + killed > 5);
     for team in (0..TEAMS).map(|team| format!("team-{team}")) {
-        are_right(&sidecars, &team, &commits).await;
+        check_usage(&sidecars, &team, &commits).await;
     }
-    are_recorded(&server, &commits);
+    check_records(&server, &commits);
 }
 
-/// The books of a team, by both sidecars, are what the commits were answered.
-async fn are_right(sidecars: &[Sidecar; 2], team: &str, commits: &BTreeMap<(String, String), i64>) {
+/// Checks that the usage of a team, as both sidecars report it, is the sum of the acknowledged commits.
+async fn check_usage(sidecars: &[Sidecar; 2], team: &str, commits: &BTreeMap<(String, String), i64>) {
     let of_team = commits.iter().filter(|((of, _), _)| of == team);
     let (mut calls, mut credits) = (0, 0);
     for (_, charged) in of_team {
@@ -252,8 +254,8 @@ async fn are_right(sidecars: &[Sidecar; 2], team: &str, commits: &BTreeMap<(Stri
     }
 }
 
-/// Each acknowledged commit has its record, and that says what the answer said.
-fn are_recorded(server: &Server, commits: &BTreeMap<(String, String), i64>) {
+/// Checks that each acknowledged commit has a record with the credits of the answer.
+fn check_records(server: &Server, commits: &BTreeMap<(String, String), i64>) {
     let mut connection = server.connect();
     let all: Vec<_> = commits.iter().collect();
     for some in all.chunks(500) {

@@ -1,4 +1,4 @@
-//! The embedded store on a disk that is full, slow, damaged or not there: a clear refusal, and nothing that was answered is lost.
+//! The embedded store on a disk that is full, slow, damaged or missing: a clear error, and no answered call is lost.
 
 use std::{fs, path::Path, process::Command, sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::suite::support::{
 
 const FILE_NAME: &str = "tollgate.redb";
 
-/// A sidecar in a process, whose file is in a directory of its own.
+/// A sidecar process with its file in its own directory.
 struct OnDisk {
     home: Arc<TempDir>,
     sidecar: Sidecar,
@@ -38,7 +38,7 @@ impl OnDisk {
         self.home.path().join("data").join(FILE_NAME)
     }
 
-    /// Reserves and commits until a call is refused for want of a store. How many commits were answered.
+    /// Reserves and commits until a call fails because of the store. Returns the number of answered commits.
     async fn commit_until_refused(&self) -> usize {
         for number in 0..100_000 {
             let id = format!("r-{number}");
@@ -55,28 +55,28 @@ impl OnDisk {
                 return number;
             }
         }
-        panic!("the disk is never full");
+        panic!("the disk did not become full");
     }
 }
 
-/// Bounds how large the files of a process can be, which for it is a full disk; it can be lifted again.
-fn bound_files(process_id: u32, bytes: &str) {
-    let bound = [format!("--pid={process_id}"), format!("--fsize={bytes}:")];
-    assert!(Command::new("prlimit").args(bound).status().unwrap().success());
+/// Limits the size of a process's files, which has the effect of a full disk.
+fn limit_file_size(process_id: u32, bytes: &str) {
+    let limit = [format!("--pid={process_id}"), format!("--fsize={bytes}:")];
+    assert!(Command::new("prlimit").args(limit).status().unwrap().success());
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told_and_nothing_answered_is_lost() {
+async fn a_full_disk_loses_no_answered_call() {
     let mut on_disk = OnDisk::start().await;
     let half = fs::metadata(on_disk.file()).unwrap().len() / 2;
-    bound_files(on_disk.sidecar.process_id(), &half.to_string());
+    limit_file_size(on_disk.sidecar.process_id(), &half.to_string());
     let answered = on_disk.commit_until_refused().await;
     for _ in 0..5 {
         asks_to_repeat(&on_disk.client.reserve(prompt_test(TEAM, "more", "gpt-4o")).await.unwrap_err());
     }
     assert!(on_disk.sidecar.stderr().contains("store lost"), "{}", on_disk.sidecar.stderr());
 
-    bound_files(on_disk.sidecar.process_id(), "unlimited");
+    limit_file_size(on_disk.sidecar.process_id(), "unlimited");
     let (client, id) = (&on_disk.client, format!("r-{answered}"));
     let granted = client.proceed(prompt_test(TEAM, &id, "gpt-4o")).await;
     until_answered("a commit", || client.commit(TEAM, &id, &granted.grant)).await;
@@ -91,7 +91,7 @@ async fn a_full_disk_is_told_and_nothing_answered_is_lost() {
 }
 
 #[tokio::test]
-async fn a_file_that_was_removed_or_replaced_is_no_longer_written_to() {
+async fn a_removed_or_replaced_file_is_not_written() {
     let on_disk = OnDisk::start().await;
     let (file, aside) = (on_disk.file(), on_disk.home.path().join("aside"));
     let reserve = |id: &'static str| on_disk.client.reserve(prompt_test(TEAM, id, "gpt-4o"));
@@ -115,10 +115,10 @@ async fn a_file_that_was_removed_or_replaced_is_no_longer_written_to() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_written_to_is_refused_with_its_name() {
-    // Not even the superuser makes files there.
+fn an_unwritable_directory_is_refused_by_name() {
+    // Not even the superuser can create files there.
     for (directory, says) in
-        [("/proc", "/proc/tollgate.redb could not be opened"), ("/proc/books", "could not be made")]
+        [("/proc", "/proc/tollgate.redb could not be opened"), ("/proc/books", "could not be created")]
     {
         let output =
             tollgate(&["--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--store", &format!("embedded:{directory}")]);
@@ -134,7 +134,7 @@ async fn open(directory: &Path, wait: Duration) -> Result<Store, String> {
     Store::open(&location, options).await.map_err(|error| error.to_string())
 }
 
-/// Adds 1 to a number that starts at 0.
+/// Returns a transaction that adds 1 to a number that starts at 0.
 fn count(name: &str) -> Transaction {
     let mut step = Transaction::on(Scope::new(TEAM));
     let record = step.starting_record(Key::hash(name), Read::Whole, vec![("n", 0.into())]);
@@ -151,8 +151,9 @@ async fn counted(store: &Store, name: &str) -> i64 {
     }
 }
 
+/// A call for which the disk takes too long fails within its timeout, and is carried out all the same.
 #[tokio::test]
-async fn a_call_that_the_disk_keeps_too_long_is_told_in_time_and_carried_out_all_the_same() {
+async fn a_call_on_a_slow_disk_times_out_and_is_carried_out() {
     let directory = tempfile::tempdir().unwrap();
     let patient = open(directory.path(), STORE_WAIT).await.unwrap();
     patient.transact(count("before")).await.unwrap();
@@ -168,11 +169,12 @@ async fn a_call_that_the_disk_keeps_too_long_is_told_in_time_and_carried_out_all
     assert_eq!((counted(&store, "before").await, counted(&store, "many").await), (1, 5_000));
 }
 
-/// How many records are in the file that is damaged.
+/// Number of records in the file that is damaged.
 const RECORDS: i64 = 100;
 
+/// Wherever a file is damaged, it is either refused or all its records are correct.
 #[tokio::test]
-async fn a_damaged_file_is_refused_or_has_the_right_books_whatever_is_damaged() {
+async fn any_damaged_file_is_refused_or_has_correct_records() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path(), STORE_WAIT).await.unwrap();
     for number in 0..RECORDS {
@@ -181,13 +183,13 @@ async fn a_damaged_file_is_refused_or_has_the_right_books_whatever_is_damaged() 
     store.close().await;
     let whole = fs::read(directory.path().join(FILE_NAME)).unwrap();
 
-    // The file's first bytes say where all else is; beyond them each page is hit somewhere.
-    let places = (0..512).step_by(8).chain((512..whole.len()).step_by(4_096 + 40));
-    let flipped = places.map(|place| {
+    // The header is at the start of the file, and is damaged everywhere. After it, each page is damaged somewhere.
+    let offsets = (0..512).step_by(8).chain((512..whole.len()).step_by(4_096 + 40));
+    let flipped = offsets.map(|offset| {
         let mut damaged = whole.clone();
-        let end = damaged.len().min(place + 8);
-        damaged[place..end].iter_mut().for_each(|byte| *byte ^= 0x5a);
-        (format!("8 bytes at {place}"), damaged)
+        let end = damaged.len().min(offset + 8);
+        damaged[offset..end].iter_mut().for_each(|byte| *byte ^= 0x5a);
+        (format!("8 bytes at {offset}"), damaged)
     });
     let lengths = (0..16).map(|part| whole.len() * part / 16).chain([1, 64, 320, whole.len() - 1]);
     let shortened = lengths.map(|length| (format!("only {length} bytes"), whole[..length].to_vec()));
@@ -196,7 +198,7 @@ async fn a_damaged_file_is_refused_or_has_the_right_books_whatever_is_damaged() 
         fs::write(directory.path().join(FILE_NAME), damaged).unwrap();
         match open(directory.path(), STORE_WAIT).await {
             Err(refusal) => {
-                assert!(refusal.contains("is damaged, or no store of Tollgate"), "{what}: {refusal}");
+                assert!(refusal.contains("is damaged, or is not a file of Tollgate"), "{what}: {refusal}");
                 refused += 1;
             }
             Ok(store) => {
@@ -208,5 +210,5 @@ async fn a_damaged_file_is_refused_or_has_the_right_books_whatever_is_damaged() 
             }
         }
     }
-    assert!(refused > 30 && right > 20, "{refused} refused, {right} with the right books");
+    assert!(refused > 30 && right > 20, "{refused} refused, {right} with correct records");
 }
