@@ -83,6 +83,52 @@ fn every_test_and_guard_of_the_invariants_exists() {
     assert!(problems.is_empty(), "docs/internals/invariants.md:\n{}", problems.join("\n"));
 }
 
+/// Whether a piece of code is a path of the repository, such as `src/gate` or `tests/run`.
+fn is_path(span: &str) -> bool {
+    const FOLDERS: [&str; 9] =
+        ["src/", "tests/", "docs/", "helm/", "examples/", "proto/", "benches/", "build/", "fuzz/"];
+    FOLDERS.iter().any(|folder| span.starts_with(folder))
+        && span.chars().all(|letter| letter.is_ascii_alphanumeric() || "_-./".contains(letter))
+}
+
+#[test]
+fn every_path_in_the_pages_exists() {
+    let mut problems = Vec::new();
+    for page in pages() {
+        // What the changelog tells of was so at its time.
+        if page == Path::new("CHANGELOG.md") {
+            continue;
+        }
+        let text = read(&page);
+        for (number, line) in prose(&text) {
+            for span in code_spans(line).into_iter().filter(|span| is_path(span)) {
+                let beside = root().join(page.parent().unwrap()).join(span);
+                let path = root().join(span);
+                if ![&path, &path.with_extension("rs"), &beside].into_iter().any(|path| path.exists()) {
+                    problems.push(format!("{}:{number}: there is no {span}", page.display()));
+                }
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn the_code_map_has_every_module() {
+    let page = read("docs/internals/architecture.md");
+    let map = page.split("\n## Code map\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let spans = code_spans(map);
+    let modules = files_below("src", "rs").into_iter().filter(|path| path.parent() == Some(Path::new("src")));
+    let missing: Vec<_> = modules
+        .filter(|path| !path.ends_with("lib.rs") && !path.ends_with("main.rs"))
+        .filter(|path| {
+            let (file, folder) = (path.to_str().unwrap(), path.with_extension(""));
+            !spans.contains(&file) && !spans.contains(&folder.to_str().unwrap())
+        })
+        .collect();
+    assert!(missing.is_empty(), "the code map of docs/internals/architecture.md lacks {missing:?}");
+}
+
 #[test]
 fn every_filter_of_tests_run_finds_a_test() {
     let tests = files_below("tests/suite", "rs").into_iter().map(|path| {
@@ -115,5 +161,6 @@ fn a_test_or_guard_that_is_gone_is_found() {
     let sources = vec![(PathBuf::from("src/domain/reserve.rs"), "fn covers()".to_owned())];
     assert!(missing_code("`reserve.rs`, `covers`; `domain/`", &sources).is_empty());
     assert_eq!(missing_code("`gone.rs`; `reserve.rs`, `uncovers`", &sources), ["gone.rs", "uncovers"]);
+    assert!(is_path("src/gate") && is_path("tests/run") && !is_path("tests/run FILTER") && !is_path("gate"));
     assert_eq!(filters("`tests/run`, `tests/run wire`, tests/run FILTER, tests/run --help"), ["wire"]);
 }
