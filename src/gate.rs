@@ -1,269 +1,204 @@
-//! The gate: cached view plus pure rules make a transaction; the store applies it or says what is so; a stale view is
-//! refreshed and decided anew. This layer owns the order of these steps. It must not know proto, sockets or a store's
-//! kind.
+//! The gate: answers the calls of the contract, in the rules' own words.
+//!
+//! A call starts from what this sidecar remembers. The rules make a transaction of that, and the store applies it or
+//! says what was wrong. Then the gate learns from the reply and tries again. So what is remembered decides how many
+//! attempts a call takes, and never what its answer is. Calls that a held lease covers are answered without the store.
+//!
+//! [`Gate`] only wires its parts together. Each part owns its fields and has a file or a folder of its own:
+//!
+//! | part | what it does |
+//! |---|---|
+//! | `store_client` | sends every transaction and caches what the replies show: teams, the catalogue, the store's time |
+//! | `held_leases` | the leases that are held, and what is opened from them; in memory |
+//! | `leases` | takes leases and gives them back |
+//! | `run_records` | records runs that began in memory |
+//! | `recent` | reservations that this sidecar made or settled lately |
+//! | `decisions` | tells metrics, traces and the log what was decided |
+//! | `expiry` | expires holds that have run out |
+//! | `attempts`, `obstacles` | how often a call tries, and what it removes before it tries again |
+//! | `reservations`, `settlements`, `runs` | the calls of executors (`executor_api`) |
+//! | `administration`, `listings` | the calls of operators (`operator_api`) |
+//! | `sweeper` | gives abandoned credits back in the background |
+//!
+//! The gate must not know proto, sockets, or which kind of store it has.
 
+mod administration;
 mod attempts;
-mod audit;
 pub mod calls;
-mod catalogue;
-mod charges;
-mod due;
+mod decisions;
+mod draining;
 mod error;
+mod executor_api;
+mod expiry;
+mod held_leases;
 mod leases;
-mod memory;
-mod pricing;
-mod rates;
-mod recall;
+mod listings;
+mod obstacles;
+mod operator_api;
+mod options;
 mod recent;
-mod replay;
-mod reserve;
-mod returning;
+mod reservations;
 mod run_records;
 mod runs;
-mod seed;
-mod settle;
-mod store_calls;
-mod store_time;
-mod suspended;
-mod sweep;
-mod teams;
-mod usage;
+mod settlements;
+mod store_client;
+mod sweeper;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::sync::Arc;
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{
+    administration::Administration, decisions::Decisions, draining::Draining, expiry::Expiry, held_leases::HeldLeases,
+    leases::Leases, listings::Listings, obstacles::Obstacles, recent::RecentReservations, reservations::Reservations,
+    run_records::RunRecords, runs::Runs, settlements::Settlements, store_client::StoreClient, sweeper::Sweeper,
 };
+pub use self::{error::GateError, options::GateOptions};
+use crate::{escrow::EscrowMode, metrics::Holdings, store::Store};
 
-use tokio_util::task::TaskTracker;
-
-pub use error::GateError;
-
-use crate::{
-    cache::{Cache, TeamSnapshot, TeamUpdate},
-    clock::Clock,
-    domain::{
-        account::Account, catalogue::VersionedCatalogue, id::Id, policy::Policy, seed::Seed, suspension::Suspension,
-        terms::Terms, terms_change::TermsChange,
-    },
-    escrow::{Escrow, EscrowMode, EscrowOptions},
-    metrics::{GateMetrics, Holdings},
-    store::{Store, StoreError},
-    traces::Traces,
-    transaction::{Outcome, Reply, Transaction},
-};
-use calls::Balance;
-use catalogue::SharedCatalogue;
-use recall::Recalls;
-use recent::RecentReservations;
-use returning::ReturningLeases;
-use run_records::RunRecords;
-use store_calls::StoreCalls;
-use store_time::StoreTime;
-use suspended::SuspendedTeams;
-
-/// At most so many teams are remembered; a view takes less than a kilobyte.
-const CACHED_TEAMS: usize = 100_000;
-
-/// What a gate is made of beside its store.
-#[derive(Clone, Debug, Default)]
-pub struct GateOptions {
-    /// Settings of the rules.
-    pub policy: Policy,
-    /// The clock that measures how old a view is.
-    pub clock: Clock,
-    /// What the store is given where it has nothing.
-    pub seed: Seed,
-    /// Whether, and how, calls are answered from memory.
-    pub escrow: EscrowOptions,
-    /// Where is counted what it does.
-    pub metrics: Arc<GateMetrics>,
-    /// What makes spans of it, if anybody wants them.
-    pub traces: Option<Arc<Traces>>,
-}
-
-/// Decides, writes through, and answers.
+/// Answers calls, on one store.
 pub struct Gate {
-    store: StoreCalls,
-    metrics: Arc<GateMetrics>,
-    traces: Option<Arc<Traces>>,
-    policy: Policy,
-    clock: Clock,
-    cache: Cache,
-    catalogue: SharedCatalogue,
-    recent: RecentReservations,
-    suspended: SuspendedTeams,
-    escrow: Escrow,
-    returning: ReturningLeases,
-    recalls: Recalls,
-    run_records: RunRecords,
-    store_time: Arc<StoreTime>,
-    draining: AtomicBool,
-    /// Commits and releases under way, which are carried out though their callers may have gone.
-    settling: TaskTracker,
-    /// Leases that are being taken ahead of need, one for a team.
-    errands: TaskTracker,
+    store: Arc<StoreClient>,
+    held: Arc<HeldLeases>,
+    leases: Arc<Leases>,
+    run_records: Arc<RunRecords>,
+    expiry: Arc<Expiry>,
+    reservations: Reservations,
+    settlements: Arc<Settlements>,
+    runs: Runs,
+    administration: Administration,
+    listings: Listings,
+    sweeper: Sweeper,
+    draining: Draining,
 }
 
 impl Gate {
-    /// A gate on a store, which is given what it lacks of the seed.
+    /// Opens a gate on a store. Writes what the store lacks of the seed.
     ///
     /// # Errors
-    /// The store's, if the catalogue cannot be fetched or something cannot be seeded.
-    pub async fn open(store: Store, options: GateOptions) -> Result<Arc<Self>, GateError> {
-        let GateOptions { policy, clock, seed, mut escrow, metrics, traces } = options;
-        // A store in memory answers as fast as a lease would; and a file promises that what was answered is on disk.
-        if !matches!(store, Store::Redis(_)) && escrow.mode == EscrowMode::Auto {
-            escrow.mode = EscrowMode::Off;
+    /// The store's, if the catalogue cannot be fetched or the seed cannot be written.
+    pub async fn open(store: Store, mut options: GateOptions) -> Result<Arc<Self>, GateError> {
+        if !matches!(store, Store::Redis(_)) && options.escrow.mode == EscrowMode::Auto {
+            options.escrow.mode = EscrowMode::Off;
         }
-        let store_time = Arc::new(StoreTime::new(clock.clone()));
-        let store =
-            StoreCalls::new(store, Arc::clone(&store_time), clock.clone(), Arc::clone(&metrics), traces.clone());
-        let catalogue = SharedCatalogue::open(&store, &store_time, &seed).await?;
-        let gate = Arc::new(Self {
+        let (metrics, traces) = (&options.metrics, &options.traces);
+        let held = Arc::new(HeldLeases::new(options.escrow.clone(), Arc::clone(metrics)));
+        let store = Arc::new(StoreClient::open(store, &options, Arc::clone(&held)).await?);
+        let leases = Arc::new(Leases::new(Arc::clone(&store), Arc::clone(&held)));
+        let run_records = Arc::new(RunRecords::new(Arc::clone(&store), Arc::clone(&held)));
+        let recent = Arc::new(RecentReservations::default());
+        let decisions = Arc::new(Decisions::new(Arc::clone(metrics), traces.clone()));
+        let expiry =
+            Arc::new(Expiry::new(Arc::clone(&store), Arc::clone(&held), Arc::clone(&recent), Arc::clone(&decisions)));
+        let obstacles = Arc::new(Obstacles::new(Arc::clone(&store), Arc::clone(&expiry), Arc::clone(&leases)));
+        let draining = Draining::default();
+        let gate = Self {
+            reservations: Reservations {
+                store: Arc::clone(&store),
+                held: Arc::clone(&held),
+                leases: Arc::clone(&leases),
+                run_records: Arc::clone(&run_records),
+                obstacles: Arc::clone(&obstacles),
+                recent: Arc::clone(&recent),
+                decisions: Arc::clone(&decisions),
+                draining: draining.clone(),
+            },
+            settlements: Arc::new(Settlements {
+                store: Arc::clone(&store),
+                held: Arc::clone(&held),
+                obstacles: Arc::clone(&obstacles),
+                recent,
+                decisions: Arc::clone(&decisions),
+                traces: traces.clone(),
+                tasks: TaskTracker::new(),
+            }),
+            runs: Runs {
+                store: Arc::clone(&store),
+                records: Arc::clone(&run_records),
+                obstacles,
+                decisions: Arc::clone(&decisions),
+                draining: draining.clone(),
+            },
+            administration: Administration::new(Arc::clone(&store), Arc::clone(&leases)),
+            listings: Listings::new(Arc::clone(&store)),
+            sweeper: Sweeper::new(Arc::clone(&store), Arc::clone(&expiry), decisions),
             store,
-            metrics,
-            traces,
-            policy,
-            clock,
-            cache: Cache::new(CACHED_TEAMS),
-            catalogue,
-            recent: RecentReservations::default(),
-            suspended: SuspendedTeams::default(),
-            escrow: Escrow::new(escrow),
-            returning: ReturningLeases::default(),
-            recalls: Recalls::default(),
-            run_records: RunRecords::default(),
-            store_time,
-            draining: AtomicBool::new(false),
-            settling: TaskTracker::new(),
-            errands: TaskTracker::new(),
-        });
-        gate.apply_seed(seed).await?;
-        Ok(gate)
+            held,
+            leases,
+            run_records,
+            expiry,
+            draining,
+        };
+        gate.administration.apply_seed(options.seed).await?;
+        Ok(Arc::new(gate))
     }
 
-    /// From now on new reservations and runs are refused with [`GateError::Draining`].
+    /// Refuses new reservations and runs with [`GateError::Draining`] from now on.
     pub fn begin_drain(&self) {
-        self.draining.store(true, Ordering::SeqCst);
+        self.draining.begin();
     }
 
-    /// Whether calls can be decided now: by the store, or, while it is away, from leases in hand that can still be
+    /// Returns whether calls can be decided now: by the store, or, while it is away, from held leases that can still be
     /// priced.
     pub fn can_decide(&self) -> bool {
         let is_up = self.store.health().borrow().is_up();
-        is_up || (self.escrow.has_any_lease() && self.catalogue.is_fresh())
+        is_up || (self.held.escrow.has_any_lease() && self.store.has_fresh_catalogue())
     }
 
-    /// What it has in hand now.
+    /// Returns the leases and the open reservations that are held in memory now.
     pub fn holdings(&self) -> Holdings {
-        let (leases, leased_credits) = self.escrow.held_leases();
-        let number = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        Holdings {
-            leases: number(leases),
-            returning: number(self.returning.len()),
-            leased_credits: u64::try_from(leased_credits).unwrap_or_default(),
-            open_reservations: number(self.escrow.open_reservation_count()),
-        }
+        self.held.holdings()
     }
 
-    /// Waits until the commits and releases under way have been carried out.
+    /// Waits until the commits, releases and requests for leases in flight are done.
     pub async fn settled(&self) {
-        self.settling.close();
-        self.settling.wait().await;
-        self.errands.close();
-        self.errands.wait().await;
+        self.settlements.done().await;
+        self.leases.requests_done().await;
     }
 
-    /// Says in the call's span what was decided, if it has one.
-    fn trace_decision(&self, outcome: &'static str, reason: Option<&'static str>, basis: Option<&'static str>) {
-        if let Some(traces) = &self.traces {
-            traces.decided(outcome, reason, basis);
-        }
+    /// Does the work of the background until the token is cancelled.
+    pub async fn run(&self, stop: CancellationToken) {
+        let loops = async {
+            tokio::join!(
+                self.store.keep_catalogue_fresh(),
+                self.sweeper.sweep_due_forever(),
+                self.sweeper.sweep_all_forever(),
+                self.leases.tend_forever(),
+                self.run_records.record_forever(),
+            )
+        };
+        stop.run_until_cancelled(loops).await;
     }
 
-    fn refuse_if_draining(&self) -> Result<(), GateError> {
-        if self.draining.load(Ordering::SeqCst) { Err(GateError::Draining) } else { Ok(()) }
+    /// Sweeps all teams once: expires due holds, and deletes old cycles. The background does this every minute.
+    ///
+    /// # Errors
+    /// The store cannot be reached, or is overloaded. The teams that were not visited wait for the next sweep.
+    pub async fn sweep(&self) -> Result<(), GateError> {
+        self.sweeper.sweep_all().await
     }
 
-    async fn transact(&self, transaction: Transaction) -> Result<Reply, GateError> {
-        Ok(self.store.transact(transaction).await?)
+    /// Gives back the leases that were called back after `since_ms` of the store, in Unix milliseconds, and those that
+    /// are no longer needed. Returns the `since_ms` of the next call. The background does this every 100 ms.
+    pub async fn tend_leases(&self, since_ms: i64) -> i64 {
+        self.leases.tend(since_ms).await
     }
 
-    /// The same for several transactions of one team, in one call.
-    async fn transact_all(&self, transactions: Vec<Transaction>) -> Result<Vec<Result<Reply, StoreError>>, GateError> {
-        Ok(self.store.transact_all(transactions).await?)
+    /// Records the runs that began in memory and wait to be recorded. The background does this within some ten
+    /// milliseconds of a run's first call.
+    pub async fn record_waiting_runs(&self) {
+        self.run_records.record_waiting().await;
     }
 
-    /// What is believed of a team: from memory, or read from the store.
-    async fn believed(&self, team: &Id) -> Result<TeamSnapshot, GateError> {
-        self.believed_at(team, self.clock.monotonic_ms()).await
+    /// Expires the reservations that were opened from leases here and whose holds have run out. The background does
+    /// this every second.
+    pub async fn expire_opened(&self) {
+        self.expiry.expire_opened().await;
     }
 
-    /// The same at a time of our clock, in milliseconds.
-    async fn believed_at(&self, team: &Id, at_ms: i64) -> Result<TeamSnapshot, GateError> {
-        let believed = self.cache.snapshot(team, at_ms);
-        self.metrics.looked_up(believed.is_some());
-        if let Some(believed) = believed {
-            return Ok(believed);
-        }
-        let terms = Box::pin(self.read_terms(team)).await?;
-        Ok(TeamSnapshot { terms, account: None, changes: 0 })
-    }
-
-    /// A team's terms as the store has them now.
-    async fn read_terms(&self, team: &Id) -> Result<Terms, GateError> {
-        let mut look = TermsChange::read(team);
-        let reply = self.transact(look.transaction.take()).await?;
-        self.metrics.refreshed();
-        let terms = self.team_exists(team, look.terms(&reply)?)?;
-        let account = self.cache.snapshot(team, self.clock.monotonic_ms()).and_then(|believed| believed.account);
-        self.learn(team, &terms, account, reply.outcome);
-        Ok(terms)
-    }
-
-    fn team_exists<T>(&self, team: &Id, known: Option<T>) -> Result<T, GateError> {
-        known.ok_or_else(|| {
-            self.cache.remove(team);
-            GateError::TeamNotFound
-        })
-    }
-
-    fn learn(&self, team: &Id, terms: &Terms, account: Option<Account>, outcome: Outcome) {
-        if self.escrow.is_on() {
-            self.apply_terms(team, terms);
-        }
-        let changed = matches!(outcome, Outcome::Applied { .. });
-        let lesson = TeamUpdate { terms: terms.clone(), account, changed };
-        self.cache.update(team, lesson, self.clock.monotonic_ms());
-    }
-
-    /// A call of a team was suspended: the log is told if that is news.
-    fn note_suspended(&self, team: &Id, suspension: &Suspension) {
-        if self.suspended.refused(team, self.clock.monotonic_ms()) {
-            let until = jiff::Timestamp::from_millisecond(suspension.resumes_at_ms).map(|at| at.to_string());
-            let until = until.unwrap_or_default();
-            tracing::info!(%team, reason = suspension.reason.name(), until, "a team is suspended");
-        }
-    }
-
-    /// A call of a team proceeds within what the team has or may buy: the log is told if the team was suspended.
-    fn note_proceeds(&self, team: &Id, at_ms: i64) {
-        if let Some(suspended_ms) = self.suspended.proceeds(team, at_ms) {
-            tracing::info!(%team, suspended_ms, "a team has resumed");
-        }
-    }
-
-    fn balance(&self, catalogue: &VersionedCatalogue, terms: &Terms, account: Account) -> Balance {
-        self.balance_at(self.store_time.now_ms(), catalogue, terms, account)
-    }
-
-    fn balance_at(&self, now_ms: i64, catalogue: &VersionedCatalogue, terms: &Terms, account: Account) -> Balance {
-        let announced = catalogue.catalogue.announced_at(now_ms);
-        Balance {
-            plan: terms.plan,
-            account,
-            overages_enabled: terms.overages_enabled,
-            next_rate_card: announced.map(|card| card.version.clone()),
-        }
+    /// Gives all leases back, and writes records of the reservations that were opened from them, so that every sidecar
+    /// knows these. To be called once no more calls are decided.
+    pub async fn give_everything_back(&self) {
+        self.leases.give_everything_back().await;
     }
 }

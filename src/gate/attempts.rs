@@ -2,11 +2,14 @@
 //! that.
 //!
 //! A call builds a transaction from what this sidecar believes, and the store applies it, finds a belief to be wrong,
-//! or refuses. Before a refusal stands, holds that have run out are expired, and leases are called back. Each of these
-//! obstacles is removed here, and the call tries again, up to a limit for each kind.
+//! or refuses. Before a refusal stands, holds that have run out are expired, and leases are called back.
+//! [`super::obstacles`] removes such an obstacle, and the call tries again, up to a limit for each kind.
 
-use super::{Gate, GateError};
-use crate::domain::{hold::Hold, id::Id, lease::OpenLeases, reservation::Reservation};
+use super::error::GateError;
+use crate::{
+    domain::{hold::Hold, id::Id, lease::OpenLeases, reservation::Reservation},
+    metrics::GateMetrics,
+};
 
 /// Maximum number of attempts of one call on a belief that turned out to be wrong. Then the call fails with
 /// UNAVAILABLE; it is never suspended for this reason.
@@ -33,7 +36,7 @@ pub(crate) enum Obstacle {
     /// Some of these holds have run out, and their credits have not come back yet. The time is the store's, in Unix
     /// milliseconds.
     DueHolds(Vec<Hold>, i64),
-    /// Credits are leased that may not be needed where they are.
+    /// Credits are leased, and some of them may never be drawn.
     Leases,
 }
 
@@ -70,11 +73,17 @@ impl Attempts {
         }
     }
 
+    /// Notes that the call has called leases back.
+    pub(crate) fn recalled(&mut self) {
+        self.has_recalled = true;
+    }
+
     /// Counts one more attempt on a belief that was wrong.
     ///
     /// # Errors
     /// [`GateError::Unverified`] if there were too many.
-    pub(crate) fn stale_round(&mut self) -> Result<(), GateError> {
+    pub(crate) fn stale(&mut self, metrics: &GateMetrics) -> Result<(), GateError> {
+        metrics.stale_round();
         self.stale_rounds += 1;
         if self.stale_rounds < MAX_STALE_ROUNDS { Ok(()) } else { Err(GateError::Unverified) }
     }
@@ -86,39 +95,6 @@ impl Attempts {
     pub(crate) fn expiry_round(&mut self) -> Result<(), GateError> {
         self.expiry_rounds += 1;
         if self.expiry_rounds <= MAX_EXPIRY_ROUNDS { Ok(()) } else { Err(GateError::Unverified) }
-    }
-}
-
-impl Gate {
-    /// Removes an obstacle, so that the call can try again.
-    ///
-    /// # Errors
-    /// [`GateError::Unverified`] after too many attempts, and the store's.
-    pub(super) async fn remove(&self, team: &Id, obstacle: Obstacle, attempts: &mut Attempts) -> Result<(), GateError> {
-        match obstacle {
-            Obstacle::Stale => self.stale(attempts),
-            Obstacle::Forgotten(id, reservation) => {
-                self.stale(attempts)?;
-                Box::pin(self.expire(team, &[(id, reservation.into())])).await
-            }
-            Obstacle::DueHolds(holds, now_ms) => {
-                attempts.expiry_round()?;
-                Box::pin(self.expire_due(team, &holds, now_ms)).await
-            }
-            Obstacle::Leases => {
-                attempts.has_recalled = true;
-                Box::pin(self.call_back(team)).await
-            }
-        }
-    }
-
-    /// Counts one more attempt on a belief that was wrong.
-    ///
-    /// # Errors
-    /// [`GateError::Unverified`] if there were too many.
-    pub(super) fn stale(&self, attempts: &mut Attempts) -> Result<(), GateError> {
-        self.metrics.stale_round();
-        attempts.stale_round()
     }
 }
 
@@ -139,11 +115,11 @@ mod tests {
 
     #[test]
     fn each_kind_of_attempt_is_bounded() {
-        let mut attempts = Attempts::default();
+        let (mut attempts, metrics) = (Attempts::default(), GateMetrics::default());
         for _ in 1..MAX_STALE_ROUNDS {
-            attempts.stale_round().unwrap();
+            attempts.stale(&metrics).unwrap();
         }
-        assert!(matches!(attempts.stale_round(), Err(GateError::Unverified)));
+        assert!(matches!(attempts.stale(&metrics), Err(GateError::Unverified)));
         for _ in 0..MAX_EXPIRY_ROUNDS {
             attempts.expiry_round().unwrap();
         }

@@ -1,4 +1,4 @@
-//! What callers of the gate ask and are answered, in the rules' own words.
+//! Requests to the gate and its answers, in the rules' own words.
 
 use bytes::Bytes;
 
@@ -11,155 +11,155 @@ use crate::domain::{
     usage::{UsageCounts, UsageKey},
 };
 
-/// A hold lasts this long if the caller does not say, in milliseconds.
+/// Default duration of a hold, in milliseconds.
 pub const DEFAULT_HOLD_MS: i64 = 120_000;
 
-/// The shortest and the longest hold, in milliseconds.
+/// Range of the duration of a hold, in milliseconds.
 pub const HOLD_RANGE_MS: std::ops::RangeInclusive<i64> = 1_000..=3_600_000;
 
-/// The most units of one call.
+/// Maximum number of units of one call.
 pub const MAX_UNITS: u32 = 10_000;
 
-/// CheckAndReserve.
+/// A CheckAndReserve.
 #[derive(Clone, Debug)]
 pub struct ReserveCall {
     /// The team.
     pub team: Id,
     /// The flow.
     pub flow: Id,
-    /// The run; always there for [`Trigger::Run`].
+    /// The run. Required for [`Trigger::Run`].
     pub run: Option<Id>,
-    /// The block; always there for [`Trigger::Run`].
+    /// The block. Required for [`Trigger::Run`].
     pub block: Option<Id>,
-    /// The reservation's id; without one the gate makes one.
+    /// The reservation's id. If it is `None`, the gate makes one.
     pub reservation: Option<Id>,
-    /// The model, or an alias of it.
+    /// The model, or one of its aliases.
     pub model: Id,
-    /// 1 to [`MAX_UNITS`].
+    /// Number of units, from 1 to [`MAX_UNITS`].
     pub units: u32,
-    /// Why.
+    /// Whether the call is part of a run, or a test.
     pub trigger: Trigger,
-    /// Within [`HOLD_RANGE_MS`].
+    /// How long to hold the credits, in milliseconds, within [`HOLD_RANGE_MS`].
     pub hold_ms: i64,
-    /// Decide, and write nothing.
+    /// Whether to decide only, without holding credits.
     pub dry_run: bool,
 }
 
 /// The answer to a CheckAndReserve.
 #[derive(Clone, Debug)]
 pub struct ReserveAnswer {
-    /// Proceed or suspend.
+    /// Whether the call proceeds.
     pub decision: ReserveDecision,
     /// The team's balance.
     pub balance: Balance,
 }
 
-/// Proceed or suspend.
+/// Whether a call proceeds.
 #[derive(Clone, Debug)]
 pub enum ReserveDecision {
-    /// The credits are, or were, held.
+    /// The credits are held.
     Proceed(Proceed),
-    /// The call has to wait.
+    /// The call must wait.
     Suspend(SuspendAnswer),
 }
 
-/// The credits are, or were, held.
+/// A call that proceeds: its credits are held, or were held by an earlier call of the same id.
 #[derive(Clone, Debug)]
 pub struct Proceed {
-    /// The reservation's id; `None` for a dry run that named none.
+    /// The reservation's id; `None` for a dry run without one.
     pub id: Option<Id>,
-    /// The reservation, as it stands now.
+    /// The reservation as it stands now.
     pub reservation: Reservation,
-    /// What the caller sends back to settle it.
+    /// The grant, which the caller sends back to settle the reservation.
     pub grant: Bytes,
-    /// An earlier call made it.
+    /// Whether an earlier call made the reservation.
     pub replayed: bool,
 }
 
-/// The call has to wait.
+/// A call or a run that must wait.
 #[derive(Clone, Debug)]
 pub struct SuspendAnswer {
-    /// Why, and until when.
+    /// Why it must wait, and until when.
     pub suspension: Suspension,
-    /// In milliseconds, at least 1.
+    /// When to try again, in milliseconds from now; at least 1.
     pub retry_after_ms: i64,
 }
 
 /// A team's balance in one cycle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Balance {
-    /// The plan now in force.
+    /// The plan that is in force now.
     pub plan: Plan,
     /// The cycle's counters.
     pub account: Account,
-    /// Whether overages are on now.
+    /// Whether overages are switched on now.
     pub overages_enabled: bool,
-    /// The version of a card that is announced and not yet in effect.
+    /// Version of a rate card that is announced and not in effect yet.
     pub next_rate_card: Option<String>,
 }
 
-/// Which reservation to commit, release or extend.
+/// The reservation to commit, release or extend.
 #[derive(Clone, Debug)]
 pub struct SettleCall {
     /// The team.
     pub team: Id,
     /// The reservation.
     pub reservation: Id,
-    /// From the Proceed; may be empty.
+    /// The grant that came with the Proceed, or nothing.
     pub grant: Bytes,
 }
 
-/// What was really used; what is not said is as it was reserved.
+/// The actual use of a call. A field that is `None` is as it was reserved.
 #[derive(Clone, Debug, Default)]
 pub struct ActualUse {
-    /// 0 to [`MAX_UNITS`].
+    /// Number of units, from 0 to [`MAX_UNITS`].
     pub units: Option<u32>,
-    /// A model of the reservation's card, or an alias.
+    /// A model of the reservation's rate card, or one of its aliases.
     pub model: Option<Id>,
 }
 
 /// The answer to a Commit.
 #[derive(Clone, Debug)]
 pub struct CommitAnswer {
-    /// Credits charged.
+    /// Charged credits.
     pub credits: i64,
-    /// Of the cycle that the reservation was made in.
+    /// The balance of the cycle in which the reservation was made.
     pub balance: Balance,
-    /// An earlier call charged it.
+    /// Whether an earlier call charged it.
     pub replayed: bool,
-    /// The hold had run out.
+    /// Whether the hold had run out before.
     pub late: bool,
 }
 
 /// The answer to a Release.
 #[derive(Clone, Debug)]
 pub struct ReleaseAnswer {
-    /// Of the cycle that the reservation was made in.
+    /// The balance of the cycle in which the reservation was made.
     pub balance: Balance,
-    /// An earlier call released it.
+    /// Whether an earlier call released it.
     pub replayed: bool,
 }
 
 /// The answer to a BeginRun.
 #[derive(Clone, Debug)]
 pub struct BeginRunAnswer {
-    /// Admitted or suspended.
+    /// Whether the run is admitted.
     pub decision: RunDecision,
     /// The team's balance.
     pub balance: Balance,
 }
 
-/// Admitted or suspended.
+/// Whether a run is admitted.
 #[derive(Clone, Debug)]
 pub enum RunDecision {
     /// The run is current.
     Admitted {
-        /// When it stops being that without an EndRun, in Unix milliseconds.
+        /// When the run stops being current if no EndRun comes before, in Unix milliseconds.
         expires_at_ms: i64,
-        /// It was current already.
+        /// Whether the run was current before.
         replayed: bool,
     },
-    /// The run has to wait.
+    /// The run must wait.
     Suspend(SuspendAnswer),
 }
 
@@ -168,33 +168,33 @@ pub enum RunDecision {
 pub struct EndRunAnswer {
     /// Credits that the run had committed when it ended.
     pub credits: i64,
-    /// It had ended already.
+    /// Whether the run had ended before.
     pub replayed: bool,
 }
 
-/// Which page of a list.
+/// The page of a list to return.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// 1 to 1,000.
+    /// Maximum number of items, from 1 to 1,000.
     pub size: u32,
-    /// [`Paged::next`] of the page before; empty for the first page.
+    /// The [`Paged::next`] of the previous page; empty for the first page.
     pub token: String,
 }
 
 /// A page of a list.
 #[derive(Clone, Debug)]
 pub struct Paged<T> {
-    /// What is on it.
+    /// The items of the page.
     pub items: Vec<T>,
-    /// Leads to the next page; `None` if this is the last one.
+    /// Token of the next page; `None` on the last page.
     pub next: Option<String>,
 }
 
 /// The answer to a GetUsage.
 #[derive(Clone, Debug)]
 pub struct UsageAnswer {
-    /// Of the cycle asked for.
+    /// The balance of the requested cycle.
     pub balance: Balance,
-    /// What was committed in it.
+    /// Committed use in that cycle, by day, flow, model and trigger.
     pub rows: Paged<(UsageKey, UsageCounts)>,
 }

@@ -1,4 +1,4 @@
-//! Everything that keeps the gate from an answer. A denial is none of it: that is an answer.
+//! Errors of the gate. A suspension is not one of them: it is an answer.
 
 use thiserror::Error;
 
@@ -13,24 +13,24 @@ pub enum GateError {
     /// A field of the request is wrong.
     #[error("{field} {problem}")]
     InvalidField {
-        /// The field's path, as the contract names it.
+        /// Path of the field, as the contract names it.
         field: String,
         /// What is wrong, and what to do, as the rest of a sentence.
         problem: String,
     },
-    /// The model is not on the card.
+    /// The rate card has no rate for the model.
     #[error("the model {model} is not on the rate card {rate_card}")]
     UnknownModel {
         /// The model.
         model: String,
-        /// The card's version.
+        /// Version of the card.
         rate_card: String,
     },
     /// There is no such team.
-    #[error("there is no such team; PutTeam makes one")]
+    #[error("there is no such team; PutTeam creates it")]
     TeamNotFound,
     /// There is no such reservation, or its retention is over.
-    #[error("there is no such reservation, or it was settled too long ago")]
+    #[error("there is no such reservation, or its retention is over")]
     ReservationNotFound,
     /// There is no such run.
     #[error("there is no such run")]
@@ -38,64 +38,64 @@ pub enum GateError {
     /// No rate card is in effect at that time.
     #[error("no rate card is in effect at that time")]
     RateCardNotFound,
-    /// The id belongs to something with other content.
-    #[error("this {what} was used before with other content; a new call needs a new one")]
+    /// The id was used before with different content.
+    #[error("this {what} was already used with different content; use a new one for a new call")]
     IdReused {
         /// Which id, as the contract names its field.
         what: &'static str,
     },
     /// The reservation was released.
-    #[error("the reservation was released; ask for a new one")]
+    #[error("the reservation was released; make a new one")]
     ReservationReleased,
     /// The reservation was committed.
-    #[error("the reservation was committed already")]
+    #[error("the reservation was already committed")]
     ReservationCommitted,
-    /// The reservation's hold ran out.
-    #[error("the reservation's hold ran out; a commit still counts, and a new call needs a new reservation")]
+    /// The reservation's hold has run out.
+    #[error("the reservation's hold has run out; it can still be committed, but a new call needs a new reservation")]
     ReservationExpired,
     /// The run has ended, by EndRun or by its age.
     #[error("the run has ended; begin a new one")]
     RunEnded,
-    /// The team may not have overages.
+    /// The team's plan or seat does not allow overages.
     #[error(transparent)]
     OveragesUnavailable(#[from] OveragesUnavailable),
-    /// A rate card would take effect too soon.
-    #[error("a rate card has to be announced at least {notice} ahead: the earliest effective_at is now {earliest}")]
+    /// The rate card takes effect too soon.
+    #[error("a rate card must be announced at least {notice} ahead; the earliest effective_at is now {earliest}")]
     NoticeTooShort {
-        /// The notice, for people.
+        /// The minimum notice, as people write a duration.
         notice: String,
-        /// RFC 3339.
+        /// The earliest effective time, in RFC 3339.
         earliest: String,
     },
     /// The sidecar is shutting down.
     #[error("this sidecar is shutting down; repeat the call at another one")]
     Draining,
-    /// The catalogue could not be fetched for so long that its prices may be old, or the answer kept changing.
+    /// The call gave up after too many attempts, because its data kept changing.
     #[error("no answer could be verified in time; repeat the call with the same id")]
     Unverified,
-    /// The store gave no answer.
+    /// The store did not answer, or refused the call.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The store has a record that the rules cannot have written.
+    /// The store contains a record that the rules cannot have written.
     #[error(transparent)]
     Damaged(#[from] Damaged),
 }
 
 impl GateError {
-    /// A field of the request is wrong.
+    /// Makes the error for a field of the request.
     pub fn invalid(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::InvalidField { field: field.into(), problem: problem.into() }
     }
 
-    /// Whether the store did not answer. The store logs once that it is lost; a failure that follows from it is not
-    /// worth a warning.
+    /// Returns whether the store did not answer. The store logs once that it is lost; a failure that follows from it is
+    /// not worth a warning.
     pub(crate) fn is_store_outage(&self) -> bool {
         matches!(self, Self::Store(StoreError::Unavailable { .. }))
     }
 
-    /// A page token that no page came with.
+    /// Makes the error for a page token that did not come with a page of this list.
     pub(crate) fn foreign_page_token() -> Self {
-        Self::invalid("page_token", "is not one that a page came with")
+        Self::invalid("page_token", "must be a token that came with a page of this list")
     }
 }
 
@@ -106,7 +106,7 @@ impl From<InvalidRateCard> for GateError {
 }
 
 impl GateError {
-    /// A card that was not accepted under a notice of so many milliseconds.
+    /// Makes the error for a card that was not accepted under a minimum notice, in milliseconds.
     pub(crate) fn refused_card(refused: RefusedCard, notice_ms: i64) -> Self {
         match refused {
             RefusedCard::Invalid(invalid) => invalid.into(),

@@ -1,4 +1,4 @@
-//! Single reservations that this sidecar had to do with lately. Bounded, and only hints: the store tells what is so.
+//! Reservations that this sidecar made or settled lately. They are bounded, and only hints: the store decides.
 
 use std::hash::BuildHasher as _;
 
@@ -7,24 +7,24 @@ use quick_cache::{Equivalent, sync::Cache};
 
 use crate::domain::{id::Id, reservation::Reservation};
 
-/// How many are remembered of each kind; a reservation takes a few hundred bytes.
+/// Maximum number of entries of each kind. A reservation takes a few hundred bytes.
 const REMEMBERED: usize = 65_536;
 
-/// What is remembered, by team and id.
+/// Recent reservations, by team and id.
 #[derive(Debug)]
 pub(crate) struct RecentReservations {
-    /// Those it made or settled, as they stand: so that a caller that does not send its grant back still costs one
-    /// store call, and so that a repeat is never answered with a refusal from memory.
+    /// Reservations that this sidecar made or settled, as they stand. They let a caller that does not send its grant
+    /// back settle with one store call, and they keep a repeat from being answered with a remembered refusal.
     made: Cache<(Id, Id), Reservation>,
-    /// Ids of which the store is asked when they come again: those that were answered with a refusal from memory, as
-    /// another sidecar may have made a reservation of such an id, and those whose caller was not told what became of
-    /// it. Each is known by a hash: one that has another's is asked for in vain.
+    /// Ids about which the store has to be asked when they come again: those that were answered with a remembered
+    /// refusal, because another sidecar may have made a reservation of that id, and those whose caller got no answer.
+    /// An id is kept as its hash. If another id has the same hash, the store is asked once in vain.
     to_ask: Cache<u64, ()>,
     hasher: RandomState,
 }
 
-/// A call in flight whose reservation has an id that the caller chose. If it is dropped before it was answered, the
-/// caller does not know the outcome, and the store decides when the id comes again.
+/// A call in flight whose reservation has an id that the caller chose. If it is dropped before the call was answered,
+/// the caller does not know the outcome, and the store is asked when the id comes again.
 pub(crate) struct UnacknowledgedReservation<'a> {
     recent: &'a RecentReservations,
     team: &'a Id,
@@ -32,7 +32,7 @@ pub(crate) struct UnacknowledgedReservation<'a> {
     is_answered: bool,
 }
 
-/// A team and an id, to look for.
+/// A team and an id, to look up an entry without cloning them.
 #[derive(Hash)]
 struct ReservationKey<'a>(&'a Id, &'a Id);
 
@@ -43,6 +43,7 @@ impl Equivalent<(Id, Id)> for ReservationKey<'_> {
 }
 
 impl UnacknowledgedReservation<'_> {
+    /// Notes that the caller gets an answer.
     pub(crate) fn answered(mut self) {
         self.is_answered = true;
     }
@@ -63,15 +64,17 @@ impl Default for RecentReservations {
 }
 
 impl RecentReservations {
+    /// Remembers a reservation as it stands.
     pub(crate) fn remember(&self, team: &Id, id: &Id, reservation: &Reservation) {
         self.made.insert((team.clone(), id.clone()), reservation.clone());
     }
 
+    /// Returns a reservation, if it is remembered.
     pub(crate) fn recall(&self, team: &Id, id: &Id) -> Option<Reservation> {
         self.made.get(&ReservationKey(team, id))
     }
 
-    /// Whoever settled it: from now on it is remembered as it stands, if it is remembered at all.
+    /// Updates a reservation that was settled, if it is remembered. `None` stands for one that has no record any more.
     pub(crate) fn mark_settled(&self, team: &Id, id: &Id, settled: Option<Reservation>) {
         match settled {
             Some(settled) if self.recall(team, id).is_some() => self.remember(team, id, &settled),
@@ -80,17 +83,18 @@ impl RecentReservations {
         }
     }
 
+    /// Forgets a reservation.
     pub(crate) fn forget(&self, team: &Id, id: &Id) {
         self.made.remove(&(team.clone(), id.clone()));
     }
 
-    /// Whether only the store can tell what became of an id: this sidecar wrote a reservation of it through, or settled
-    /// one, or left a caller untold.
+    /// Returns whether only the store can answer a call with this id: this sidecar wrote its reservation through or
+    /// settled it, or an earlier call with it got no answer.
     pub(crate) fn must_be_asked_for(&self, team: &Id, id: &Id) -> bool {
         self.made.contains_key(&ReservationKey(team, id)) || self.to_ask.contains_key(&self.hash(team, id))
     }
 
-    /// Whether an id may be answered with a refusal from memory: once.
+    /// Returns whether a call with this id may be answered with a remembered refusal. That is so once for each id.
     pub(crate) fn may_refuse(&self, team: &Id, id: &Id) -> bool {
         let hash = self.hash(team, id);
         let first = !self.to_ask.contains_key(&hash);
@@ -98,8 +102,8 @@ impl RecentReservations {
         first
     }
 
-    /// Begins a reservation of an id that its caller may send again: until it is told what became of it, a refusal from
-    /// memory is no answer to it.
+    /// Begins a call whose id its caller may send again. Until the call is answered, the id must not be answered with a
+    /// remembered refusal.
     pub(crate) fn begin<'a>(&'a self, team: &'a Id, id: &'a Id) -> UnacknowledgedReservation<'a> {
         UnacknowledgedReservation { recent: self, team, id, is_answered: false }
     }

@@ -1,10 +1,16 @@
 //! BeginRun and EndRun.
 
+use std::sync::Arc;
+
 use super::{
-    Gate, GateError,
     attempts::{Attempts, Obstacle, Round},
     calls::{BeginRunAnswer, EndRunAnswer, RunDecision, SuspendAnswer},
-    pricing::belief,
+    decisions::Decisions,
+    draining::Draining,
+    error::GateError,
+    obstacles::Obstacles,
+    run_records::RunRecords,
+    store_client::{StoreClient, belief},
 };
 use crate::domain::{
     id::Id,
@@ -13,43 +19,50 @@ use crate::domain::{
     suspension::Suspension,
 };
 
-impl Gate {
+/// Begins and ends runs.
+pub(crate) struct Runs {
+    pub(crate) store: Arc<StoreClient>,
+    pub(crate) records: Arc<RunRecords>,
+    pub(crate) obstacles: Arc<Obstacles>,
+    pub(crate) decisions: Arc<Decisions>,
+    pub(crate) draining: Draining,
+}
+
+impl Runs {
     /// Makes a run current, if there is room for one credit.
-    ///
-    /// # Errors
-    /// Whatever keeps the gate from a verified answer; a suspension is an answer.
-    pub async fn begin_run(&self, team: &Id, flow: &Id, run: &Id) -> Result<BeginRunAnswer, GateError> {
-        self.refuse_if_draining()?;
+    pub(crate) async fn begin(&self, team: &Id, flow: &Id, run: &Id) -> Result<BeginRunAnswer, GateError> {
+        self.draining.refuse()?;
         let mut attempts = Attempts::default();
         loop {
-            match self.try_to_begin_run(team, flow, run, &attempts).await? {
+            match self.try_to_begin(team, flow, run, &attempts).await? {
                 Round::Done(answer) => return Ok(answer),
-                Round::Blocked(obstacle) => self.remove(team, obstacle, &mut attempts).await?,
+                Round::Blocked(obstacle) => self.obstacles.remove(team, obstacle, &mut attempts).await?,
             }
         }
     }
 
-    async fn try_to_begin_run(
+    async fn try_to_begin(
         &self,
         team: &Id,
         flow: &Id,
         run: &Id,
         attempts: &Attempts,
     ) -> Result<Round<BeginRunAnswer>, GateError> {
-        let catalogue = self.catalogue.fresh(&self.store).await?;
-        let believed = self.believed(team).await?;
-        let now_ms = self.store_time.now_ms();
-        let mut step = BeginRun::new(team, flow, run, &belief(&believed, &catalogue, now_ms), &self.policy);
-        let reply = self.transact_after_record(team, run, step.transaction.take()).await?;
-        let terms = self.team_exists(team, step.terms(&reply)?)?;
+        let store = &self.store;
+        let catalogue = store.fresh_catalogue().await?;
+        let believed = store.believed(team).await?;
+        let belief = belief(&believed, &catalogue, store.now_ms());
+        let mut step = BeginRun::new(team, flow, run, &belief, store.policy());
+        let reply = self.records.transact_after_record(team, run, step.transaction.take()).await?;
+        let terms = store.team_exists(team, step.terms(&reply)?)?;
         let account = step.account(&reply)?;
-        self.learn(team, &terms, account.clone(), reply.outcome);
-        let decision = match step.verdict(&reply, &self.policy)? {
+        store.learn(team, &terms, account.clone(), reply.outcome);
+        let decision = match step.verdict(&reply, store.policy())? {
             BeginVerdict::Stale => return Ok(Round::Blocked(Obstacle::Stale)),
             BeginVerdict::RunEnded => return Err(GateError::RunEnded),
             BeginVerdict::RunOfAnotherFlow => return Err(GateError::IdReused { what: "run_id" }),
             BeginVerdict::Admitted(begun) => {
-                self.note_proceeds(team, self.clock.monotonic_ms());
+                self.decisions.team_proceeds(team, store.monotonic_ms());
                 self.admitted(team, run, &begun, false, reply.now_ms)
             }
             BeginVerdict::AlreadyCurrent(begun) => self.admitted(team, run, &begun, true, reply.now_ms),
@@ -57,56 +70,37 @@ impl Gate {
                 if let Some(obstacle) = attempts.obstacle_to(&holds, &open_leases, reply.now_ms) {
                     return Ok(Round::Blocked(obstacle));
                 }
-                let account = self.current_account(&catalogue, &terms, account.clone(), &reply);
+                let account = store.current_account(&catalogue, &terms, account.clone(), &reply);
                 let suspension = Suspension::new(&terms, &account, BEGIN_RUN_CREDITS, &holds, false);
                 let retry_after_ms = suspension.retry_after_ms(reply.now_ms);
-                self.note_suspended(team, &suspension);
+                self.decisions.team_suspended(team, &suspension, store.monotonic_ms());
                 RunDecision::Suspend(SuspendAnswer { suspension, retry_after_ms })
             }
         };
-        let balance = self.current_balance(&catalogue, &terms, account, &reply);
-        self.count_run(team, &decision);
+        let balance = store.current_balance(&catalogue, &terms, account, &reply);
+        self.decisions.run_begun(team, &decision);
         Ok(Round::Done(BeginRunAnswer { decision, balance }))
     }
 
     fn admitted(&self, team: &Id, id: &Id, run: &Run, replayed: bool, now_ms: i64) -> RunDecision {
-        self.remember_run(team, id, run, now_ms);
-        RunDecision::Admitted { expires_at_ms: run.expires_at_ms(&self.policy), replayed }
+        self.records.remember(team, id, run, now_ms);
+        RunDecision::Admitted { expires_at_ms: run.expires_at_ms(self.store.policy()), replayed }
     }
 
-    fn count_run(&self, team: &Id, decision: &RunDecision) {
-        match decision {
-            RunDecision::Admitted { replayed, .. } => {
-                self.trace_decision(if *replayed { "replay" } else { "proceed" }, None, None);
-                self.metrics.run_proceeds(team, *replayed);
-            }
-            RunDecision::Suspend(suspend) => {
-                let reason = suspend.suspension.reason;
-                self.trace_decision("suspend", Some(reason.name()), None);
-                self.metrics.run_suspends(team, reason);
-            }
-        }
-    }
-
-    /// Ends a run, and says what it has committed.
-    ///
-    /// # Errors
-    /// [`GateError::RunNotFound`], [`GateError::TeamNotFound`], and whatever keeps the gate from a verified answer.
-    pub async fn end_run(&self, team: &Id, run_id: &Id) -> Result<EndRunAnswer, GateError> {
-        let mut step = EndRun::new(team, run_id);
-        let reply = self.transact_after_record(team, run_id, step.transaction.take()).await?;
-        match step.verdict(&reply)? {
-            EndVerdict::NotFound => Err(GateError::RunNotFound),
-            EndVerdict::TeamNotFound => Err(GateError::TeamNotFound),
+    /// Ends a run, and returns what it has committed.
+    pub(crate) async fn end(&self, team: &Id, id: &Id) -> Result<EndRunAnswer, GateError> {
+        let mut step = EndRun::new(team, id);
+        let reply = self.records.transact_after_record(team, id, step.transaction.take()).await?;
+        let (run, replayed) = match step.verdict(&reply)? {
+            EndVerdict::NotFound => return Err(GateError::RunNotFound),
+            EndVerdict::TeamNotFound => return Err(GateError::TeamNotFound),
             EndVerdict::Ended(run) => {
-                self.cache.record_change(team);
-                self.remember_run(team, run_id, &run, reply.now_ms);
-                Ok(EndRunAnswer { credits: run.ended_credits, replayed: false })
+                self.store.cache().record_change(team);
+                (run, false)
             }
-            EndVerdict::AlreadyEnded(run) => {
-                self.remember_run(team, run_id, &run, reply.now_ms);
-                Ok(EndRunAnswer { credits: run.ended_credits, replayed: true })
-            }
-        }
+            EndVerdict::AlreadyEnded(run) => (run, true),
+        };
+        self.records.remember(team, id, &run, reply.now_ms);
+        Ok(EndRunAnswer { credits: run.ended_credits, replayed })
     }
 }

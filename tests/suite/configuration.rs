@@ -215,7 +215,7 @@ fn the_log_format_can_be_json() {
     let sidecar =
         Sidecar::start_in(&directory(SEEDS), &[&ANY_PORTS[..], &["--store=memory", "--log-format=json"]].concat());
     let log = sidecar.stderr();
-    assert!(log.contains("made, as the file has it"), "{log}");
+    assert!(log.contains("created a configured team"), "{log}");
     for line in log.lines() {
         serde_json::from_str::<serde_json::Value>(line).unwrap();
     }
@@ -281,7 +281,7 @@ async fn sidecars_that_start_together_seed_once() {
         has_seeds(&sidecar.client()).await;
     }
     let logs: Vec<_> = started.iter().map(Sidecar::stderr).collect();
-    let made: usize = logs.iter().map(|log| log.matches("made, as the file has it").count()).sum();
+    let made: usize = logs.iter().map(|log| log.matches("created a configured team").count()).sum();
     assert_eq!(made, 2, "{logs:?}");
     let mut connection = server.connect();
     let entries: u64 = redis::cmd("XLEN").arg("tollgate:{acme}:audit").query(&mut connection).unwrap();
@@ -307,10 +307,11 @@ async fn the_seed_never_overwrites_what_a_store_has() {
     assert_eq!(client.books("small").await.balance.included, 5_000, "the plans of the store stay");
     let log = second.stderr();
     for (level, part) in [
-        ("WARN", "the store says otherwise what plans include"),
-        ("WARN", "the rate card of the file is left out: a rate card has to be announced"),
+        ("WARN", "[plans] differs from the store"),
+        ("WARN", "a configured rate card was not accepted"),
+        ("WARN", "a rate card must be announced"),
         ("WARN", "the store has another rate card of this version"),
-        ("INFO", "the store has other terms than the file"),
+        ("INFO", "a configured team differs from the store"),
     ] {
         assert!(log.lines().any(|line| line.contains(level) && line.contains(part)), "{log} does not have {part}");
     }

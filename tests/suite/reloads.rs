@@ -88,7 +88,7 @@ async fn sighup_reloads_the_configuration() {
     sidecar.signal("HUP");
     wait_until("the reload is logged", || sidecar.stderr().contains("configuration reloaded cause=\"SIGHUP\""));
     has_teams(&client, &["first", "second"]).await;
-    wait_until("the difference is logged", || sidecar.stderr().contains("the store has other terms than the file"));
+    wait_until("the difference is logged", || sidecar.stderr().contains("a configured team differs from the store"));
     fs::write(&file, "nonsense").unwrap();
     sidecar.signal("HUP");
     let failed = "reloading the configuration failed; keeping the previous version cause=\"SIGHUP\"";

@@ -77,3 +77,31 @@ impl Drop for ReturnInFlight {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leases(until_ms: i64) -> Return {
+        let id = Id::parse("lease").unwrap();
+        let rests = vec![LeaseRemainder { id, cycle_start_ms: 0, credits: 10, undrawn: 5 }];
+        Return { team: Id::parse("team").unwrap(), rests, until_ms }
+    }
+
+    #[test]
+    fn leases_wait_until_they_are_confirmed_or_have_ended() {
+        let returning = ReturningLeases::default();
+        returning.add(leases(100));
+        let in_flight = returning.start_all(0);
+        assert_eq!(returning.len(), 0);
+        drop(in_flight);
+        assert_eq!(returning.len(), 1, "the store has not confirmed it");
+        for mut confirmed in returning.start_all(0) {
+            confirmed.leases.rests.clear();
+        }
+        assert_eq!(returning.len(), 0);
+        returning.add(leases(100));
+        assert!(returning.start_all(100).is_empty(), "it has ended by itself");
+        assert_eq!(returning.len(), 0);
+    }
+}

@@ -1,32 +1,30 @@
-//! The overage blocks that were charged, of one team or of all, a page at a time.
+//! The charged overage blocks of one team or of all teams, a page at a time.
 
-use super::{
-    Gate, GateError,
-    calls::{Page, Paged},
+use super::{Listings, TEAMS_PER_PAGE};
+use crate::{
+    domain::{charge::Charge, id::Id, listing::ChargesQuery},
+    gate::{
+        calls::{Page, Paged},
+        error::GateError,
+    },
 };
-use crate::domain::{charge::Charge, id::Id, listing::ChargesQuery};
 
-/// How many teams one page looks at: a page may come back short, with a token to go on from.
-const TEAMS_PER_PAGE: u32 = 100;
-
-/// Where a list of charges goes on.
+/// Where a list of charges continues. A page token is one of these as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ChargesPosition {
     team: Id,
-    /// The cycle; `None` before the team's first one.
+    /// Start of the cycle, in Unix milliseconds; `None` before the team's first cycle.
     cycle_start_ms: Option<i64>,
-    /// Before the entry that the last charge is part of.
+    /// The store's cursor before the entry that contains the last listed charge.
     cursor: String,
-    /// The last block that was listed of that cycle.
+    /// Number of the last listed block of that cycle.
     block: u32,
 }
 
-impl Gate {
-    /// The charges of one team, or of all, in the cycle at a time, in Unix milliseconds, or in all cycles.
-    ///
-    /// # Errors
-    /// [`GateError::TeamNotFound`] for a team that was named, an invalid page token, and the store's.
-    pub async fn charges(
+impl Listings {
+    /// Returns a page of the charges of one team, or of all teams, in the cycle that contains a time, in Unix
+    /// milliseconds, or in all cycles.
+    pub(crate) async fn charges(
         &self,
         team: Option<&Id>,
         at_ms: Option<i64>,
@@ -39,7 +37,7 @@ impl Gate {
         let mut items = Vec::new();
         let size = usize::try_from(page.size).unwrap_or(usize::MAX);
         if let Some(team) = team {
-            self.read_terms(team).await?;
+            self.store.read_terms(team).await?;
             let start = position.unwrap_or_else(|| ChargesPosition::before(team.clone()));
             let next = self.charges_of_team(start, at_ms, size, &mut items).await?;
             return Ok(Paged { items, next: next.map(|position| position.token()) });
@@ -50,7 +48,7 @@ impl Gate {
             return Ok(Paged { items, next: Some(next.token()) });
         }
         let after = position.take().map_or(String::new(), |position| position.team.to_string());
-        let (teams, more) = self.team_ids(&after, TEAMS_PER_PAGE).await?;
+        let (teams, more) = self.store.team_ids(&after, TEAMS_PER_PAGE).await?;
         for team in &teams {
             let start = ChargesPosition::before(team.clone());
             if let Some(next) = self.charges_of_team(start, at_ms, size, &mut items).await? {
@@ -61,7 +59,7 @@ impl Gate {
         Ok(Paged { items, next })
     }
 
-    /// Reads a token that a page of this list came with.
+    /// Parses a page token of this list.
     fn charges_position(&self, token: &str, team: Option<&Id>) -> Result<ChargesPosition, GateError> {
         let position = ChargesPosition::parse(token, team)?;
         if position.cursor.is_empty() || self.store.is_cursor(&position.cursor) {
@@ -71,7 +69,7 @@ impl Gate {
         }
     }
 
-    /// Adds charges of one team until the page is full; the result is where to go on, if there may be more.
+    /// Adds charges of one team until the page is full. Returns where to continue, if there may be more.
     async fn charges_of_team(
         &self,
         from: ChargesPosition,
@@ -82,7 +80,7 @@ impl Gate {
         let starts_ms = self.cycles_to_list(&from, at_ms).await?;
         let limit = u32::try_from(size.saturating_add(1)).unwrap_or(u32::MAX);
         let mut query = ChargesQuery::new(&from.team, &starts_ms, &from.cursor, limit);
-        let reply = self.transact(query.transaction.take()).await?;
+        let reply = self.store.transact(query.transaction.take()).await?;
         let team = from.team.clone();
         let mut position = from;
         for (start_ms, entries) in starts_ms.into_iter().zip(query.entries(&reply)?) {
@@ -108,13 +106,13 @@ impl Gate {
     async fn cycles_to_list(&self, from: &ChargesPosition, at_ms: Option<i64>) -> Result<Vec<i64>, GateError> {
         let mut starts_ms = match at_ms {
             Some(at_ms) => {
-                let account = self.recorded_account(&from.team, at_ms).await?;
+                let account = self.store.recorded_account(&from.team, at_ms).await?;
                 account.map(|account| account.cycle.start_ms).into_iter().collect()
             }
-            None => self.cycle_starts_ms(&from.team).await?,
+            None => self.store.cycle_starts_ms(&from.team).await?,
         };
         starts_ms.retain(|start_ms| from.cycle_start_ms.is_none_or(|first| *start_ms >= first));
-        // The cursor belongs to the position's own cycle, which may have been trimmed meanwhile.
+        // The cursor belongs to the position's own cycle, which may have been deleted since.
         if from.cycle_start_ms.is_some() && starts_ms.first() != from.cycle_start_ms.as_ref() {
             return Err(GateError::invalid("page_token", "is of a cycle that is no longer kept"));
         }

@@ -1,15 +1,11 @@
-//! CheckAndReserve from a lease in hand: the answer waits for nobody.
-
-use std::sync::Arc;
+//! CheckAndReserve from a held lease: the answer needs no store call.
 
 use bytes::Bytes;
 
 use super::{
-    Gate, GateError,
-    calls::{Proceed, ReserveAnswer, ReserveCall, ReserveDecision},
+    Reservations,
     pricing::Beliefs,
-    replay::replay,
-    run_records::NewRun,
+    replay::{proceed, replay},
 };
 use crate::{
     domain::{
@@ -19,34 +15,38 @@ use crate::{
         reservation::{Basis, ReservationTerms},
     },
     escrow::{EscrowAnswer, EscrowRequest, KnownRun, LeaseRequest},
+    gate::{
+        calls::{ReserveAnswer, ReserveCall},
+        error::GateError,
+        run_records::NewRun,
+        store_client::balance_at,
+    },
 };
 
-/// An answer; `None` if the store is to be asked.
+/// An answer from memory; `None` if the store has to be asked.
 type FromMemory = Option<Result<ReserveAnswer, GateError>>;
 
-/// What the leases in hand say to a call.
+/// What the held leases answer.
 #[allow(clippy::large_enum_variant, reason = "it is taken apart at once, and the large one is the common one")]
 enum FromEscrow {
+    /// No lease covers the call.
     No,
-    /// The id has an open reservation here.
+    /// The id has an open reservation from a lease.
     Exists,
+    /// The call has its answer.
     Answer(Result<ReserveAnswer, GateError>),
 }
 
-impl Gate {
-    /// Answers a call from memory, if a lease in hand covers it.
-    pub(super) async fn answer_from_memory(
-        self: &Arc<Self>,
-        call: &ReserveCall,
-        id: &Id,
-        beliefs: &Beliefs<'_>,
-    ) -> FromMemory {
-        if !self.escrow.is_on() {
+impl Reservations {
+    /// Answers a call from memory, if a held lease covers it.
+    pub(super) async fn answer_from_lease(&self, call: &ReserveCall, id: &Id, beliefs: &Beliefs<'_>) -> FromMemory {
+        let escrow = &self.held.escrow;
+        if !escrow.is_on() {
             return None;
         }
         if call.reservation.is_some() && self.recent.must_be_asked_for(&call.team, id) {
-            // What is open here has no record that the store could tell of.
-            self.escrow.find(&call.team, id)?;
+            // A reservation that is open in memory has no record, so the store does not know of it.
+            escrow.find(&call.team, id)?;
             return Box::pin(self.replay_opened(call, id, beliefs)).await;
         }
         let (answer, wanted) = match self.ask_escrow(call, id, beliefs) {
@@ -55,14 +55,14 @@ impl Gate {
             (FromEscrow::Answer(answer), wanted) => (Some(answer), wanted),
         };
         let Some(wanted) = wanted else { return answer };
-        if self.escrow.options().policy.wait_for_lease {
+        if escrow.options().policy.wait_for_lease {
             return Box::pin(self.answer_from_new_lease(call, id, beliefs, wanted)).await;
         }
-        self.take_lease_ahead(&call.team, wanted);
+        self.leases.take_ahead(&call.team, wanted);
         answer
     }
 
-    /// Waits for the lease, and answers from it. The price stands only under the terms that it was made by.
+    /// Waits for a lease, and answers from it. The price is valid only under the terms that it was made by.
     async fn answer_from_new_lease(
         &self,
         call: &ReserveCall,
@@ -70,14 +70,14 @@ impl Gate {
         beliefs: &Beliefs<'_>,
         wanted: LeaseRequest,
     ) -> FromMemory {
-        self.take_lease(&call.team, wanted).await;
-        let believed = self.believed(&call.team).await.ok()?;
+        self.leases.take(&call.team, wanted).await;
+        let believed = self.store.believed(&call.team).await.ok()?;
         if believed.terms.version != beliefs.believed.terms.version {
             return None;
         }
         let (answer, wanted) = self.ask_escrow(call, id, &Beliefs { believed: &believed, ..*beliefs });
         if wanted.is_some() {
-            self.escrow.lease_not_granted(&call.team, self.clock.monotonic_ms());
+            self.held.escrow.lease_not_granted(&call.team, self.store.monotonic_ms());
         }
         match answer {
             FromEscrow::Exists => self.replay_opened(call, id, beliefs).await,
@@ -86,29 +86,29 @@ impl Gate {
         }
     }
 
-    /// Answers a repeat of a call that was answered from memory. Somebody else may have settled it: the store is asked
-    /// first.
+    /// Answers the repeat of a call that was answered from memory. Another sidecar may have settled its reservation, so
+    /// the store is asked first.
     async fn replay_opened(&self, call: &ReserveCall, id: &Id, beliefs: &Beliefs<'_>) -> FromMemory {
         let Beliefs { believed, catalogue, .. } = beliefs;
-        let (existing, grant) = match self.made(&call.team, id).await {
-            Ok(made) => made?,
+        let (existing, grant) = match self.find(&call.team, id).await {
+            Ok(found) => found?,
             Err(error) => return Some(Err(error)),
         };
-        let cycle = believed.terms.anchor.cycle_at(self.store_time.now_ms());
+        let cycle = believed.terms.anchor.cycle_at(self.store.now_ms());
         let included = || believed.terms.included(&catalogue.catalogue.included_credits);
         let account = believed.account.clone().unwrap_or_else(|| Account::new(cycle, included(), &believed.terms));
-        let balance = self.balance(catalogue, &believed.terms, account);
+        let balance = self.store.balance(catalogue, &believed.terms, account);
         Some(replay(call, id.clone(), existing, grant, catalogue, balance))
     }
 
     fn ask_escrow(&self, call: &ReserveCall, id: &Id, beliefs: &Beliefs<'_>) -> (FromEscrow, Option<LeaseRequest>) {
         let Beliefs { priced, believed, catalogue, at_ms, now_ms } = beliefs;
-        let Some(account) = &believed.account else {
-            return (FromEscrow::No, self.want_only(call, id, beliefs));
-        };
         let asked = self.asked(call, id, beliefs);
-        let (answered, wanted) = self.escrow.answer(&asked, &self.policy);
-        let balance = || self.balance_at(*now_ms, catalogue, &believed.terms, account.clone());
+        let Some(account) = &believed.account else {
+            // Without the account there is no balance to answer with, but the team may need a lease.
+            return (FromEscrow::No, self.held.escrow.request_lease(&asked));
+        };
+        let (answered, wanted) = self.held.escrow.answer(&asked, self.store.policy());
         let answer = match answered {
             EscrowAnswer::AskStore => FromEscrow::No,
             EscrowAnswer::RunEnded => FromEscrow::Answer(Err(GateError::RunEnded)),
@@ -116,34 +116,24 @@ impl Gate {
             EscrowAnswer::Exists => FromEscrow::Exists,
             EscrowAnswer::Opened { reservation, grant, new_run } => {
                 if let Some(run) = priced.content.run_of_trigger().filter(|_| new_run) {
-                    let flow = priced.content.flow.clone();
-                    let known =
-                        KnownRun { flow: flow.clone(), started_ms: *at_ms, has_ended: false, is_recorded: false };
-                    self.escrow.runs().remember(&call.team, run, known);
-                    self.run_records.begin(NewRun { team: call.team.clone(), run: run.clone(), flow });
+                    self.begin_run(&call.team, run, &priced.content.flow, *at_ms);
                 }
-                let named = !call.dry_run || call.reservation.is_some();
-                let proceed = Proceed {
-                    id: named.then(|| id.clone()),
-                    reservation,
-                    grant: Bytes::copy_from_slice(&grant),
-                    replayed: false,
-                };
                 if !call.dry_run {
-                    self.note_proceeds(&call.team, *at_ms);
+                    self.decisions.team_proceeds(&call.team, *at_ms);
                 }
-                FromEscrow::Answer(Ok(ReserveAnswer {
-                    decision: ReserveDecision::Proceed(proceed),
-                    balance: balance(),
-                }))
+                let is_named = !call.dry_run || call.reservation.is_some();
+                let balance = balance_at(*now_ms, catalogue, &believed.terms, account.clone());
+                let grant = Bytes::copy_from_slice(&grant);
+                FromEscrow::Answer(Ok(proceed(is_named.then(|| id.clone()), reservation, grant, false, balance)))
             }
         };
         (answer, wanted)
     }
 
-    /// Nothing is known of the team's account yet, so nothing can be told; but it may want a lease.
-    fn want_only(&self, call: &ReserveCall, id: &Id, beliefs: &Beliefs<'_>) -> Option<LeaseRequest> {
-        self.escrow.request_lease(&self.asked(call, id, beliefs))
+    fn begin_run(&self, team: &Id, run: &Id, flow: &Id, at_ms: i64) {
+        let known = KnownRun { flow: flow.clone(), started_ms: at_ms, has_ended: false, is_recorded: false };
+        self.held.escrow.runs().remember(team, run, known);
+        self.run_records.begin(NewRun { team: team.clone(), run: run.clone(), flow: flow.clone() });
     }
 
     fn asked<'a>(&self, call: &'a ReserveCall, id: &'a Id, beliefs: &'a Beliefs<'_>) -> EscrowRequest<'a> {

@@ -1,4 +1,4 @@
-//! The gate's calls to its store: each is timed, and its reply tells the store's time.
+//! The calls to the store. Each is timed and traced, and its reply shows the store's time.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     transaction::{Reply, Transaction},
 };
 
-/// A store, as the gate asks it.
+/// A store whose calls are timed and traced.
 pub(crate) struct StoreCalls {
     store: Store,
     time: Arc<StoreTime>,
@@ -23,6 +23,7 @@ pub(crate) struct StoreCalls {
 }
 
 impl StoreCalls {
+    /// Wraps a store.
     pub(crate) fn new(
         store: Store,
         time: Arc<StoreTime>,
@@ -33,45 +34,47 @@ impl StoreCalls {
         Self { store, time, clock, metrics, traces }
     }
 
-    /// Carries out a transaction.
+    /// Sends a transaction.
     pub(crate) async fn transact(&self, transaction: Transaction) -> Result<Reply, StoreError> {
-        let (call, asked_ns) = (StoreCall::of(&transaction), self.clock.monotonic_ns());
+        let (call, sent_ns) = (StoreCall::of(&transaction), self.clock.monotonic_ns());
         let span = self.span(call);
         let reply = self.store.transact(transaction).await;
-        self.answered(call, asked_ns, reply.as_ref());
+        self.answered(call, sent_ns, reply.as_ref());
         end(span, reply.as_ref().err());
         reply
     }
 
-    /// The same for several transactions of one team, in one call.
+    /// Sends several transactions of one team in one call.
     pub(crate) async fn transact_all(
         &self,
         transactions: Vec<Transaction>,
     ) -> Result<Vec<Result<Reply, StoreError>>, StoreError> {
-        let asked_ns = self.clock.monotonic_ns();
+        let sent_ns = self.clock.monotonic_ns();
         let span = self.span(StoreCall::Several);
         let replies = self.store.transact_all(transactions).await;
         end(span, replies.as_ref().err());
         match &replies {
             Ok(replies) => {
-                let Some((first, others)) = replies.split_first() else { return Ok(Vec::new()) };
-                self.answered(StoreCall::Several, asked_ns, first.as_ref());
+                let Some((first, others)) = replies.split_first() else {
+                    return Ok(Vec::new());
+                };
+                self.answered(StoreCall::Several, sent_ns, first.as_ref());
                 others
                     .iter()
                     .filter_map(|reply| reply.as_ref().err())
                     .for_each(|error| self.metrics.store_failed(error));
             }
-            Err(error) => self.answered(StoreCall::Several, asked_ns, Err(error)),
+            Err(error) => self.answered(StoreCall::Several, sent_ns, Err(error)),
         }
         replies
     }
 
-    /// Whether it serves, now and whenever that changes.
+    /// Watches whether the store serves.
     pub(crate) fn health(&self) -> watch::Receiver<StoreHealth> {
         self.store.health()
     }
 
-    /// Whether a text has the form of the store's cursors.
+    /// Returns whether a text has the form of one of the store's cursors.
     pub(crate) fn is_cursor(&self, text: &str) -> bool {
         self.store.is_cursor(text)
     }
@@ -80,12 +83,12 @@ impl StoreCalls {
         self.traces.as_ref()?.store_call(call.name())
     }
 
-    fn answered(&self, call: StoreCall, asked_ns: i64, reply: Result<&Reply, &StoreError>) {
-        let answered_ns = self.clock.monotonic_ns();
-        self.metrics.store_asked(call, answered_ns - asked_ns);
+    fn answered(&self, call: StoreCall, sent_ns: i64, reply: Result<&Reply, &StoreError>) {
+        let received_ns = self.clock.monotonic_ns();
+        self.metrics.store_asked(call, received_ns - sent_ns);
         match reply {
             Ok(reply) => {
-                if self.time.learn(asked_ns / 1_000_000, answered_ns / 1_000_000, reply.now_ms) {
+                if self.time.learn(sent_ns / 1_000_000, received_ns / 1_000_000, reply.now_ms) {
                     self.metrics.time_jumped();
                 }
             }

@@ -1,18 +1,23 @@
-//! Answers to CheckAndReserve that proceed: the first one, and those of repeats.
+//! Answers to CheckAndReserve that proceed: of a new reservation, and of the repeat of a call.
 
 use bytes::Bytes;
 
-use super::{
-    GateError,
-    calls::{Balance, Proceed, ReserveAnswer, ReserveCall, ReserveDecision},
-};
-use crate::domain::{
-    catalogue::VersionedCatalogue,
-    id::Id,
-    reservation::{Reservation, State},
+use crate::{
+    domain::{
+        catalogue::VersionedCatalogue,
+        id::Id,
+        reservation::{Reservation, State},
+    },
+    gate::{
+        calls::{Balance, Proceed, ReserveAnswer, ReserveCall, ReserveDecision},
+        error::GateError,
+    },
 };
 
-/// A repeat returns the first result, if it asks for the same.
+/// Answers a call whose id has a reservation. The answer is that of the first call, if this one has the same content.
+///
+/// # Errors
+/// [`GateError::IdReused`] if the content differs, [`GateError::ReservationReleased`] if the reservation was released.
 pub(super) fn replay(
     call: &ReserveCall,
     id: Id,
@@ -22,7 +27,7 @@ pub(super) fn replay(
     balance: Balance,
 ) -> Result<ReserveAnswer, GateError> {
     let content = &existing.content;
-    // The model may have been named by an alias, which the reservation's own card resolves.
+    // The call may name the model by an alias. The reservation's own card resolves it.
     let rate = catalogue.catalogue.rate(existing.terms.rate_card.as_str(), call.model.as_str());
     let same_model = call.model == content.model || rate.is_some_and(|rate| rate.model == content.model.as_str());
     let same = same_model
@@ -41,7 +46,7 @@ pub(super) fn replay(
     Ok(proceed(Some(id), existing, grant, true, balance))
 }
 
-/// What the caller settles a reservation with that has a record.
+/// Returns the grant of a reservation that has a record. It is empty unless the reservation is open.
 pub(super) fn grant_of(reservation: &Reservation) -> Bytes {
     if reservation.state == State::Open { Bytes::from(reservation.packed()) } else { Bytes::new() }
 }

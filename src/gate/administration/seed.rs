@@ -1,36 +1,34 @@
-//! Gives the store what it lacks of a seed, and leaves alone what it has. Several sidecars may do so at once.
+//! Writes the configured rate cards and teams to a store that lacks them, and leaves alone what the store has. Several
+//! sidecars may do so concurrently.
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{Gate, GateError};
-use crate::domain::{
-    rate_card::RateCard,
-    seed::{Seed, TeamSeed},
-    terms::Terms,
-    terms_change::TermsVerdict,
+use super::Administration;
+use crate::{
+    domain::{
+        rate_card::RateCard,
+        seed::{Seed, TeamSeed},
+        terms::Terms,
+        terms_change::TermsVerdict,
+    },
+    gate::error::GateError,
 };
 
-/// Who seeded, for the audit stream.
+/// Name of the caller in the audit log.
 const CALLER: &str = "configuration";
 
-/// How many teams are looked for at a time, so that a thousand of them do not take a thousand round trips.
+/// Number of teams that are written concurrently, so that a thousand teams do not take a thousand round trips in a row.
 const TEAMS_AT_ONCE: usize = 32;
 
-impl Gate {
-    /// Announces the cards and makes the teams that are not there. The catalogue of the seed was written before, if
-    /// there was none.
-    ///
-    /// # Errors
-    /// The store's; what was written until then stays, and the whole seed can be applied again.
-    pub async fn apply_seed(&self, seed: Seed) -> Result<(), GateError> {
+impl Administration {
+    /// Announces the rate cards and creates the teams that the store lacks. The plans were written when the store
+    /// client was opened, if the store had no catalogue.
+    pub(crate) async fn apply_seed(&self, seed: Seed) -> Result<(), GateError> {
         let Seed { included_credits, rate_cards, teams } = seed;
-        let catalogue = self.catalogue.fresh(&self.store).await?;
+        let catalogue = self.store.fresh_catalogue().await?;
         if included_credits.is_some_and(|wanted| wanted != catalogue.catalogue.included_credits) {
             let kept = &catalogue.catalogue.included_credits;
-            tracing::warn!(
-                ?kept,
-                "the store says otherwise what plans include than [plans] in the file; the store's stays"
-            );
+            tracing::warn!(?kept, "[plans] differs from the store; keeping the store's values");
         }
         for card in rate_cards {
             self.seed_card(card).await?;
@@ -46,13 +44,13 @@ impl Gate {
             Err(GateError::IdReused { .. }) => {
                 tracing::warn!(
                     rate_card = version,
-                    "the store has another rate card of this version, which stays; a card never changes, so give the new prices \
-                     a version of their own"
+                    "the store has another rate card of this version; keeping the store's card. A card never changes: give new \
+                     prices a new version"
                 );
                 Ok(())
             }
             Err(refused @ (GateError::NoticeTooShort { .. } | GateError::InvalidField { .. })) => {
-                tracing::warn!(rate_card = version, "the rate card of the file is left out: {refused}");
+                tracing::warn!(rate_card = version, %refused, "a configured rate card was not accepted; ignoring it");
                 Ok(())
             }
             Err(error) => Err(error),
@@ -61,9 +59,9 @@ impl Gate {
 
     async fn seed_team(&self, seed: &TeamSeed) -> Result<(), GateError> {
         let TeamSeed { team, terms } = seed;
-        let existing = match self.read_terms(team).await {
+        let existing = match self.store.read_terms(team).await {
             Ok(existing) => Some(existing),
-            // Two sidecars may come here at once; one of them makes the team, whole, and the other sees it.
+            // If two sidecars come here at once, one of them creates the team in one step, and the other one sees it.
             Err(GateError::TeamNotFound) => match self.create_team(team, terms, CALLER).await? {
                 TermsVerdict::Done(_) => None,
                 TermsVerdict::Stale(existing) => existing,
@@ -71,23 +69,23 @@ impl Gate {
             Err(error) => return Err(error),
         };
         match existing {
-            None => tracing::info!(%team, "made, as the file has it"),
+            None => tracing::info!(%team, "created a configured team"),
             Some(existing) if same_terms(&existing, terms) => {}
-            Some(_) => tracing::info!(%team, "the store has other terms than the file; the store's stay"),
+            Some(_) => tracing::info!(%team, "a configured team differs from the store; keeping the store's terms"),
         }
         Ok(())
     }
 }
 
-/// Whether somebody who reads them side by side finds the same.
+/// Returns whether two teams' terms are the same, apart from what the store adds.
 fn same_terms(one: &Terms, other: &Terms) -> bool {
-    let said = |terms: &Terms| Terms {
+    let configured = |terms: &Terms| Terms {
         version: 0,
         created_at_ms: 0,
         updated_at_ms: 0,
         no_leases_until_ms: 0,
         ..terms.clone()
     };
-    let (one, other) = (said(one), said(other));
+    let (one, other) = (configured(one), configured(other));
     one.anchor.day == other.anchor.day && Terms { anchor: other.anchor, ..one } == other
 }

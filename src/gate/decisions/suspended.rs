@@ -1,20 +1,21 @@
-//! Which teams are suspended, as far as this sidecar has seen, so that the log tells of it once and not at each call.
+//! Which teams are suspended, as far as this sidecar has seen, so that the log has one line for it and not one for each
+//! call.
 //!
-//! It decides nothing. A team that asks again and again near its limit is refused and served in turn; so it counts as
-//! resumed only once a while has passed without a refusal.
+//! A team near its limit may be refused and served in turn. So it counts as resumed only after a while without a
+//! refusal.
 
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
 
 use crate::domain::id::Id;
 
-/// A team that proceeds, and was not refused for so long, in milliseconds, has resumed.
+/// How long a team must not have been refused before a call that proceeds counts as its resumption, in milliseconds.
 const QUIET_MS: i64 = 10_000;
 
-/// A team that nobody asked for since, in milliseconds, is forgotten: no cycle is longer.
+/// Time after the last refusal until a team is forgotten, in milliseconds. No cycle is longer.
 const FORGOTTEN_MS: i64 = 31 * 24 * 3_600_000;
 
-/// Beyond so many suspended teams the log does not tell of more.
+/// Maximum number of suspended teams to remember. Further ones are not logged.
 const REMEMBERED: usize = 100_000;
 
 /// The suspended teams.
@@ -25,14 +26,14 @@ pub(crate) struct SuspendedTeams {
 
 #[derive(Debug)]
 struct Suspended {
-    /// The first refusal, in monotonic milliseconds.
+    /// Time of the first refusal, in milliseconds of the sidecar's clock.
     since_ms: i64,
-    /// The last one, the same.
+    /// Time of the last refusal, in milliseconds of the sidecar's clock.
     refused_ms: i64,
 }
 
 impl SuspendedTeams {
-    /// A team was refused: whether that is news.
+    /// Notes that a team was refused. Returns whether it was not suspended before.
     pub(crate) fn refused(&self, team: &Id, monotonic_ms: i64) -> bool {
         if let Some(mut suspended) = self.teams.get_mut(team) {
             suspended.refused_ms = monotonic_ms;
@@ -45,10 +46,10 @@ impl SuspendedTeams {
         self.teams.insert(team.clone(), suspended).is_none()
     }
 
-    /// A team proceeds within what it has or may buy: for how many milliseconds it was suspended before, if it has
-    /// resumed by this.
+    /// Notes that a team proceeds within what it has or may buy. If it has resumed by this, returns for how many
+    /// milliseconds it was suspended.
     pub(crate) fn proceeds(&self, team: &Id, monotonic_ms: i64) -> Option<i64> {
-        // Teams are seldom suspended, and this is on the way of every call: mostly, one look that locks out nobody.
+        // Few teams are suspended, and every call comes here: mostly this is one look-up with a shared lock.
         if !self.teams.contains_key(team) {
             return None;
         }
@@ -68,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_team_that_is_refused_and_served_in_turn_is_told_of_once() {
+    fn a_team_refused_and_served_in_turn_is_logged_once() {
         let teams = SuspendedTeams::default();
         let team = Id::parse("team").unwrap();
         assert_eq!(teams.proceeds(&team, 0), None);
@@ -78,7 +79,7 @@ mod tests {
             assert_eq!(teams.proceeds(&team, at_ms), None);
         }
         assert_eq!(teams.proceeds(&team, 99 + QUIET_MS), Some(98 + QUIET_MS));
-        assert_eq!(teams.proceeds(&team, 100 + QUIET_MS), None, "it is told once");
-        assert!(teams.refused(&team, 101 + QUIET_MS), "and is news again");
+        assert_eq!(teams.proceeds(&team, 100 + QUIET_MS), None, "it has resumed once");
+        assert!(teams.refused(&team, 101 + QUIET_MS), "and is suspended again");
     }
 }

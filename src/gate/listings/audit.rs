@@ -1,41 +1,39 @@
-//! The audit logs: the catalogue's, and each team's, a page at a time.
+//! The audit logs of the catalogue and of the teams, a page at a time.
 
-use super::{
-    Gate, GateError,
-    calls::{Page, Paged},
+use super::{Listings, TEAMS_PER_PAGE};
+use crate::{
+    domain::{audit::AuditedChange, id::Id, listing::AuditQuery},
+    gate::{
+        calls::{Page, Paged},
+        error::GateError,
+    },
 };
-use crate::domain::{audit::AuditedChange, id::Id, listing::AuditQuery};
 
-/// How many teams one page looks at: a page may come back short, with a token to go on from.
-const TEAMS_PER_PAGE: u32 = 100;
-
-/// What stands in a token for the catalogue's log; no team's id can.
+/// Stands for the catalogue's log in a page token. No team can have this id.
 const CATALOGUE: &str = "!";
 
-/// Where a list of changes goes on.
+/// Where a list of changes continues. A page token is one of these as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct AuditPosition {
-    /// Whose log; `None` is the catalogue's.
+    /// The team whose log it is; `None` stands for the catalogue's log.
     team: Option<Id>,
-    /// After which entry of it.
+    /// The last listed entry.
     after: LogPosition,
 }
 
-/// A place in a log.
+/// A position in one log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum LogPosition {
-    /// After the entry of this cursor; an empty one is before the first.
+    /// After the entry at this cursor of the store. An empty cursor is before the first entry.
     Cursor(String),
-    /// After the last one: what comes next is the first entry of another log.
+    /// After the last entry. The next entry is the first one of the next team's log.
     Last,
 }
 
-impl Gate {
-    /// The changes of one team, or of the catalogue and then of every team, oldest first within each log.
-    ///
-    /// # Errors
-    /// [`GateError::TeamNotFound`] for a team that was named, an invalid page token, and the store's.
-    pub async fn audit(&self, team: Option<&Id>, page: &Page) -> Result<Paged<AuditedChange>, GateError> {
+impl Listings {
+    /// Returns a page of the changes of one team, or of the catalogue and then of every team. The oldest change of each
+    /// log comes first.
+    pub(crate) async fn audit(&self, team: Option<&Id>, page: &Page) -> Result<Paged<AuditedChange>, GateError> {
         let mut from = match page.token.as_str() {
             "" => AuditPosition { team: team.cloned(), after: LogPosition::Cursor(String::new()) },
             token => self.audit_position(token, team)?,
@@ -43,7 +41,7 @@ impl Gate {
         let mut items = Vec::new();
         let size = usize::try_from(page.size).unwrap_or(usize::MAX);
         if let Some(team) = team {
-            self.read_terms(team).await?;
+            self.store.read_terms(team).await?;
         }
         if let LogPosition::Cursor(cursor) = &from.after
             && let Some(next) = self.changes_of(from.team.as_ref(), cursor, size, &mut items).await?
@@ -54,7 +52,7 @@ impl Gate {
             return Ok(Paged { items, next: None });
         }
         let after = from.team.take().map_or(String::new(), |team| team.to_string());
-        let (teams, more) = self.team_ids(&after, TEAMS_PER_PAGE).await?;
+        let (teams, more) = self.store.team_ids(&after, TEAMS_PER_PAGE).await?;
         for team in &teams {
             if let Some(next) = self.changes_of(Some(team), "", size, &mut items).await? {
                 return Ok(Paged { items, next: Some(next.token()) });
@@ -67,7 +65,7 @@ impl Gate {
         })
     }
 
-    /// Adds changes of one log until the page is full; the result is where to go on, if there is more of it.
+    /// Adds changes of one log until the page is full. Returns where to continue, if the log has more.
     async fn changes_of(
         &self,
         team: Option<&Id>,
@@ -75,11 +73,11 @@ impl Gate {
         size: usize,
         items: &mut Vec<AuditedChange>,
     ) -> Result<Option<AuditPosition>, GateError> {
-        // One more than fits tells whether the log goes on.
+        // One entry more than fits shows whether the log has more.
         let room = size - items.len();
         let limit = u32::try_from(room.saturating_add(1)).unwrap_or(u32::MAX);
         let mut query = AuditQuery::new(team, cursor, limit);
-        let reply = self.transact(query.transaction.take()).await?;
+        let reply = self.store.transact(query.transaction.take()).await?;
         let mut last = cursor.to_owned();
         for (place, (cursor, entry)) in query.entries(&reply)?.into_iter().enumerate() {
             if place >= room {
@@ -91,7 +89,7 @@ impl Gate {
         Ok(None)
     }
 
-    /// Reads a token that a page of this list came with.
+    /// Parses a page token of this list.
     fn audit_position(&self, token: &str, team: Option<&Id>) -> Result<AuditPosition, GateError> {
         let position = AuditPosition::parse(token).filter(|position| match &position.after {
             LogPosition::Cursor(cursor) => cursor.is_empty() || self.store.is_cursor(cursor),
