@@ -1,5 +1,5 @@
-//! Many clients at once on a team that cannot serve them all: exactly what there is may proceed, never one call more,
-//! and not one less.
+//! Many clients compete for a team that has too few credits for all of them: exactly as many calls proceed as the
+//! credits allow.
 
 use std::sync::Arc;
 
@@ -15,16 +15,16 @@ use crate::suite::support::{
 
 const TASKS: usize = 64;
 
-/// Far more than may proceed: most are refused, from memory or by the store.
+/// Number of attempts where most are refused, from memory or by the store.
 const MANY: usize = 10_000;
 
-/// A few more than may proceed, where it is the commits that are looked at.
+/// Number of attempts where the commits are examined: a few more than may proceed.
 const SOME: usize = 1_500;
 
-/// What there is room for.
+/// Number of attempts that can proceed.
 const ROOM: usize = 1_000;
 
-/// Credits of one attempt, a call of gpt-4o.
+/// Price of one attempt, a call of gpt-4o, in credits.
 const PRICE: i64 = 2;
 
 /// Credits for exactly [`ROOM`] attempts.
@@ -33,41 +33,43 @@ const INCLUDED: i64 = 2_000;
 const TEAM: &str = "team";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_sidecars_on_one_redis_let_exactly_as_many_proceed_as_there_is_room_for() {
+async fn two_sidecars_on_redis_grant_exactly_the_allotment() {
     let server = Server::start(Engine::Redis);
     exactly_the_room_proceeds(&two_sidecars(&server)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn four_sidecars_with_leases_let_exactly_as_many_proceed_as_there_is_room_for() {
+async fn four_sidecars_with_leases_grant_exactly_the_allotment() {
     let server = Server::start(Engine::Redis);
     exactly_the_room_proceeds(&sidecars_with_leases::<4>(&server)).await;
-    assert!(leased(&server) > 0, "nobody had a lease");
+    assert!(leased(&server) > 0, "no sidecar had a lease");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_sidecars_on_one_valkey_let_exactly_as_many_proceed_as_there_is_room_for() {
+async fn two_sidecars_on_valkey_grant_exactly_the_allotment() {
     let server = Server::start(Engine::Valkey);
     exactly_the_room_proceeds(&two_sidecars(&server)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_sidecar_on_a_file_lets_exactly_as_many_proceed_as_there_is_room_for() {
+async fn one_sidecar_on_a_file_grants_exactly_the_allotment() {
     let kept = Kept::embedded();
     exactly_the_room_proceeds(&[kept.sidecar()]).await;
 }
 
+/// Reservations that either sidecar commits during the race are charged once, and make no room for further calls.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_committed_meanwhile_by_either_sidecar_is_charged_once_and_makes_no_room() {
+async fn concurrent_commits_charge_once_and_make_no_room() {
     let server = Server::start(Engine::Redis);
     made_no_room_by_commits(&two_sidecars(&server)).await;
 }
 
+/// The same holds for reservations that were opened from leases.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_committed_from_leases_meanwhile_is_charged_once_and_makes_no_room() {
+async fn commits_from_leases_charge_once_and_make_no_room() {
     let server = Server::start(Engine::Valkey);
     made_no_room_by_commits(&sidecars_with_leases::<3>(&server)).await;
-    assert!(leased(&server) > 0, "nobody had a lease");
+    assert!(leased(&server) > 0, "no sidecar had a lease");
 }
 
 async fn made_no_room_by_commits(sidecars: &[Sidecar]) {
@@ -82,7 +84,7 @@ async fn made_no_room_by_commits(sidecars: &[Sidecar]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_overage_block_is_bought_once_however_many_commits_need_it() {
+async fn concurrent_commits_buy_an_overage_block_once() {
     let server = Server::start(Engine::Redis);
     let sidecars = two_sidecars(&server);
     let client = sidecars[0].client();
@@ -96,7 +98,7 @@ async fn an_overage_block_is_bought_once_however_many_commits_need_it() {
     assert_eq!(client.blocks(TEAM).await, [1]);
 }
 
-/// They write every call through.
+/// Starts two sidecars that write every call through.
 fn two_sidecars(server: &Server) -> [Sidecar; 2] {
     std::array::from_fn(|_| Sidecar::start_with(&server.location(), &["--escrow=off"]))
 }
@@ -105,7 +107,7 @@ fn sidecars_with_leases<const COUNT: usize>(server: &Server) -> [Sidecar; COUNT]
     std::array::from_fn(|_| Sidecar::start_with(&server.location(), &["--escrow=auto"]))
 }
 
-/// The credits that are drawn from leases, and not settled.
+/// Returns the credits that are leased and not settled.
 fn leased(server: &Server) -> i64 {
     let mut connection = server.connect();
     let cycles: Vec<String> = redis::cmd("KEYS").arg("tollgate:{team}:cycle:*").query(&mut connection).unwrap();
@@ -115,7 +117,7 @@ fn leased(server: &Server) -> i64 {
 async fn exactly_the_room_proceeds(sidecars: &[Sidecar]) {
     let client = sidecars[0].client();
     client.put_team(team_without_seat(TEAM, INCLUDED)).await;
-    let granted = race(sidecars, MANY, block, Committing::Nobody).await;
+    let granted = race(sidecars, MANY, block, Committing::NoTask).await;
     assert_eq!(granted.iter().map(|task| task.proceeded).sum::<usize>(), ROOM);
     let Books { balance, calls, .. } = client.books(TEAM).await;
     assert_eq!((balance.used, balance.held, balance.remaining, calls), (0, INCLUDED, 0, 0));
@@ -123,19 +125,19 @@ async fn exactly_the_room_proceeds(sidecars: &[Sidecar]) {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Committing {
-    Nobody,
+    NoTask,
     HalfOfTheTasks,
     AllTasks,
 }
 
-/// What became of one task's attempts.
+/// The results of one task's attempts.
 #[derive(Default)]
 struct Task {
     proceeded: usize,
     committed: usize,
 }
 
-/// So many attempts, by tasks that take the sidecars in turn.
+/// Runs the attempts in concurrent tasks that are spread over the sidecars.
 async fn race(
     sidecars: &[Sidecar],
     attempts: usize,
@@ -147,8 +149,8 @@ async fn race(
         let own = sidecars[task % sidecars.len()].client();
         let other = sidecars[(task + 1) % sidecars.len()].client();
         let commits = match committing {
-            Committing::Nobody => false,
-            // Two neighbours of each four, so that there are some on either sidecar.
+            Committing::NoTask => false,
+            // Two neighbours of each four, so that each sidecar has some.
             Committing::HalfOfTheTasks => task % 4 < 2,
             Committing::AllTasks => true,
         };
@@ -174,7 +176,7 @@ async fn race(
     join_all(tasks).await.into_iter().map(Result::unwrap).collect()
 }
 
-/// Two clients commit the same reservation at once; one of them is told that the other was faster.
+/// Commits the same reservation by two clients at once. Exactly one of the commits is a replay.
 async fn commit_on_both(own: &Client, other: &Client, id: &str, grant: &[u8]) {
     let (one, another) = tokio::join!(
         until_answered("a commit", || own.commit(TEAM, id, grant)),

@@ -1,5 +1,5 @@
-//! kill -9, of the sidecar and of its store, between a reserve and its commit and amid many commits: what was
-//! acknowledged is in the books, and nothing is there twice.
+//! kill -9 of the sidecar and of its store, between a reserve and its commit, and during many commits. Every
+//! acknowledged commit is in the store, and none is there twice.
 
 use std::{
     sync::{
@@ -31,17 +31,17 @@ use crate::suite::support::{
 const TEAM: &str = "team";
 
 #[tokio::test]
-async fn a_commit_after_the_sidecar_was_killed_is_charged_once_on_a_file() {
+async fn commit_after_a_sidecar_crash_is_charged_once_on_a_file() {
     commit_after_the_sidecar_was_killed(&Kept::embedded()).await;
 }
 
 #[tokio::test]
-async fn a_commit_after_the_sidecar_was_killed_is_charged_once_on_redis() {
+async fn commit_after_a_sidecar_crash_is_charged_once_on_redis() {
     commit_after_the_sidecar_was_killed(&Kept::durable(Engine::Redis)).await;
 }
 
 #[tokio::test]
-async fn a_commit_after_the_sidecar_was_killed_is_charged_once_on_valkey() {
+async fn commit_after_a_sidecar_crash_is_charged_once_on_valkey() {
     commit_after_the_sidecar_was_killed(&Kept::durable(Engine::Valkey)).await;
 }
 
@@ -68,13 +68,15 @@ async fn commit_after_the_sidecar_was_killed(kept: &Kept) {
     charged_already(&client, &granted).await;
 }
 
+/// A commit while Redis is down is charged once when Redis is back.
 #[tokio::test]
-async fn a_commit_while_redis_was_killed_is_charged_once_when_it_is_back() {
+async fn commit_during_a_redis_crash_is_charged_once() {
     commit_while_the_store_was_killed(Engine::Redis).await;
 }
 
+/// A commit while Valkey is down is charged once when Valkey is back.
 #[tokio::test]
-async fn a_commit_while_valkey_was_killed_is_charged_once_when_it_is_back() {
+async fn commit_during_a_valkey_crash_is_charged_once() {
     commit_while_the_store_was_killed(Engine::Valkey).await;
 }
 
@@ -91,7 +93,7 @@ async fn commit_while_the_store_was_killed(engine: Engine) {
     let commit = client.commit(TEAM, "with-grant", &granted.grant).await;
     assert_eq!(commit.unwrap_err().code(), Code::Unavailable);
     let reserve = client.reserve(block(TEAM, "another", "gpt-4o")).await;
-    assert_eq!(reserve.unwrap_err().code(), Code::Unavailable, "no store is no reason to suspend");
+    assert_eq!(reserve.unwrap_err().code(), Code::Unavailable, "an outage of the store is an error, not a Suspend");
     kept.server().restart();
 
     charged_once(&client, &granted).await;
@@ -105,7 +107,7 @@ async fn commit_while_the_store_was_killed(engine: Engine) {
     assert!(again.replayed);
 }
 
-/// Commits two of the three reservations, each repeatedly, and looks at the books.
+/// Commits two of the three reservations, each several times, and checks the usage.
 async fn charged_once(client: &Client, granted: &Proceed) {
     for (id, grant, credits) in [("with-grant", &granted.grant[..], 25), ("without-grant", &[], 2)] {
         let commit = until_answered("a commit", || client.commit(TEAM, id, grant)).await;
@@ -126,11 +128,12 @@ async fn charged_already(client: &Client, granted: &Proceed) {
     assert_eq!((books.calls, books.credits), (2, 27));
 }
 
+/// The credits that a crashed sidecar held come back, although no call about the team reaches the next sidecar.
 #[tokio::test]
-async fn what_a_killed_sidecar_held_comes_back_though_nobody_asks_the_next_one() {
+async fn holds_of_a_crashed_sidecar_return_without_a_call() {
     let mut kept = Kept::durable(Engine::Redis);
     let mut sidecar = kept.sidecar();
-    // Long enough for the next sidecar to look at all teams before.
+    // The hold is long enough for the next sidecar to sweep all teams before it runs out.
     abandon(&sidecar, 5).await;
     sidecar.kill();
     sidecar.restart();
@@ -138,8 +141,9 @@ async fn what_a_killed_sidecar_held_comes_back_though_nobody_asks_the_next_one()
     comes_back(&mut kept).await;
 }
 
+/// They come back also if the store was away at the first sweep of the next sidecar.
 #[tokio::test(flavor = "multi_thread")]
-async fn it_comes_back_though_the_store_was_away_when_the_next_one_looked() {
+async fn holds_return_after_a_store_outage_at_the_start() {
     let mut kept = Kept::durable(Engine::Redis);
     let mut sidecar = kept.sidecar();
     abandon(&sidecar, 1).await;
@@ -149,7 +153,7 @@ async fn it_comes_back_though_the_store_was_away_when_the_next_one_looked() {
     let next = Gate::open(store, GateOptions::default()).await.unwrap();
     kept.server().kill();
     let (stop, running) = alive(&next);
-    // Once this has waited in vain, so has the look that began before.
+    // When this call has timed out, the sweep that began before has timed out too.
     next.team(&Id::parse(TEAM).unwrap()).await.unwrap_err();
     kept.server().restart();
 
@@ -158,21 +162,21 @@ async fn it_comes_back_though_the_store_was_away_when_the_next_one_looked() {
     running.await.unwrap();
 }
 
-/// Makes the team, and a reservation that nobody settles.
+/// Creates the team, and a reservation that is never settled.
 async fn abandon(sidecar: &Sidecar, hold_seconds: i64) {
     let client = sidecar.client();
-    // A sidecar that starts looks at the first team there is, to tell of it.
+    // A sidecar that starts reads the first team of the list, for its log.
     client.put_team(team_without_seat("first", 100)).await;
     client.put_team(team_without_seat(TEAM, 100)).await;
     let hold_for = Some(prost_types::Duration { seconds: hold_seconds, nanos: 0 });
     client.proceed(CheckAndReserveRequest { hold_for, ..block(TEAM, "abandoned", "gpt-4") }).await;
 }
 
-/// Waits for all that the team's reservations hold to come back. Only the server is asked, lest a sidecar learn of the team.
+/// Waits until no reservation of the team is open. Asks only the server, so that no sidecar learns of the team.
 async fn comes_back(kept: &mut Kept) {
     let mut connection = kept.server().connect();
     let key = format!("tollgate:{{{TEAM}}}:holds");
-    wait_for("what was abandoned to come back", || {
+    wait_for("the abandoned credits to come back", || {
         let open: u64 = redis::cmd("ZCARD").arg(&key).query(&mut connection).unwrap();
         async move { (open == 0).then_some(()) }
     })
@@ -182,29 +186,31 @@ async fn comes_back(kept: &mut Kept) {
 const COMMITS: usize = 500;
 const TASKS: usize = 8;
 
-/// The crash comes when so many commits are acknowledged, and no more than so many are tried before it.
+/// Number of acknowledged commits after which the crash comes.
 const ACKNOWLEDGED: usize = 200;
+
+/// Maximum number of commits that are sent before the crash.
 const TRIED: usize = 400;
 
 const MODELS: [(&str, i64); 4] = [("gpt-4o", 2), ("gpt-3.5", 5), ("gpt-4o-mini", 15), ("gpt-4", 25)];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_commit_is_lost_or_doubled_when_the_sidecar_is_killed_amid_many_on_a_file() {
+async fn no_commit_is_lost_or_doubled_in_a_sidecar_crash_on_a_file() {
     commits_outlive(&mut Kept::embedded(), Crash::OfTheSidecar).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_commit_is_lost_or_doubled_when_the_sidecar_is_killed_amid_many_on_redis() {
+async fn no_commit_is_lost_or_doubled_in_a_sidecar_crash_on_redis() {
     commits_outlive(&mut Kept::durable(Engine::Redis), Crash::OfTheSidecar).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_commit_is_lost_or_doubled_when_redis_is_killed_amid_many() {
+async fn no_commit_is_lost_or_doubled_in_a_redis_crash() {
     commits_outlive(&mut Kept::durable(Engine::Redis), Crash::OfTheStore).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_commit_is_lost_or_doubled_when_valkey_is_killed_amid_many() {
+async fn no_commit_is_lost_or_doubled_in_a_valkey_crash() {
     commits_outlive(&mut Kept::durable(Engine::Valkey), Crash::OfTheStore).await;
 }
 
@@ -247,7 +253,7 @@ async fn commits_outlive(kept: &mut Kept, crash: Crash) {
     let balance = books.balance;
     assert_eq!((books.calls, books.credits), (COMMITS as i64, expected));
     assert_eq!((balance.used, balance.run_completion, balance.above_hold, balance.held), (expected, 0, 0, 0));
-    // 5,875 credits, of which 1,000 are included.
+    // 5,875 credits were used, and 1,000 are included.
     assert_eq!((balance.overage, client.blocks(TEAM).await), (5_000, vec![1, 2, 3, 4, 5]));
     for (index, grant) in grants.iter().enumerate() {
         let id = id(index);
@@ -261,7 +267,7 @@ fn id(index: usize) -> String {
     format!("r-{index}")
 }
 
-/// Reserves everything, and returns the grants in their order.
+/// Makes all reservations, and returns their grants in order.
 async fn reserve_all(sidecar: &Sidecar) -> Vec<Vec<u8>> {
     let client = sidecar.client();
     let mut grants = Vec::with_capacity(COMMITS);
@@ -276,7 +282,7 @@ async fn reserve_all(sidecar: &Sidecar) -> Vec<Vec<u8>> {
     grants
 }
 
-/// One task's share of the commits.
+/// The commits of one task.
 struct Share {
     first: usize,
     client: Client,
@@ -285,7 +291,7 @@ struct Share {
 }
 
 impl Share {
-    /// Repeats each until it is answered. Returns the credits that the answers charged.
+    /// Sends each commit until it is answered. Returns the charged credits.
     async fn commit_all(self, acknowledged: Arc<AtomicUsize>) -> i64 {
         let mut charged = 0;
         for index in (self.first..COMMITS).step_by(TASKS) {

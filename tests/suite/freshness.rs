@@ -1,5 +1,5 @@
-//! What one sidecar knows of another's changes: a wrong Suspend is over within a second, a wrong Proceed never comes, and
-//! whoever made a change sees it at once.
+//! What one sidecar sees of another's changes. After a change that makes room, a Suspend may be wrong for one second at
+//! most. A Proceed is never wrong. The sidecar that made the change sees it at once.
 
 use futures::future::join_all;
 use tollgate::{
@@ -14,10 +14,10 @@ use crate::suite::support::{
     wait_for,
 };
 
-/// How long a refusal may be believed that is wrong by now, and what the measuring itself may take.
+/// How long a refusal may be remembered that is no longer true, plus the time that the measurement may take.
 const WRONG_SUSPEND_MS: i64 = 1_000 + 2;
 
-/// A change that makes room where a call of gpt-4 was refused.
+/// A change after which a refused call of gpt-4 can proceed.
 #[derive(Clone, Copy, Debug)]
 enum Relief {
     MoreIncluded,
@@ -54,15 +54,17 @@ impl Pair {
     }
 }
 
+/// After another sidecar has made room, a call is wrongly suspended for one second at most.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_suspend_never_outlives_another_sidecars_change_by_more_than_a_second() {
+async fn suspend_ends_within_a_second_of_a_change_elsewhere() {
     let pair = Pair::start();
     let all = RELIEFS.map(|relief| proceeds_soon_after(relief, &pair.near, &pair.far));
     join_all(all).await;
 }
 
+/// A sidecar that has made room itself lets the next call proceed.
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_made_a_change_sees_it_at_once() {
+async fn sidecar_that_made_a_change_sees_it_at_once() {
     let pair = Pair::start();
     for relief in RELIEFS {
         let team = format!("{relief:?}");
@@ -72,8 +74,9 @@ async fn whoever_made_a_change_sees_it_at_once() {
     }
 }
 
+/// After a hold has run out, every sidecar lets a call proceed within one second.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hold_that_runs_out_makes_room_on_every_sidecar_within_a_second() {
+async fn expired_hold_makes_room_everywhere_within_a_second() {
     let pair = Pair::start();
     pair.far.put_team(team_without_seat("team", 30)).await;
     let hold_for = Some(prost_types::Duration { seconds: 1, nanos: 0 });
@@ -95,7 +98,7 @@ async fn a_hold_that_runs_out_makes_room_on_every_sidecar_within_a_second() {
     assert_eq!(proceeded.await.basis(), Basis::Allotment);
 }
 
-/// One sidecar suspends, another makes room: the first is asked over and over until it lets the call proceed.
+/// One sidecar suspends a call, and another one makes room. Calls the first one until it lets the call proceed.
 async fn proceeds_soon_after(relief: Relief, near: &Client, far: &Client) -> Proceed {
     let team = format!("{relief:?}");
     let wanted = suspended_until(relief, &team, near).await;
@@ -115,7 +118,7 @@ async fn proceeds_soon_after(relief: Relief, near: &Client, far: &Client) -> Pro
     .await
 }
 
-/// Brings a team to where a call is suspended until there is relief; the sidecar has it from its memory then.
+/// Makes a team whose call is suspended until there is relief. The second refusal comes from the sidecar's memory.
 async fn suspended_until(relief: Relief, team: &str, client: &Client) -> CheckAndReserveRequest {
     let wanted = prompt_test(team, "wanted", "gpt-4");
     match relief {
@@ -154,8 +157,9 @@ async fn make_room(relief: Relief, team: &str, client: &Client) {
     }
 }
 
+/// A call right after another sidecar has changed the team's terms is priced by the new terms.
 #[tokio::test]
-async fn the_next_proceed_is_priced_by_the_terms_that_another_sidecar_just_changed() {
+async fn next_proceed_has_the_terms_just_changed_elsewhere() {
     let pair = Pair::start();
     pair.near.put_team(team_without_seat("team", 100)).await;
     assert_eq!(pair.near.proceed(prompt_test("team", "on-free", "dall-e-3")).await.credits, 10);
@@ -166,8 +170,9 @@ async fn the_next_proceed_is_priced_by_the_terms_that_another_sidecar_just_chang
     assert_eq!(pair.near.proceed(prompt_test("team", "on-free-again", "dall-e-3")).await.credits, 10);
 }
 
+/// Credits that another sidecar has just taken away are never granted, even if this sidecar remembers them.
 #[tokio::test]
-async fn what_another_sidecar_just_took_away_is_never_granted() {
+async fn credits_just_removed_elsewhere_are_never_granted() {
     let pair = Pair::start();
     let Pair { near, far, .. } = &pair;
     near.put_team(team_without_seat("less", 100)).await;

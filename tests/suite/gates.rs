@@ -1,4 +1,4 @@
-//! What two sidecars on one store, or one that is told wrong things, answer: the gate, on a store in memory.
+//! The gate on a store in memory: two sidecars on one store, and sidecars whose clocks, views or grants are wrong.
 
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ impl Sidecars {
         self.with_clock(&self.clock).await
     }
 
-    /// A sidecar that accepts rate cards at short notice, and has a clock of its own.
+    /// A sidecar with a clock of its own. It accepts rate cards without notice.
     async fn with_clock(&self, clock: &ManualClock) -> Arc<Gate> {
         let policy = Policy { rate_card_notice_ms: 0, ..Policy::default() };
         let options = GateOptions { clock: Clock::Manual(clock.clone()), policy, ..GateOptions::default() };
@@ -58,7 +58,7 @@ impl Sidecars {
     }
 }
 
-/// Makes a team with so many included credits, and overages if it is professional.
+/// Creates a team with these included credits. Switches overages on if it is professional.
 async fn team(gate: &Gate, team: &str, plan: Plan, paid_seat: bool, included: i64) -> Id {
     let settings = TeamSettings { plan, paid_seat, anchor_day: 1, included_override: Some(included) };
     gate.put_team(&id(team), &settings, "test").await.unwrap();
@@ -68,7 +68,7 @@ async fn team(gate: &Gate, team: &str, plan: Plan, paid_seat: bool, included: i6
     id(team)
 }
 
-/// A call that costs 25 credits for each unit.
+/// A call that costs 25 credits a unit.
 pub(super) fn call(team: &Id, reservation: &str, units: u32) -> ReserveCall {
     ReserveCall {
         team: team.clone(),
@@ -103,8 +103,9 @@ fn page() -> Page {
     Page { size: 100, token: String::new() }
 }
 
+/// Several commits that each buy overage blocks are applied in one batch: none has to try again because of another.
 #[tokio::test]
-async fn commits_that_buy_blocks_do_not_make_each_other_wait() {
+async fn commits_that_buy_blocks_do_not_conflict() {
     let sidecars = Sidecars::new().await;
     let gate = sidecars.one().await;
     let team = team(&gate, "team", Plan::Professional, true, 100).await;
@@ -127,11 +128,12 @@ async fn commits_that_buy_blocks_do_not_make_each_other_wait() {
     }
     let charges = gate.charges(Some(&team), None, &page()).await.unwrap().items;
     let blocks: Vec<_> = charges.iter().map(|charge| charge.block).collect();
-    assert_eq!(blocks, [1, 2, 3, 4, 5], "4,500 credits, of which 100 are included");
+    assert_eq!(blocks, [1, 2, 3, 4, 5], "4,500 credits were used, and 100 are included");
 }
 
+/// A commit buys only the blocks that it needs now, although its sidecar has not seen that the allotment has grown.
 #[tokio::test]
-async fn a_commit_buys_no_more_blocks_than_it_takes_though_its_view_is_old() {
+async fn commit_with_stale_view_buys_only_needed_blocks() {
     let sidecars = Sidecars::new().await;
     let (gate, other) = (sidecars.one().await, sidecars.one().await);
     let included = |credits| TeamSettings {
@@ -145,14 +147,19 @@ async fn a_commit_buys_no_more_blocks_than_it_takes_though_its_view_is_old() {
     other.put_team(&team, &included(2_900), "test").await.unwrap();
     let answer = gate.commit(settle(&team, "a", b""), ActualUse::default()).await.unwrap();
     let account = answer.balance.account;
-    assert_eq!((account.used, account.blocks), (3_000, 1), "it took three blocks when it was reserved, and one now");
+    assert_eq!(
+        (account.used, account.blocks),
+        (3_000, 1),
+        "the hold needed three blocks when it was made, and needs one now"
+    );
 }
 
-/// 2026-02-01T00:00:00Z, when a cycle from the first of a month turns.
+/// 2026-02-01T00:00:00Z, when a cycle that starts on the first of a month ends.
 const TURN_MS: i64 = 1_769_904_000_000;
 
+/// A call belongs to the cycle that contains the store's time, although the sidecar's clock is behind.
 #[tokio::test]
-async fn a_call_belongs_to_the_cycle_that_the_stores_time_says_though_the_sidecars_clock_lags() {
+async fn store_time_decides_the_cycle_when_the_sidecar_clock_lags() {
     let sidecars = Sidecars::new().await;
     sidecars.clock.advance_to(TURN_MS - 2_000);
     let gate = sidecars.with_clock(&ManualClock::at(TURN_MS - 2_000)).await;
@@ -163,8 +170,9 @@ async fn a_call_belongs_to_the_cycle_that_the_stores_time_says_though_the_sideca
     assert_eq!((before.terms.cycle.end_ms, after.terms.cycle.start_ms), (TURN_MS, TURN_MS));
 }
 
+/// A commit after its hold has run out is late by the store's time, although the sidecar's clock is behind.
 #[tokio::test]
-async fn a_commit_after_its_hold_is_late_though_the_sidecars_clock_lags() {
+async fn commit_after_expiry_is_late_when_the_sidecar_clock_lags() {
     let sidecars = Sidecars::new().await;
     let gate = sidecars.with_clock(&ManualClock::at(NOW_MS)).await;
     let team = team(&gate, "team", Plan::Basic, true, 100).await;
@@ -175,8 +183,9 @@ async fn a_commit_after_its_hold_is_late_though_the_sidecars_clock_lags() {
     assert!(gate.commit(settle(&team, "short", b""), ActualUse::default()).await.unwrap().late);
 }
 
+/// EndRun is applied at the first attempt and reports all commits, also one that came after it was prepared.
 #[tokio::test]
-async fn a_run_ends_in_one_step_however_much_is_committed_meanwhile() {
+async fn run_ends_in_one_step_despite_a_concurrent_commit() {
     let sidecars = Sidecars::new().await;
     let gate = sidecars.one().await;
     let team = team(&gate, "team", Plan::Basic, true, 1_000).await;
@@ -190,8 +199,9 @@ async fn a_run_ends_in_one_step_however_much_is_committed_meanwhile() {
     assert_eq!((again.credits, again.replayed), (25, true));
 }
 
+/// A cycle without charges has an empty list, not that of the cycle before it.
 #[tokio::test]
-async fn charges_of_a_cycle_without_any_are_not_those_of_the_cycle_before() {
+async fn cycle_without_charges_does_not_list_those_of_others() {
     let sidecars = Sidecars::new().await;
     let gate = sidecars.one().await;
     let team = team(&gate, "team", Plan::Professional, true, 0).await;
@@ -205,8 +215,9 @@ async fn charges_of_a_cycle_without_any_are_not_those_of_the_cycle_before() {
     }
 }
 
+/// A forged grant with numbers that no store can contain has the same effect as no grant.
 #[tokio::test]
-async fn a_grant_with_numbers_that_no_store_keeps_is_as_good_as_none() {
+async fn grant_with_impossible_numbers_is_ignored() {
     let sidecars = Sidecars::new().await;
     let gate = sidecars.one().await;
     let team = team(&gate, "team", Plan::Basic, true, 1_000).await;
@@ -230,8 +241,9 @@ async fn a_grant_with_numbers_that_no_store_keeps_is_as_good_as_none() {
     }
 }
 
+/// The store's time decides which rate card prices a call, also when the sidecar's clock runs ahead or stood still.
 #[tokio::test]
-async fn the_stores_time_says_which_card_prices_a_call_whatever_the_sidecars_clock_does() {
+async fn store_time_decides_the_rate_card() {
     let sidecars = Sidecars::new().await;
     let own = ManualClock::at(0);
     let (gate, other) = (sidecars.with_clock(&own).await, sidecars.one().await);
@@ -252,11 +264,12 @@ async fn the_stores_time_says_which_card_prices_a_call_whatever_the_sidecars_clo
     let card = RateCard { version: "last".to_owned(), effective_at_ms: NOW_MS + 20_000, ..RateCard::shipped() };
     other.put_rate_card(card, "test").await.unwrap();
     sidecars.clock.advance_ms(3_600_000);
-    assert_eq!(card_of("late").await, "last", "the sidecar's machine slept, and saw no card being announced");
+    assert_eq!(card_of("late").await, "last", "the sidecar's machine slept, and has not seen the announcement");
 }
 
+/// A hold that has run out by the sidecar's estimate, but not by the store's clock, is extended.
 #[tokio::test]
-async fn a_hold_that_only_seems_to_have_run_out_is_extended() {
+async fn hold_that_only_seems_expired_is_extended() {
     let sidecars = Sidecars::new().await;
     let own = ManualClock::at(0);
     let gate = sidecars.with_clock(&own).await;
@@ -267,8 +280,9 @@ async fn a_hold_that_only_seems_to_have_run_out_is_extended() {
     assert_eq!(expires_at_ms, NOW_MS + 90_000);
 }
 
+/// A team with more abandoned reservations than one visit expires is visited again at once.
 #[tokio::test]
-async fn a_team_that_has_more_abandoned_than_one_visit_expires_is_visited_again_at_once() {
+async fn large_backlog_of_a_team_is_swept_without_pause() {
     let sidecars = Sidecars::new().await;
     let gate = sidecars.one().await;
     let busy = team(&gate, "busy", Plan::Professional, true, 1_000_000).await;
@@ -280,13 +294,14 @@ async fn a_team_that_has_more_abandoned_than_one_visit_expires_is_visited_again_
     let next = sidecars.one().await;
     let (stop, running) = alive(&next);
     let held = async || gate.usage(&busy, None, &page()).await.unwrap().balance.account.held;
-    wait_for("all of it to come back", async || (held().await == 0).then_some(())).await;
+    wait_for("all credits to come back", async || (held().await == 0).then_some(())).await;
     drop(stop);
     running.await.unwrap();
 }
 
+/// A team whose records are damaged does not keep the sweeper from giving the credits of other teams back.
 #[tokio::test]
-async fn a_team_whose_records_are_damaged_does_not_keep_the_credits_of_others() {
+async fn damaged_team_does_not_stop_the_sweep_of_others() {
     let sidecars = Sidecars::new().await;
     let gate = sidecars.one().await;
     let damaged = team(&gate, "a", Plan::Basic, true, 1_000).await;
