@@ -75,3 +75,14 @@ fn the_table_allows_nothing_that_is_not_used() {
         allowed.filter(|pair| !used.contains(pair)).map(|(user, used)| format!("{user} → {used}")).collect();
     assert!(idle.is_empty(), "{PAGE} allows what no file does: {idle:?}");
 }
+
+#[test]
+fn layers_do_not_use_each_other_in_a_circle() {
+    let mut table = table();
+    // A layer that uses nothing that is left is in no circle.
+    while let Some(bottom) = table.iter().find(|(_, uses)| uses.is_empty()).map(|(name, _)| name.clone()) {
+        table.remove(&bottom);
+        table.values_mut().for_each(|uses| _ = uses.remove(&bottom));
+    }
+    assert!(table.is_empty(), "these layers of {PAGE} use each other in a circle: {:?}", table.keys());
+}
