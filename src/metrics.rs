@@ -1,29 +1,33 @@
-//! What Prometheus is told: counters, gauges and histograms, held by whoever changes them, and one text of all of them.
+//! Metrics for Prometheus: the typed counters, gauges and histograms of one sidecar, and the text that a scrape returns.
 //!
-//! Whoever counts has a handle that is an atomic number, found once: no call looks one up by its labels, or locks anything. It must
-//! know no rule of the product. No label has values that users can multiply, such as a team.
+//! Every caller that counts holds a handle to its own atomic number. Handles are resolved once, so counting never looks up a
+//! label or takes a lock. This module knows no rule of the product and neither the gate nor the services. No label takes values
+//! that callers can multiply; the `team` label has a fixed limit.
 
 mod calls;
-mod count;
-mod family;
 mod gate;
+mod holdings;
+mod store;
 mod teams;
 
 use std::sync::Arc;
 
-use prometheus::{IntGauge, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector};
+use prometheus::{
+    IntCounter, IntGauge, Registry, TextEncoder, register_int_gauge_vec_with_registry, register_int_gauge_with_registry,
+};
 
-use self::gate::GateCollector;
 pub use self::{
     calls::{CallMetrics, InFlight},
-    gate::{Committed, GateMetrics, Holdings, LeaseEvent, StoreCall},
+    gate::{Committed, GateMetrics, LeaseEvent},
+    holdings::Holdings,
+    store::StoreCall,
 };
 use crate::store::StoreLocation;
 
-/// The format of [`Metrics::text`], as its header names it.
+/// The content type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The commit that was built, if whoever built it said so.
+/// The commit that this binary was built from, if the build set `TOLLGATE_REVISION`.
 const REVISION: Option<&str> = option_env!("TOLLGATE_REVISION");
 
 /// All metrics of one sidecar.
@@ -37,71 +41,73 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// The metrics of a sidecar that keeps its credits there. At most so many teams are told apart.
+    /// Creates the metrics of a sidecar that uses this store. At most `max_teams` teams get a `team` label of their own.
     ///
     /// # Errors
-    /// If two metrics have one name, which no setting can lead to.
-    pub fn new(store: &StoreLocation, teams_apart: u32) -> Result<Self, prometheus::Error> {
+    /// Fails if two metrics have the same name, which no setting can cause.
+    pub fn new(store: &StoreLocation, max_teams: u32) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let build_info = IntGaugeVec::new(
-            Opts::new("tollgate_build_info", "Always 1; its labels say what was built, and where credits are kept."),
+        let build_info = register_int_gauge_vec_with_registry!(
+            "tollgate_build_info",
+            "Always 1. The labels are the version and revision of the binary, and the kind of store.",
             &["version", "revision", "store"],
+            registry
         )?;
-        let labels = [env!("CARGO_PKG_VERSION"), REVISION.unwrap_or("unknown"), kind_of(store)];
+        let labels = [env!("CARGO_PKG_VERSION"), REVISION.unwrap_or("unknown"), store_kind(store)];
         build_info.get_metric_with_label_values(&labels)?.set(1);
-        let ready = IntGauge::new("tollgate_ready", "Whether this sidecar can decide: 1 or 0, as its readiness says.")?;
-        let store_up =
-            IntGauge::new("tollgate_store_up", "Whether the store serves all that it is there for: 1 or 0.")?;
-        let calls = Arc::new(CallMetrics::new()?);
-        let gate = Arc::new(GateMetrics::new(teams_apart));
-        let metrics = Self { registry, calls, gate, ready, store_up };
-        metrics.register(build_info)?;
-        metrics.register(metrics.ready.clone())?;
-        metrics.register(metrics.store_up.clone())?;
-        metrics.register(metrics.calls.durations())?;
-        metrics.register(metrics.calls.refusals())?;
-        metrics.register(GateCollector(Arc::clone(&metrics.gate)))?;
-        Ok(metrics)
+        Ok(Self {
+            calls: Arc::new(CallMetrics::new(&registry)?),
+            gate: Arc::new(GateMetrics::new(&registry, max_teams)?),
+            ready: register_int_gauge_with_registry!(
+                "tollgate_ready",
+                "1 if this sidecar can decide calls, as its readiness reports, otherwise 0.",
+                registry
+            )?,
+            store_up: register_int_gauge_with_registry!(
+                "tollgate_store_up",
+                "1 if the store answers reads and writes, otherwise 0.",
+                registry
+            )?,
+            registry,
+        })
     }
 
-    /// Takes one more metric, or a family of them, into the text.
-    ///
-    /// # Errors
-    /// If there is one of its name.
-    pub fn register(&self, collector: impl Collector + 'static) -> Result<(), prometheus::Error> {
-        self.registry.register(Box::new(collector))
-    }
-
-    /// How calls were answered, and how long that took.
+    /// Returns the metrics of the calls that this sidecar answers.
     pub fn calls(&self) -> &Arc<CallMetrics> {
         &self.calls
     }
 
-    /// What its gate counts.
+    /// Returns the metrics of the gate.
     pub fn gate(&self) -> &Arc<GateMetrics> {
         &self.gate
     }
 
-    /// Whether the sidecar can decide.
+    /// Sets whether the sidecar can decide calls.
     pub fn set_ready(&self, ready: bool) {
         self.ready.set(ready.into());
     }
 
-    /// Whether the store serves.
+    /// Sets whether the store answers reads and writes.
     pub fn set_store_up(&self, up: bool) {
         self.store_up.set(up.into());
     }
 
-    /// All of them, as Prometheus reads them.
+    /// Returns all metrics in the text format of Prometheus. Reads the gate's holdings first.
     ///
     /// # Errors
-    /// If a metric cannot be written as text, which is a fault of whoever named it.
+    /// Fails if a metric cannot be encoded, which means that its name or its labels are wrong.
     pub fn text(&self) -> Result<String, prometheus::Error> {
+        self.gate.read_holdings();
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 }
 
-fn kind_of(store: &StoreLocation) -> &'static str {
+/// Adds an amount to a counter. A negative amount adds nothing, because a counter must not decrease.
+fn add(counter: &IntCounter, amount: i64) {
+    counter.inc_by(u64::try_from(amount).unwrap_or_default());
+}
+
+fn store_kind(store: &StoreLocation) -> &'static str {
     match store {
         StoreLocation::Memory => "memory",
         StoreLocation::Embedded(_) => "embedded",

@@ -1,13 +1,16 @@
-//! How calls of the contract were answered, and how long that took.
+//! Metrics of the calls that a sidecar answers: durations by method and code, and calls refused before they reach the gate.
 
 use std::sync::OnceLock;
 
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, core::Collector};
+use prometheus::{
+    Histogram, HistogramVec, IntCounter, Registry, register_histogram_vec_with_registry,
+    register_int_counter_vec_with_registry,
+};
 use tonic::Code;
 
 use crate::{call_refusal::CallRefusal, clock::Clock};
 
-/// The calls of the contract, those first that are asked most.
+/// The paths of all methods, the most frequent first.
 const PATHS: [&str; 17] = [
     "/tollgate.v1.QuotaService/CheckAndReserve",
     "/tollgate.v1.QuotaService/Commit",
@@ -28,10 +31,10 @@ const PATHS: [&str; 17] = [
     "/tollgate.v1.AccountService/ListAuditEntries",
 ];
 
-/// What a call is counted as that is none of them.
+/// The `rpc` label of a call to any other path.
 const OTHER: &str = "other";
 
-/// The names of the codes of gRPC, by their numbers.
+/// The names of the gRPC codes, by number.
 const CODES: [&str; 17] = [
     "OK",
     "CANCELLED",
@@ -52,86 +55,89 @@ const CODES: [&str; 17] = [
     "UNAUTHENTICATED",
 ];
 
-/// From a decision in memory to the longest that a call may take, in seconds.
+/// Upper bounds of the buckets, in seconds, from a decision in memory to the longest time that a call may take.
 const BUCKETS: [f64; 14] =
     [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 10.0];
 
-/// Why calls never come to what decides.
-const REFUSED: [&str; 7] =
+/// The `reason` labels of calls that were refused before they reached the gate.
+const REASONS: [&str; 7] =
     ["overloaded", "too_large", "undecodable", "incomplete", "token_missing", "token_wrong", "team_not_allowed"];
 
-/// How calls were answered, and how long that took.
+/// Histograms and counters of the calls that a sidecar answers.
 #[derive(Debug)]
 pub struct CallMetrics {
-    family: HistogramVec,
-    /// For each call and each code, once there was such an answer.
-    children: Vec<[OnceLock<Option<Histogram>>; CODES.len()]>,
+    durations: HistogramVec,
+    /// The histogram of each path and each code. It is resolved, and its series appears, with the first such answer.
+    histograms: Vec<[OnceLock<Option<Histogram>>; CODES.len()]>,
     clock: Clock,
-    refused: IntCounterVec,
-    reasons: Vec<(&'static str, IntCounter)>,
+    refusals: Vec<(&'static str, IntCounter)>,
 }
 
-/// A call that is being answered. One that is dropped before it was answered was given up by its client.
+/// A call in flight. Dropping it without an answer counts the call as CANCELLED, because its client gave it up.
 #[derive(Debug)]
 pub struct InFlight<'a> {
     metrics: &'a CallMetrics,
+    /// Index of the path, or the number of paths for any other one.
     rpc: usize,
-    begun_ns: i64,
+    started_ns: i64,
     code: Code,
 }
 
 impl CallMetrics {
-    /// Nothing was called yet.
-    pub(super) fn new() -> Result<Self, prometheus::Error> {
-        let help = "How long calls took, from their headers to their answers, by method and code.";
-        let options = HistogramOpts::new("tollgate_call_duration_seconds", help).buckets(BUCKETS.to_vec());
-        let family = HistogramVec::new(options, &["rpc", "code"])?;
-        let children = (0..=PATHS.len()).map(|_| std::array::from_fn(|_| OnceLock::new())).collect();
-        let help = "Calls that were refused before they came to what decides.";
-        let refused = IntCounterVec::new(Opts::new("tollgate_calls_refused_total", help), &["reason"])?;
-        let reasons = REFUSED.iter().map(|reason| Ok((*reason, refused.get_metric_with_label_values(&[*reason])?)));
-        let reasons = reasons.collect::<Result<_, prometheus::Error>>()?;
-        Ok(Self { family, children, clock: Clock::default(), refused, reasons })
+    /// Creates the metrics and registers them.
+    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let durations = register_histogram_vec_with_registry!(
+            "tollgate_call_duration_seconds",
+            "How long calls took, from their headers to their answers, by method and code.",
+            &["rpc", "code"],
+            BUCKETS.to_vec(),
+            registry
+        )?;
+        let refusals = register_int_counter_vec_with_registry!(
+            "tollgate_calls_refused_total",
+            "Calls that were refused before they reached the gate, by reason.",
+            &["reason"],
+            registry
+        )?;
+        let refusals = REASONS.iter().map(|reason| Ok((*reason, refusals.get_metric_with_label_values(&[reason])?)));
+        Ok(Self {
+            durations,
+            histograms: (0..=PATHS.len()).map(|_| std::array::from_fn(|_| OnceLock::new())).collect(),
+            clock: Clock::default(),
+            refusals: refusals.collect::<Result<_, prometheus::Error>>()?,
+        })
     }
 
-    pub(super) fn durations(&self) -> impl Collector + 'static {
-        self.family.clone()
-    }
-
-    pub(super) fn refusals(&self) -> impl Collector + 'static {
-        self.refused.clone()
-    }
-
-    /// A call was refused before it came to what decides.
+    /// Counts a call that was refused before it reached the gate.
     pub fn refused(&self, refusal: &CallRefusal) {
-        if let Some((_, count)) = self.reasons.iter().find(|(reason, _)| Some(*reason) == reason_of(refusal)) {
-            count.inc();
+        if let Some((_, counter)) = self.refusals.iter().find(|(reason, _)| Some(*reason) == reason_of(refusal)) {
+            counter.inc();
         }
     }
 
-    /// A call of this path begins.
+    /// Starts to measure a call of this path.
     pub fn begin(&self, path: &str) -> InFlight<'_> {
         let rpc = PATHS.iter().position(|known| *known == path).unwrap_or(PATHS.len());
-        InFlight { metrics: self, rpc, begun_ns: self.clock.monotonic_ns(), code: Code::Cancelled }
+        InFlight { metrics: self, rpc, started_ns: self.clock.monotonic_ns(), code: Code::Cancelled }
     }
 
-    /// Counts an answer. Only the first of its kind looks for its histogram.
+    /// Counts an answer. Only the first answer of a path and code looks for its histogram.
     fn answered(&self, rpc: usize, code: Code, seconds: f64) {
-        // The codes of gRPC are numbered from zero without a gap.
+        // gRPC numbers its codes from 0 without a gap.
         let number = usize::try_from(i32::from(code)).unwrap_or_default();
-        let child = self.children.get(rpc).and_then(|of_rpc| of_rpc.get(number));
-        if let Some(histogram) = child.and_then(|child| child.get_or_init(|| self.find(rpc, number)).as_ref()) {
+        let histogram = self.histograms.get(rpc).and_then(|by_code| by_code.get(number));
+        if let Some(histogram) = histogram.and_then(|cell| cell.get_or_init(|| self.resolve(rpc, number)).as_ref()) {
             histogram.observe(seconds);
         }
     }
 
-    fn find(&self, rpc: usize, code: usize) -> Option<Histogram> {
+    fn resolve(&self, rpc: usize, code: usize) -> Option<Histogram> {
         let name = PATHS.get(rpc).and_then(|path| path.rsplit('/').next()).unwrap_or(OTHER);
-        self.family.get_metric_with_label_values(&[name, CODES.get(code)?]).ok()
+        self.durations.get_metric_with_label_values(&[name, CODES.get(code)?]).ok()
     }
 }
 
-/// `None` of a call that was given up: it came to what decides.
+/// Returns the `reason` label of a refusal, or `None` for a call that was given up, which had reached the gate.
 fn reason_of(refusal: &CallRefusal) -> Option<&'static str> {
     match refusal {
         CallRefusal::Overloaded => Some("overloaded"),
@@ -146,7 +152,7 @@ fn reason_of(refusal: &CallRefusal) -> Option<&'static str> {
 }
 
 impl InFlight<'_> {
-    /// It is answered with this code.
+    /// Ends the measurement with the code of the answer.
     pub fn answered(mut self, code: Code) {
         self.code = code;
     }
@@ -154,9 +160,9 @@ impl InFlight<'_> {
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        let took_ns = self.metrics.clock.monotonic_ns() - self.begun_ns;
+        let duration_ns = self.metrics.clock.monotonic_ns() - self.started_ns;
         #[allow(clippy::cast_precision_loss, reason = "a duration of days is still exact to the microsecond")]
-        let seconds = took_ns as f64 / 1e9;
+        let seconds = duration_ns as f64 / 1e9;
         self.metrics.answered(self.rpc, self.code, seconds);
     }
 }
@@ -170,7 +176,7 @@ mod tests {
     use crate::{metrics::Metrics, proto::DESCRIPTORS, store::StoreLocation};
 
     #[test]
-    fn every_call_of_the_contract_is_counted_by_its_name_and_the_names_differ() {
+    fn every_method_has_a_unique_rpc_label() {
         let files = FileDescriptorSet::decode(DESCRIPTORS).unwrap().file;
         let services = files.iter().flat_map(|file| &file.service);
         let methods = services.flat_map(|service| {
@@ -188,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn every_refusal_has_a_line_and_what_was_given_up_has_none() {
+    fn every_refusal_has_a_reason_but_an_abandoned_call_has_none() {
         let metrics = Metrics::new(&StoreLocation::Memory, 0).unwrap();
         let undecodable = CallRefusal::Undecodable { field: "request".to_owned(), problem: String::new() };
         let all = [
@@ -203,15 +209,15 @@ mod tests {
         ];
         all.iter().for_each(|refusal| metrics.calls().refused(refusal));
         let text = metrics.text().unwrap();
-        for reason in REFUSED {
+        for reason in REASONS {
             let line = format!("tollgate_calls_refused_total{{reason=\"{reason}\"}} 1\n");
             assert!(text.contains(&line), "{reason}: {text}");
         }
-        assert_eq!(all.len(), REFUSED.len() + 1);
+        assert_eq!(all.len(), REASONS.len() + 1);
     }
 
     #[test]
-    fn every_code_has_its_name_and_a_call_that_was_given_up_is_cancelled() {
+    fn every_code_has_its_name_and_an_abandoned_call_is_cancelled() {
         let metrics = Metrics::new(&StoreLocation::Memory, 0).unwrap();
         for number in 0..17 {
             metrics.calls().begin(PATHS[1]).answered(Code::from_i32(number));

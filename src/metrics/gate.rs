@@ -1,310 +1,233 @@
-//! What a gate counts: decisions and credits, its calls to the store, how right its memory is, and its leases.
+//! Metrics of a gate: decisions and credits, calls to the store, cache accuracy, and leases.
 //!
-//! What this sidecar did is counted here, once, when the store's answer tells that it is done: not a repeat of it, nor what another
-//! sidecar did. What it has in hand is not counted but looked at when somebody asks.
+//! A sidecar counts only its own work, once, when the store's answer confirms it. It counts neither a repeat of a call nor the work
+//! of another sidecar.
 
-use std::{fmt, sync::OnceLock};
-
-use prometheus::{
-    core::{Collector, Desc},
-    proto::MetricFamily,
-};
+use prometheus::{IntCounter, Registry, register_int_counter_vec_with_registry, register_int_counter_with_registry};
 
 use super::{
-    count::{Count, Durations},
-    family::Family,
+    add,
+    holdings::{Holdings, HoldingsGauges},
+    store::{StoreCall, StoreMetrics},
     teams::TeamMetrics,
 };
 use crate::{
     domain::{id::Id, reservation::Basis, suspension::Reason},
     store::StoreError,
-    transaction::Transaction,
 };
 
-/// What a gate counts.
-#[derive(Debug, Default)]
+/// The metrics of one gate.
+#[derive(Debug)]
 pub struct GateMetrics {
     teams: TeamMetrics,
-    blocks: Count,
+    overage_blocks: IntCounter,
     store: StoreMetrics,
-    found: Count,
-    not_found: Count,
-    refreshes: Count,
-    stale_rounds: Count,
-    time_jumps: Count,
-    leases: [Count; EVENTS.len()],
-    look: OnceLock<Look>,
+    cache_hits: IntCounter,
+    cache_misses: IntCounter,
+    cache_refreshes: IntCounter,
+    stale_rounds: IntCounter,
+    time_jumps: IntCounter,
+    leases: LeaseCounters,
+    holdings: HoldingsGauges,
 }
 
-/// What a commit charged, in credits, but for the blocks.
+/// What one commit charged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Committed {
-    /// In all.
+    /// All credits of the commit.
     pub credits: i64,
-    /// Of these, what a current run used past the limit.
+    /// The part of `credits` that a current run used past the limit.
     pub run_completion: i64,
-    /// Of these, what was above the hold and nothing covered.
+    /// The part of `credits` that exceeded the hold and that nothing covered.
     pub above_hold: i64,
-    /// Overage blocks that it bought.
+    /// Number of overage blocks that the commit bought.
     pub blocks: i64,
 }
 
-/// What becomes of leases.
+/// A change in the life of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseEvent {
-    /// The store granted one to this sidecar.
+    /// The store granted a lease to this sidecar.
     Granted,
-    /// This sidecar gave one back.
+    /// This sidecar gave a lease back.
     GivenBack,
-    /// This sidecar found that one was over of which something was left: its own sidecar is gone.
+    /// This sidecar returned the rest of an expired lease whose own sidecar is gone.
     Reclaimed,
-    /// One of this sidecar's was called back.
+    /// A lease of this sidecar was called back.
     Recalled,
 }
 
-/// All events, in the order in which they are counted.
-const EVENTS: [&str; 4] = ["granted", "given_back", "reclaimed", "recalled"];
-
-/// What a sidecar has in hand at a moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Holdings {
-    /// Leases that are drawn from.
-    pub leases: u64,
-    /// Leases that are out of hand, and not given back yet.
-    pub returning: u64,
-    /// What is left of the leases in hand.
-    pub leased_credits: u64,
-    /// Reservations that were opened from leases, and are not settled.
-    pub open_reservations: u64,
+/// Counters of lease events.
+#[derive(Debug)]
+struct LeaseCounters {
+    granted: IntCounter,
+    given_back: IntCounter,
+    reclaimed: IntCounter,
+    recalled: IntCounter,
 }
-
-/// What is asked of the store in one call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreCall {
-    /// A transaction that only looks.
-    Read,
-    /// A transaction that may write.
-    Write,
-    /// Several transactions of one team together.
-    Several,
-}
-
-/// All kinds of calls, in the order in which they are counted.
-const CALLS: [&str; 3] = ["read", "write", "several"];
-
-#[derive(Debug, Default)]
-struct StoreMetrics {
-    took: [Durations; CALLS.len()],
-    unavailable: Count,
-    overloaded: Count,
-    fault: Count,
-}
-
-/// Looks at what is in hand.
-struct Look(Box<dyn Fn() -> Holdings + Send + Sync>);
 
 impl GateMetrics {
-    /// Nothing was counted yet. At most so many teams are told apart.
-    pub fn new(teams_apart: u32) -> Self {
-        let teams = TeamMetrics::apart(usize::try_from(teams_apart).unwrap_or(usize::MAX));
-        Self { teams, ..Self::default() }
+    /// Creates the metrics and registers them. At most `max_teams` teams get a `team` label of their own.
+    pub(super) fn new(registry: &Registry, max_teams: u32) -> Result<Self, prometheus::Error> {
+        let lookups = register_int_counter_vec_with_registry!(
+            "tollgate_cache_lookups_total",
+            "Lookups of a team in the cache, by result.",
+            &["result"],
+            registry
+        )?;
+        Ok(Self {
+            teams: TeamMetrics::new(registry, usize::try_from(max_teams).unwrap_or(usize::MAX))?,
+            overage_blocks: register_int_counter_with_registry!(
+                "tollgate_overage_blocks_charged_total",
+                "Overage blocks that commits of this sidecar bought, to be invoiced.",
+                registry
+            )?,
+            store: StoreMetrics::new(registry)?,
+            cache_hits: lookups.get_metric_with_label_values(&["hit"])?,
+            cache_misses: lookups.get_metric_with_label_values(&["miss"])?,
+            cache_refreshes: register_int_counter_with_registry!(
+                "tollgate_cache_refreshes_total",
+                "Reads of a team from the store that only refreshed the cache.",
+                registry
+            )?,
+            stale_rounds: register_int_counter_with_registry!(
+                "tollgate_stale_rounds_total",
+                "Decisions that were repeated because the store rejected a stale read.",
+                registry
+            )?,
+            time_jumps: register_int_counter_with_registry!(
+                "tollgate_store_time_jumps_total",
+                "Jumps of more than a second between the store's clock and this machine's clock.",
+                registry
+            )?,
+            leases: LeaseCounters::new(registry)?,
+            holdings: HoldingsGauges::new(registry)?,
+        })
     }
 
-    /// Credits were reserved for a call.
+    /// Counts a reservation that was made, and its credits.
     pub fn proceeds(&self, team: &Id, basis: Basis, credits: i64) {
-        self.teams.count(team, |counts| {
-            counts.proceeds[basis as usize].one();
-            counts.reserved.add(credits);
+        self.teams.count(team, |counters| {
+            counters.proceeds[basis as usize].inc();
+            add(&counters.reserved, credits);
         });
     }
 
-    /// A call was answered with the reservation that an earlier one had made.
+    /// Counts a call that was answered with the reservation of an earlier call.
     pub fn replays(&self, team: &Id, basis: Basis) {
-        self.teams.count(team, |counts| counts.replays[basis as usize].one());
+        self.teams.count(team, |counters| counters.replays[basis as usize].inc());
     }
 
-    /// A call has to wait.
+    /// Counts a call that was suspended.
     pub fn suspends(&self, team: &Id, reason: Reason) {
-        self.teams.count(team, |counts| counts.suspends[reason as usize].one());
+        self.teams.count(team, |counters| counters.suspends[reason as usize].inc());
     }
 
-    /// A run is current, by this call or, if that is a repeat, by an earlier one.
+    /// Counts a `BeginRun` that made a run current, or that repeated an earlier one.
     pub fn run_proceeds(&self, team: &Id, replayed: bool) {
-        self.teams.count(team, |counts| if replayed { &counts.runs_replayed } else { &counts.runs_begun }.one());
+        self.teams.count(team, |counters| if replayed { &counters.runs_replayed } else { &counters.runs_begun }.inc());
     }
 
-    /// A run has to wait.
+    /// Counts a run that was suspended.
     pub fn run_suspends(&self, team: &Id, reason: Reason) {
-        self.teams.count(team, |counts| counts.runs_suspended[reason as usize].one());
+        self.teams.count(team, |counters| counters.runs_suspended[reason as usize].inc());
     }
 
-    /// A reservation was committed.
+    /// Counts the credits and the overage blocks of a commit.
     pub fn committed(&self, team: &Id, committed: Committed) {
-        self.teams.count(team, |counts| {
-            counts.committed.add(committed.credits);
-            counts.run_completion.add(committed.run_completion);
-            counts.above_hold.add(committed.above_hold);
+        self.teams.count(team, |counters| {
+            add(&counters.committed, committed.credits);
+            add(&counters.run_completion, committed.run_completion);
+            add(&counters.above_hold, committed.above_hold);
         });
-        self.blocks.add(committed.blocks);
+        add(&self.overage_blocks, committed.blocks);
     }
 
-    /// So many credits were released by their caller.
+    /// Counts credits that a caller released.
     pub fn released(&self, team: &Id, credits: i64) {
-        self.teams.count(team, |counts| counts.released.add(credits));
+        self.teams.count(team, |counters| add(&counters.released, credits));
     }
 
-    /// So many credits came back as their hold had run out.
+    /// Counts credits that came back because their hold expired.
     pub fn expired(&self, team: &Id, credits: i64) {
-        self.teams.count(team, |counts| counts.expired.add(credits));
+        self.teams.count(team, |counters| add(&counters.expired, credits));
     }
 
-    /// The store was asked, and answered or failed after so long.
-    pub fn store_asked(&self, call: StoreCall, took_ns: i64) {
-        self.store.took[call as usize].took(took_ns);
+    /// Counts a call to the store, answered or failed, and how long it took.
+    pub fn store_asked(&self, call: StoreCall, duration_ns: i64) {
+        self.store.observe(call, duration_ns);
     }
 
-    /// The store failed.
+    /// Counts a transaction that the store did not answer.
     pub fn store_failed(&self, error: &StoreError) {
-        match error {
-            StoreError::Unavailable { .. } => self.store.unavailable.one(),
-            StoreError::Overloaded => self.store.overloaded.one(),
-            StoreError::Fault { .. } => self.store.fault.one(),
-        }
+        self.store.failed(error);
     }
 
-    /// A team was looked for in memory.
+    /// Counts a lookup of a team in the cache.
     pub fn looked_up(&self, found: bool) {
-        if found { self.found.one() } else { self.not_found.one() }
+        if found { self.cache_hits.inc() } else { self.cache_misses.inc() }
     }
 
-    /// A team was read from the store.
+    /// Counts a read of a team from the store that only refreshed the cache.
     pub fn refreshed(&self) {
-        self.refreshes.one();
+        self.cache_refreshes.inc();
     }
 
-    /// What was believed was not so, and a call is decided anew.
+    /// Counts a decision that is repeated because it was based on a stale read.
     pub fn stale_round(&self) {
-        self.stale_rounds.one();
+        self.stale_rounds.inc();
     }
 
-    /// The store's clock and ours jumped apart.
+    /// Counts a jump between the store's clock and this machine's clock.
     pub fn time_jumped(&self) {
-        self.time_jumps.one();
+        self.time_jumps.inc();
     }
 
-    /// Something became of so many leases.
+    /// Counts this event for a number of leases.
     pub fn leases(&self, event: LeaseEvent, leases: usize) {
-        self.leases[event as usize].add(i64::try_from(leases).unwrap_or(i64::MAX));
+        let counter = match event {
+            LeaseEvent::Granted => &self.leases.granted,
+            LeaseEvent::GivenBack => &self.leases.given_back,
+            LeaseEvent::Reclaimed => &self.leases.reclaimed,
+            LeaseEvent::Recalled => &self.leases.recalled,
+        };
+        counter.inc_by(u64::try_from(leases).unwrap_or(u64::MAX));
     }
 
-    /// From now on this is how to look at what is in hand. Only the first of them counts.
-    pub fn look_by(&self, look: impl Fn() -> Holdings + Send + Sync + 'static) {
-        // Another one would be that of another gate, which nobody makes.
-        let _ = self.look.set(Look(Box::new(look)));
+    /// Sets the function that reads what the gate holds. Only the first call has an effect.
+    pub fn look_by(&self, source: impl Fn() -> Holdings + Send + Sync + 'static) {
+        self.holdings.set_source(source);
     }
 
-    fn families(&self) -> Vec<Family> {
-        let [decisions, credits] = self.teams.families();
-        let mut blocks = Family::counter(
-            "tollgate_overage_blocks_charged_total",
-            "Overage blocks that commits of this sidecar bought, to be invoiced.",
-        );
-        blocks.count(&[], &self.blocks);
-        let mut lookups =
-            Family::counter("tollgate_cache_lookups_total", "How often a team was looked for in memory, by result.");
-        lookups.count(&[("result", "hit")], &self.found);
-        lookups.count(&[("result", "miss")], &self.not_found);
-        let mut refreshes =
-            Family::counter("tollgate_cache_refreshes_total", "How often a team was read from the store by itself.");
-        refreshes.count(&[], &self.refreshes);
-        let mut stale = Family::counter(
-            "tollgate_stale_rounds_total",
-            "How often the store found what was believed not to be so, and a call was decided anew.",
-        );
-        stale.count(&[], &self.stale_rounds);
-        let mut jumps = Family::counter(
-            "tollgate_store_time_jumps_total",
-            "How often the store's clock and this machine's were seen to jump apart by more than a second.",
-        );
-        jumps.count(&[], &self.time_jumps);
-        let mut events = Family::counter(
+    /// Sets the gauges to what the gate holds now.
+    pub(super) fn read_holdings(&self) {
+        self.holdings.read();
+    }
+}
+
+/// The metrics of a gate that no listener reports. The gate counts in them, but no registry can be scraped.
+impl Default for GateMetrics {
+    #[allow(clippy::expect_used, reason = "the names are constants, so this can only fail in every process or in none")]
+    fn default() -> Self {
+        Self::new(&Registry::new(), 0).expect("the names of the metrics are valid and differ")
+    }
+}
+
+impl LeaseCounters {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let events = register_int_counter_vec_with_registry!(
             "tollgate_leases_total",
-            "Leases that this sidecar was granted, gave back, reclaimed from one that is gone, or had called back.",
-        );
-        for (event, count) in EVENTS.iter().zip(&self.leases) {
-            events.count(&[("event", event)], count);
-        }
-        let mut all = vec![decisions, credits, blocks, lookups, refreshes, stale, jumps, events];
-        all.extend(self.store.families());
-        all.extend(self.holdings());
-        all
-    }
-
-    fn holdings(&self) -> [Family; 3] {
-        let Holdings { leases, returning, leased_credits, open_reservations } =
-            self.look.get().map(|Look(look)| look()).unwrap_or_default();
-        let mut states =
-            Family::gauge("tollgate_leases", "Leases in hand, and those out of hand and not given back yet.");
-        states.level(&[("state", "in_hand")], leases);
-        states.level(&[("state", "returning")], returning);
-        let mut credits = Family::gauge("tollgate_leased_credits", "What is left to draw of the leases in hand.");
-        credits.level(&[], leased_credits);
-        let mut open = Family::gauge(
-            "tollgate_open_reservations",
-            "Reservations that this sidecar opened from leases, and that are not settled.",
-        );
-        open.level(&[], open_reservations);
-        [states, credits, open]
-    }
-}
-
-impl StoreMetrics {
-    fn families(&self) -> [Family; 2] {
-        let mut took = Family::histogram("tollgate_store_duration_seconds", "How long calls to the store took.");
-        for (call, durations) in CALLS.iter().zip(&self.took) {
-            took.durations(&[("call", call)], durations);
-        }
-        let mut errors =
-            Family::counter("tollgate_store_errors_total", "Transactions that the store gave no answer to.");
-        for (kind, count) in
-            [("unavailable", &self.unavailable), ("overloaded", &self.overloaded), ("fault", &self.fault)]
-        {
-            errors.count(&[("kind", kind)], count);
-        }
-        [took, errors]
-    }
-}
-
-impl StoreCall {
-    /// Its name in metrics and traces.
-    pub fn name(self) -> &'static str {
-        CALLS[self as usize]
-    }
-
-    /// What kind of call a transaction makes.
-    pub fn of(transaction: &Transaction) -> Self {
-        if transaction.options.is_empty() { Self::Read } else { Self::Write }
-    }
-}
-
-/// Tells what a gate counted, to whoever gathers it.
-#[derive(Debug)]
-pub(super) struct GateCollector(pub(super) std::sync::Arc<GateMetrics>);
-
-impl Collector for GateCollector {
-    fn desc(&self) -> Vec<&Desc> {
-        // Descriptions are there to find names that are used twice, which the tests do.
-        Vec::new()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        self.0.families().into_iter().map(MetricFamily::from).collect()
-    }
-}
-
-impl fmt::Debug for Look {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Look")
+            "Leases that this sidecar was granted, gave back, reclaimed from a lost sidecar, or had called back.",
+            &["event"],
+            registry
+        )?;
+        let counter = |event: &str| events.get_metric_with_label_values(&[event]);
+        Ok(Self {
+            granted: counter("granted")?,
+            given_back: counter("given_back")?,
+            reclaimed: counter("reclaimed")?,
+            recalled: counter("recalled")?,
+        })
     }
 }
 
@@ -314,7 +237,7 @@ mod tests {
     use crate::{metrics::Metrics, store::StoreLocation};
 
     #[test]
-    fn each_failure_of_the_store_and_each_event_of_a_lease_has_a_line_of_its_own() {
+    fn store_errors_and_lease_events_have_their_own_series() {
         let metrics = Metrics::new(&StoreLocation::Memory, 0).unwrap();
         let says = |line: &str| metrics.text().unwrap().contains(&format!("tollgate_{line}\n"));
         for (kind, error) in [

@@ -1,173 +1,181 @@
-//! What is decided and charged: of all teams together, unless the operator wants some of them told apart.
+//! Counters of decisions and credits, for all teams together or with a `team` label.
 //!
-//! Only so many teams have lines of their own as was said, those that are seen first; all others share one. So whoever makes teams
-//! cannot make lines.
+//! The setting `metrics_teams` limits how many teams get a label of their own. The first teams that this sidecar decides for get
+//! one; all others share the label `other`. Creating teams therefore cannot create series without limit.
 
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError, RwLock},
 };
 
-use super::{count::Count, family::Family};
+use prometheus::{IntCounter, IntCounterVec, Registry, register_int_counter_vec_with_registry};
+
 use crate::domain::{id::Id, reservation::Basis, suspension::Reason};
 
-/// All bases, in the order in which they are counted.
+/// Every basis, at the index of its enum value.
 const BASES: [Basis; 3] = [Basis::Allotment, Basis::Overage, Basis::RunCompletion];
 
-/// All reasons, the same.
+/// Every reason, at the index of its enum value.
 const REASONS: [Reason; 4] =
     [Reason::LimitReached, Reason::BlocksStopped, Reason::RunCeilingReached, Reason::OverageCapReached];
 
 const LABEL: &str = "team";
 
-/// What the teams are called that have no lines of their own.
+/// The label of all teams that have none of their own.
 const OTHER: &str = "other";
 
-/// What became of the decisions and the credits of one team, or of several together.
-#[derive(Debug, Default)]
-pub(super) struct TeamCounts {
-    /// Reservations that were made, by basis.
-    pub(super) proceeds: [Count; BASES.len()],
-    /// The same of those that an earlier call had made.
-    pub(super) replays: [Count; BASES.len()],
-    /// Reservations that have to wait, by reason.
-    pub(super) suspends: [Count; REASONS.len()],
-    pub(super) runs_begun: Count,
-    pub(super) runs_replayed: Count,
-    pub(super) runs_suspended: [Count; REASONS.len()],
-    pub(super) reserved: Count,
-    pub(super) committed: Count,
-    pub(super) released: Count,
-    pub(super) expired: Count,
-    pub(super) run_completion: Count,
-    pub(super) above_hold: Count,
+/// Handles to the counters of one team, or of several teams together.
+#[derive(Debug)]
+pub(super) struct TeamCounters {
+    /// Reservations made, by basis.
+    pub(super) proceeds: [IntCounter; BASES.len()],
+    /// Calls answered with the reservation of an earlier call, by basis.
+    pub(super) replays: [IntCounter; BASES.len()],
+    /// Calls suspended, by reason.
+    pub(super) suspends: [IntCounter; REASONS.len()],
+    pub(super) runs_begun: IntCounter,
+    pub(super) runs_replayed: IntCounter,
+    pub(super) runs_suspended: [IntCounter; REASONS.len()],
+    pub(super) reserved: IntCounter,
+    pub(super) committed: IntCounter,
+    pub(super) released: IntCounter,
+    pub(super) expired: IntCounter,
+    pub(super) run_completion: IntCounter,
+    pub(super) above_hold: IntCounter,
 }
 
-/// The counts of all teams.
-#[derive(Debug, Default)]
+/// The counters of all teams.
+#[derive(Debug)]
 pub(super) struct TeamMetrics {
-    /// So many are told apart at most.
-    apart: usize,
-    known: RwLock<HashMap<Id, Arc<TeamCounts>>>,
-    /// Those of all others.
-    rest: TeamCounts,
+    /// Maximum number of teams with a label of their own.
+    max_teams: usize,
+    families: Families,
+    labelled: RwLock<HashMap<Id, Arc<TeamCounters>>>,
+    /// The counters of all teams without a label of their own.
+    other: TeamCounters,
+}
+
+/// The two metric families that the counters belong to.
+#[derive(Debug)]
+struct Families {
+    decisions: IntCounterVec,
+    credits: IntCounterVec,
 }
 
 impl TeamMetrics {
-    /// Nothing was counted yet; so many teams are told apart.
-    pub(super) fn apart(apart: usize) -> Self {
-        Self { apart, ..Self::default() }
-    }
-
-    /// Counts something of a team.
-    pub(super) fn count(&self, team: &Id, count: impl FnOnce(&TeamCounts)) {
-        // A team may be called as the rest is; a name is told once.
-        if self.apart == 0 || team.as_str() == OTHER {
-            return count(&self.rest);
-        }
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(of_team) = known.get(team) {
-            return count(of_team);
-        }
-        if known.len() >= self.apart {
-            return count(&self.rest);
-        }
-        drop(known);
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        // Meanwhile others may have come.
-        if known.len() < self.apart || known.contains_key(team) {
-            count(known.entry(team.clone()).or_default());
-        } else {
-            count(&self.rest);
-        }
-    }
-
-    /// What there is to tell.
-    pub(super) fn families(&self) -> [Family; 2] {
-        let mut decisions = Family::counter(
-            "tollgate_decisions_total",
-            "Answers to CheckAndReserve and BeginRun: proceed, suspend, or replay of an earlier one. Dry runs are not counted.",
-        );
-        let mut credits = Family::counter(
-            "tollgate_credits_total",
-            "Credits that this sidecar reserved, committed, released or expired; run_completion and above_hold are parts of committed.",
-        );
-        if self.apart == 0 {
-            self.rest.tell(&mut decisions, &mut credits, None);
-        } else {
-            self.rest.tell(&mut decisions, &mut credits, Some(OTHER));
-            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-            for (team, counts) in known.iter() {
-                counts.tell(&mut decisions, &mut credits, Some(team.as_str()));
-            }
-        }
-        [decisions, credits]
-    }
-}
-
-impl TeamCounts {
-    fn tell(&self, decisions: &mut Family, credits: &mut Family, team: Option<&str>) {
-        let mut decided = |rpc: &str, outcome: &str, reason: &str, basis: &str, count: &Count| {
-            let labels = [("rpc", rpc), ("outcome", outcome), ("reason", reason), ("basis", basis)];
-            decisions.count(&with_team(&labels, team), count);
+    /// Registers the families. They have the label `team` only if `max_teams` is above 0.
+    pub(super) fn new(registry: &Registry, max_teams: usize) -> Result<Self, prometheus::Error> {
+        // The library finds a series by its label values without separators between them. No two combinations of these values
+        // read the same, because the team, the only value that callers choose, comes last.
+        let team_label = (max_teams > 0).then_some(LABEL);
+        let with_team = |labels: &[&'static str]| labels.iter().copied().chain(team_label).collect::<Vec<_>>();
+        let families = Families {
+            decisions: register_int_counter_vec_with_registry!(
+                "tollgate_decisions_total",
+                "Answers to CheckAndReserve and BeginRun: proceed, suspend, or replay of an earlier answer. Dry runs do not count.",
+                &with_team(&["rpc", "outcome", "reason", "basis"]),
+                registry
+            )?,
+            credits: register_int_counter_vec_with_registry!(
+                "tollgate_credits_total",
+                "Credits that this sidecar reserved, committed, released or expired. run_completion and above_hold are parts of committed.",
+                &with_team(&["kind"]),
+                registry
+            )?,
         };
-        for (basis, (proceeds, replays)) in BASES.iter().zip(self.proceeds.iter().zip(&self.replays)) {
-            decided("CheckAndReserve", "proceed", "", basis.name(), proceeds);
-            decided("CheckAndReserve", "replay", "", basis.name(), replays);
+        let other = families.counters(team_label.map(|_| OTHER));
+        Ok(Self { max_teams, families, labelled: RwLock::default(), other })
+    }
+
+    /// Counts something for a team.
+    pub(super) fn count(&self, team: &Id, count: impl FnOnce(&TeamCounters)) {
+        // A team with the id `other` shares the series of that name.
+        if self.max_teams == 0 || team.as_str() == OTHER {
+            return count(&self.other);
         }
-        decided("BeginRun", "proceed", "", "", &self.runs_begun);
-        decided("BeginRun", "replay", "", "", &self.runs_replayed);
-        for (reason, (calls, runs)) in REASONS.iter().zip(self.suspends.iter().zip(&self.runs_suspended)) {
-            decided("CheckAndReserve", "suspend", reason.name(), "", calls);
-            decided("BeginRun", "suspend", reason.name(), "", runs);
+        let labelled = self.labelled.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counters) = labelled.get(team) {
+            return count(counters);
         }
-        for (kind, count) in [
-            ("reserved", &self.reserved),
-            ("committed", &self.committed),
-            ("released", &self.released),
-            ("expired", &self.expired),
-            ("run_completion", &self.run_completion),
-            ("above_hold", &self.above_hold),
-        ] {
-            credits.count(&with_team(&[("kind", kind)], team), count);
+        if labelled.len() >= self.max_teams {
+            return count(&self.other);
+        }
+        drop(labelled);
+        let mut labelled = self.labelled.write().unwrap_or_else(PoisonError::into_inner);
+        // Another call may have added teams between the two locks.
+        if labelled.len() < self.max_teams || labelled.contains_key(team) {
+            let new = || Arc::new(self.families.counters(Some(team.as_str())));
+            count(labelled.entry(team.clone()).or_insert_with(new));
+        } else {
+            count(&self.other);
         }
     }
 }
 
-fn with_team<'a>(labels: &[(&'static str, &'a str)], team: Option<&'a str>) -> Vec<(&'static str, &'a str)> {
-    labels.iter().copied().chain(team.map(|team| (LABEL, team))).collect()
+impl Families {
+    /// Resolves the handles of one team. Every series exists from then on, with the value 0.
+    fn counters(&self, team: Option<&str>) -> TeamCounters {
+        // `with_label_values` panics only if the number of values is not the number of labels, which is fixed here.
+        let decision = |rpc: &str, outcome: &str, reason: &str, basis: &str| {
+            let labels: Vec<_> = [rpc, outcome, reason, basis].into_iter().chain(team).collect();
+            self.decisions.with_label_values(&labels)
+        };
+        let credits = |kind: &str| {
+            let labels: Vec<_> = [kind].into_iter().chain(team).collect();
+            self.credits.with_label_values(&labels)
+        };
+        TeamCounters {
+            proceeds: BASES.map(|basis| decision("CheckAndReserve", "proceed", "", basis.name())),
+            replays: BASES.map(|basis| decision("CheckAndReserve", "replay", "", basis.name())),
+            suspends: REASONS.map(|reason| decision("CheckAndReserve", "suspend", reason.name(), "")),
+            runs_begun: decision("BeginRun", "proceed", "", ""),
+            runs_replayed: decision("BeginRun", "replay", "", ""),
+            runs_suspended: REASONS.map(|reason| decision("BeginRun", "suspend", reason.name(), "")),
+            reserved: credits("reserved"),
+            committed: credits("committed"),
+            released: credits("released"),
+            expired: credits("expired"),
+            run_completion: credits("run_completion"),
+            above_hold: credits("above_hold"),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn reserve_one(teams: &TeamMetrics, name: &str) {
+        teams.count(&Id::parse(name).unwrap(), |counters| counters.reserved.inc());
+    }
+
     #[test]
-    fn each_basis_and_each_reason_has_the_place_that_it_is_counted_in() {
+    fn bases_and_reasons_are_at_their_enum_index() {
         assert!(BASES.iter().enumerate().all(|(place, basis)| *basis as usize == place));
         assert!(REASONS.iter().enumerate().all(|(place, reason)| *reason as usize == place));
     }
 
     #[test]
-    fn a_team_that_is_called_like_all_others_is_counted_among_them_and_takes_no_place() {
-        let teams = TeamMetrics::apart(1);
+    fn a_team_with_the_id_other_gets_no_label() {
+        let teams = TeamMetrics::new(&Registry::new(), 1).unwrap();
         for name in [OTHER, "a", "b"] {
-            teams.count(&Id::parse(name).unwrap(), |counts| counts.reserved.one());
+            reserve_one(&teams, name);
         }
-        let known = teams.known.read().unwrap();
-        assert_eq!(known.keys().map(Id::as_str).collect::<Vec<_>>(), ["a"]);
-        assert_eq!(teams.rest.reserved.now(), 2);
+        let labelled = teams.labelled.read().unwrap();
+        assert_eq!(labelled.keys().map(Id::as_str).collect::<Vec<_>>(), ["a"]);
+        assert_eq!(teams.other.reserved.get(), 2);
     }
 
     #[test]
-    fn the_teams_that_are_seen_first_are_told_apart_and_never_more_of_them() {
-        let teams = TeamMetrics::apart(2);
+    fn only_the_first_teams_get_labels() {
+        let teams = TeamMetrics::new(&Registry::new(), 2).unwrap();
         for name in ["a", "b", "c", "a", "d", "b"] {
-            teams.count(&Id::parse(name).unwrap(), |counts| counts.reserved.one());
+            reserve_one(&teams, name);
         }
-        let known = teams.known.read().unwrap();
-        let mut counted: Vec<_> = known.iter().map(|(team, counts)| (team.as_str(), counts.reserved.now())).collect();
+        let labelled = teams.labelled.read().unwrap();
+        let mut counted: Vec<_> =
+            labelled.iter().map(|(team, counters)| (team.as_str(), counters.reserved.get())).collect();
         counted.sort_unstable();
-        assert_eq!((counted, teams.rest.reserved.now()), (vec![("a", 2), ("b", 2)], 2));
+        assert_eq!((counted, teams.other.reserved.get()), (vec![("a", 2), ("b", 2)], 2));
     }
 }
