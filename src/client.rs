@@ -1,7 +1,6 @@
-//! Where a sidecar is for a client of this program, and how one connects to it: over TCP, with TLS or without, or a socket in the
-//! file system.
+//! Addresses of sidecars, and connections to them: over TCP, with or without TLS, or over a Unix socket.
 //!
-//! Shared by the commands that call a sidecar. It must not know what they call.
+//! All commands that call a sidecar use this module. It must not know which rpcs they call.
 
 mod security;
 
@@ -16,16 +15,16 @@ use tonic::{
 pub use self::security::{Security, SecurityArguments, SecurityError};
 use crate::address::ListenAddress;
 
-/// Where a listener is: `host:port`, `https://host:port`, `http://host:port` or `unix:/path`.
+/// The address of one of a sidecar's listeners: `host:port`, `https://host:port`, `http://host:port` or `unix:/path`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SidecarAddress(String);
 
-/// The text is no address of a listener.
+/// The error for a text that is not the address of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("expected host:port, https://host:port, http://host:port or unix:/path")]
 pub struct InvalidSidecarAddress;
 
-/// A listener, and what it takes to call it.
+/// A listener's address, with the certificates and the token that its calls need.
 #[derive(Clone, Debug)]
 pub struct SidecarEndpoint {
     address: SidecarAddress,
@@ -34,10 +33,11 @@ pub struct SidecarEndpoint {
 }
 
 impl SidecarAddress {
-    /// The listener there. Where the address does not say whether it speaks TLS, it does if authorities were named.
+    /// Combines the address with the means to call it. If the address names no scheme, TLS is used exactly if `security` has
+    /// trusted authorities.
     ///
     /// # Errors
-    /// If the address and what it takes do not fit together.
+    /// Fails if the address requires TLS without trusted authorities, or if a token would leave this machine without TLS.
     pub fn with(self, security: Security) -> Result<SidecarEndpoint, SecurityError> {
         let Self(text) = &self;
         let uri = match text.contains("://") || text.starts_with("unix:") {
@@ -48,11 +48,11 @@ impl SidecarAddress {
         if uri.starts_with("https://") && !security.has_tls() {
             return Err(SecurityError::NoAuthority(self));
         }
-        let listener = SidecarEndpoint { address: self, uri, security };
-        if listener.security.has_token() && !listener.has_tls() && listener.is_elsewhere() {
-            return Err(SecurityError::TokenInTheOpen(listener.address));
+        let endpoint = SidecarEndpoint { address: self, uri, security };
+        if endpoint.security.has_token() && !endpoint.has_tls() && endpoint.is_remote() {
+            return Err(SecurityError::TokenWithoutTls(endpoint.address));
         }
-        Ok(listener)
+        Ok(endpoint)
     }
 }
 
@@ -79,12 +79,12 @@ impl fmt::Display for SidecarAddress {
 }
 
 impl SidecarEndpoint {
-    /// Connects, within this time.
+    /// Connects to the listener.
     ///
     /// # Errors
-    /// If nobody answers there in time, or not as it should.
-    pub async fn connect(&self, within: Duration) -> Result<Channel, Error> {
-        let endpoint = Endpoint::from_shared(self.uri.clone())?.connect_timeout(within);
+    /// Fails if the connection, with its TLS handshake, is not established within the timeout.
+    pub async fn connect(&self, timeout: Duration) -> Result<Channel, Error> {
+        let endpoint = Endpoint::from_shared(self.uri.clone())?.connect_timeout(timeout);
         let endpoint = match self.security.tls() {
             Some(tls) if self.has_tls() => endpoint.tls_config(tls.clone())?,
             _ => endpoint,
@@ -92,19 +92,20 @@ impl SidecarEndpoint {
         endpoint.connect().await
     }
 
-    /// Adds the token to a request, if there is one.
+    /// Adds the token, if there is one, to a request.
     pub fn sign<T>(&self, request: &mut Request<T>) {
         self.security.sign(request);
     }
 
-    /// Whether it is called by TLS.
+    /// Returns whether the connection uses TLS.
     pub fn has_tls(&self) -> bool {
         self.uri.starts_with("https://")
     }
 
-    fn is_elsewhere(&self) -> bool {
-        let place = self.uri.trim_start_matches("http://");
-        place.parse().is_ok_and(|address: ListenAddress| match &address {
+    /// Returns whether the listener may be on another machine.
+    fn is_remote(&self) -> bool {
+        let address = self.uri.trim_start_matches("http://");
+        address.parse().is_ok_and(|address: ListenAddress| match &address {
             ListenAddress::Tcp { host, .. } => host != "localhost" && !is_loopback(host),
             ListenAddress::Unix(_) => false,
         })
@@ -126,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listener_is_a_host_and_port_or_a_socket() {
+    fn a_sidecar_address_is_host_and_port_or_a_socket() {
         for address in [
             "127.0.0.1:50051",
             "http://127.0.0.1:50051",
@@ -143,12 +144,12 @@ mod tests {
     }
 
     #[test]
-    fn tls_is_spoken_where_authorities_are_named_unless_the_address_says_otherwise() {
+    fn tls_is_used_with_authorities_unless_the_scheme_is_http() {
         let uri = |address: &str, security: &Security| {
-            let listener = address.parse::<SidecarAddress>().unwrap().with(security.clone());
-            listener.map(|listener| listener.uri).map_err(|error| error.to_string())
+            let endpoint = address.parse::<SidecarAddress>().unwrap().with(security.clone());
+            endpoint.map(|endpoint| endpoint.uri).map_err(|error| error.to_string())
         };
-        let (with, without) = (Security::of_tests(true, false), Security::default());
+        let (with, without) = (Security::for_tests(true, false), Security::default());
         assert_eq!(uri("h:1", &with).unwrap(), "https://h:1");
         assert_eq!(uri("h:1", &without).unwrap(), "http://h:1");
         assert_eq!(uri("http://h:1", &with).unwrap(), "http://h:1");
@@ -157,9 +158,10 @@ mod tests {
     }
 
     #[test]
-    fn a_token_leaves_this_machine_by_tls_only() {
-        let signed =
-            |address: &str, tls| address.parse::<SidecarAddress>().unwrap().with(Security::of_tests(tls, true)).is_ok();
+    fn a_token_leaves_this_machine_over_tls_only() {
+        let signed = |address: &str, tls| {
+            address.parse::<SidecarAddress>().unwrap().with(Security::for_tests(tls, true)).is_ok()
+        };
         for address in ["127.0.0.1:1", "[::1]:1", "localhost:1", "unix:/s"] {
             assert!(signed(address, false), "{address}");
         }

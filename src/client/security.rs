@@ -1,4 +1,4 @@
-//! What it takes to call a listener that does not let in everybody: whom to trust, a certificate to show, a token to bring.
+//! The credentials of a client: the authorities that it trusts, its certificate, and its token.
 
 use std::{
     fmt, fs, io,
@@ -15,62 +15,62 @@ use tonic::{
 
 use super::SidecarAddress;
 
-/// What it takes to call a listener, as the command line names it.
+/// The command-line options for TLS and the token.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct SecurityArguments {
-    /// Speaks TLS, and trusts the authorities in this file, in PEM
+    /// Use TLS, and trust the certificate authorities in this PEM file
     #[arg(long, value_name = "FILE", help_heading = "TLS and token")]
     pub tls_ca: Option<PathBuf>,
-    /// Shows the certificate in this file, in PEM
+    /// Client certificate to present, as a PEM file
     #[arg(long, value_name = "FILE", requires_all = ["tls_ca", "tls_key"], help_heading = "TLS and token")]
     pub tls_certificate: Option<PathBuf>,
-    /// The private key of that certificate, in PEM
+    /// Private key of the client certificate, as a PEM file
     #[arg(long, value_name = "FILE", requires = "tls_certificate", help_heading = "TLS and token")]
     pub tls_key: Option<PathBuf>,
-    /// The name that the sidecar's certificate is for, where that is not the host of its address
+    /// Name to expect in the sidecar's certificate, if it is not the host of the address
     #[arg(long, value_name = "NAME", requires = "tls_ca", help_heading = "TLS and token")]
     pub tls_name: Option<String>,
-    /// Brings the token in this file to the admin listener
+    /// File that holds the token for the admin listener
     #[arg(long, value_name = "FILE", help_heading = "TLS and token")]
     pub token_file: Option<PathBuf>,
 }
 
-/// What it takes to call a listener.
+/// The credentials, read from the files that the options name.
 #[derive(Clone, Default)]
 pub struct Security {
     tls: Option<ClientTlsConfig>,
     token: Option<MetadataValue<Ascii>>,
 }
 
-/// Why a listener cannot be called as it was said.
+/// Why a listener cannot be called with the given options.
 #[derive(Debug, Error)]
 pub enum SecurityError {
     /// A file cannot be read.
-    #[error("the file {}, which {option} names, cannot be read: {source}", file.display())]
+    #[error("cannot read the file {} of {option}: {source}", file.display())]
     Unreadable {
-        /// Which option, or setting.
+        /// The option or setting that names the file.
         option: &'static str,
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The file of the token has none.
-    #[error("the file {} has no token: it should hold one word", .0.display())]
+    /// The token file does not hold exactly one word.
+    #[error("the token file {} must hold exactly one word", .0.display())]
     NoToken(PathBuf),
-    /// There is nobody to trust.
-    #[error("{0} speaks TLS: name the authorities to trust with --tls-ca")]
+    /// The address requires TLS, but no trusted authorities are given.
+    #[error("{0} uses TLS; name the trusted certificate authorities with --tls-ca")]
     NoAuthority(SidecarAddress),
-    /// A token would be seen on its way.
-    #[error("a token is not sent to {0} without TLS: name the authorities to trust with --tls-ca")]
-    TokenInTheOpen(SidecarAddress),
+    /// The token would cross the network without encryption.
+    #[error("a token is sent to another machine over TLS only; name the certificate authorities of {0} with --tls-ca")]
+    TokenWithoutTls(SidecarAddress),
 }
 
 impl SecurityArguments {
-    /// Reads the files that are named. Without a file for the token, it is in `token_file`, if that is one.
+    /// Reads the files that the options name. Without `--token-file`, the token is read from `token_file`, if given.
     ///
     /// # Errors
-    /// If one of them cannot be read, or has no token.
+    /// Fails if a file cannot be read, or if the token file does not hold exactly one word.
     pub fn read(&self, token_file: Option<&Path>) -> Result<Security, SecurityError> {
         let tls = match &self.tls_ca {
             None => None,
@@ -120,12 +120,12 @@ impl Security {
     }
 
     #[cfg(test)]
-    pub(super) fn of_tests(tls: bool, has_token: bool) -> Self {
+    pub(super) fn for_tests(tls: bool, has_token: bool) -> Self {
         Self { tls: tls.then(ClientTlsConfig::new), token: has_token.then(|| token(b"word").unwrap()) }
     }
 }
 
-/// What it holds is for the listener only.
+/// Does not show the token or the key.
 impl fmt::Debug for Security {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (tls, token) = (self.has_tls(), self.has_token());
@@ -150,11 +150,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_one_word_and_never_shown() {
+    fn a_token_is_one_word_and_is_never_printed() {
         assert_eq!(token(b" word\n").unwrap(), "Bearer word");
         for contents in [&b""[..], b"\n", b"two words", b"\xff"] {
             assert!(token(contents).is_none(), "{contents:?}");
         }
-        assert!(!format!("{:?}", Security::of_tests(true, true)).contains("word"));
+        assert!(!format!("{:?}", Security::for_tests(true, true)).contains("word"));
     }
 }

@@ -69,7 +69,7 @@ impl Admin {
             let code = match error {
                 SecurityError::Unreadable { .. } => exit_code::NO_INPUT,
                 SecurityError::NoToken(_) => exit_code::CONFIG,
-                SecurityError::NoAuthority(_) | SecurityError::TokenInTheOpen(_) => exit_code::USAGE,
+                SecurityError::NoAuthority(_) | SecurityError::TokenWithoutTls(_) => exit_code::USAGE,
             };
             CommandError::new(code, error.to_string())
         })

@@ -1,4 +1,4 @@
-//! What the sidecar's own books say of the teams: made if absent, read before and after, compared.
+//! The teams' balances before and after a replay. Creates teams that do not exist.
 
 use anyhow::anyhow;
 use tonic::{Code, Status};
@@ -8,14 +8,14 @@ use crate::proto::v1::{Balance, GetTeamRequest, GetUsageRequest, PutTeamRequest,
 
 const ANCHOR_DAY: u32 = 1;
 
-/// A team as it stood before the replay.
+/// A team and its balance before the replay.
 #[derive(Clone, Debug)]
 pub(super) struct OpeningBalance {
     pub(super) team: Team,
     balance: Balance,
 }
 
-/// Reads each team's balance; makes the teams that are absent, and leaves the others as they are.
+/// Reads each team's balance. Creates the teams that do not exist, and changes no other team.
 pub(super) async fn open(
     sidecar: &SidecarClient,
     teams: usize,
@@ -31,14 +31,14 @@ pub(super) async fn open(
     Ok(openings)
 }
 
-/// The credits by which a team's books grew since then.
+/// Returns by how many credits a team's usage grew since the opening balance.
 pub(super) async fn growth(sidecar: &SidecarClient, opening: &OpeningBalance) -> anyhow::Result<i64> {
     let team_id = &opening.team.team_id;
     let now = balance(sidecar, team_id, None).await?;
     if now.cycle_start == opening.balance.cycle_start {
         return Ok(total(&now) - total(&opening.balance));
     }
-    // The cycle turned meanwhile: the old one grew by the reservations made in it, and the new one began at nothing.
+    // A new cycle began during the replay. Reservations made before its start were charged to the old cycle.
     let old = balance(sidecar, team_id, opening.balance.cycle_start).await?;
     Ok(total(&old) - total(&opening.balance) + total(&now))
 }
@@ -60,7 +60,7 @@ async fn get_or_put_team(
                 ..Team::default()
             };
             let request = PutTeamRequest { team: Some(team) };
-            sidecar.put_team(request).await.map_err(cannot(format!("make the team {team_id}")))?.team
+            sidecar.put_team(request).await.map_err(cannot(format!("create the team {team_id}")))?.team
         }
         Err(status) => return Err(cannot(format!("read the team {team_id}"))(status)),
     };
@@ -77,12 +77,12 @@ async fn balance(
     answer.balance.ok_or_else(|| anyhow!("the sidecar answered without the balance of {team_id}"))
 }
 
-/// The error of somebody who was refused this; what else a status carries is for developers.
+/// Returns a function that turns a status into an error for people: the task, the code and the message.
 fn cannot(task: String) -> impl FnOnce(Status) -> anyhow::Error {
     move |status| anyhow!("cannot {task}: {:?}: {}", status.code(), status.message())
 }
 
-/// Three disjoint counters make up what was committed.
+/// Returns all committed credits, which are counted in three disjoint counters.
 fn total(balance: &Balance) -> i64 {
     balance.used + balance.run_completion + balance.above_hold
 }

@@ -1,6 +1,6 @@
-//! What a flow executor does with one block: reserve, call the model, commit; and end the run after its last block.
+//! What a flow executor does with one block: reserve, call the model, commit, and end the run after its last block.
 //!
-//! It keeps no totals; what became of a call is its answer.
+//! It keeps no totals. Each call returns its outcome.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -21,20 +21,21 @@ use crate::{
 const FLOW: &str = "replay";
 const BLOCK: &str = "completion";
 
-/// The hold that a reserve gets without asking for one.
+/// Duration of a hold if the request names none.
 const DEFAULT_HOLD_MS: u64 = 120_000;
-const LONGEST_HOLD_MS: u64 = 3_600_000;
+/// Maximum duration of a hold.
+const MAX_HOLD_MS: u64 = 3_600_000;
 
-/// What a hold outlasts the model call by.
+/// How much longer than the model call the hold lasts.
 const HOLD_MARGIN_MS: u64 = 60_000;
 
-/// What became of one call.
+/// The outcome of one call.
 #[derive(Debug)]
 pub(super) struct CallOutcome {
     pub(super) team: usize,
-    /// From the first attempt to the answer; absent if there was none.
+    /// Time from the first attempt to reserve until the answer. `None` if there was no answer.
     pub(super) reserve_ns: Option<u64>,
-    /// From the first attempt to the answer; absent if there was none.
+    /// Time from the first attempt to commit until the answer. `None` if there was no answer.
     pub(super) commit_ns: Option<u64>,
     pub(super) end: End,
 }
@@ -42,11 +43,11 @@ pub(super) struct CallOutcome {
 /// How a call ended.
 #[derive(Debug)]
 pub(super) enum End {
-    /// Its credits are charged; `late` after the hold had run out.
+    /// Its credits are charged. `late` means that the hold had expired before.
     Committed { credits: i64, basis: Basis, late: bool },
-    /// The block waits.
+    /// The sidecar suspended the block.
     Suspended(SuspendReason),
-    /// There was no answer, or one that this program cannot use.
+    /// There was no answer, or an error, or an answer without the expected content.
     Failed { proceeded: bool, error: String, unreachable: bool },
 }
 
@@ -60,6 +61,7 @@ pub(super) struct Executor {
     runs: Vec<RunProgress>,
 }
 
+/// The calls of one run that are still to be made.
 #[derive(Debug)]
 struct RunProgress {
     team: usize,
@@ -68,13 +70,13 @@ struct RunProgress {
 }
 
 impl Executor {
-    /// An executor of these calls. The label makes the ids of this replay unlike those of every other.
+    /// Creates an executor of these calls. The label begins all ids, so that the ids of two replays never collide.
     pub(super) fn new(sidecar: SidecarClient, clock: Clock, label: String, ms_per_token: u64, calls: &[Call]) -> Self {
         let mut runs: Vec<RunProgress> = Vec::new();
         for call in calls {
             match runs.get_mut(call.run) {
                 Some(run) => *run.calls_left.get_mut() += 1,
-                // Runs are numbered as they appear, so a new one is always the next.
+                // Runs are numbered in order of appearance, so an unknown run is always the next one.
                 None => runs.push(RunProgress {
                     team: call.team,
                     calls_left: AtomicUsize::new(1),
@@ -85,7 +87,7 @@ impl Executor {
         Self { sidecar, clock, label, ms_per_token, runs }
     }
 
-    /// Runs one block. The last one of a run ends the run.
+    /// Runs one block. After the last block of a run, ends the run.
     pub(super) async fn execute(&self, call: &Call) -> CallOutcome {
         let outcome = self.run_block(call).await;
         let run = &self.runs[call.run];
@@ -98,7 +100,7 @@ impl Executor {
         outcome
     }
 
-    /// Ends the runs of which some calls were never made.
+    /// Ends the runs whose calls were not all made. Stops when the sidecar cannot be reached.
     pub(super) async fn end_unfinished_runs(&self) {
         for (index, run) in self.runs.iter().enumerate() {
             if run.calls_left.load(Ordering::Acquire) > 0 && !self.end_run(index).await {
@@ -123,7 +125,7 @@ impl Executor {
                 return CallOutcome { end: End::Suspended(suspend.reason()), ..outcome };
             }
             None => {
-                return CallOutcome { end: failed(false, "CheckAndReserve: an answer without a decision"), ..outcome };
+                return CallOutcome { end: failed(false, "CheckAndReserve: the answer has no decision"), ..outcome };
             }
         };
         if proceed.state() != ReservationState::Open {
@@ -162,15 +164,17 @@ impl Executor {
         }
     }
 
-    /// A run that never proceeded is not known to the sidecar, so there is nothing to end. An end that fails costs
-    /// nothing either: the run stops being current by its age. Says whether the sidecar could be reached.
+    /// Ends a run, and returns whether the sidecar could be reached.
+    ///
+    /// The sidecar does not know a run that never proceeded, so such a run needs no end. An error is harmless: the run stops being
+    /// current at its maximum age.
     async fn end_run(&self, index: usize) -> bool {
         let run = &self.runs[index];
         if run.proceeded.load(Ordering::Acquire) {
             let request = EndRunRequest { team_id: team_id(run.team), run_id: self.run_id(index) };
             if let Err(status) = self.sidecar.end_run(request).await {
-                tracing::warn!(run = self.run_id(index), %status, "the run could not be ended");
-                return !retry::is_worth_repeating(&status);
+                tracing::warn!(run = self.run_id(index), %status, "cannot end the run");
+                return !retry::is_retryable(&status);
             }
         }
         true
@@ -185,7 +189,7 @@ impl Executor {
     }
 }
 
-/// The id of a team of the replay, counted from 0.
+/// Returns the id of a team of the replay, by its index from 0.
 pub(super) fn team_id(index: usize) -> String {
     format!("replay-{index}")
 }
@@ -200,9 +204,9 @@ fn commit_request(call: &Call, proceed: Proceed) -> CommitRequest {
     }
 }
 
-/// Asks for a longer hold only where the model call may outlast the usual one.
+/// Returns the hold to ask for: `None` unless the model call may last longer than the default hold.
 fn hold_for(wait_ms: u64) -> Option<prost_types::Duration> {
-    let hold_ms = wait_ms.saturating_add(HOLD_MARGIN_MS).min(LONGEST_HOLD_MS);
+    let hold_ms = wait_ms.saturating_add(HOLD_MARGIN_MS).min(MAX_HOLD_MS);
     let seconds = i64::try_from(hold_ms.div_ceil(1_000)).ok()?;
     (hold_ms > DEFAULT_HOLD_MS).then_some(prost_types::Duration { seconds, nanos: 0 })
 }
@@ -213,7 +217,7 @@ fn failed(proceeded: bool, error: &str) -> End {
 
 fn refused(proceeded: bool, rpc: &str, status: &Status) -> End {
     let error = format!("{rpc}: {:?}: {}", status.code(), status.message());
-    End::Failed { proceeded, error, unreachable: retry::is_worth_repeating(status) }
+    End::Failed { proceeded, error, unreachable: retry::is_retryable(status) }
 }
 
 #[cfg(test)]
@@ -221,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hold_outlasts_the_model_call() {
+    fn a_hold_lasts_longer_than_the_model_call() {
         let seconds = [0, 60_000, 60_001, 500_000, u64::MAX].map(|wait| hold_for(wait).map(|hold| hold.seconds));
         assert_eq!(seconds, [None, None, Some(121), Some(560), Some(3_600)]);
     }

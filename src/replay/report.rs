@@ -1,4 +1,4 @@
-//! What came out of a replay: counts and credits by team, latencies, and whether the sidecar's books agree.
+//! The result of a replay: counts and credits by team, latencies, and the comparison with the sidecar's usage.
 
 use std::collections::BTreeMap;
 
@@ -11,90 +11,90 @@ use super::{
 };
 use crate::proto::v1::{Basis, SuspendReason};
 
-/// How many different errors a report keeps.
-const ERRORS_KEPT: usize = 5;
+/// Maximum number of distinct errors in a report.
+const MAX_ERRORS: usize = 5;
 
 /// The result of a replay.
 #[derive(Debug, Serialize)]
 pub struct ReplayReport {
-    /// What the ids of this replay's reservations and runs begin with.
+    /// Prefix of all reservation and run ids of this replay.
     pub label: String,
-    /// The rows of the trace.
+    /// Number of rows in the trace.
     pub rows: u64,
-    /// Whether rows were left out, because somebody stopped the replay or the sidecar could not be reached.
+    /// Whether rows were skipped, because the replay was interrupted or the sidecar could not be reached.
     pub stopped_early: bool,
-    /// How long the calls took together, in seconds.
+    /// Time from the first call to the end of the last one, in seconds.
     pub elapsed_seconds: f64,
-    /// By team, in their order.
+    /// The results of each team, by index.
     pub teams: Vec<TeamReport>,
-    /// The sums of all teams; its `team` and `plan` are empty.
+    /// The sums over all teams. `team` and `plan` are empty.
     pub total: TeamReport,
-    /// How long a reserve took, repeats included.
+    /// Latency of CheckAndReserve, including retries.
     pub reserve: Latency,
-    /// How long a commit took, repeats included.
+    /// Latency of Commit, including retries.
     pub commit: Latency,
-    /// The first few different errors.
+    /// The first distinct errors.
     pub errors: Vec<String>,
 }
 
-/// What happened to one team.
+/// The results of one team.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TeamReport {
     /// The team's id.
     pub team: String,
-    /// The team's plan, which is the one asked for only if this replay made the team.
+    /// The team's plan. It is the plan of the arguments only if this replay created the team.
     pub plan: String,
-    /// Whether it has a paid seat.
+    /// Whether the team has a paid seat.
     pub paid_seat: bool,
-    /// The calls that were made.
+    /// Number of calls made.
     pub calls: u64,
-    /// Those that were allowed to proceed.
+    /// Number of calls that could proceed.
     pub proceeded: u64,
-    /// Those that have to wait, by reason.
+    /// Number of suspended calls, by reason.
     pub suspended: BTreeMap<String, u64>,
-    /// Those that got no usable answer to their reserve or commit.
+    /// Number of calls whose reserve or commit failed.
     pub failed: u64,
-    /// Those that were committed after their hold had run out.
+    /// Number of calls committed after their hold expired.
     pub late: u64,
-    /// The credits that the commits answered.
+    /// Sum of the credits in the answers to Commit.
     pub credits: i64,
-    /// How many of these current runs used past the limit.
+    /// The part of `credits` that current runs used past the limit.
     pub run_completion_credits: i64,
-    /// By how many credits GetUsage grew meanwhile; absent if it could not be read in the end.
+    /// Growth of the credits in GetUsage during the replay. `None` if GetUsage failed afterwards.
     pub usage_growth: Option<i64>,
-    /// Whether that is the credits that the commits answered.
+    /// Whether `usage_growth` equals `credits`.
     pub books: Reconciliation,
 }
 
-/// How the credits that the commits answered compare with the growth of GetUsage. The greater, the worse.
+/// How the credits of all commits compare with the growth of GetUsage. A greater value is worse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reconciliation {
-    /// They are the same.
+    /// They are equal.
     #[default]
     Agree,
-    /// GetUsage could not be read in the end.
+    /// GetUsage failed after the replay.
     Unread,
-    /// They are not the same.
+    /// They are not equal.
     Differ,
 }
 
-/// How long the calls of one kind took, in microseconds.
+/// Latency of the calls of one method, in microseconds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Latency {
-    /// The calls that were answered.
+    /// Number of answered calls.
     pub count: u64,
-    /// Half of them took at most this long.
+    /// Median.
     pub p50_us: f64,
-    /// 99 % of them took at most this long.
+    /// 99th percentile.
     pub p99_us: f64,
-    /// 99.9 % of them took at most this long.
+    /// 99.9th percentile.
     pub p999_us: f64,
-    /// The longest.
+    /// Maximum.
     pub max_us: f64,
 }
 
-/// A report in the making.
+/// Counts the outcomes of calls until the report is made.
 #[derive(Debug)]
 pub(super) struct Tally {
     teams: Vec<TeamReport>,
@@ -103,7 +103,7 @@ pub(super) struct Tally {
     errors: Vec<String>,
 }
 
-/// What a report says of the replay as a whole.
+/// The parts of a report that are about the whole replay.
 #[derive(Debug)]
 pub(super) struct Summary {
     pub(super) label: String,
@@ -112,7 +112,7 @@ pub(super) struct Summary {
 }
 
 impl Tally {
-    /// An empty one for these teams.
+    /// Creates an empty tally for these teams.
     pub(super) fn new(openings: &[OpeningBalance]) -> anyhow::Result<Self> {
         let teams = openings.iter().map(|opening| TeamReport {
             team: opening.team.team_id.clone(),
@@ -128,7 +128,7 @@ impl Tally {
         })
     }
 
-    /// Counts one call.
+    /// Counts the outcome of one call.
     pub(super) fn count(&mut self, outcome: CallOutcome) -> anyhow::Result<()> {
         if let Some(ns) = outcome.reserve_ns {
             self.reserve_ns.record(ns)?;
@@ -143,7 +143,7 @@ impl Tally {
                 team.proceeded += 1;
                 team.late += u64::from(late);
                 team.credits += credits;
-                // A late commit has no hold left, so its basis says nothing about where it was counted.
+                // A late commit is charged without its hold, so the basis of the hold does not apply to its credits.
                 if basis == Basis::RunCompletion && !late {
                     team.run_completion_credits += credits;
                 }
@@ -158,14 +158,14 @@ impl Tally {
         Ok(())
     }
 
-    /// Keeps an error, unless it is known or there are enough.
+    /// Adds an error, unless it is already there or the maximum is reached.
     pub(super) fn note(&mut self, error: String) {
-        if self.errors.len() < ERRORS_KEPT && !self.errors.contains(&error) {
+        if self.errors.len() < MAX_ERRORS && !self.errors.contains(&error) {
             self.errors.push(error);
         }
     }
 
-    /// The report, given by how much each team's books grew; teams without a growth come last.
+    /// Makes the report. `growths` has the growth of each team's usage, by index; the last teams may have none.
     pub(super) fn close(mut self, summary: Summary, growths: &[i64]) -> ReplayReport {
         let mut total = TeamReport { usage_growth: Some(0), ..TeamReport::default() };
         for (index, team) in self.teams.iter_mut().enumerate() {

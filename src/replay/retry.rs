@@ -1,6 +1,6 @@
-//! The retry rule for clients: what the contract asks of everybody who calls the sidecar.
+//! The retry rule that the gRPC contract requires of clients.
 //!
-//! A call whose outcome is unknown is repeated with the same id and content, and so returns its first result.
+//! A client repeats a call whose outcome is unknown with the same id and content. The sidecar then returns the first result.
 
 use std::time::Duration;
 
@@ -9,36 +9,38 @@ use tonic_types::StatusExt as _;
 
 use crate::clock::Clock;
 
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// First backoff.
+const INITIAL_BACKOFF: Duration = Duration::from_millis(20);
+/// Maximum backoff.
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
-/// Makes the call until it is answered, or until `patience` has passed; then returns the last error.
+/// Repeats the call until it is answered or must not be repeated, or until `timeout` has passed. Then returns the last error.
 pub(super) async fn until_answered<Answer, Attempt>(
     clock: &Clock,
-    patience: Duration,
+    timeout: Duration,
     mut attempt: impl FnMut() -> Attempt,
 ) -> Result<Answer, Status>
 where
     Attempt: Future<Output = Result<Response<Answer>, Status>>,
 {
-    let give_up_ms = clock.monotonic_ms().saturating_add(i64::try_from(patience.as_millis()).unwrap_or(i64::MAX));
-    let mut pause = FIRST_PAUSE;
+    let give_up_ms = clock.monotonic_ms().saturating_add(i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX));
+    let mut backoff = INITIAL_BACKOFF;
     loop {
         let status = match attempt().await {
             Ok(answer) => return Ok(answer.into_inner()),
             Err(status) => status,
         };
-        if !is_worth_repeating(&status) || clock.monotonic_ms() >= give_up_ms {
+        if !is_retryable(&status) || clock.monotonic_ms() >= give_up_ms {
             return Err(status);
         }
-        tokio::time::sleep(pause.max(asked_pause(&status))).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        tokio::time::sleep(backoff.max(requested_delay(&status))).await;
+        backoff = (backoff * 2).min(MAX_BACKOFF);
     }
 }
 
-/// Whether another attempt may be answered: the outcome is unknown, or the sidecar said that it is too busy just now.
-pub(super) fn is_worth_repeating(status: &Status) -> bool {
-    // Only our own side of the wire attaches a source: the connection broke, whatever code that was given.
+/// Returns whether another attempt may succeed: the outcome is unknown, or the sidecar is overloaded.
+pub(super) fn is_retryable(status: &Status) -> bool {
+    // Only the client side attaches a source, when the connection broke.
     let broken_connection = std::error::Error::source(status).is_some();
     broken_connection
         || matches!(
@@ -47,18 +49,19 @@ pub(super) fn is_worth_repeating(status: &Status) -> bool {
         )
 }
 
-fn asked_pause(status: &Status) -> Duration {
-    let asked = status.get_details_retry_info().and_then(|info| info.retry_delay);
-    asked.unwrap_or_default().min(LONGEST_PAUSE)
+/// Returns the delay that the sidecar asks for in RetryInfo.
+fn requested_delay(status: &Status) -> Duration {
+    let delay = status.get_details_retry_info().and_then(|info| info.retry_delay);
+    delay.unwrap_or_default().min(MAX_BACKOFF)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    async fn attempts(patience: Duration, answers: &[Option<Code>]) -> (usize, Option<Code>) {
+    async fn attempts(timeout: Duration, answers: &[Option<Code>]) -> (usize, Option<Code>) {
         let mut made = 0;
-        let answer = until_answered(&Clock::System, patience, || {
+        let answer = until_answered(&Clock::System, timeout, || {
             let answer = answers[made.min(answers.len() - 1)];
             made += 1;
             async move { answer.map_or(Ok(Response::new(())), |code| Err(Status::new(code, "no"))) }
@@ -80,7 +83,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn patience_ends() {
+    async fn retries_end_at_the_timeout() {
         let (made, last) = attempts(Duration::from_millis(50), &[Some(Code::Unavailable)]).await;
         assert!((2..=4).contains(&made), "{made} attempts");
         assert_eq!(last, Some(Code::Unavailable));

@@ -1,4 +1,4 @@
-//! The sidecar as a client sees it: its two listeners, a deadline on every attempt, and the retry rule.
+//! A client of a sidecar's two listeners, with a deadline for every attempt and the retry rule.
 
 use std::time::Duration;
 
@@ -20,25 +20,25 @@ use crate::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a call is repeated. Giving up a reserve costs nothing: the model is not called, and the hold runs out.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a call is retried. Giving up a reserve costs nothing: the model is not called, and the hold expires.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long a commit is repeated. The model was called, so an executor would not give it up for hours; but somebody
-/// waits for this command to end.
-const COMMIT_PATIENCE: Duration = Duration::from_secs(120);
+/// How long a commit is retried. A real executor would retry for hours, because the model was called. This command has a user who
+/// waits for it.
+const COMMIT_RETRY_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A connection to both listeners; clones share it.
+/// Connections to both listeners. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct SidecarClient {
     quota: QuotaServiceClient<Channel>,
     accounts: AccountServiceClient<Channel>,
     usage: UsageServiceClient<Channel>,
-    /// The admin listener, whose calls may need a token.
+    /// The admin listener, which may require a token.
     admin: SidecarEndpoint,
     clock: Clock,
 }
 
-/// Calls of the admin listener bring its token; those of the data listener bring none.
+/// Adds the token to a call of the admin listener. Calls of the data listener have none.
 macro_rules! sign {
     ($sidecar:expr, quota, $attempt:expr) => {};
     ($sidecar:expr, $client:ident, $attempt:expr) => {
@@ -46,12 +46,12 @@ macro_rules! sign {
     };
 }
 
-/// One rpc: a fresh message and deadline for every attempt, repeated by the retry rule.
+/// Defines one rpc. Every attempt has its own message and deadline; the retry rule repeats it.
 macro_rules! rpc {
-    ($(#[$doc:meta])* $client:ident.$name:ident($request:ty) -> $answer:ty, $patience:expr) => {
+    ($(#[$doc:meta])* $client:ident.$name:ident($request:ty) -> $answer:ty, $retry_timeout:expr) => {
         $(#[$doc])*
         pub(super) async fn $name(&self, request: $request) -> Result<$answer, Status> {
-            until_answered(&self.clock, $patience, || {
+            until_answered(&self.clock, $retry_timeout, || {
                 let mut client = self.$client.clone();
                 let mut attempt = Request::new(request.clone());
                 attempt.set_timeout(ATTEMPT_TIMEOUT);
@@ -77,18 +77,19 @@ impl SidecarClient {
         })
     }
 
-    rpc!(quota.check_and_reserve(CheckAndReserveRequest) -> CheckAndReserveResponse, PATIENCE);
-    rpc!(quota.commit(CommitRequest) -> CommitResponse, COMMIT_PATIENCE);
-    rpc!(quota.end_run(EndRunRequest) -> EndRunResponse, PATIENCE);
-    rpc!(accounts.get_team(GetTeamRequest) -> GetTeamResponse, PATIENCE);
-    rpc!(accounts.put_team(PutTeamRequest) -> PutTeamResponse, PATIENCE);
-    rpc!(usage.get_usage(GetUsageRequest) -> GetUsageResponse, PATIENCE);
+    rpc!(quota.check_and_reserve(CheckAndReserveRequest) -> CheckAndReserveResponse, RETRY_TIMEOUT);
+    rpc!(quota.commit(CommitRequest) -> CommitResponse, COMMIT_RETRY_TIMEOUT);
+    rpc!(quota.end_run(EndRunRequest) -> EndRunResponse, RETRY_TIMEOUT);
+    rpc!(accounts.get_team(GetTeamRequest) -> GetTeamResponse, RETRY_TIMEOUT);
+    rpc!(accounts.put_team(PutTeamRequest) -> PutTeamResponse, RETRY_TIMEOUT);
+    rpc!(usage.get_usage(GetUsageRequest) -> GetUsageResponse, RETRY_TIMEOUT);
 }
 
-async fn connect(address: &SidecarEndpoint, listener: &str, option: &str) -> anyhow::Result<Channel> {
-    address.connect(CONNECT_TIMEOUT).await.with_context(|| {
+async fn connect(endpoint: &SidecarEndpoint, listener: &str, option: &str) -> anyhow::Result<Channel> {
+    endpoint.connect(CONNECT_TIMEOUT).await.with_context(|| {
         format!(
-            "no sidecar answers at {address} ({listener}); start one with `tollgate serve`, or say where with {option}"
+            "no sidecar answers at {endpoint} ({listener}); start one with `tollgate serve`, or name its address with \
+             {option}"
         )
     })
 }

@@ -1,4 +1,4 @@
-//! A report as a person reads it.
+//! A report as tables for people.
 
 use std::fmt;
 
@@ -19,13 +19,13 @@ impl fmt::Display for ReplayReport {
             writeln!(formatter, "error: {error}")?;
         }
         if self.total.books == Reconciliation::Agree {
-            writeln!(formatter, "The books agree: GetUsage grew by the credits that the commits answered.")?;
+            writeln!(formatter, "The books agree: GetUsage grew by the credits that the commits charged.")?;
         }
         Ok(())
     }
 }
 
-/// A column that is left out where it would hold nothing but zeros says nothing that a reader misses.
+/// Makes the table of teams. A column of failures or late commits appears only if it has a value above 0.
 fn team_table(report: &ReplayReport) -> Table {
     let reasons: Vec<&String> = report.total.suspended.keys().collect();
     let mut header = vec!["team".to_owned(), "plan".to_owned(), "calls".to_owned(), "proceeded".to_owned()];

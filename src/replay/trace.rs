@@ -1,6 +1,6 @@
-//! The trace and how its rows become calls: which team makes them, which model they need, which run they belong to.
+//! The trace, and how its rows become calls: the team, the model and the run of each row.
 //!
-//! Pure but for reading the file; it knows nothing of gRPC, credits or time that passes.
+//! Apart from reading the file, everything here is pure. It knows nothing of gRPC, credits or clocks.
 
 use std::{fs::File, path::Path};
 
@@ -10,48 +10,48 @@ use jiff::civil::DateTime;
 
 const COLUMNS: [&str; 3] = ["TIMESTAMP", "ContextTokens", "GeneratedTokens"];
 
-/// Rows of a team this far apart, or further, belong to different runs.
+/// Rows of a team that are at least this far apart belong to different runs.
 const RUN_GAP_SECONDS: i64 = 60;
 
-/// One call that somebody made to a model.
+/// One call to a model, as the trace recorded it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// When the call was made; the trace does not say in which time zone.
+    /// Time of the call, in a time zone that the trace does not name.
     pub timestamp: DateTime,
-    /// The tokens of the prompt.
+    /// Number of tokens in the prompt.
     pub context_tokens: u32,
-    /// The tokens of the answer.
+    /// Number of tokens in the answer.
     pub generated_tokens: u32,
 }
 
-/// One row as a block run.
+/// One row as one run of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// Which row of the trace, from 0.
+    /// Index of the row in the trace, from 0.
     pub row: usize,
-    /// Which team, from 0: the row modulo the number of teams.
+    /// Index of the team, from 0: the row modulo the number of teams.
     pub team: usize,
-    /// Which run, from 0, among those of all teams.
+    /// Index of the run, from 0, among the runs of all teams.
     pub run: usize,
     /// The model that the block calls.
     pub model: &'static str,
-    /// The tokens of the answer.
+    /// Number of tokens in the answer.
     pub generated_tokens: u32,
 }
 
-/// The rows of a trace.
+/// Reads the rows of a trace file.
 ///
 /// # Errors
-/// When the file cannot be read, lacks a column or a row, or has a malformed row; the message names the line.
+/// Fails if the file cannot be read, lacks a column, has no rows, or has a malformed row. The message names the line.
 pub fn read(path: &Path) -> anyhow::Result<Vec<Row>> {
     let file = File::open(path).with_context(|| format!("cannot open the trace {}", path.display()))?;
     parse(file).with_context(|| format!("cannot read the trace {}", path.display()))
 }
 
-/// The rows of a trace in CSV, with a header.
+/// Reads the rows of a trace in CSV with a header.
 ///
 /// # Errors
-/// When a column or every row is missing, or a row is malformed; the message names the line.
+/// Fails if a column is missing, if there are no rows, or if a row is malformed. The message names the line.
 pub fn parse(trace: impl std::io::Read) -> anyhow::Result<Vec<Row>> {
     let mut reader = csv::Reader::from_reader(trace);
     let columns = find_columns(reader.headers()?)?;
@@ -61,11 +61,11 @@ pub fn parse(trace: impl std::io::Read) -> anyhow::Result<Vec<Row>> {
         let line = record.position().map_or(0, csv::Position::line);
         rows.push(parse_row(&record, columns).with_context(|| format!("line {line}"))?);
     }
-    ensure!(!rows.is_empty(), "it has no rows");
+    ensure!(!rows.is_empty(), "the trace has no rows");
     Ok(rows)
 }
 
-/// The calls that replay these rows, in their order. There is at least one team.
+/// Returns the calls that replay these rows, in the same order. `teams` must be at least 1.
 pub fn plan_calls(rows: &[Row], teams: usize) -> Vec<Call> {
     let mut latest: Vec<Option<(DateTime, usize)>> = vec![None; teams];
     let mut runs = 0;
@@ -86,7 +86,7 @@ pub fn plan_calls(rows: &[Row], teams: usize) -> Vec<Call> {
     calls
 }
 
-/// The model that a prompt of so many tokens needs.
+/// Returns the model that serves a prompt of this length.
 pub fn model_for(context_tokens: u32) -> &'static str {
     match context_tokens {
         0..512 => "gpt-3.5",
@@ -99,9 +99,9 @@ pub fn model_for(context_tokens: u32) -> &'static str {
 fn find_columns(header: &StringRecord) -> anyhow::Result<[usize; 3]> {
     let mut columns = [0; 3];
     for (column, name) in columns.iter_mut().zip(COLUMNS) {
-        // Spreadsheets put a byte order mark before the first name.
+        // Spreadsheet programs put a byte order mark before the first name.
         let Some(found) = header.iter().position(|field| field.trim_start_matches('\u{feff}').trim() == name) else {
-            bail!("its first line names no column {name}; expected {}", COLUMNS.join(","));
+            bail!("the header names no column {name}; expected {}", COLUMNS.join(","));
         };
         *column = found;
     }
@@ -123,8 +123,8 @@ fn parse_row(record: &StringRecord, [timestamp, context, generated]: [usize; 3])
 }
 
 fn share_a_run(previous: DateTime, next: DateTime) -> bool {
-    let apart = next.duration_since(previous).abs();
-    apart < jiff::SignedDuration::from_secs(RUN_GAP_SECONDS)
+    let gap = next.duration_since(previous).abs();
+    gap < jiff::SignedDuration::from_secs(RUN_GAP_SECONDS)
 }
 
 #[cfg(test)]
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_team_s_rows_less_than_a_minute_apart_share_a_run() {
+    fn rows_of_a_team_under_a_minute_apart_share_a_run() {
         let rows = rows_at(&["10:00:00", "10:00:59.9999999", "10:01:59.9999999", "10:02:00"]);
         assert_eq!(runs(&rows, 1), [0, 0, 1, 1]);
     }
@@ -173,12 +173,12 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_jumps_back_a_minute_starts_a_run() {
+    fn a_jump_back_by_a_minute_starts_a_run() {
         assert_eq!(runs(&rows_at(&["10:05:00", "10:04:01", "10:03:01"]), 1), [0, 0, 1]);
     }
 
     #[test]
-    fn the_trace_is_read_as_it_was_published() {
+    fn the_published_format_is_read() {
         let trace = "TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:17:03.9799600,4808,10";
         let row = &parse(trace.as_bytes()).unwrap()[0];
         assert_eq!(row.timestamp.to_string(), "2023-11-16T18:17:03.97996");
@@ -200,13 +200,13 @@ mod tests {
 
     #[test]
     fn a_trace_without_rows_or_columns_is_an_error() {
-        assert_eq!(error_of(HEADER), "it has no rows");
+        assert_eq!(error_of(HEADER), "the trace has no rows");
         assert!(error_of("").contains("names no column TIMESTAMP"));
         assert!(error_of("TIMESTAMP,ContextTokens\n").contains("names no column GeneratedTokens"));
     }
 
     #[test]
-    fn the_excerpt_in_the_project_is_a_trace() {
+    fn the_excerpt_in_this_repository_is_a_trace() {
         let excerpt = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/azure_llm_2023_code_excerpt.csv");
         let rows = read(&excerpt).unwrap();
         assert_eq!(rows.len(), 600);

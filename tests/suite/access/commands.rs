@@ -55,9 +55,9 @@ fn a_refused_command_says_what_is_missing() {
     for (flags, code, says) in [
         (&TLS[..], 77, "TOKEN_MISSING); name the file that holds it with --token-file"),
         (&[&TLS[..], &["--token-file", "wrong"]].concat(), 77, "TOKEN_WRONG"),
-        (&[&TLS[..], &["--token-file", "empty"]].concat(), 78, "the file empty has no token"),
-        (&[&TLS[..], &["--token-file", "absent"]].concat(), 66, "absent, which --token-file names, cannot be read"),
-        (&["--tls-ca", "absent"], 66, "absent, which --tls-ca names, cannot be read"),
+        (&[&TLS[..], &["--token-file", "empty"]].concat(), 78, "the token file empty must hold exactly one word"),
+        (&[&TLS[..], &["--token-file", "absent"]].concat(), 66, "cannot read the file absent of --token-file"),
+        (&["--tls-ca", "absent"], 66, "cannot read the file absent of --tls-ca"),
         (&["--tls-ca", "foreign.pem"], 77, "do not trust each other: invalid peer certificate"),
         (&[&trust[..], &["--tls-name", "other.example"]].concat(), 77, "do not trust each other"),
         (&[], 69, "if it speaks TLS, name the authorities to trust with --tls-ca"),
