@@ -1,4 +1,4 @@
-//! What Prometheus is told of decisions, credits, the store and leases: each of it moves when it happens, and only then.
+//! Metrics of decisions, credits, the store and leases: each one changes when its event happens, and only then.
 
 use std::collections::BTreeMap;
 
@@ -24,8 +24,8 @@ use crate::suite::{
     },
 };
 
-/// What a call moves: each line without `tollgate_`, and by how much.
-type Moves<'a> = &'a [(&'a str, f64)];
+/// Changed series, named without `tollgate_`, each with its increase.
+type Increases<'a> = &'a [(&'a str, f64)];
 
 const COMMITTED: &str = "credits_total{kind=\"committed\"}";
 const RESERVED: &str = "credits_total{kind=\"reserved\"}";
@@ -46,122 +46,124 @@ const RUN_BEGUN: &str = "decisions_total{basis=\"\",outcome=\"proceed\",reason=\
 const RUN_REPLAY: &str = "decisions_total{basis=\"\",outcome=\"replay\",reason=\"\",rpc=\"BeginRun\"}";
 const RUN_STOPPED: &str = "decisions_total{basis=\"\",outcome=\"suspend\",reason=\"blocks_stopped\",rpc=\"BeginRun\"}";
 
-/// What a sidecar has counted so far of what calls do.
-struct Counted {
+/// The counters of a sidecar, as of the last scrape.
+struct Counters {
     probe: String,
-    lines: BTreeMap<String, f64>,
+    series: BTreeMap<String, f64>,
 }
 
-impl Counted {
-    fn so_far(probe: &str) -> Self {
-        Self { probe: probe.to_owned(), lines: counted(&scrape(probe)) }
+impl Counters {
+    fn scraped(probe: &str) -> Self {
+        Self { probe: probe.to_owned(), series: counters_of(&scrape(probe)) }
     }
 
-    /// What was done since the last look moved exactly these lines.
+    /// Asserts that exactly these series have increased since the last scrape.
     #[track_caller]
-    fn moved(&mut self, what: &str, by: Moves<'_>) {
-        let lines = counted(&scrape(&self.probe));
-        let changes = lines.iter().map(|(line, now)| (line.as_str(), now - self.lines.get(line).unwrap_or(&0.0)));
+    fn increased(&mut self, what: &str, by: Increases<'_>) {
+        let series = counters_of(&scrape(&self.probe));
+        let changes = series.iter().map(|(name, now)| (name.as_str(), now - self.series.get(name).unwrap_or(&0.0)));
         let changes: BTreeMap<_, _> = changes.filter(|(_, by)| *by != 0.0).collect();
         assert_eq!(changes, by.iter().copied().collect(), "{what}");
-        self.lines = lines;
+        self.series = series;
     }
 }
 
-/// The counters of decisions, credits, blocks and refusals.
-fn counted(scraped: &str) -> BTreeMap<String, f64> {
+/// Returns the counters of decisions, credits, blocks and refusals in a scraped text.
+fn counters_of(scraped: &str) -> BTreeMap<String, f64> {
     let lines = scraped.lines().filter_map(|line| line.strip_prefix("tollgate_")?.rsplit_once(' '));
     let families = ["decisions_total", "credits_total", "overage_blocks_charged_total", "calls_refused_total"];
-    let ours = lines.filter(|(line, _)| families.iter().any(|family| line.starts_with(family)));
-    ours.map(|(line, value)| (line.to_owned(), value.parse().unwrap())).collect()
+    let selected = lines.filter(|(line, _)| families.iter().any(|family| line.starts_with(family)));
+    selected.map(|(line, value)| (line.to_owned(), value.parse().unwrap())).collect()
 }
 
 fn run(team: &str, run: &str) -> BeginRunRequest {
     BeginRunRequest { team_id: team.to_owned(), flow_id: "flow".to_owned(), run_id: run.to_owned() }
 }
 
+/// Each call changes exactly the counters of its own effect. A repeat of it changes nothing but `replay`.
 #[tokio::test]
-async fn each_call_moves_what_it_did_and_a_repeat_moves_nothing_but_replays() {
+async fn a_call_counts_once_and_a_repeat_counts_as_replay() {
     let sidecar = Sidecar::start_with(&StoreLocation::Memory, &[ANY_PORT]);
     let client = sidecar.client();
     client.put_team(team_without_seat("free", 60)).await;
-    let mut counted = Counted::so_far(&sidecar.probe());
+    let mut counters = Counters::scraped(&sidecar.probe());
 
     client.proceed(block("free", "r1", "gpt-4")).await;
-    counted.moved("a reserve", &[(BY_ALLOTMENT, 1.0), (RESERVED, 25.0)]);
+    counters.increased("a reserve", &[(BY_ALLOTMENT, 1.0), (RESERVED, 25.0)]);
     client.proceed(block("free", "r1", "gpt-4")).await;
-    counted.moved("its repeat", &[(REPLAY, 1.0)]);
+    counters.increased("its repeat", &[(REPLAY, 1.0)]);
     client.proceed(block("free", "r2", "gpt-4")).await;
-    counted.moved("another one", &[(BY_ALLOTMENT, 1.0), (RESERVED, 25.0)]);
+    counters.increased("another reserve", &[(BY_ALLOTMENT, 1.0), (RESERVED, 25.0)]);
     for id in ["r3", "r4"] {
         client.suspend(block("free", id, "gpt-4")).await;
-        counted.moved("one that has to wait, from the store and from memory", &[(STOPPED, 1.0)]);
+        counters.increased("a suspended call, decided by the store and from the cache", &[(STOPPED, 1.0)]);
     }
     client.proceed(CheckAndReserveRequest { dry_run: true, ..block("free", "r5", "gpt-4o") }).await;
-    counted.moved("a dry run", &[]);
+    counters.increased("a dry run", &[]);
     client.commit("free", "r1", &[]).await.unwrap();
-    counted.moved("a commit", &[(COMMITTED, 25.0)]);
+    counters.increased("a commit", &[(COMMITTED, 25.0)]);
     client.commit("free", "r1", &[]).await.unwrap();
-    counted.moved("its repeat", &[]);
+    counters.increased("its repeat", &[]);
     client.release("free", "r2", &[]).await.unwrap();
-    counted.moved("a release", &[(RELEASED, 25.0)]);
+    counters.increased("a release", &[(RELEASED, 25.0)]);
     client.release("free", "r2", &[]).await.unwrap();
-    counted.moved("its repeat", &[]);
+    counters.increased("its repeat", &[]);
     assert_eq!(client.commit("free", "r2", &[]).await.unwrap_err().code(), Code::FailedPrecondition);
-    counted.moved("a commit that is refused", &[]);
+    counters.increased("a commit that is refused", &[]);
 
     client.quota.clone().begin_run(run("free", "own")).await.unwrap();
-    counted.moved("a run", &[(RUN_BEGUN, 1.0)]);
+    counters.increased("a run", &[(RUN_BEGUN, 1.0)]);
     client.quota.clone().begin_run(run("free", "own")).await.unwrap();
-    counted.moved("its repeat", &[(RUN_REPLAY, 1.0)]);
+    counters.increased("its repeat", &[(RUN_REPLAY, 1.0)]);
 
-    // 35 are left; of 50 used, what is above the hold of 25 does not fit into the 10 beside it.
+    // 35 credits remain. The commit uses 50: its hold covers 25, and the other 25 exceed the 10 that then remain.
     client.proceed(block("free", "r6", "gpt-4")).await;
-    counted.moved("a reserve", &[(BY_ALLOTMENT, 1.0), (RESERVED, 25.0)]);
+    counters.increased("a reserve", &[(BY_ALLOTMENT, 1.0), (RESERVED, 25.0)]);
     let (team_id, reservation_id) = ("free".to_owned(), "r6".to_owned());
     let dearer = CommitRequest { team_id, reservation_id, units: Some(2), ..CommitRequest::default() };
     client.quota.clone().commit(dearer).await.unwrap();
-    counted.moved("a commit above its hold", &[(COMMITTED, 50.0), (ABOVE_HOLD, 25.0)]);
+    counters.increased("a commit above its hold", &[(COMMITTED, 50.0), (ABOVE_HOLD, 25.0)]);
     client.proceed(block("free", "r7", "gpt-4o")).await;
-    counted.moved("a reserve", &[(BY_ALLOTMENT, 1.0), (RESERVED, 2.0)]);
+    counters.increased("a reserve", &[(BY_ALLOTMENT, 1.0), (RESERVED, 2.0)]);
     client.put_team(team_without_seat("free", 52)).await;
     client.quota.clone().begin_run(run("free", "late")).await.unwrap();
-    counted.moved("a run that has to wait", &[(RUN_STOPPED, 1.0)]);
+    counters.increased("a suspended run", &[(RUN_STOPPED, 1.0)]);
 }
 
+/// The commit that buys an overage block or completes a run past the limit counts it, once.
 #[tokio::test]
-async fn blocks_and_completed_runs_are_counted_by_the_commit_that_takes_them() {
+async fn commits_count_overage_blocks_and_run_completion() {
     let sidecar = Sidecar::start_with(&StoreLocation::Memory, &[ANY_PORT]);
     let client = sidecar.client();
     client.put_team(professional_team("overages", 30)).await;
     client.set_overages("overages", true, None).await;
     client.put_team(professional_team("seat", 10)).await;
-    let mut counted = Counted::so_far(&sidecar.probe());
+    let mut counters = Counters::scraped(&sidecar.probe());
     client.proceed(block("overages", "o1", "gpt-4")).await;
     client.commit("overages", "o1", &[]).await.unwrap();
-    counted.moved("within the allotment", &[(BY_ALLOTMENT, 1.0), (RESERVED, 25.0), (COMMITTED, 25.0)]);
+    counters.increased("within the allotment", &[(BY_ALLOTMENT, 1.0), (RESERVED, 25.0), (COMMITTED, 25.0)]);
     client.proceed(block("overages", "o2", "gpt-4")).await;
-    counted.moved("past it", &[(BY_OVERAGE, 1.0), (RESERVED, 25.0)]);
+    counters.increased("past the allotment", &[(BY_OVERAGE, 1.0), (RESERVED, 25.0)]);
     for _ in 0..2 {
         client.commit("overages", "o2", &[]).await.unwrap();
     }
-    counted.moved("its commit, twice", &[(COMMITTED, 25.0), (BLOCKS, 1.0)]);
+    counters.increased("its commit, twice", &[(COMMITTED, 25.0), (BLOCKS, 1.0)]);
 
     client.proceed(block("seat", "s0", "gpt-4o")).await;
-    counted.moved("what makes a run current", &[(BY_ALLOTMENT, 1.0), (RESERVED, 2.0)]);
+    counters.increased("the first call of a run, which makes it current", &[(BY_ALLOTMENT, 1.0), (RESERVED, 2.0)]);
     client.proceed(block("seat", "s1", "gpt-4")).await;
-    counted.moved("a block of that run past the limit", &[(BY_RUN, 1.0), (RESERVED, 25.0)]);
+    counters.increased("a block of that run past the limit", &[(BY_RUN, 1.0), (RESERVED, 25.0)]);
     client.commit("seat", "s1", &[]).await.unwrap();
-    counted.moved("its commit", &[(COMMITTED, 25.0), (RUN_COMPLETION, 25.0)]);
+    counters.increased("its commit", &[(COMMITTED, 25.0), (RUN_COMPLETION, 25.0)]);
 }
 
-/// The line of a decision.
+/// Returns the series of a decision.
 fn decision(rpc: &str, outcome: &str, reason: &str, basis: &str) -> String {
     format!("decisions_total{{basis=\"{basis}\",outcome=\"{outcome}\",reason=\"{reason}\",rpc=\"{rpc}\"}}")
 }
 
 #[tokio::test]
-async fn each_reason_to_wait_and_each_basis_of_a_repeat_has_a_line_of_its_own() {
+async fn suspend_reasons_and_replay_bases_have_their_own_series() {
     let sidecar = Sidecar::start_with(&StoreLocation::Memory, &[ANY_PORT, "--run-completion-credits=30"]);
     let client = sidecar.client();
     client.put_team(professional_team("seat", 2)).await;
@@ -173,10 +175,10 @@ async fn each_reason_to_wait_and_each_basis_of_a_repeat_has_a_line_of_its_own() 
     let thousand = CheckAndReserveRequest { units: 40, ..prompt_test("overages", "o2", "gpt-4") };
     client.proceed(thousand.clone()).await;
 
-    let mut counted = Counted::so_far(&sidecar.probe());
+    let mut counters = Counters::scraped(&sidecar.probe());
     for (request, basis) in [(block("seat", "s2", "gpt-4"), "run_completion"), (thousand, "overage")] {
         client.proceed(request).await;
-        counted.moved("a repeat", &[(&decision("CheckAndReserve", "replay", "", basis), 1.0)]);
+        counters.increased("a repeat", &[(&decision("CheckAndReserve", "replay", "", basis), 1.0)]);
     }
     for (request, reason) in [
         (block("seat", "s3", "gpt-4"), "run_ceiling_reached"),
@@ -184,61 +186,63 @@ async fn each_reason_to_wait_and_each_basis_of_a_repeat_has_a_line_of_its_own() 
         (prompt_test("overages", "o3", "gpt-4"), "overage_cap_reached"),
     ] {
         client.suspend(request).await;
-        counted.moved("a call that has to wait", &[(&decision("CheckAndReserve", "suspend", reason, ""), 1.0)]);
+        counters.increased("a suspended call", &[(&decision("CheckAndReserve", "suspend", reason, ""), 1.0)]);
     }
     for (team, reason) in [("seat", "limit_reached"), ("overages", "overage_cap_reached")] {
         client.quota.clone().begin_run(run(team, "another")).await.unwrap();
-        counted.moved("a run that has to wait", &[(&decision("BeginRun", "suspend", reason, ""), 1.0)]);
+        counters.increased("a suspended run", &[(&decision("BeginRun", "suspend", reason, ""), 1.0)]);
     }
 }
 
+/// An expired hold counts once, no matter which task notices it. The late commit of it counts as committed.
 #[tokio::test]
-async fn what_runs_out_is_counted_once_whoever_notices_and_a_late_commit_as_committed() {
+async fn an_expired_hold_counts_once_and_its_late_commit_too() {
     let sidecar = Sidecar::start_with(&StoreLocation::Memory, &[ANY_PORT]);
     let client = sidecar.client();
     client.put_team(team_without_seat("team", 60)).await;
     let hold_for = Some(prost_types::Duration { seconds: 1, nanos: 0 });
     client.proceed(CheckAndReserveRequest { hold_for, ..block("team", "r1", "gpt-4o") }).await;
-    let mut counted = Counted::so_far(&sidecar.probe());
+    let mut counters = Counters::scraped(&sidecar.probe());
     let line = format!("tollgate_{EXPIRED}");
     wait_for("the hold to run out", || async { (value(&scrape(&sidecar.probe()), &line) > 0.0).then_some(()) }).await;
-    counted.moved("the end of a hold", &[(EXPIRED, 2.0)]);
+    counters.increased("the end of a hold", &[(EXPIRED, 2.0)]);
     assert!(client.commit("team", "r1", &[]).await.unwrap().late);
-    counted.moved("a late commit", &[(COMMITTED, 2.0)]);
+    counters.increased("a late commit", &[(COMMITTED, 2.0)]);
 }
 
 #[tokio::test]
-async fn what_never_comes_to_the_gate_is_counted_by_its_reason() {
+async fn requests_refused_before_the_gate_count_by_reason() {
     let sidecar = Sidecar::start_with(&StoreLocation::Memory, &[ANY_PORT]);
     let client = sidecar.client();
-    let mut counted = Counted::so_far(&sidecar.probe());
+    let mut counters = Counters::scraped(&sidecar.probe());
     let too_large = CheckAndReserveRequest { flow_id: "f".repeat(70_000), ..block("team", "r1", "gpt-4o") };
     assert_eq!(client.reserve(too_large).await.unwrap_err().code(), Code::InvalidArgument);
-    counted.moved("a request that is too large", &[("calls_refused_total{reason=\"too_large\"}", 1.0)]);
+    counters.increased("a request that is too large", &[("calls_refused_total{reason=\"too_large\"}", 1.0)]);
     let mut grpc = Grpc::new(client.data.clone());
     grpc.ready().await.unwrap();
     let path = http::uri::PathAndQuery::from_static("/tollgate.v1.QuotaService/Commit");
     let codec = ProstCodec::<ListTeamsRequest, CommitResponse>::default();
     let number = ListTeamsRequest { page_size: 7, ..ListTeamsRequest::default() };
     assert_eq!(grpc.unary(Request::new(number), path, codec).await.unwrap_err().code(), Code::InvalidArgument);
-    counted.moved("a request that is no message", &[("calls_refused_total{reason=\"undecodable\"}", 1.0)]);
+    counters.increased("a request that cannot be decoded", &[("calls_refused_total{reason=\"undecodable\"}", 1.0)]);
     client.reserve(block("nobody", "r1", "gpt-4o")).await.unwrap_err();
-    counted.moved("a call that the gate refuses", &[]);
+    counters.increased("a call that the gate refuses", &[]);
 
-    // The same of a service that has no shorter way.
+    // The same for a service that the fast path does not serve.
     let large = Team { plan: "p".repeat(70_000), ..team_without_seat("team", 1) };
     client.accounts.clone().put_team(PutTeamRequest { team: Some(large) }).await.unwrap_err();
-    counted.moved("a team that is too large", &[("calls_refused_total{reason=\"too_large\"}", 1.0)]);
+    counters.increased("a team that is too large", &[("calls_refused_total{reason=\"too_large\"}", 1.0)]);
 }
 
+/// A request that does not arrive in time, and a call above `max_calls`, count by their reasons.
 #[tokio::test]
-async fn what_does_not_arrive_in_time_or_finds_no_room_is_counted_by_its_reason() {
+async fn incomplete_and_overloaded_calls_count_by_reason() {
     let server = Server::start(Engine::Redis);
     let few = [ANY_PORT, "--max-calls=1", "--max-call-time=300ms"];
     let sidecar = Sidecar::start_with(&server.location(), &few);
     let client = sidecar.client();
     client.put_team(team_without_seat("team", 60)).await;
-    let mut counted = Counted::so_far(&sidecar.probe());
+    let mut counters = Counters::scraped(&sidecar.probe());
     for (channel, path) in [
         (&client.data, "/tollgate.v1.QuotaService/Commit"),
         (&channel(sidecar.admin()), "/tollgate.v1.UsageService/GetUsage"),
@@ -249,20 +253,21 @@ async fn what_does_not_arrive_in_time_or_finds_no_room_is_counted_by_its_reason(
         let codec = ProstCodec::<CommitRequest, CommitResponse>::default();
         let refused = grpc.client_streaming(nothing, path.parse().unwrap(), codec).await.unwrap_err();
         assert_eq!(refused.code(), Code::DeadlineExceeded, "{refused}");
-        counted.moved("a request that does not arrive", &[("calls_refused_total{reason=\"incomplete\"}", 1.0)]);
+        counters.increased("an incomplete request", &[("calls_refused_total{reason=\"incomplete\"}", 1.0)]);
     }
 
     redis::cmd("CLIENT").arg(&["PAUSE", "60000", "WRITE"]).exec(&mut server.connect()).unwrap();
-    // One waits until it is given up; it came to the gate, and is not among those.
+    // One of the two calls waits for the store until it times out. It reached the gate, so it does not count as refused.
     let waits = |id: &'static str| client.reserve(block("team", id, "gpt-4o"));
     let (one, other) = tokio::join!(waits("r1"), waits("r2"));
     let codes = [one, other].map(|refused| refused.unwrap_err().code());
     assert!(codes.contains(&Code::Unavailable) && codes.contains(&Code::ResourceExhausted), "{codes:?}");
-    counted.moved("one call too many", &[("calls_refused_total{reason=\"overloaded\"}", 1.0)]);
+    counters.increased("one call above max_calls", &[("calls_refused_total{reason=\"overloaded\"}", 1.0)]);
 }
 
+/// No series names a team by default. With `metrics_teams = N`, at most N teams have a label.
 #[tokio::test]
-async fn no_team_is_named_unless_that_is_asked_for_and_then_no_more_than_were_said() {
+async fn teams_have_labels_only_up_to_metrics_teams() {
     for (option, named) in [("0", &[][..]), ("2", &["one", "two"][..])] {
         let sidecar = Sidecar::start_with(&StoreLocation::Memory, &[ANY_PORT, "--metrics-teams", option]);
         let client = sidecar.client();
@@ -287,7 +292,7 @@ async fn no_team_is_named_unless_that_is_asked_for_and_then_no_more_than_were_sa
     }
 }
 
-/// A sidecar on a server, in this process, that takes a lease for every team, for so many seconds, and holds drawn from it as long.
+/// Starts a sidecar in this process that takes leases for every team. Leases and holds last this many seconds.
 async fn with_leases(server: &Server, seconds: i64) -> (InProcess, Client, String) {
     let mut escrow = escrow(Leasing::AtOnce);
     (escrow.terms.term_ms, escrow.terms.hold_ms) = (seconds * 1_000, seconds * 1_000);
@@ -299,7 +304,7 @@ async fn with_leases(server: &Server, seconds: i64) -> (InProcess, Client, Strin
     (sidecar, client, probe)
 }
 
-/// A call that is held for so many seconds.
+/// Returns a call with a hold of this many seconds.
 fn held(id: &str, seconds: i64) -> CheckAndReserveRequest {
     let hold_for = Some(prost_types::Duration { seconds, nanos: 0 });
     CheckAndReserveRequest { hold_for, ..prompt_test("team", id, "gpt-4o") }
@@ -309,9 +314,9 @@ fn leases(event: &str) -> String {
     format!("tollgate_leases_total{{event=\"{event}\"}}")
 }
 
-// A scrape waits for its answer, which comes from this process.
+// The scrape blocks its thread while this process answers it, so the test needs a second thread.
 #[tokio::test(flavor = "multi_thread")]
-async fn leases_are_told_from_their_grant_to_their_return() {
+async fn lease_metrics_follow_a_lease_from_grant_to_return() {
     let server = Server::start(Engine::Redis);
     let (sidecar, client, probe) = with_leases(&server, 60).await;
     client.put_team(team_without_seat("team", 10_000)).await;
@@ -320,7 +325,7 @@ async fn leases_are_told_from_their_grant_to_their_return() {
         calls += 1;
         client.proceed(held(&format!("r{calls}"), 60)).await;
         let scraped = scrape(&probe);
-        // The first leases are of one call.
+        // The first leases cover one call only and leave no credits.
         if value(&scraped, "tollgate_leased_credits") > 0.0 {
             break scraped;
         }
@@ -353,8 +358,9 @@ async fn leases_are_told_from_their_grant_to_their_return() {
     sidecar.shutdown().await;
 }
 
+/// The sidecar that finds the lease of a lost sidecar counts it as reclaimed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lease_whose_sidecar_is_gone_is_counted_as_reclaimed_by_who_finds_it() {
+async fn a_lease_of_a_lost_sidecar_counts_as_reclaimed() {
     let server = Server::start(Engine::Redis);
     let (gone, client, probe) = with_leases(&server, 2).await;
     client.put_team(team_without_seat("team", 10_000)).await;
@@ -375,7 +381,7 @@ async fn a_lease_whose_sidecar_is_gone_is_counted_as_reclaimed_by_who_finds_it()
 }
 
 #[tokio::test]
-async fn what_the_store_does_not_answer_is_counted() {
+async fn transactions_without_an_answer_are_counted() {
     let mut server = Server::start(Engine::Redis);
     let sidecar = Sidecar::start_with(&server.location(), &[ANY_PORT]);
     let client = sidecar.client();

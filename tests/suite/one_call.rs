@@ -1,4 +1,4 @@
-//! What a call costs: the commands that a real server receives.
+//! The cost of a call: the commands that a real server receives.
 
 use tollgate::proto::v1::{CheckAndReserveRequest, Trigger};
 
@@ -12,7 +12,7 @@ use crate::suite::support::{
 
 const TEAM: &str = "team";
 
-/// A sidecar with one team, which it has in its cache, on a server that is watched.
+/// A sidecar with one cached team, on a server whose received commands are monitored.
 struct Watched {
     client: Client,
     monitor: Monitor,
@@ -25,11 +25,11 @@ impl Watched {
         let server = Server::start(engine);
         let mut monitor = Monitor::of(&server);
         let sidecar = Sidecar::start(&server.location());
-        // It looks at all teams once for its start-up lines and once to sweep them. The next time is a minute later.
-        let mut looks = 0;
+        // The sidecar lists all teams once for its startup banner and once for its first sweep. The next sweep is a minute later.
+        let mut lists = 0;
         wait_until("the sidecar swept", || {
-            looks += monitor.take_all().iter().filter(|line| line.contains("{!teams}")).count();
-            looks >= 2
+            lists += monitor.take_all().iter().filter(|line| line.contains("{!teams}")).count();
+            lists >= 2
         });
         let client = sidecar.client();
         client.put_team(team_without_seat(TEAM, 100)).await;
@@ -37,7 +37,7 @@ impl Watched {
         Self { client, monitor, _sidecar: sidecar, server }
     }
 
-    /// Exactly one script was called, for this team, and nothing else happened.
+    /// Asserts that the server received exactly one command: a script call for this team.
     #[track_caller]
     fn cost_one_call(&mut self, what: &str) {
         let received = self.monitor.take();
@@ -45,6 +45,7 @@ impl Watched {
         assert!(is_one_call, "{what} cost {received:#?}");
     }
 
+    /// Asserts that the server received no command.
     #[track_caller]
     fn cost_nothing(&mut self, what: &str) {
         let received = self.monitor.take();
@@ -52,8 +53,9 @@ impl Watched {
     }
 }
 
+/// A reserve and a commit cost one script call each and send no other command to the server.
 #[tokio::test]
-async fn a_reserve_and_a_commit_cost_one_script_call_each_and_nothing_else() {
+async fn a_reserve_and_a_commit_cost_one_script_call_each() {
     for engine in [Engine::Redis, Engine::Valkey] {
         let mut watched = Watched::start(engine).await;
         let client = watched.client.clone();
@@ -72,14 +74,15 @@ async fn a_reserve_and_a_commit_cost_one_script_call_each_and_nothing_else() {
         client.commit(TEAM, "first", &first.grant).await.unwrap();
         watched.cost_one_call("a commit with its grant");
         client.commit(TEAM, "second", &[]).await.unwrap();
-        watched.cost_one_call("a commit without a grant where it was reserved");
+        watched.cost_one_call("a commit without a grant on the sidecar that reserved it");
         client.release(TEAM, "test", &[]).await.unwrap();
         watched.cost_one_call("a release");
     }
 }
 
+/// A repeated commit or release that carries its grant costs one script call.
 #[tokio::test]
-async fn a_repeated_commit_or_release_with_its_grant_costs_one_script_call() {
+async fn a_repeated_settlement_with_a_grant_costs_one_call() {
     let mut watched = Watched::start(Engine::Redis).await;
     let client = watched.client.clone();
     let committed = client.proceed(block(TEAM, "committed", "gpt-4o")).await;
@@ -94,37 +97,39 @@ async fn a_repeated_commit_or_release_with_its_grant_costs_one_script_call() {
 }
 
 #[tokio::test]
-async fn a_commit_with_its_grant_costs_one_script_call_on_any_sidecar() {
+async fn a_commit_with_a_grant_costs_one_call_on_any_sidecar() {
     let mut watched = Watched::start(Engine::Redis).await;
     let granted = watched.client.proceed(block(TEAM, "first", "gpt-4o")).await;
     watched.cost_one_call("the reserve");
     let other = Sidecar::start(&watched.server.location());
-    // Its first sweep visits the team too, and looks at its cycles last.
+    // Its first sweep reads the team too, and reads the team's cycles last.
     wait_until("the other sidecar swept", || watched.monitor.take().iter().any(|line| line.contains(":cycles")));
     other.client().commit(TEAM, "first", &granted.grant).await.unwrap();
     watched.cost_one_call("a commit on a sidecar that never saw the team");
 }
 
+/// A Suspend that the store has verified answers the same call, and any more expensive one, without another call to the store.
 #[tokio::test]
-async fn a_verified_refusal_answers_the_same_or_a_dearer_call_for_nothing() {
+async fn a_cached_suspend_answers_without_a_store_call() {
     let mut watched = Watched::start(Engine::Redis).await;
     let client = watched.client.clone();
     client.put_team(team_without_seat(TEAM, 4)).await;
     client.suspend(block(TEAM, "first", "gpt-3.5")).await;
     watched.monitor.take();
     client.suspend(block(TEAM, "first", "gpt-3.5")).await;
-    watched.cost_nothing("the same call again");
+    watched.cost_nothing("the same call");
     client.suspend(block(TEAM, "second", "gpt-4")).await;
-    watched.cost_nothing("a dearer call");
+    watched.cost_nothing("a more expensive call");
     let other_run = CheckAndReserveRequest { run_id: "other".to_owned(), ..block(TEAM, "third", "gpt-3.5") };
     client.suspend(other_run).await;
     watched.cost_nothing("a call of another run, without a seat");
     client.proceed(block(TEAM, "fourth", "gpt-4o")).await;
-    watched.cost_one_call("a cheaper call, which there is room for");
+    watched.cost_one_call("a cheaper call, which the allotment covers");
 }
 
+/// With a paid seat, a cached Suspend answers only for its own run and for prompt tests. Calls of current runs go to the store.
 #[tokio::test]
-async fn with_a_paid_seat_a_refusal_answers_for_its_own_run_and_for_tests() {
+async fn with_a_seat_a_cached_suspend_covers_its_run_and_tests() {
     let mut watched = Watched::start(Engine::Redis).await;
     let client = watched.client.clone();
     let of_run =
@@ -134,7 +139,7 @@ async fn with_a_paid_seat_a_refusal_answers_for_its_own_run_and_for_tests() {
     client.suspend(of_run("new", "second", "gpt-3.5")).await;
     watched.monitor.take();
     client.suspend(of_run("new", "second", "gpt-4")).await;
-    watched.cost_nothing("a dearer call of the refused run");
+    watched.cost_nothing("a more expensive call of the suspended run");
     let test = CheckAndReserveRequest { trigger: Trigger::Test.into(), ..of_run("current", "third", "gpt-4") };
     client.suspend(test).await;
     watched.cost_nothing("a test");
@@ -143,10 +148,10 @@ async fn with_a_paid_seat_a_refusal_answers_for_its_own_run_and_for_tests() {
 }
 
 #[tokio::test]
-async fn a_server_that_forgot_the_script_is_given_it_once() {
+async fn a_server_without_the_script_receives_it_once() {
     let mut watched = Watched::start(Engine::Redis).await;
     let client = watched.client.clone();
-    // A background call may be faster in noticing; then the reserve finds the script again, and the answer is the same.
+    // A background call may load the script first. The reserve then finds it, and the number of loads is the same.
     redis::cmd("SCRIPT").arg("FLUSH").exec(&mut watched.server.connect()).unwrap();
     client.proceed(block(TEAM, "first", "gpt-4o")).await;
     let loads = watched.monitor.take().iter().filter(|line| line.contains("\"LOAD\"")).count();

@@ -1,5 +1,4 @@
-//! Operators' commands as processes, against real sidecars in theirs: what they print, for people and for programs, and how they
-//! end.
+//! Operators' commands as processes, against real sidecar processes: their text output, their JSON, and their exit codes.
 
 mod endings;
 mod lists;
@@ -18,7 +17,7 @@ fn command(sidecar: &Sidecar, arguments: &[&str]) -> Output {
     tollgate(&[arguments, &["--admin", sidecar.admin()]].concat())
 }
 
-/// What a command that goes well prints for people: without colours, as nobody looks at it on a terminal.
+/// Runs a command that must succeed, and returns its text output. It has no colours, because stdout is not a terminal.
 #[track_caller]
 fn text(sidecar: &Sidecar, arguments: &[&str]) -> String {
     let output = command(sidecar, arguments);
@@ -29,13 +28,13 @@ fn text(sidecar: &Sidecar, arguments: &[&str]) -> String {
     text
 }
 
-/// What it prints for programs.
+/// Runs a command that must succeed, and returns its JSON output.
 #[track_caller]
 fn json(sidecar: &Sidecar, arguments: &[&str]) -> Value {
     serde_json::from_str(&text(sidecar, &[arguments, &["--json"]].concat())).unwrap()
 }
 
-/// Asserts how a command ends that cannot do what it was asked, and that what it says has these words.
+/// Asserts that a command failed with this exit code, printed nothing on stdout, and that its error contains these words.
 #[track_caller]
 fn fails(output: &Output, code: i32, says: &str) {
     let error = String::from_utf8(output.stderr.clone()).unwrap();
@@ -44,7 +43,7 @@ fn fails(output: &Output, code: i32, says: &str) {
     assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
-/// Types a line into bash, where `$0` is the program, and `$1` and so on are the arguments.
+/// Runs a line in bash. `$0` is the program, and `$1` and so on are the arguments.
 fn bash(line: &str, arguments: &[&str]) -> Output {
     run(Command::new("bash").args(["-c", line, env!("CARGO_BIN_EXE_tollgate")]).args(arguments))
 }

@@ -1,7 +1,7 @@
-//! `tollgate replay` against a sidecar that misbehaves as a right one never would, or only seldom: it answers late,
-//! twice or wrongly. What the replay does with a right one is shown where the real server is tested.
+//! `tollgate replay` against a fake sidecar with faults that a real one rarely or never shows: lost answers, double charges, refusals.
+//! `replay_for_real` tests it against real sidecars.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where it cannot go on")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +27,7 @@ use tonic::{Request, Response, Status, transport::Server};
 const CONCURRENCY: u16 = 32;
 
 #[tokio::test]
-async fn an_answer_that_is_lost_is_asked_for_again_and_charged_once() {
+async fn a_lost_answer_is_retried_and_charged_once() {
     let sidecar = FakeSidecar::start(Faults { lose_first_answers: true, ..Faults::default() });
     let report = sidecar.replay(8, CancellationToken::new()).await;
     assert_eq!((report.total.calls, report.total.proceeded, report.total.failed), (600, 600, 0));
@@ -39,7 +39,7 @@ async fn an_answer_that_is_lost_is_asked_for_again_and_charged_once() {
 }
 
 #[tokio::test]
-async fn a_suspended_block_is_counted_by_its_reason_and_never_committed() {
+async fn a_suspended_block_is_counted_and_never_committed() {
     let sidecar = FakeSidecar::start(Faults { credits_per_team: Some(100), ..Faults::default() });
     let report = sidecar.replay(8, CancellationToken::new()).await;
     let suspended = report.total.suspended["blocks_stopped"];
@@ -50,7 +50,7 @@ async fn a_suspended_block_is_counted_by_its_reason_and_never_committed() {
 }
 
 #[tokio::test]
-async fn books_that_grew_by_something_else_are_reported() {
+async fn a_difference_from_the_sidecars_usage_is_reported() {
     let sidecar = FakeSidecar::start(Faults { charge_twice_for_team: Some("replay-3"), ..Faults::default() });
     let report = sidecar.replay(8, CancellationToken::new()).await;
     let differing: Vec<_> =
@@ -61,7 +61,7 @@ async fn books_that_grew_by_something_else_are_reported() {
 }
 
 #[tokio::test]
-async fn a_call_refused_for_good_fails_alone() {
+async fn a_permanently_refused_call_fails_alone() {
     let sidecar = FakeSidecar::start(Faults { refuse_model: Some("gpt-4"), ..Faults::default() });
     let report = sidecar.replay(8, CancellationToken::new()).await;
     assert_eq!((report.total.calls, report.total.failed, report.total.proceeded), (600, 106, 494));
@@ -69,7 +69,7 @@ async fn a_call_refused_for_good_fails_alone() {
 }
 
 #[tokio::test]
-async fn absent_teams_are_made_and_others_left_as_they_are() {
+async fn absent_teams_are_created_and_others_left_unchanged() {
     let sidecar = FakeSidecar::start(Faults::default());
     let before = Team { team_id: "replay-0".to_owned(), plan: "basic".to_owned(), ..Team::default() };
     sidecar.books().teams.insert("replay-0".to_owned(), (before, 0));
@@ -80,7 +80,7 @@ async fn absent_teams_are_made_and_others_left_as_they_are() {
 }
 
 #[tokio::test]
-async fn each_run_is_ended_once_when_its_last_block_is_done() {
+async fn each_run_ends_once_after_its_last_block() {
     let sidecar = FakeSidecar::start(Faults::default());
     sidecar.replay(8, CancellationToken::new()).await;
     let books = sidecar.books();
@@ -89,7 +89,7 @@ async fn each_run_is_ended_once_when_its_last_block_is_done() {
 }
 
 #[tokio::test]
-async fn a_stopped_replay_starts_no_more_rows_and_ends_its_runs() {
+async fn a_stopped_replay_starts_no_rows_and_ends_its_runs() {
     let stop = CancellationToken::new();
     let sidecar = FakeSidecar::start(Faults { stop_at_row: Some((50, stop.clone())), ..Faults::default() });
     let report = sidecar.replay(8, stop).await;
@@ -108,26 +108,28 @@ async fn without_a_sidecar_the_error_says_how_to_start_one() {
     assert!(error.to_string().contains("`tollgate serve`"), "{error}");
 }
 
-/// What the sidecar does wrong, or is told to do.
+/// The faults of the fake sidecar.
 #[derive(Clone, Default)]
 struct Faults {
-    /// The first attempt of every reserve and commit is carried out, and its answer lost.
+    /// Carries out the first attempt of every reserve and commit, but answers with an error.
     lose_first_answers: bool,
     credits_per_team: Option<i64>,
     charge_twice_for_team: Option<&'static str>,
     refuse_model: Option<&'static str>,
-    /// Cancels the token when so many rows were reserved.
+    /// Cancels the token when this number of rows is reserved.
     stop_at_row: Option<(usize, CancellationToken)>,
 }
 
+/// What the fake sidecar has recorded.
 #[derive(Default)]
 struct Ledger {
+    /// Each team and its used credits.
     teams: BTreeMap<String, (Team, i64)>,
-    /// By reservation: its price, and whether it is committed.
+    /// The price of each reservation, and whether it is committed.
     reservations: BTreeMap<String, (i64, bool)>,
     reserve_attempts: usize,
     blocks_by_run: BTreeMap<String, usize>,
-    /// The blocks that had been asked for when the run ended.
+    /// Number of blocks that the run had reserved when it ended.
     blocks_by_ended_run: BTreeMap<String, usize>,
 }
 
@@ -267,7 +269,7 @@ impl QuotaService for Service {
         let run_id = request.into_inner().run_id;
         let books = &mut *self.books.lock().unwrap();
         let blocks = books.blocks_by_run.get(&run_id).copied().ok_or_else(|| Status::not_found("no such run"))?;
-        // A run that is ended twice is given too many blocks, for a test to see.
+        // Ending a run twice doubles its blocks, which a test notices.
         *books.blocks_by_ended_run.entry(run_id).or_default() += blocks;
         Ok(Response::new(EndRunResponse::default()))
     }

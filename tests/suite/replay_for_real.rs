@@ -1,5 +1,5 @@
-//! `tollgate replay` as a process, against sidecars in theirs: on every kind of store the report agrees with the books,
-//! whoever is killed meanwhile.
+//! `tollgate replay` as a process, against real sidecar processes on every kind of store: its report agrees with the sidecar's usage, even
+//! if the sidecar or the store is killed during the replay.
 
 use std::process::{Command, Output};
 
@@ -18,43 +18,43 @@ const TRACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/azure_llm_2
 
 const TEAMS: usize = 8;
 
-/// The calls of the excerpt, and what they cost: 172 at 5, 190 at 2, 132 at 15 and 106 at 25 credits.
+/// Number of calls in the excerpt, and their cost: 172 at 5, 190 at 2, 132 at 15 and 106 at 25 credits.
 const CALLS: i64 = 600;
 const CREDITS: i64 = 5_870;
 
-/// What a team without a seat has, which is less than an eighth of the excerpt costs.
+/// Included credits of a team without a seat, which is less than an eighth of the excerpt costs.
 const INCLUDED_WITHOUT_SEAT: i64 = 500;
 
-/// The dearest call.
-const DEAREST: i64 = 25;
+/// Price of the most expensive call.
+const MAX_PRICE: i64 = 25;
 
 #[tokio::test]
-async fn the_whole_excerpt_is_in_the_books_of_a_sidecar_in_memory() {
+async fn the_whole_excerpt_is_charged_in_memory() {
     whole_excerpt(&Sidecar::start(&StoreLocation::Memory)).await;
 }
 
 #[tokio::test]
-async fn the_whole_excerpt_is_in_the_books_of_a_sidecar_on_a_file() {
+async fn the_whole_excerpt_is_charged_on_a_file() {
     whole_excerpt(&Kept::embedded().sidecar()).await;
 }
 
 #[tokio::test]
-async fn the_whole_excerpt_is_in_the_books_of_a_sidecar_on_redis() {
+async fn the_whole_excerpt_is_charged_on_redis() {
     let server = Server::start(Engine::Redis);
     whole_excerpt(&Sidecar::start(&server.location())).await;
 }
 
 async fn whole_excerpt(sidecar: &Sidecar) {
-    proceeded_in_full(&report(&replay(sidecar, &["--paid-seat"])));
+    assert_all_calls_proceeded(&report(&replay(sidecar, &["--paid-seat"])));
     assert_eq!(used(&sidecar.client()).await, CREDITS);
-    // Again, for people: it is new work, as its ids are new.
-    let table = replay_for_people(sidecar);
+    // A second replay, with text output, has new ids, so its calls are charged again.
+    let table = replay_as_text(sidecar);
     assert!(table.contains("replay-7") && table.contains("agree"), "{table}");
     assert_eq!(used(&sidecar.client()).await, 2 * CREDITS);
 }
 
 #[test]
-fn a_report_that_nobody_reads_to_its_end_is_no_failure() {
+fn a_reader_of_the_report_that_stops_early_is_no_failure() {
     let sidecar = Sidecar::start(&StoreLocation::Memory);
     for options in [&[][..], &["--json"]] {
         let mut shell = Command::new("bash");
@@ -65,7 +65,7 @@ fn a_report_that_nobody_reads_to_its_end_is_no_failure() {
 }
 
 #[tokio::test]
-async fn teams_that_reach_their_limit_are_suspended_and_their_books_agree() {
+async fn teams_at_their_limit_suspend_and_their_books_agree() {
     let server = Server::start(Engine::Redis);
     let sidecar = Sidecar::start(&server.location());
     let report = report(&replay(&sidecar, &[]));
@@ -77,37 +77,37 @@ async fn teams_that_reach_their_limit_are_suspended_and_their_books_agree() {
     assert_eq!(total["proceeded"].as_i64().unwrap() + stopped, CALLS);
     for team in report["teams"].as_array().unwrap() {
         let credits = team["credits"].as_i64().unwrap();
-        assert!((INCLUDED_WITHOUT_SEAT - DEAREST + 1..=INCLUDED_WITHOUT_SEAT).contains(&credits), "{team}");
+        assert!((INCLUDED_WITHOUT_SEAT - MAX_PRICE + 1..=INCLUDED_WITHOUT_SEAT).contains(&credits), "{team}");
         assert!(team["suspended"]["blocks_stopped"].as_i64().is_some(), "{team}");
     }
     assert_eq!(used(&sidecar.client()).await, total["credits"].as_i64().unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_outlives_a_killed_sidecar_on_a_file() {
+async fn a_replay_survives_a_killed_sidecar_on_a_file() {
     let kept = Kept::embedded();
     let mut sidecar = kept.sidecar();
     let replaying = slow_replay(&sidecar);
-    under_way(&sidecar.client()).await;
+    wait_for_progress(&sidecar.client()).await;
     sidecar.kill();
     sidecar.restart();
-    proceeded_in_full(&report(&replaying.await.unwrap()));
+    assert_all_calls_proceeded(&report(&replaying.await.unwrap()));
     assert_eq!(used(&sidecar.client()).await, CREDITS);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_outlives_a_killed_redis() {
+async fn a_replay_survives_a_killed_redis() {
     let mut kept = Kept::durable(Engine::Redis);
     let sidecar = kept.sidecar();
     let replaying = slow_replay(&sidecar);
-    under_way(&sidecar.client()).await;
+    wait_for_progress(&sidecar.client()).await;
     kept.server().kill();
     kept.server().restart();
-    proceeded_in_full(&report(&replaying.await.unwrap()));
+    assert_all_calls_proceeded(&report(&replaying.await.unwrap()));
     assert_eq!(used(&sidecar.client()).await, CREDITS);
 }
 
-/// One that takes its time, so that something can happen meanwhile.
+/// Starts a replay that is slow enough for a test to kill a process during it.
 fn slow_replay(sidecar: &Sidecar) -> tokio::task::JoinHandle<Output> {
     let (data, admin) = (sidecar.data().to_owned(), sidecar.admin().to_owned());
     tokio::task::spawn_blocking(move || {
@@ -117,10 +117,10 @@ fn slow_replay(sidecar: &Sidecar) -> tokio::task::JoinHandle<Output> {
 }
 
 /// Waits until a part of the excerpt is committed.
-async fn under_way(client: &Client) {
+async fn wait_for_progress(client: &Client) {
     let enough = || async { Some(used_if_known(client).await?).filter(|&used| used > CREDITS / 5) };
-    let used = wait_for("the replay to be under way", enough).await;
-    assert!(used < CREDITS, "the replay is over already");
+    let used = wait_for("the replay to make progress", enough).await;
+    assert!(used < CREDITS, "the replay has already ended");
 }
 
 fn replay(sidecar: &Sidecar, options: &[&str]) -> Output {
@@ -128,20 +128,20 @@ fn replay(sidecar: &Sidecar, options: &[&str]) -> Output {
     tollgate(&[&arguments, options].concat())
 }
 
-fn replay_for_people(sidecar: &Sidecar) -> String {
+fn replay_as_text(sidecar: &Sidecar) -> String {
     let output = tollgate(&["replay", TRACE, "--addr", sidecar.data(), "--admin", sidecar.admin()]);
     assert!(output.status.success());
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The report of a replay that went well.
+/// Returns the report of a replay that must have succeeded.
 fn report(output: &Output) -> Value {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{error}{}", String::from_utf8_lossy(&output.stdout));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-fn proceeded_in_full(report: &Value) {
+fn assert_all_calls_proceeded(report: &Value) {
     let total = &report["total"];
     assert_eq!((&total["calls"], &total["proceeded"], &total["failed"]), (&CALLS.into(), &CALLS.into(), &0.into()));
     assert_eq!((&total["credits"], &total["usage_growth"]), (&CREDITS.into(), &CREDITS.into()));
@@ -152,12 +152,12 @@ fn proceeded_in_full(report: &Value) {
     assert!(teams.iter().all(|team| team["calls"] == CALLS / TEAMS as i64 && team["books"] == "agree"));
 }
 
-/// What the books of all teams say.
+/// Returns the used credits of all teams.
 async fn used(client: &Client) -> i64 {
     used_if_known(client).await.unwrap()
 }
 
-/// The same; none if a team is not there yet.
+/// Returns the used credits of all teams, or `None` if a team does not exist yet.
 async fn used_if_known(client: &Client) -> Option<i64> {
     let mut sum = 0;
     for team in 0..TEAMS {

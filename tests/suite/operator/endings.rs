@@ -1,4 +1,4 @@
-//! How commands end where there is nothing to tell: no sidecar, no store, another listener; and the probe and the completions.
+//! Exit codes and errors without a sidecar, without a store and at the wrong listener; the probe and the shell completions.
 
 use std::{process::Command, sync::Arc};
 
@@ -13,7 +13,7 @@ use crate::suite::support::{
     sidecar::{Sidecar, run, tollgate},
 };
 
-/// Every command that only reads.
+/// All commands that only read.
 const READING: [&[&str]; 6] = [
     &["team", "list"],
     &["team", "get", "demo-pro"],
@@ -24,7 +24,7 @@ const READING: [&[&str]; 6] = [
 ];
 
 #[test]
-fn a_sidecar_that_is_not_there_is_named_with_what_to_do() {
+fn an_absent_sidecar_is_reported_with_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
     let socket = format!("unix:{}", directory.path().join("none").display());
     for address in ["127.0.0.1:1", &socket] {
@@ -37,7 +37,7 @@ fn a_sidecar_that_is_not_there_is_named_with_what_to_do() {
 }
 
 #[test]
-fn a_sidecar_that_was_killed_no_longer_answers() {
+fn a_killed_sidecar_does_not_answer() {
     let mut sidecar = Sidecar::start(&StoreLocation::Memory);
     assert_eq!(text(&sidecar, &["probe"]), "SERVING\n");
     sidecar.kill();
@@ -45,8 +45,9 @@ fn a_sidecar_that_was_killed_no_longer_answers() {
     fails(&command(&sidecar, &["team", "list"]), 69, "no sidecar answers");
 }
 
+/// A listener that accepts a connection and never answers times out.
 #[tokio::test]
-async fn whoever_takes_a_connection_and_says_nothing_is_not_waited_for() {
+async fn a_silent_listener_times_out() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap().to_string();
     let taking = tokio::spawn(async move {
@@ -63,12 +64,12 @@ async fn whoever_takes_a_connection_and_says_nothing_is_not_waited_for() {
         fails(&ending.await.unwrap(), 75, "did not answer within");
     }
     let took_ms = Clock::System.monotonic_ms() - begun_ms;
-    assert!((7_000..17_000).contains(&took_ms), "2 s and 5 s are waited: {took_ms} ms");
+    assert!((7_000..17_000).contains(&took_ms), "the timeouts are 2 s and 5 s: {took_ms} ms");
     taking.abort();
 }
 
 #[test]
-fn a_store_that_is_away_is_a_reason_to_try_again() {
+fn an_unavailable_store_is_a_temporary_failure() {
     let mut server = Server::start(Engine::Redis);
     let sidecar = Sidecar::start(&server.location());
     text(&sidecar, &["team", "put", "demo-pro", "--plan", "professional"]);
@@ -79,15 +80,16 @@ fn a_store_that_is_away_is_a_reason_to_try_again() {
     fails(&command(&sidecar, &["team", "put", "demo-pro", "--seat"]), 75, "STORE_UNAVAILABLE");
 }
 
+/// An operator's command that is sent to the data listener by mistake is told to use the admin listener.
 #[test]
-fn the_data_listener_taken_for_the_admin_listener_says_so() {
+fn calling_the_data_listener_names_the_admin_listener() {
     let sidecar = Sidecar::start(&StoreLocation::Memory);
     let says = "AccountService and UsageService are on the admin listener";
     fails(&tollgate(&["team", "list", "--admin", sidecar.data()]), 76, says);
 }
 
 #[test]
-fn the_admin_listener_is_named_by_the_environment_too() {
+fn the_environment_can_name_the_admin_listener() {
     let ports = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--store", "memory"];
     let sidecar = Sidecar::start_in(&Arc::new(tempfile::tempdir().unwrap()), &ports);
     let named = |command: &str| {
@@ -96,14 +98,15 @@ fn the_admin_listener_is_named_by_the_environment_too() {
     };
     let list = named("team list");
     assert!(String::from_utf8(list.stdout).unwrap().ends_with("3 teams\n"));
-    // The option comes first.
+    // The option takes precedence.
     fails(&named("team list --admin 127.0.0.1:1"), 69, "127.0.0.1:1");
     let probed = named(&format!("probe --data {}", sidecar.data()));
     assert_eq!((probed.status.code(), &probed.stdout[..]), (Some(0), &b"SERVING\n"[..]));
 }
 
+/// Colours appear in text for people, and never in JSON.
 #[test]
-fn colours_are_for_people_and_never_in_json() {
+fn json_output_has_no_colours() {
     let sidecar = Sidecar::start(&StoreLocation::Memory);
     let forced = |arguments: &[&str]| {
         let mut program = Command::new(env!("CARGO_BIN_EXE_tollgate"));
@@ -118,7 +121,7 @@ fn colours_are_for_people_and_never_in_json() {
 }
 
 #[test]
-fn a_probe_names_the_service_and_the_listener_that_serves_it() {
+fn a_probe_can_name_a_service_and_a_listener() {
     let sidecar = Sidecar::start(&StoreLocation::Memory);
     for service in ["tollgate.v1.AccountService", "tollgate.v1.UsageService"] {
         assert_eq!(text(&sidecar, &["probe", service]), "SERVING\n");
@@ -133,7 +136,7 @@ fn a_probe_names_the_service_and_the_listener_that_serves_it() {
 }
 
 #[tokio::test]
-async fn a_probe_of_what_does_not_serve_ends_with_1() {
+async fn a_probe_exits_with_1_if_not_serving() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (reporter, health) = tonic_health::server::health_reporter();
@@ -153,7 +156,7 @@ async fn a_probe_of_what_does_not_serve_ends_with_1() {
 }
 
 #[test]
-fn every_shell_gets_completions_and_bash_understands_its_own() {
+fn every_shell_has_completions_and_bash_parses_its_own() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = String::from_utf8(tollgate(&["completions", shell]).stdout).unwrap();
         assert!(script.contains("overages") && script.contains("tollgate"), "{shell}");

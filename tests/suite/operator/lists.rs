@@ -1,4 +1,4 @@
-//! Lists of more pages than one, and the audit logs on every kind of store.
+//! Lists with several pages, and the audit logs on every kind of store.
 
 use futures::{StreamExt as _, stream};
 use tollgate::store::StoreLocation;
@@ -11,10 +11,10 @@ use crate::suite::support::{
     sidecar::Sidecar,
 };
 
-/// More than a page, and more than a table keeps.
+/// More teams than a page or one printed table has rows.
 const TEAMS: usize = 1_005;
 
-/// The teams of the demo, which are there too.
+/// Number of demo teams, which exist as well.
 const DEMO_TEAMS: usize = 3;
 
 async fn many_teams() -> Sidecar {
@@ -26,7 +26,7 @@ async fn many_teams() -> Sidecar {
 }
 
 #[tokio::test]
-async fn every_team_is_listed_once_whatever_the_number_of_pages() {
+async fn every_team_of_several_pages_is_listed_once() {
     let sidecar = many_teams().await;
     let list = json(&sidecar, &["team", "list"]);
     let ids: Vec<_> = list["teams"].as_array().unwrap().iter().map(|team| team["team_id"].as_str().unwrap()).collect();
@@ -41,8 +41,9 @@ async fn every_team_is_listed_once_whatever_the_number_of_pages() {
     assert!(text(&sidecar, &["audit"]).ends_with("1,008 changes\n"));
 }
 
+/// A command succeeds if the reader of its output stops early, as `head` does.
 #[tokio::test]
-async fn a_list_that_nobody_reads_to_its_end_is_no_failure() {
+async fn a_reader_that_stops_early_is_no_failure() {
     let sidecar = many_teams().await;
     for (reader, read) in [("head -n 1", 1), ("true", 0)] {
         for arguments in ["team list", "team list --json", "audit", "usage t-0001", "completions bash"] {
@@ -56,7 +57,7 @@ async fn a_list_that_nobody_reads_to_its_end_is_no_failure() {
     }
 }
 
-fn tells_who_changed_what(store: &StoreLocation) {
+fn audit_shows_who_changed_what(store: &StoreLocation) {
     let sidecar = Sidecar::start(store);
     let card = tempfile::NamedTempFile::new().unwrap();
     let rate = r#"{"model": "gpt-4", "unit": "call", "credits": 1}"#;
@@ -92,17 +93,17 @@ fn tells_who_changed_what(store: &StoreLocation) {
 }
 
 #[test]
-fn the_audit_tells_who_changed_what_in_memory() {
-    tells_who_changed_what(&StoreLocation::Memory);
+fn the_audit_shows_who_changed_what_in_memory() {
+    audit_shows_who_changed_what(&StoreLocation::Memory);
 }
 
 #[test]
-fn the_audit_tells_who_changed_what_on_a_file() {
-    tells_who_changed_what(&Kept::embedded().location());
+fn the_audit_shows_who_changed_what_on_a_file() {
+    audit_shows_who_changed_what(&Kept::embedded().location());
 }
 
 #[test]
-fn the_audit_tells_who_changed_what_on_redis() {
+fn the_audit_shows_who_changed_what_on_redis() {
     let server = Server::start(Engine::Redis);
-    tells_who_changed_what(&server.location());
+    audit_shows_who_changed_what(&server.location());
 }

@@ -1,4 +1,4 @@
-//! `tollgate rates`: what is listed can be announced again under another name.
+//! `tollgate rates`: announcing rate cards, listing them, and refusals.
 
 use serde_json::{Value, json};
 use tollgate::store::StoreLocation;
@@ -34,7 +34,7 @@ fn file(text: &str) -> tempfile::NamedTempFile {
 }
 
 #[test]
-fn a_card_is_announced_from_a_file_and_listed_with_its_prices() {
+fn a_card_from_a_file_is_announced_and_listed() {
     let sidecar = Sidecar::start(&StoreLocation::Memory);
     let card = file(CARD);
     let put = text(&sidecar, &["rates", "put", card.path().to_str().unwrap()]);
@@ -48,7 +48,7 @@ fn a_card_is_announced_from_a_file_and_listed_with_its_prices() {
     ] {
         assert!(put.contains(row), "{put}");
     }
-    // The very same card again is fine.
+    // Putting the same card again succeeds.
     assert_eq!(text(&sidecar, &["rates", "put", card.path().to_str().unwrap()]), put);
     assert!(text(&sidecar, &["usage", "demo-pro"]).contains("next rate card: 2100\n"));
 }
@@ -69,7 +69,7 @@ fn a_listed_card_can_be_put_again_through_a_pipe() {
 }
 
 #[test]
-fn what_is_no_card_or_comes_too_late_is_refused_with_what_to_do() {
+fn an_invalid_or_late_card_is_refused_with_what_to_do() {
     let sidecar = Sidecar::start(&StoreLocation::Memory);
     let table = [
         (CARD.replace("2100-01-01T", "2025-02-01T"), "NOTICE_TOO_SHORT"),

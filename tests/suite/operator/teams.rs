@@ -1,4 +1,4 @@
-//! `tollgate team`: what is not said stays as it is.
+//! `tollgate team`: changes of terms, overages, output and refusals.
 
 use serde_json::json;
 use tollgate::store::StoreLocation;
@@ -7,7 +7,7 @@ use super::{command, fails, json, text};
 use crate::suite::support::sidecar::Sidecar;
 
 #[test]
-fn a_change_of_one_thing_leaves_the_others_as_they_are() {
+fn terms_that_are_not_named_stay_as_they_are() {
     let sidecar = Sidecar::start(&StoreLocation::Memory);
     let put = |arguments: &[&str]| {
         let mut team = json(&sidecar, &[&["team", "put", "acme"], arguments].concat());
@@ -36,7 +36,7 @@ fn a_change_of_one_thing_leaves_the_others_as_they_are() {
 }
 
 #[test]
-fn a_cap_stays_until_another_is_named() {
+fn a_cap_stays_until_another_is_set() {
     let sidecar = Sidecar::start(&StoreLocation::Memory);
     let overages = |arguments: &[&str]| {
         let team = json(&sidecar, &[&["team", "overages", "demo-pro"], arguments].concat());
@@ -51,7 +51,7 @@ fn a_cap_stays_until_another_is_named() {
 }
 
 #[test]
-fn people_are_told_what_changed_and_what_is_so_now() {
+fn the_output_shows_the_changes_and_the_new_terms() {
     let sidecar = Sidecar::start(&StoreLocation::Memory);
     let made = text(&sidecar, &["team", "put", "acme", "--plan", "free"]);
     assert!(made.starts_with("acme: made\n  plan              free, no seat\n"), "{made}");
@@ -66,7 +66,7 @@ fn people_are_told_what_changed_and_what_is_so_now() {
 }
 
 #[test]
-fn what_the_contract_refuses_is_told_with_its_field_and_reason() {
+fn a_refusal_is_shown_with_its_field_and_reason() {
     let sidecar = Sidecar::start(&StoreLocation::Memory);
     let table = [
         (&["team", "get", "nobody"][..], 66, "there is no such team"),

@@ -1,4 +1,4 @@
-//! `tollgate usage` and `tollgate charges`: the numbers are those of the contract, over all pages.
+//! `tollgate usage` and `tollgate charges`: sums over all pages, as text and as JSON.
 
 use futures::{StreamExt as _, stream};
 use serde_json::json;
@@ -12,21 +12,21 @@ use crate::suite::support::{
 
 const TEAM: &str = "team";
 
-/// Calls and what becomes of them, on a sidecar with this team.
+/// Reserves credits for a call and commits them.
 async fn commit(client: &Client, request: CheckAndReserveRequest) {
     let proceed = client.proceed(request.clone()).await;
     client.commit(&request.team_id, &request.reservation_id, &proceed.grant).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_cycle_is_shown_with_its_bar_its_shares_and_its_end() {
+async fn usage_shows_the_bar_the_shares_and_the_cycle() {
     let sidecar = Sidecar::start(&StoreLocation::Memory);
     let client = sidecar.client();
     client.put_team(professional_team(TEAM, 60)).await;
     commit(&client, block(TEAM, "r1", "gpt-4")).await;
     commit(&client, prompt_test(TEAM, "r2", "gpt-3.5")).await;
     client.proceed(block(TEAM, "r3", "gpt-4o-mini")).await;
-    // What is left does not cover it, so it is wholly run completion.
+    // The remaining credits do not cover this call, so all of it is run completion.
     commit(&client, block(TEAM, "r4", "gpt-4")).await;
 
     let picture = text(&sidecar, &["usage", TEAM]);
@@ -70,7 +70,7 @@ async fn a_cycle_is_shown_with_its_bar_its_shares_and_its_end() {
 }
 
 #[tokio::test]
-async fn rows_of_more_pages_than_one_are_all_counted() {
+async fn usage_rows_of_several_pages_are_all_counted() {
     let sidecar = Sidecar::start(&StoreLocation::Memory);
     let client = sidecar.client();
     client.put_team(professional_team(TEAM, 100_000)).await;
@@ -94,7 +94,7 @@ async fn rows_of_more_pages_than_one_are_all_counted() {
 }
 
 #[tokio::test]
-async fn the_blocks_that_were_charged_are_listed_with_their_sum() {
+async fn charged_blocks_are_listed_with_their_sum() {
     let sidecar = Sidecar::start(&StoreLocation::Memory);
     let client = sidecar.client();
     for team in [TEAM, "another"] {
