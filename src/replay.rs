@@ -1,7 +1,8 @@
 //! `tollgate replay`: sends a trace of real model calls to a sidecar over gRPC, as flow executors would.
 //!
-//! Each row of the trace is one run of a block: reserve, wait as long as the model took, commit. This module owns the order of the
-//! calls and the limit of calls in flight. It knows the sidecar only through its gRPC contract, and neither the gate nor a store.
+//! Each row of the trace is one run of a block: reserve, wait as long as the model took, commit. This module owns the order of
+//! the calls and the limit of calls in flight. It knows the sidecar only through its gRPC contract, and neither the gate nor a
+//! store.
 
 mod balances;
 mod executor;

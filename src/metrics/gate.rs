@@ -1,7 +1,7 @@
 //! Metrics of a gate: decisions and credits, calls to the store, cache accuracy, and leases.
 //!
-//! A sidecar counts only its own work, once, when the store's answer confirms it. It counts neither a repeat of a call nor the work
-//! of another sidecar.
+//! A sidecar counts only its own work, once, when the store's answer confirms it. It counts neither a repeat of a call nor the
+//! work of another sidecar.
 
 use prometheus::{IntCounter, Registry, register_int_counter_vec_with_registry, register_int_counter_with_registry};
 

@@ -1,6 +1,7 @@
 //! Gauges of what a gate holds: its leases, their credits, and the reservations opened from them.
 //!
-//! A gate does not maintain these numbers. Each scrape reads them from the gate through a function that the gate's owner provides.
+//! A gate does not maintain these numbers. Each scrape reads them from the gate through a function that the gate's owner
+//! provides.
 
 use std::{fmt, sync::OnceLock};
 

@@ -72,13 +72,13 @@ impl TeamMetrics {
         let families = Families {
             decisions: register_int_counter_vec_with_registry!(
                 "tollgate_decisions_total",
-                "Answers to CheckAndReserve and BeginRun: proceed, suspend, or replay of an earlier answer. Dry runs do not count.",
+                "Answers to CheckAndReserve and BeginRun, by outcome. Dry runs do not count.",
                 &with_team(&["rpc", "outcome", "reason", "basis"]),
                 registry
             )?,
             credits: register_int_counter_vec_with_registry!(
                 "tollgate_credits_total",
-                "Credits that this sidecar reserved, committed, released or expired. run_completion and above_hold are parts of committed.",
+                "Credits by what this sidecar did with them. run_completion and above_hold are parts of committed.",
                 &with_team(&["kind"]),
                 registry
             )?,

@@ -166,8 +166,8 @@ impl Executor {
 
     /// Ends a run, and returns whether the sidecar could be reached.
     ///
-    /// The sidecar does not know a run that never proceeded, so such a run needs no end. An error is harmless: the run stops being
-    /// current at its maximum age.
+    /// The sidecar does not know a run that never proceeded, so such a run needs no end. An error is harmless: the run stops
+    /// being current at its maximum age.
     async fn end_run(&self, index: usize) -> bool {
         let run = &self.runs[index];
         if run.proceeded.load(Ordering::Acquire) {

@@ -1,5 +1,5 @@
-//! `tollgate replay` against a fake sidecar with faults that a real one rarely or never shows: lost answers, double charges, refusals.
-//! `replay_for_real` tests it against real sidecars.
+//! `tollgate replay` against a fake sidecar with faults that a real one rarely or never shows: lost answers, double charges,
+//! refusals. `replay_for_real` tests it against real sidecars.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 

@@ -1,5 +1,5 @@
-//! `tollgate replay` as a process, against real sidecar processes on every kind of store: its report agrees with the sidecar's usage, even
-//! if the sidecar or the store is killed during the replay.
+//! `tollgate replay` as a process, against real sidecar processes on every kind of store. Its report agrees with the sidecar's
+//! usage, even if the sidecar or the store is killed during the replay.
 
 use std::process::{Command, Output};
 
