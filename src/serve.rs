@@ -139,7 +139,7 @@ impl Sidecar {
         };
         let gate = with_retries(|| Gate::open(store.clone(), gate_options.clone())).await?;
         let weak_gate = Arc::downgrade(&gate);
-        metrics.gate().look_by(move || weak_gate.upgrade().map(|gate| gate.holdings()).unwrap_or_default());
+        metrics.gate().read_holdings_from(move || weak_gate.upgrade().map(|gate| gate.holdings()).unwrap_or_default());
         let teams = if demo_teams { demo::make_teams_if_none(&gate).await? } else { demo::find_teams(&gate).await? };
         let everything = CancellationToken::new();
         let accepting = everything.child_token();

@@ -154,7 +154,7 @@ impl GateMetrics {
     }
 
     /// Counts a call to the store, answered or failed, and how long it took.
-    pub fn store_asked(&self, call: StoreCall, duration_ns: i64) {
+    pub fn store_called(&self, call: StoreCall, duration_ns: i64) {
         self.store.observe(call, duration_ns);
     }
 
@@ -195,7 +195,7 @@ impl GateMetrics {
     }
 
     /// Sets the function that reads what the gate holds. Only the first call has an effect.
-    pub fn look_by(&self, source: impl Fn() -> Holdings + Send + Sync + 'static) {
+    pub fn read_holdings_from(&self, source: impl Fn() -> Holdings + Send + Sync + 'static) {
         self.holdings.set_source(source);
     }
 

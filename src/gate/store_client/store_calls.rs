@@ -85,7 +85,7 @@ impl StoreCalls {
 
     fn answered(&self, call: StoreCall, sent_ns: i64, reply: Result<&Reply, &StoreError>) {
         let received_ns = self.clock.monotonic_ns();
-        self.metrics.store_asked(call, received_ns - sent_ns);
+        self.metrics.store_called(call, received_ns - sent_ns);
         match reply {
             Ok(reply) => {
                 if self.time.learn(sent_ns / 1_000_000, received_ns / 1_000_000, reply.now_ms) {

@@ -96,7 +96,7 @@ impl Sidecars {
         let options = GateOptions { clock, escrow, metrics: Arc::clone(metrics.gate()), ..GateOptions::default() };
         let gate = Gate::open(self.store.clone(), options).await.unwrap();
         let looked_at = Arc::downgrade(&gate);
-        metrics.gate().look_by(move || looked_at.upgrade().map(|gate| gate.holdings()).unwrap_or_default());
+        metrics.gate().read_holdings_from(move || looked_at.upgrade().map(|gate| gate.holdings()).unwrap_or_default());
         (gate, metrics)
     }
 
