@@ -1,26 +1,27 @@
-//! Operators' commands: teams, rate cards, usage, charges, the audit logs and the health of a sidecar, at a terminal or in a script.
+//! Operators' commands: teams, rate cards, usage, charges, audit logs and health probes, for terminals and scripts.
 //!
-//! Each is a client of the admin listener. They know the contract and how to show what it says; no gate, no store and no rule of
-//! the product, which the sidecar answers for; a rate card they read as the configuration does. Every call is bounded in time, and every list in memory, however long it is.
+//! Each command is a client of the admin listener. The commands know the gRPC contract and how to display its answers. They
+//! know neither the gate nor a store, and no rule of the product. A rate card file is parsed by `config`. Every call has a
+//! timeout, and a list of any length uses bounded memory.
 
 mod audit;
 mod bar;
 mod changes;
 mod charges;
 mod connection;
-mod failure;
+mod error;
 mod list;
-mod moment;
 mod or_none;
 mod output;
 mod probe;
 mod rates;
 mod team;
+mod timestamp;
 mod usage;
 
 use clap::Subcommand;
 
-use self::failure::Stop;
+use self::error::Stop;
 pub use self::{
     audit::AuditArguments,
     charges::ChargesArguments,
@@ -32,47 +33,48 @@ pub use self::{
 };
 use crate::exit_code::{self, CommandError};
 
-/// What `--help` of these commands ends with.
+/// The exit codes, as the `--help` of these commands lists them.
 const EXIT_CODES: &str = "\
 Exit codes:
   0   done
-  64  the command was used wrongly
-  65  the sidecar refuses what it was given, or it is no rate card
+  64  wrong usage
+  65  the sidecar refused the input, or the file is not a rate card
   66  there is no such team, service or file
   69  no sidecar answers
-  70  a fault; the sidecar's log says more
-  75  the sidecar cannot answer now; try again
+  70  an internal error; see the sidecar's log
+  74  the output cannot be written
+  75  a temporary error; try again
   76  the listener does not know the call
   77  not allowed
-  78  the configuration says nothing of use about the admin listener";
+  78  invalid configuration of the admin listener";
 
-/// What an operator may ask for.
+/// The commands for operators.
 #[derive(Clone, Debug, Subcommand)]
 pub enum OperatorCommand {
-    /// Makes, changes and shows teams, and switches their overages.
+    /// Creates, changes and shows teams, and switches their overages.
     #[command(subcommand)]
     Team(TeamCommand),
-    /// Shows the rate cards, and announces new ones.
+    /// Lists the rate cards, and announces new ones.
     #[command(subcommand)]
     Rates(RatesCommand),
-    /// Shows what a team has used in a billing cycle, and what it has left.
+    /// Shows the used and remaining credits of a team in a billing cycle.
     #[command(after_help = EXIT_CODES)]
     Usage(UsageArguments),
-    /// Lists the overage blocks that were charged, of one team or of all.
+    /// Lists the charged overage blocks of one team or of all teams.
     #[command(after_help = EXIT_CODES)]
     Charges(ChargesArguments),
-    /// Lists who changed teams and rate cards, when, and what.
+    /// Lists the changes of teams and rate cards: who, when and what.
     #[command(after_help = EXIT_CODES)]
     Audit(AuditArguments),
-    /// Asks whether a sidecar serves: exit code 0 if it does, 1 if it does not, 69 if nobody answers.
+    /// Asks whether a sidecar serves. The exit code is 0 if it does, 1 if it does not, and 69 if no sidecar answers.
     #[command(after_help = EXIT_CODES)]
     Probe(ProbeArguments),
 }
 
-/// Does what was asked for. The result is the exit code of a command that could say what it was asked.
+/// Runs a command and returns its exit code.
 ///
 /// # Errors
-/// If it could not, with a sentence that says why.
+/// Fails with a message for the user and an exit code.
 pub async fn run(command: OperatorCommand) -> Result<u8, CommandError> {
     let done = match command {
         OperatorCommand::Team(command) => team::run(command).await,
@@ -86,8 +88,8 @@ pub async fn run(command: OperatorCommand) -> Result<u8, CommandError> {
         },
     };
     match done {
-        // Whoever reads has read enough, as `head` does.
+        // The reader of stdout, such as `head`, has read enough. That is no failure.
         Ok(()) | Err(Stop::ReaderLeft) => Ok(0),
-        Err(Stop::Failed(failure)) => Err(failure),
+        Err(Stop::Failed(error)) => Err(error),
     }
 }

@@ -1,16 +1,16 @@
-//! `tollgate audit`: who changed teams and rate cards, when, and what.
+//! `tollgate audit`: lists the changes of teams and rate cards.
 
 use clap::Args;
 use serde::Serialize;
 use serde_json::Map;
 
 use super::{
-    changes::logged,
+    changes::describe,
     connection::{Admin, PAGE_SIZE, each},
-    failure::Stop,
+    error::Stop,
     list::List,
-    moment::{rfc3339, shown},
-    output::{Column, OutputArguments, counted},
+    output::{Column, OutputArguments, format_count},
+    timestamp::{display, rfc3339},
 };
 use crate::proto::v1::{AuditEntry, ListAuditEntriesRequest};
 
@@ -22,10 +22,10 @@ const COLUMNS: [Column; 5] = [
     Column::Text("what"),
 ];
 
-/// Whose changes to list.
+/// Arguments of `tollgate audit`.
 #[derive(Args, Clone, Debug)]
 pub struct AuditArguments {
-    /// The team's id; without it, the changes of the rate cards, and then those of every team
+    /// Id of the team. Without it, the changes of the rate cards and then of every team
     pub team: Option<String>,
     #[command(flatten)]
     pub(super) admin: Admin,
@@ -33,7 +33,7 @@ pub struct AuditArguments {
     pub(super) format: OutputArguments,
 }
 
-/// An entry for programs; the names are the contract's.
+/// An entry in JSON. The field names are those of the gRPC contract.
 #[derive(Serialize)]
 struct EntryJson<'a> {
     at: String,
@@ -59,7 +59,7 @@ pub(super) async fn run(arguments: AuditArguments) -> Result<(), Stop> {
         list.add(&json(&entry), || cells(&entry))
     })
     .await?;
-    list.end(&counted(changes, "change", "changes"), &Map::new())
+    list.end(&format_count(changes, "change", "changes"), &Map::new())
 }
 
 fn json(entry: &AuditEntry) -> EntryJson<'_> {
@@ -80,10 +80,10 @@ fn unless_empty(text: &str) -> Option<&str> {
 fn cells(entry: &AuditEntry) -> Vec<String> {
     let team = if entry.team_id.is_empty() { "–" } else { &entry.team_id };
     vec![
-        shown(entry.at),
+        display(entry.at),
         entry.caller.clone(),
         team.to_owned(),
         entry.change.clone(),
-        logged(&entry.change, &entry.before, &entry.after),
+        describe(&entry.change, &entry.before, &entry.after),
     ]
 }

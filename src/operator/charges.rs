@@ -1,4 +1,4 @@
-//! `tollgate charges`: the overage blocks that were charged, which is what to invoice.
+//! `tollgate charges`: lists the charged overage blocks, which are to be invoiced.
 
 use clap::Args;
 use serde::Serialize;
@@ -6,10 +6,10 @@ use serde_json::Map;
 
 use super::{
     connection::{Admin, PAGE_SIZE, each},
-    failure::Stop,
+    error::Stop,
     list::List,
-    moment::{self, Moment, rfc3339, shown},
-    output::{Column, OutputArguments, count, counted},
+    output::{Column, OutputArguments, format_count, format_number},
+    timestamp::{self, ProtoTimestamp, display, rfc3339},
 };
 use crate::proto::v1::{Charge, ListChargesRequest};
 
@@ -22,21 +22,21 @@ const COLUMNS: [Column; 6] = [
     Column::Text("charged (UTC)"),
 ];
 
-/// Which charges to list.
+/// Arguments of `tollgate charges`.
 #[derive(Args, Clone, Debug)]
 pub struct ChargesArguments {
-    /// The team's id; without it, all teams
+    /// Id of the team. Without it, the charges of all teams
     pub team: Option<String>,
-    /// Only of the billing cycle at this date, or moment, in UTC; without it, of all cycles that are kept
-    #[arg(long, value_name = "DATE", value_parser = moment::parse)]
-    pub cycle: Option<Moment>,
+    /// Only the billing cycle at this date or time in UTC. Without it, all cycles in the store
+    #[arg(long, value_name = "DATE", value_parser = timestamp::parse)]
+    pub cycle: Option<ProtoTimestamp>,
     #[command(flatten)]
     pub(super) admin: Admin,
     #[command(flatten)]
     pub(super) format: OutputArguments,
 }
 
-/// A charge for programs; the names are the contract's.
+/// A charge in JSON. The field names are those of the gRPC contract.
 #[derive(Serialize)]
 struct ChargeJson<'a> {
     team_id: &'a str,
@@ -67,7 +67,7 @@ pub(super) async fn run(arguments: ChargesArguments) -> Result<(), Stop> {
         list.add(&json(&charge), || cells(&charge))
     })
     .await?;
-    let total = format!("{}, {} credits", counted(blocks, "block", "blocks"), count(credits));
+    let total = format!("{}, {} credits", format_count(blocks, "block", "blocks"), format_number(credits));
     let fields = [("total_blocks".to_owned(), blocks.into()), ("total_credits".to_owned(), credits.into())];
     list.end(&total, &Map::from_iter(fields))
 }
@@ -87,9 +87,9 @@ fn cells(charge: &Charge) -> Vec<String> {
     vec![
         charge.team_id.clone(),
         charge.charge_id.clone(),
-        shown(charge.cycle_start),
-        count(charge.block.into()),
-        count(charge.credits),
-        shown(charge.charged_at),
+        display(charge.cycle_start),
+        format_number(charge.block.into()),
+        format_number(charge.credits),
+        display(charge.charged_at),
     ]
 }

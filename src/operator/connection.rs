@@ -1,11 +1,11 @@
-//! The admin listener as these commands see it: where it is, and one bounded attempt at each call.
+//! The client of the admin listener: its address, its connection, and one attempt at each call, with a timeout.
 
 use std::{path::Path, time::Duration};
 
 use clap::Args;
 use tonic::{Code, Request, Response, Status, transport::Channel};
 
-use super::failure::{Stop, is_of_closed_connection};
+use super::error::{Stop, is_closed_connection};
 use crate::{
     client::{SecurityArguments, SecurityError, SidecarAddress, SidecarEndpoint},
     config::{self, AdminFlags},
@@ -19,18 +19,19 @@ use crate::{
     },
 };
 
+/// Timeout of the connection, with its TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Every call, and so every page of a list, is given up after this.
+/// Timeout of each call, and so of each page of a list.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many rows a page of a list has.
+/// Number of rows in one page of a list.
 pub(super) const PAGE_SIZE: u32 = 1_000;
 
 /// The option that names the admin listener.
 const OPTION: &str = "--admin";
 
-/// Where the admin listener is: where the sidecar's own configuration says that it listens.
+/// Options that locate the admin listener. They default to the address in the sidecar's own configuration.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Admin {
     #[command(flatten)]
@@ -39,7 +40,7 @@ pub(super) struct Admin {
     security: SecurityArguments,
 }
 
-/// A connection to the admin listener.
+/// A client that is connected to the admin listener.
 #[derive(Debug)]
 pub(super) struct AdminClient {
     accounts: AccountServiceClient<Channel>,
@@ -48,17 +49,18 @@ pub(super) struct AdminClient {
 }
 
 impl Admin {
-    /// The listener, as a client of this machine calls it: with the token, if it wants one, for what is not open to everybody.
+    /// Returns the admin listener, as reached from this machine. `with_token` adds the configured token, which only health checks
+    /// do without.
     pub(super) fn listener(&self, with_token: bool) -> Result<SidecarEndpoint, CommandError> {
         let admin = config::admin_listener(&self.flags)?;
         let address = admin.address.as_seen_from_here().to_string();
         let parsed = address.parse();
-        let parsed = parsed
-            .map_err(|error| CommandError::new(exit_code::CONFIG, format!("{address} cannot be called: {error}")))?;
+        let parsed =
+            parsed.map_err(|error| CommandError::new(exit_code::CONFIG, format!("cannot call {address}: {error}")))?;
         self.listener_at(parsed, admin.token_file.as_deref().filter(|_| with_token))
     }
 
-    /// A listener at this address, called by the same means.
+    /// Returns a listener at this address, with the same credentials.
     pub(super) fn listener_at(
         &self,
         address: SidecarAddress,
@@ -75,7 +77,7 @@ impl Admin {
         })
     }
 
-    /// Connects.
+    /// Connects to the admin listener.
     pub(super) async fn connect(&self) -> Result<AdminClient, CommandError> {
         let listener = self.listener(true)?;
         let channel = connect(&listener, OPTION).await?;
@@ -87,7 +89,7 @@ impl Admin {
     }
 }
 
-/// One rpc.
+/// Defines the method for one rpc.
 macro_rules! rpc {
     ($client:ident.$name:ident($request:ty) -> $answer:ty) => {
         pub(super) async fn $name(&self, request: $request) -> Result<$answer, CallError> {
@@ -108,12 +110,12 @@ impl AdminClient {
     rpc!(usage.get_usage(GetUsageRequest) -> GetUsageResponse);
     rpc!(usage.list_charges(ListChargesRequest) -> ListChargesResponse);
 
-    /// Waits for an answer, and no longer than [`CALL_TIMEOUT`].
+    /// Waits for the answer, at most [`CALL_TIMEOUT`].
     async fn attempt<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, CallError> {
         attempt(call, CALL_TIMEOUT, &self.listener, OPTION).await
     }
 
-    /// A request that tells the sidecar how long it will be waited for, and by what right.
+    /// Makes a request with its timeout and, if configured, the token.
     fn signed<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.set_timeout(CALL_TIMEOUT);
@@ -122,32 +124,32 @@ impl AdminClient {
     }
 }
 
-/// Why a call has no answer.
+/// Why a call failed.
 #[derive(Debug)]
 pub(super) enum CallError {
-    /// What was named is not there.
+    /// The sidecar answered NOT_FOUND.
     NotFound(CommandError),
-    /// Anything else.
+    /// Any other failure.
     Other(CommandError),
 }
 
 impl From<CallError> for CommandError {
-    fn from(refusal: CallError) -> Self {
-        match refusal {
-            CallError::NotFound(failure) | CallError::Other(failure) => failure,
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::NotFound(error) | CallError::Other(error) => error,
         }
     }
 }
 
 impl From<CallError> for Stop {
-    fn from(refusal: CallError) -> Self {
-        CommandError::from(refusal).into()
+    fn from(error: CallError) -> Self {
+        CommandError::from(error).into()
     }
 }
 
-/// Connects to an address that an option names.
+/// Connects to a listener. `option` is the command-line option that names its address, for the error message.
 pub(super) async fn connect(listener: &SidecarEndpoint, option: &str) -> Result<Channel, CommandError> {
-    // The inner limit is for the attempt to connect, the outer one for a host that takes the connection and says nothing.
+    // The inner timeout covers the TCP connection. The outer one covers a host that accepts it and then stays silent.
     match tokio::time::timeout(CONNECT_TIMEOUT, listener.connect(CONNECT_TIMEOUT)).await {
         Ok(Ok(channel)) => Ok(channel),
         Ok(Err(error)) => Err(CommandError::unconnected(&error, listener, option)),
@@ -155,31 +157,33 @@ pub(super) async fn connect(listener: &SidecarEndpoint, option: &str) -> Result<
     }
 }
 
-/// Whether a deadline passed. A connection that the other end closed is cancelled as well, and that is something else.
-fn is_late(status: &Status) -> bool {
-    matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded) && !is_of_closed_connection(status)
+/// Returns whether a deadline passed. A connection that the sidecar closed also gives CANCELLED, but is no timeout.
+fn is_timeout(status: &Status) -> bool {
+    matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded) && !is_closed_connection(status)
 }
 
-/// Waits so long for the answer to a call.
+/// Waits for the answer to a call, at most this long.
 pub(super) async fn attempt<T>(
     call: impl Future<Output = Result<Response<T>, Status>>,
-    within: Duration,
+    timeout: Duration,
     listener: &SidecarEndpoint,
     option: &str,
 ) -> Result<T, CallError> {
-    match tokio::time::timeout(within, call).await {
+    match tokio::time::timeout(timeout, call).await {
         Ok(Ok(answer)) => Ok(answer.into_inner()),
-        // Either side of the connection may see the deadline pass first, and each says so in its own way.
-        Ok(Err(status)) if is_late(&status) => Err(CallError::Other(CommandError::silent(listener, within.as_secs()))),
-        Ok(Err(status)) => {
-            let failure = CommandError::answered(&status, listener, option);
-            Err(if status.code() == Code::NotFound { CallError::NotFound(failure) } else { CallError::Other(failure) })
+        // The deadline may pass first at the client or at the sidecar. Each reports it differently.
+        Ok(Err(status)) if is_timeout(&status) => {
+            Err(CallError::Other(CommandError::timed_out(listener, timeout.as_secs())))
         }
-        Err(_) => Err(CallError::Other(CommandError::silent(listener, within.as_secs()))),
+        Ok(Err(status)) => {
+            let error = CommandError::answered(&status, listener, option);
+            Err(if status.code() == Code::NotFound { CallError::NotFound(error) } else { CallError::Other(error) })
+        }
+        Err(_) => Err(CallError::Other(CommandError::timed_out(listener, timeout.as_secs()))),
     }
 }
 
-/// Follows a list from its first page to its last, and hands on every row.
+/// Reads all pages of a list and passes each row on.
 pub(super) async fn each<T>(
     mut page: impl AsyncFnMut(String) -> Result<(Vec<T>, String), CallError>,
     mut row: impl FnMut(T) -> Result<(), Stop>,

@@ -1,50 +1,51 @@
-//! A list as it is printed: a table for people, or one JSON object. It never keeps more than a thousand rows, however many come.
+//! Output of lists, as tables for people or as one JSON object. At most a thousand rows are in memory at a time.
 
 use comfy_table::Table;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    failure::Stop,
-    output::{Column, OutputArguments, drawn, print, table},
+    error::Stop,
+    output::{Column, OutputArguments, print, render_table, table},
 };
 
-/// After so many rows a table is printed, and another one begun: how wide a column has to be is known only of rows that are kept.
-const ROWS_KEPT: usize = 1_000;
+/// Maximum number of rows in memory. A longer list is printed as several tables, because the width of a column depends on all
+/// rows of its table.
+const MAX_ROWS: usize = 1_000;
 
-/// A list in the making.
+/// A list whose rows are added one by one.
 pub(super) enum List {
-    /// For people.
+    /// Tables for people.
     Table(Box<TableList>),
-    /// For programs.
+    /// JSON for programs.
     Json(JsonList),
 }
 
-/// Rows of a table that are not printed yet.
+/// The rows that are not printed yet.
 pub(super) struct TableList {
     columns: &'static [Column],
     table: Table,
-    kept: usize,
+    rows: usize,
 }
 
-/// An object of which one field is the list.
+/// A JSON object with the list as one of its fields.
 pub(super) struct JsonList {
     text: String,
-    kept: usize,
+    rows: usize,
     any: bool,
 }
 
 impl List {
-    /// An empty list; in JSON it is the field of this name.
+    /// Creates an empty list. In JSON, the list is the field `name`.
     pub(super) fn new(format: OutputArguments, name: &str, columns: &'static [Column]) -> Self {
         if format.json {
             Self::Json(JsonList::new(name))
         } else {
-            Self::Table(Box::new(TableList { columns, table: table(columns), kept: 0 }))
+            Self::Table(Box::new(TableList { columns, table: table(columns), rows: 0 }))
         }
     }
 
-    /// Adds a row, given in both forms.
+    /// Adds a row, which is given in both forms.
     pub(super) fn add(&mut self, json: &impl Serialize, cells: impl FnOnce() -> Vec<String>) -> Result<(), Stop> {
         match self {
             Self::Json(list) => list.add(json),
@@ -52,11 +53,11 @@ impl List {
         }
     }
 
-    /// Prints what is left; then a sentence for people, or further fields for programs.
-    pub(super) fn end(self, sentence: &str, fields: &Map<String, Value>) -> Result<(), Stop> {
+    /// Prints the remaining rows, and then a summary for people or further JSON fields.
+    pub(super) fn end(self, summary: &str, fields: &Map<String, Value>) -> Result<(), Stop> {
         match self {
             Self::Json(list) => list.end(fields),
-            Self::Table(list) => list.end(sentence),
+            Self::Table(list) => list.end(summary),
         }
     }
 }
@@ -64,43 +65,43 @@ impl List {
 impl TableList {
     fn add(&mut self, cells: Vec<String>) -> Result<(), Stop> {
         self.table.add_row(cells);
-        self.kept += 1;
-        if self.kept < ROWS_KEPT { Ok(()) } else { self.print() }
+        self.rows += 1;
+        if self.rows < MAX_ROWS { Ok(()) } else { self.print() }
     }
 
     fn print(&mut self) -> Result<(), Stop> {
-        self.kept = 0;
-        print(&drawn(&std::mem::replace(&mut self.table, table(self.columns))))
+        self.rows = 0;
+        print(&render_table(&std::mem::replace(&mut self.table, table(self.columns))))
     }
 
-    fn end(mut self, sentence: &str) -> Result<(), Stop> {
-        if self.kept > 0 {
+    fn end(mut self, summary: &str) -> Result<(), Stop> {
+        if self.rows > 0 {
             self.print()?;
         }
-        print(&format!("{sentence}\n"))
+        print(&format!("{summary}\n"))
     }
 }
 
 impl JsonList {
-    /// An empty one; the list is the field of this name.
+    /// Creates an empty list, which is the field `name` of its object.
     pub(super) fn new(name: &str) -> Self {
-        Self { text: format!("{{\n  \"{name}\": ["), kept: 0, any: false }
+        Self { text: format!("{{\n  \"{name}\": ["), rows: 0, any: false }
     }
 
-    /// Adds a row, on a line of its own.
+    /// Adds a row, on its own line.
     pub(super) fn add(&mut self, row: &impl Serialize) -> Result<(), Stop> {
         self.text.push_str(if self.any { ",\n    " } else { "\n    " });
         self.text.push_str(&serde_json::to_string(row)?);
         self.any = true;
-        self.kept += 1;
-        if self.kept < ROWS_KEPT {
+        self.rows += 1;
+        if self.rows < MAX_ROWS {
             return Ok(());
         }
-        self.kept = 0;
+        self.rows = 0;
         print(&std::mem::take(&mut self.text))
     }
 
-    /// Prints what is left, and further fields.
+    /// Prints the remaining rows and further fields.
     pub(super) fn end(mut self, fields: &Map<String, Value>) -> Result<(), Stop> {
         self.text.push_str(if self.any { "\n  ]" } else { "]" });
         for (name, value) in fields {

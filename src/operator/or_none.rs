@@ -1,8 +1,8 @@
-//! A value, or the word `none`.
+//! An option value that can be a number or the word `none`.
 
 use std::str::FromStr;
 
-/// What an option sets that can also be taken away.
+/// A value to set, or `none` to remove it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OrNone<T>(pub Option<T>);
 
@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_a_number_or_none() {
+    fn a_number_or_none_is_accepted() {
         assert_eq!("7".parse(), Ok(OrNone(Some(7_u32))));
         assert_eq!("none".parse(), Ok(OrNone::<u32>(None)));
         for text in ["", "-1", "None", "4294967296", "1.5"] {

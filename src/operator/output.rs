@@ -1,4 +1,4 @@
-//! Standard output: text, JSON and tables. Colours are for terminals, and never where NO_COLOR is set or JSON was asked for.
+//! Output on stdout: text, JSON and tables. Colours appear only on terminals, and never with NO_COLOR or in JSON.
 
 use std::{borrow::Cow, io::Write as _};
 
@@ -8,15 +8,15 @@ use console::{StyledObject, Term};
 use indicatif::HumanCount;
 use serde::Serialize;
 
-use super::{bar::is_bar, failure::Stop};
+use super::{bar::is_bar, error::Stop};
 
-/// How wide text is made where nobody says how wide a line may be.
-const WIDTH_ELSEWHERE: usize = 80;
+/// Line width if stdout is not a terminal, in characters.
+const DEFAULT_WIDTH: usize = 80;
 
-/// How the answer is shown.
+/// The option for the output format.
 #[derive(Args, Clone, Copy, Debug)]
 pub(super) struct OutputArguments {
-    /// Prints JSON
+    /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
 }
@@ -24,25 +24,25 @@ pub(super) struct OutputArguments {
 /// A column of a table.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Column {
-    /// Of text.
+    /// A column of text.
     Text(&'static str),
-    /// Of numbers.
+    /// A column of numbers, which are aligned to the right.
     Number(&'static str),
 }
 
-/// Prints text as it is.
+/// Prints text.
 pub(super) fn print(text: &str) -> Result<(), Stop> {
     let mut output = std::io::stdout().lock();
     output.write_all(text.as_bytes())?;
     Ok(output.flush()?)
 }
 
-/// Prints a value for programs.
+/// Prints a value as JSON.
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), Stop> {
     print(&(serde_json::to_string_pretty(value)? + "\n"))
 }
 
-/// An empty table, no wider than the terminal.
+/// Creates an empty table that is at most as wide as the terminal.
 pub(super) fn table(columns: &[Column]) -> Table {
     let mut table = Table::new();
     let names = columns.iter().map(|column| match column {
@@ -61,8 +61,8 @@ pub(super) fn table(columns: &[Column]) -> Table {
     table
 }
 
-/// A table as text. Its bars get their colour here: within the table, the colour would count as width.
-pub(super) fn drawn(table: &Table) -> String {
+/// Renders a table as text. It colours the bars afterwards, because colour codes inside a table would count as width.
+pub(super) fn render_table(table: &Table) -> String {
     let text = table.to_string();
     if !console::colors_enabled() {
         return text + "\n";
@@ -82,25 +82,25 @@ pub(super) fn drawn(table: &Table) -> String {
     coloured + "\n"
 }
 
-/// Text to which a style can be given, which shows on terminals only.
+/// Returns text that can be styled. The style shows on terminals only.
 pub(super) fn styled<'a>(text: impl Into<Cow<'a, str>>) -> StyledObject<Cow<'a, str>> {
     console::style(text.into())
 }
 
-/// A number with separators.
-pub(super) fn count(number: i64) -> String {
+/// Formats a number with thousands separators.
+pub(super) fn format_number(number: i64) -> String {
     let sign = if number < 0 { "-" } else { "" };
     format!("{sign}{}", HumanCount(number.unsigned_abs()))
 }
 
-/// A number of things: `1 team`, `2,000 teams`.
-pub(super) fn counted(number: i64, thing: &str, things: &str) -> String {
-    format!("{} {}", count(number), if number == 1 { thing } else { things })
+/// Formats a number with its noun: `1 team`, `2,000 teams`.
+pub(super) fn format_count(number: i64, thing: &str, things: &str) -> String {
+    format!("{} {}", format_number(number), if number == 1 { thing } else { things })
 }
 
-/// How many characters a line should have at most.
+/// Returns the maximum length of a line, in characters.
 pub(super) fn width() -> usize {
-    terminal_width().map_or(WIDTH_ELSEWHERE, usize::from)
+    terminal_width().map_or(DEFAULT_WIDTH, usize::from)
 }
 
 fn terminal_width() -> Option<u16> {

@@ -1,4 +1,4 @@
-//! `tollgate probe`: whether a sidecar serves, for whoever starts and stops it by that.
+//! `tollgate probe`: asks a sidecar for its health. Supervisors and container health checks use its exit code.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 
 use super::{
     connection::{Admin, CallError, attempt, connect},
-    failure::Stop,
+    error::Stop,
     output::{OutputArguments, print, print_json, styled},
 };
 use crate::{client::SidecarAddress, exit_code::CommandError};
 
-/// Whoever probes asks again soon, and has a limit of its own.
+/// Timeout of the health check. It is short, because probes repeat often and have timeouts of their own.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What to probe.
+/// Arguments of `tollgate probe`.
 #[derive(Args, Clone, Debug)]
 pub struct ProbeArguments {
-    /// A service by its full name, such as tollgate.v1.QuotaService; without it, the whole listener
+    /// Full name of a service, such as tollgate.v1.QuotaService. Without it, the whole listener
     pub service: Option<String>,
-    /// Probes this data listener, host:port or unix:/path, and not the admin listener
+    /// Probe this data listener, host:port or unix:/path, instead of the admin listener
     #[arg(long, value_name = "ADDRESS")]
     pub data: Option<SidecarAddress>,
     #[command(flatten)]
@@ -37,9 +37,9 @@ struct ProbeJson<'a> {
     status: &'static str,
 }
 
-/// Whether it serves.
+/// Prints the health, and returns whether the listener or service is serving.
 pub(super) async fn run(arguments: ProbeArguments) -> Result<bool, Stop> {
-    // The health is told to everybody who can connect, so nobody needs a token for it.
+    // The health check is open to every client that can connect, so it needs no token.
     let (listener, option) = match arguments.data {
         Some(data) => (arguments.admin.listener_at(data, None)?, "--data"),
         None => (arguments.admin.listener(false)?, "--admin"),
@@ -49,20 +49,20 @@ pub(super) async fn run(arguments: ProbeArguments) -> Result<bool, Stop> {
     let request = HealthCheckRequest { service: service.clone() };
     let answer = match attempt(client.check(request), CHECK_TIMEOUT, &listener, option).await {
         Err(CallError::NotFound(CommandError { code, .. })) => {
-            let sentence = format!("the listener at {listener} has no service {}", service.escape_default());
-            return Err(CommandError::new(code, sentence).into());
+            let message = format!("the listener at {listener} has no service {}", service.escape_default());
+            return Err(CommandError::new(code, message).into());
         }
         other => other?,
     };
     let serving = answer.status() == ServingStatus::Serving;
     let status = answer.status().as_str_name();
-    let shown = match arguments.format.json {
+    let printed = match arguments.format.json {
         true => print_json(&ProbeJson { address: listener.to_string(), service: &service, status }),
         false if serving => print(&format!("{}\n", styled(status).green())),
         false => print(&format!("{}\n", styled(status).red())),
     };
-    match shown {
-        // The exit code is what is asked for, whoever reads the rest.
+    match printed {
+        // The exit code is the result, even if no program reads stdout.
         Ok(()) | Err(Stop::ReaderLeft) => Ok(serving),
         Err(stop) => Err(stop),
     }

@@ -1,4 +1,4 @@
-//! `tollgate rates`: the rate cards, and the announcement of new ones.
+//! `tollgate rates`: lists the rate cards, and announces new ones.
 
 mod file;
 mod render;
@@ -12,7 +12,7 @@ use self::{file::CardText, render::CardStatus};
 use super::{
     EXIT_CODES,
     connection::{Admin, AdminClient, CallError, PAGE_SIZE, each},
-    failure::Stop,
+    error::Stop,
     list::JsonList,
     output::{OutputArguments, print, print_json},
 };
@@ -22,38 +22,38 @@ use crate::{
     proto::v1::{GetRateCardRequest, ListRateCardsRequest, PutRateCardRequest, RateCard},
 };
 
-/// The largest file that is read; a sidecar takes much less.
+/// Maximum size of a rate card file. A sidecar accepts much less.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// What `rates put --help` begins with.
+/// The beginning of `rates put --help`.
 const ABOUT_PUT: &str = "\
-Announces a rate card. The very same card again changes nothing.
+Announces a rate card. Repeating the command with the same card changes nothing.
 
-A card names every price anew, is never changed, and has to be announced as far ahead as the sidecar says (7 days,
-unless it was set otherwise). In TOML, or the same in JSON:
+A card must list every model, because it replaces the previous card as a whole. It can never be changed. A card that
+raises a price must be announced in advance, by default 7 days. An example in TOML (JSON has the same keys):
 
   version = \"2027-01-01\"
   effective_at = 2027-01-01T00:00:00Z
 
   [[rates]]
   model = \"gpt-4o\"
-  aliases = [\"gpt-4o-2024-08-06\"]        # may be left out
+  aliases = [\"gpt-4o-2024-08-06\"]        # optional
   unit = \"call\"                          # or \"image\"
   credits = 2
-  credits_by_plan = { professional = 1 } # may be left out";
+  credits_by_plan = { professional = 1 } # optional";
 
-/// What to do with rate cards.
+/// The subcommands of `tollgate rates`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum RatesCommand {
-    /// Lists all rate cards: which is in effect, which are announced, and what they say.
+    /// Lists all rate cards with their prices: past, in effect and announced.
     #[command(after_help = EXIT_CODES)]
     List(RatesListArguments),
-    /// Announces a rate card. The very same card again changes nothing.
+    /// Announces a rate card. Repeating the command with the same card changes nothing.
     #[command(long_about = ABOUT_PUT, after_help = EXIT_CODES)]
     Put(RatesPutArguments),
 }
 
-/// How to list rate cards.
+/// Arguments of `tollgate rates list`.
 #[derive(Args, Clone, Debug)]
 pub struct RatesListArguments {
     #[command(flatten)]
@@ -62,10 +62,10 @@ pub struct RatesListArguments {
     pub(super) format: OutputArguments,
 }
 
-/// Which rate card to announce.
+/// Arguments of `tollgate rates put`.
 #[derive(Args, Clone, Debug)]
 pub struct RatesPutArguments {
-    /// The card in TOML or JSON; - is standard input
+    /// File with the card, in TOML or JSON. - reads stdin
     pub file: PathBuf,
     #[command(flatten)]
     pub(super) admin: Admin,
@@ -102,12 +102,12 @@ async fn list(arguments: RatesListArguments) -> Result<(), Stop> {
     }
 }
 
-/// The card that is in effect, by the sidecar's time.
+/// Returns the card that is in effect now, by the sidecar's clock.
 async fn in_effect(sidecar: &AdminClient) -> Result<Option<RateCard>, Stop> {
     match sidecar.get_rate_card(GetRateCardRequest { at: None }).await {
         Ok(answer) => Ok(answer.rate_card),
         Err(CallError::NotFound(_)) => Ok(None),
-        Err(refusal) => Err(refusal.into()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -126,7 +126,7 @@ async fn put(arguments: RatesPutArguments) -> Result<(), Stop> {
     print(&render::card(&card, CardStatus::of(&card, in_effect(&sidecar).await?.as_ref())))
 }
 
-/// The text of a file, or of standard input.
+/// Reads a file, or stdin.
 fn read(file: &PathBuf) -> Result<String, CommandError> {
     let failed = |code, problem: &str| CommandError::new(code, format!("{} {problem}", without_url(file)));
     let input: Box<dyn Read> = if file.as_os_str() == "-" {
@@ -140,8 +140,8 @@ fn read(file: &PathBuf) -> Result<String, CommandError> {
     match length {
         Err(error) => Err(failed(exit_code::NO_INPUT, &format!("cannot be read: {error}"))),
         Ok(_) if bytes.len() as u64 > MAX_FILE_BYTES => {
-            Err(failed(exit_code::DATA_ERROR, "is larger than a rate card may be"))
+            Err(failed(exit_code::DATA_ERROR, "is too large for a rate card"))
         }
-        Ok(_) => String::from_utf8(bytes).map_err(|_| failed(exit_code::DATA_ERROR, "is not text in UTF-8")),
+        Ok(_) => String::from_utf8(bytes).map_err(|_| failed(exit_code::DATA_ERROR, "is not UTF-8 text")),
     }
 }

@@ -1,4 +1,4 @@
-//! `tollgate team`: the teams and their terms.
+//! `tollgate team`: creates, changes and shows teams.
 
 mod put;
 mod render;
@@ -12,26 +12,28 @@ use super::{
     EXIT_CODES,
     changes::TermsText,
     connection::{Admin, each},
-    failure::Stop,
+    error::Stop,
     list::List,
     or_none::OrNone,
-    output::{OutputArguments, counted},
+    output::{OutputArguments, format_count},
 };
 use crate::{
     exit_code::{self, CommandError},
     proto::v1::{GetTeamRequest, ListTeamsRequest, SetOveragesRequest, Team},
 };
 
-/// A sidecar reads each team of a page by itself: a large page from a store that is far away would take longer than a call may.
+/// Number of teams per page. The sidecar reads the teams of a page one by one, so a large page from a slow store would exceed the
+/// call timeout.
 const TEAMS_PER_PAGE: u32 = 100;
 
-/// What to do with teams.
+/// The subcommands of `tollgate team`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum TeamCommand {
-    /// Makes a team, or changes what is said of one; what is not said stays as it is.
+    /// Creates a team, or changes the named terms of one. Other terms stay as they are.
     ///
-    /// The team is read first and then put whole, so if two do this at once, the last writer wins. It acts at once on the current
-    /// billing cycle; a new anchor day from the next turn. A change of terms never bills.
+    /// The command reads the team and then writes all of its terms. If two such commands run at the same time, the last writer
+    /// wins. A change applies to the current billing cycle immediately, and a new anchor day from the next cycle on. It never
+    /// causes a charge by itself.
     #[command(after_help = EXIT_CODES)]
     Put(TeamPutArguments),
     /// Shows one team.
@@ -40,15 +42,15 @@ pub enum TeamCommand {
     /// Lists all teams.
     #[command(after_help = EXIT_CODES)]
     List(TeamListArguments),
-    /// Switches overages, for professional with a paid seat.
+    /// Switches overages on or off. They require the professional plan with a paid seat.
     #[command(after_help = EXIT_CODES)]
     Overages(OveragesArguments),
 }
 
-/// Which team to show.
+/// Arguments of `tollgate team get`.
 #[derive(Args, Clone, Debug)]
 pub struct TeamGetArguments {
-    /// The team's id
+    /// Id of the team
     pub team: String,
     #[command(flatten)]
     pub(super) admin: Admin,
@@ -56,7 +58,7 @@ pub struct TeamGetArguments {
     pub(super) format: OutputArguments,
 }
 
-/// How to list all teams.
+/// Arguments of `tollgate team list`.
 #[derive(Args, Clone, Debug)]
 pub struct TeamListArguments {
     #[command(flatten)]
@@ -65,14 +67,14 @@ pub struct TeamListArguments {
     pub(super) format: OutputArguments,
 }
 
-/// How to switch overages.
+/// Arguments of `tollgate team overages`.
 #[derive(Args, Clone, Debug)]
 pub struct OveragesArguments {
-    /// The team's id
+    /// Id of the team
     pub team: String,
     /// On or off
     pub switch: Switch,
-    /// The most blocks that one cycle may buy, or none for no cap; without it, the cap stays as it is
+    /// Maximum number of overage blocks per cycle, or none for no cap. Without this option the cap stays as it is
     #[arg(long, value_name = "N|none", allow_hyphen_values = true)]
     pub cap: Option<OrNone<u32>>,
     #[command(flatten)]
@@ -102,7 +104,7 @@ pub(super) async fn run(command: TeamCommand) -> Result<(), Stop> {
 async fn get(arguments: TeamGetArguments) -> Result<(), Stop> {
     let sidecar = arguments.admin.connect().await?;
     let answer = sidecar.get_team(GetTeamRequest { team_id: arguments.team }).await?;
-    show(arguments.format, &present(answer.team)?, "")
+    show(arguments.format, &required(answer.team)?, "")
 }
 
 async fn list(arguments: TeamListArguments) -> Result<(), Stop> {
@@ -118,27 +120,27 @@ async fn list(arguments: TeamListArguments) -> Result<(), Stop> {
         list.add(&TeamJson::of(&team), || cells(&team))
     })
     .await?;
-    list.end(&counted(teams, "team", "teams"), &Map::new())
+    list.end(&format_count(teams, "team", "teams"), &Map::new())
 }
 
 async fn overages(arguments: OveragesArguments) -> Result<(), Stop> {
     let sidecar = arguments.admin.connect().await?;
-    let before = present(sidecar.get_team(GetTeamRequest { team_id: arguments.team.clone() }).await?.team)?;
+    let before = required(sidecar.get_team(GetTeamRequest { team_id: arguments.team.clone() }).await?.team)?;
     let request = SetOveragesRequest {
         team_id: arguments.team,
         enabled: arguments.switch == Switch::On,
         cap_blocks: arguments.cap.map_or(before.overage_cap_blocks, |OrNone(cap)| cap),
     };
-    let after = present(sidecar.set_overages(request).await?.team)?;
-    show(arguments.format, &after, &told(&TermsText::of(&after).differences(&TermsText::of(&before))))
+    let after = required(sidecar.set_overages(request).await?.team)?;
+    show(arguments.format, &after, &or_no_change(&TermsText::of(&after).differences(&TermsText::of(&before))))
 }
 
-/// The team that an answer has to have.
-fn present(team: Option<Team>) -> Result<Team, CommandError> {
+/// Returns the team of an answer, or an error if it is missing.
+fn required(team: Option<Team>) -> Result<Team, CommandError> {
     team.ok_or_else(|| CommandError::new(exit_code::SOFTWARE, "the sidecar answered without the team"))
 }
 
-/// What became of a change.
-fn told(differences: &str) -> String {
-    if differences.is_empty() { "nothing to change".to_owned() } else { differences.to_owned() }
+/// Returns the differences, or `no change`.
+fn or_no_change(differences: &str) -> String {
+    if differences.is_empty() { "no change".to_owned() } else { differences.to_owned() }
 }

@@ -1,4 +1,4 @@
-//! `tollgate usage`: what a team has used in a billing cycle, what it has left, and what it used it for.
+//! `tollgate usage`: the used and remaining credits of a team in a billing cycle, by day, model and flow.
 
 mod cycle;
 mod render;
@@ -9,9 +9,9 @@ use clap::Args;
 use self::cycle::CycleUsage;
 use super::{
     connection::{Admin, PAGE_SIZE},
-    failure::Stop,
-    moment::{self, Moment},
+    error::Stop,
     output::{OutputArguments, print, print_json},
+    timestamp::{self, ProtoTimestamp},
 };
 use crate::{
     clock::Clock,
@@ -19,14 +19,14 @@ use crate::{
     proto::v1::{GetTeamRequest, GetUsageRequest},
 };
 
-/// Whose usage, and of when.
+/// Arguments of `tollgate usage`.
 #[derive(Args, Clone, Debug)]
 pub struct UsageArguments {
-    /// The team's id
+    /// Id of the team
     pub team: String,
-    /// The billing cycle at this date, or moment, in UTC; without it, the current one
-    #[arg(long, value_name = "DATE", value_parser = moment::parse)]
-    pub cycle: Option<Moment>,
+    /// Billing cycle at this date or time in UTC. Without it, the current cycle
+    #[arg(long, value_name = "DATE", value_parser = timestamp::parse)]
+    pub cycle: Option<ProtoTimestamp>,
     #[command(flatten)]
     pub(super) admin: Admin,
     #[command(flatten)]
@@ -46,12 +46,12 @@ pub(super) async fn run(arguments: UsageArguments) -> Result<(), Stop> {
     };
     let first = sidecar.get_usage(request.clone()).await?;
     let balance = first.balance.ok_or_else(|| missing("balance"))?;
-    // The pages are all of one cycle, though another may begin meanwhile.
+    // All pages must be of the same cycle, even if a new one begins between two pages.
     request.cycle_start = balance.cycle_start;
     let mut usage = CycleUsage::new(team.ok_or_else(|| missing("team"))?, balance);
     let (mut rows, mut next) = (first.rows, first.next_page_token);
     loop {
-        usage.count(rows);
+        usage.add_rows(rows);
         if next.is_empty() {
             break;
         }

@@ -1,5 +1,5 @@
-//! A rate card as text: what `rates put` reads, like one of a configuration file, and what `rates list --json` writes. What may
-//! stand in it, and when it may take effect, the sidecar says.
+//! Rate cards as text: the input of `rates put`, in the same format as in a configuration file, and the output of `rates list
+//! --json`. The sidecar checks the content and the time of effect.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,16 @@ use serde::Serialize;
 
 use crate::{
     config::{ConfigError, DocumentFormat, rate_card},
-    operator::moment::rfc3339,
+    operator::timestamp::rfc3339,
     proto::v1,
     service,
 };
 
-/// A rate card.
+/// A rate card in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct CardText {
     version: String,
-    /// RFC 3339.
+    /// Time of effect, in RFC 3339.
     effective_at: String,
     rates: Vec<RateText>,
 }
@@ -31,20 +31,20 @@ struct RateText {
     credits_by_plan: BTreeMap<String, i64>,
 }
 
-/// Reads a rate card in JSON, if it begins with a brace, or else in TOML.
+/// Parses a rate card. A text that begins with a brace is JSON, any other text is TOML.
 pub(super) fn parse(text: &str) -> Result<v1::RateCard, ConfigError> {
     let format = if text.trim_start().starts_with('{') { DocumentFormat::Json } else { DocumentFormat::Toml };
     rate_card::parse(text, format).map(service::rate_card_message)
 }
 
 impl CardText {
-    /// The text of a card.
+    /// Converts a card of the gRPC contract.
     pub(super) fn of(card: v1::RateCard) -> Self {
         let rates = card.rates.into_iter().map(|rate| RateText {
             unit: match rate.unit() {
                 v1::Unit::Call => "call",
                 v1::Unit::Image => "image",
-                // One that this program does not know; it can be shown and not be put.
+                // A unit that this version does not know can be listed, but not put.
                 v1::Unit::Unspecified => "unknown",
             },
             model: rate.model,
@@ -78,7 +78,7 @@ mod tests {
     "#;
 
     #[test]
-    fn a_card_is_put_as_it_is_listed() {
+    fn a_listed_card_can_be_put() {
         let card = parse(TOML).unwrap();
         assert_eq!((card.rates[0].unit(), card.rates[1].unit()), (v1::Unit::Call, v1::Unit::Image));
         assert_eq!(card.rates[1].credits_by_plan["free"], 10);

@@ -1,43 +1,44 @@
-//! `tollgate team put`: makes a team, or changes a part of its terms.
+//! `tollgate team put`: creates a team, or changes some of its terms.
 //!
-//! The contract's PutTeam replaces everything. So that nobody takes away an override by not naming it, the team is read first.
+//! The rpc PutTeam replaces all terms. The command therefore reads the team first, so that terms that the user does not name
+//! stay.
 
 use clap::Args;
 
-use super::{present, render::show, told};
+use super::{or_no_change, render::show, required};
 use crate::{
     exit_code::{self, CommandError},
     operator::{
         changes::TermsText,
         connection::{Admin, CallError},
-        failure::Stop,
+        error::Stop,
         or_none::OrNone,
         output::OutputArguments,
     },
     proto::v1::{GetTeamRequest, PutTeamRequest, Team},
 };
 
-/// The anchor day of a new team, if none is named.
-const FIRST_ANCHOR_DAY: u32 = 1;
+/// Anchor day of a new team, if the command names none.
+const DEFAULT_ANCHOR_DAY: u32 = 1;
 
-/// What to say of a team.
+/// Arguments of `tollgate team put`.
 #[derive(Args, Clone, Debug)]
 pub struct TeamPutArguments {
-    /// The team's id
+    /// Id of the team
     pub team: String,
-    /// free, basic or professional; a new team needs it
+    /// Plan: free, basic or professional. Required for a new team
     #[arg(long)]
     pub plan: Option<String>,
-    /// With a paid seat
+    /// Give the team a paid seat
     #[arg(long, conflicts_with = "no_seat")]
     pub seat: bool,
-    /// Without a paid seat, as a new team is unless it says
+    /// Take the paid seat away. A new team has none by default
     #[arg(long)]
     pub no_seat: bool,
-    /// The day of the month that billing cycles begin on, 1 to 31; 1 for a new team unless it says
+    /// Day of the month on which billing cycles begin, 1 to 31. A new team has 1 by default
     #[arg(long, value_name = "DAY")]
     pub anchor_day: Option<u32>,
-    /// Included credits per cycle in place of the plan's, or none for the plan's
+    /// Included credits per cycle instead of the plan's, or none for the plan's
     #[arg(long, value_name = "N|none", allow_hyphen_values = true)]
     pub included: Option<OrNone<i64>>,
     #[command(flatten)]
@@ -49,28 +50,28 @@ pub struct TeamPutArguments {
 pub(super) async fn run(arguments: TeamPutArguments) -> Result<(), Stop> {
     let sidecar = arguments.admin.connect().await?;
     let before = match sidecar.get_team(GetTeamRequest { team_id: arguments.team.clone() }).await {
-        Ok(answer) => Some(present(answer.team)?),
+        Ok(answer) => Some(required(answer.team)?),
         Err(CallError::NotFound(_)) => None,
-        Err(refusal) => return Err(refusal.into()),
+        Err(error) => return Err(error.into()),
     };
     let team = changed(&arguments, before.as_ref())?;
-    let after = present(sidecar.put_team(PutTeamRequest { team: Some(team) }).await?.team)?;
-    let became = match &before {
-        None => "made".to_owned(),
-        Some(before) => told(&TermsText::of(&after).differences(&TermsText::of(before))),
+    let after = required(sidecar.put_team(PutTeamRequest { team: Some(team) }).await?.team)?;
+    let result = match &before {
+        None => "created".to_owned(),
+        Some(before) => or_no_change(&TermsText::of(&after).differences(&TermsText::of(before))),
     };
-    show(arguments.format, &after, &became)
+    show(arguments.format, &after, &result)
 }
 
-/// The team with what is said of it, and the rest as it was.
+/// Returns the team with the named terms changed. `before` is `None` for a new team.
 fn changed(arguments: &TeamPutArguments, before: Option<&Team>) -> Result<Team, CommandError> {
-    let new = || Team { team_id: arguments.team.clone(), billing_anchor_day: FIRST_ANCHOR_DAY, ..Team::default() };
+    let new = || Team { team_id: arguments.team.clone(), billing_anchor_day: DEFAULT_ANCHOR_DAY, ..Team::default() };
     let mut team = before.cloned().unwrap_or_else(new);
     match &arguments.plan {
         Some(plan) => team.plan.clone_from(plan),
         None if before.is_none() => {
-            let sentence = format!("there is no team {} yet; a new one needs --plan", arguments.team.escape_default());
-            return Err(CommandError::new(exit_code::USAGE, sentence));
+            let message = format!("there is no team {} yet; a new team needs --plan", arguments.team.escape_default());
+            return Err(CommandError::new(exit_code::USAGE, message));
         }
         None => {}
     }
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_said_of_a_team_stays_as_it_is() {
+    fn terms_that_are_not_named_stay_as_they_are() {
         let table = [
             (&[][..], team()),
             (&["--plan=free"], Team { plan: "free".to_owned(), ..team() }),
@@ -129,12 +130,12 @@ mod tests {
     }
 
     #[test]
-    fn a_new_team_needs_a_plan_and_nothing_else() {
+    fn a_new_team_needs_only_a_plan() {
         assert_eq!(put(&["--seat"], None).unwrap_err().code, exit_code::USAGE);
         let new =
             Team { team_id: "team".to_owned(), plan: "free".to_owned(), billing_anchor_day: 1, ..Team::default() };
         assert_eq!(put(&["--plan=free"], None), Ok(new.clone()));
-        let said = Team { paid_seat: true, billing_anchor_day: 9, included_credits: Some(5), ..new };
-        assert_eq!(put(&["--plan=free", "--seat", "--anchor-day=9", "--included=5"], None), Ok(said));
+        let named = Team { paid_seat: true, billing_anchor_day: 9, included_credits: Some(5), ..new };
+        assert_eq!(put(&["--plan=free", "--seat", "--anchor-day=9", "--included=5"], None), Ok(named));
     }
 }

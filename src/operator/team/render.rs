@@ -1,13 +1,13 @@
-//! A team as it is shown: as JSON, as a row among others, or by itself.
+//! Output of teams: in JSON, as rows of a table, and one team as text.
 
 use serde::Serialize;
 
 use crate::{
     operator::{
         changes::{included, overages},
-        failure::Stop,
-        moment::{rfc3339, shown},
+        error::Stop,
         output::{Column, OutputArguments, print, print_json, styled},
+        timestamp::{display, rfc3339},
     },
     proto::v1::Team,
 };
@@ -20,11 +20,11 @@ pub(super) const COLUMNS: [Column; 8] = [
     Column::Number("anchor day"),
     Column::Number("included credits"),
     Column::Text("overages"),
-    Column::Text("made (UTC)"),
+    Column::Text("created (UTC)"),
     Column::Text("changed (UTC)"),
 ];
 
-/// A team for programs; the names are the contract's.
+/// A team in JSON. The field names are those of the gRPC contract.
 #[derive(Debug, Serialize)]
 pub(super) struct TeamJson<'a> {
     team_id: &'a str,
@@ -54,7 +54,7 @@ impl<'a> TeamJson<'a> {
     }
 }
 
-/// A team as a row of a table.
+/// Returns a team as a row of a table.
 pub(super) fn cells(team: &Team) -> Vec<String> {
     vec![
         team.team_id.clone(),
@@ -63,28 +63,28 @@ pub(super) fn cells(team: &Team) -> Vec<String> {
         team.billing_anchor_day.to_string(),
         included(team.included_credits),
         overages(team.overages_enabled, team.overage_cap_blocks),
-        shown(team.created_at),
-        shown(team.updated_at),
+        display(team.created_at),
+        display(team.updated_at),
     ]
 }
 
-/// Prints one team, and what became of it.
-pub(super) fn show(format: OutputArguments, team: &Team, became: &str) -> Result<(), Stop> {
+/// Prints one team, and the result of a change, if it is not empty.
+pub(super) fn show(format: OutputArguments, team: &Team, result: &str) -> Result<(), Stop> {
     if format.json {
         return print_json(&TeamJson::of(team));
     }
     let heading = styled(team.team_id.as_str()).bold();
-    let became = if became.is_empty() { String::new() } else { format!(": {became}") };
+    let result = if result.is_empty() { String::new() } else { format!(": {result}") };
     let seat = if team.paid_seat { "a paid seat" } else { "no seat" };
     let lines = [
         ("plan", format!("{}, {seat}", team.plan)),
         ("anchor day", team.billing_anchor_day.to_string()),
         ("included credits", included(team.included_credits)),
         ("overages", overages(team.overages_enabled, team.overage_cap_blocks)),
-        ("made", format!("{} UTC", shown(team.created_at))),
-        ("changed", format!("{} UTC", shown(team.updated_at))),
+        ("created", format!("{} UTC", display(team.created_at))),
+        ("changed", format!("{} UTC", display(team.updated_at))),
     ];
-    let mut text = format!("{heading}{became}\n");
+    let mut text = format!("{heading}{result}\n");
     for (name, value) in lines {
         text.push_str(&format!("  {name:<18}{value}\n"));
     }

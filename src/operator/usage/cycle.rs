@@ -1,20 +1,20 @@
-//! A team's cycle in numbers: its balance, and its usage rows summed up.
+//! The usage of a team in one cycle: its balance, and the sums of its usage rows.
 
 use serde::Serialize;
 
 use super::shares::{Counts, Shares};
 use crate::{
-    operator::moment::rfc3339,
+    operator::timestamp::rfc3339,
     proto::v1::{Balance, Team, Trigger, UsageRow},
 };
 
-/// Credits of an overage block, by the contract.
+/// Credits of one overage block.
 const BLOCK_CREDITS: i64 = 1_000;
 
-/// How many flows are told apart in JSON.
-const FLOWS_IN_JSON: usize = 100;
+/// Maximum number of flows in JSON. The others are summed up.
+const MAX_FLOWS_IN_JSON: usize = 100;
 
-/// One cycle of a team.
+/// The usage of a team in one cycle.
 #[derive(Debug)]
 pub(super) struct CycleUsage {
     pub(super) team: Team,
@@ -27,15 +27,15 @@ pub(super) struct CycleUsage {
 }
 
 impl CycleUsage {
-    /// A cycle of which no row has been counted.
+    /// Creates the usage of a cycle, without rows.
     pub(super) fn new(team: Team, balance: Balance) -> Self {
         let (total, tests) = Default::default();
         let (days, models, flows) = Default::default();
         Self { team, balance, total, tests, days, models, flows }
     }
 
-    /// Counts rows.
-    pub(super) fn count(&mut self, rows: Vec<UsageRow>) {
+    /// Adds usage rows.
+    pub(super) fn add_rows(&mut self, rows: Vec<UsageRow>) {
         for row in rows {
             self.total.add(&row);
             if row.trigger() == Trigger::Test {
@@ -47,20 +47,20 @@ impl CycleUsage {
         }
     }
 
-    /// What may be used without being past the limit.
+    /// Returns the allotment, in credits.
     pub(super) fn allotment(&self) -> i64 {
         self.balance.included + self.balance.waived + self.balance.overage
     }
 
-    /// Overage blocks that were bought.
+    /// Returns the number of overage blocks bought.
     pub(super) fn blocks(&self) -> i64 {
         self.balance.overage / BLOCK_CREDITS
     }
 
-    /// The numbers for programs.
+    /// Returns the usage for JSON.
     pub(super) fn json(&self) -> CycleUsageJson<'_> {
         let balance = &self.balance;
-        let (flows, other_flows) = self.flows.largest(FLOWS_IN_JSON);
+        let (flows, other_flows) = self.flows.largest(MAX_FLOWS_IN_JSON);
         CycleUsageJson {
             team_id: &self.team.team_id,
             plan: &balance.plan,
@@ -90,7 +90,7 @@ impl CycleUsage {
     }
 }
 
-/// A cycle for programs. Names that are the contract's mean the same.
+/// The usage of a cycle in JSON. Field names that are in the gRPC contract have the same meaning.
 #[derive(Debug, Serialize)]
 pub(super) struct CycleUsageJson<'a> {
     team_id: &'a str,
@@ -115,7 +115,7 @@ pub(super) struct CycleUsageJson<'a> {
     tests: Counts,
     days: Vec<DayJson<'a>>,
     models: Vec<ModelJson<'a>>,
-    /// The largest by credits.
+    /// The flows with the most credits.
     flows: Vec<FlowJson<'a>>,
     other_flows: Counts,
 }

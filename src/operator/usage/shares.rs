@@ -1,4 +1,4 @@
-//! What was used, by day, flow, model or trigger: sums of usage rows.
+//! Sums of usage rows, by day, flow or model.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use crate::proto::v1::UsageRow;
 
-/// How many names are counted apart; what comes with further ones is counted together, so that no team's flows fill the memory.
-const NAMES_KEPT: usize = 10_000;
+/// Maximum number of names in memory. Further names are summed up together, because a team can have any number of flows.
+const MAX_NAMES: usize = 10_000;
 
-/// What was used.
+/// A sum of usage rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Counts {
     pub(super) calls: i64,
@@ -17,7 +17,7 @@ pub(super) struct Counts {
     pub(super) credits: i64,
 }
 
-/// What was used, by name.
+/// Sums of usage rows by name.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shares {
     by_name: BTreeMap<String, Counts>,
@@ -25,7 +25,7 @@ pub(super) struct Shares {
 }
 
 impl Counts {
-    /// Adds what a row counts.
+    /// Adds a usage row.
     pub(super) fn add(&mut self, row: &UsageRow) {
         self.plus(Self { calls: row.calls, units: row.units, credits: row.credits });
     }
@@ -38,11 +38,11 @@ impl Counts {
 }
 
 impl Shares {
-    /// Adds what a row counts, under a name.
+    /// Adds a usage row to the sum of this name.
     pub(super) fn add(&mut self, name: &str, row: &UsageRow) {
         if let Some(counts) = self.by_name.get_mut(name) {
             counts.add(row);
-        } else if self.by_name.len() < NAMES_KEPT {
+        } else if self.by_name.len() < MAX_NAMES {
             let mut counts = Counts::default();
             counts.add(row);
             self.by_name.insert(name.to_owned(), counts);
@@ -51,12 +51,12 @@ impl Shares {
         }
     }
 
-    /// In the order of their names.
+    /// Returns the sums in the order of their names.
     pub(super) fn by_name(&self) -> impl Iterator<Item = (&str, Counts)> {
         self.by_name.iter().map(|(name, counts)| (name.as_str(), *counts))
     }
 
-    /// The largest, by credits, and the sum of what is left.
+    /// Returns the sums with the most credits, at most `most` of them, and the sum of all others.
     pub(super) fn largest(&self, most: usize) -> (Vec<(&str, Counts)>, Counts) {
         let mut ordered: Vec<_> = self.by_name().collect();
         ordered.sort_by(|(_, one), (_, other)| other.credits.cmp(&one.credits).then(other.calls.cmp(&one.calls)));
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_come_first_and_the_rest_is_their_sum() {
+    fn the_largest_come_first_and_the_others_are_summed_up() {
         let mut shares = Shares::default();
         for (name, credits) in [("a", 1), ("b", 5), ("c", 3), ("a", 1), ("d", 0)] {
             shares.add(name, &row(credits));
@@ -90,14 +90,14 @@ mod tests {
     }
 
     #[test]
-    fn names_beyond_the_most_that_are_kept_are_counted_together() {
+    fn names_above_the_maximum_are_summed_up() {
         let mut shares = Shares::default();
-        for number in 0..NAMES_KEPT + 5 {
+        for number in 0..MAX_NAMES + 5 {
             shares.add(&number.to_string(), &row(1));
         }
         shares.add("0", &row(1));
-        assert_eq!(shares.by_name().count(), NAMES_KEPT);
-        assert_eq!(shares.largest(1).1.credits, i64::try_from(NAMES_KEPT).unwrap() + 4);
+        assert_eq!(shares.by_name().count(), MAX_NAMES);
+        assert_eq!(shares.largest(1).1.credits, i64::try_from(MAX_NAMES).unwrap() + 4);
         assert_eq!(shares.others, Counts { calls: 5, units: 10, credits: 5 });
     }
 }

@@ -58,9 +58,9 @@ fn a_refused_command_says_what_is_missing() {
         (&[&TLS[..], &["--token-file", "empty"]].concat(), 78, "the token file empty must hold exactly one word"),
         (&[&TLS[..], &["--token-file", "absent"]].concat(), 66, "cannot read the file absent of --token-file"),
         (&["--tls-ca", "absent"], 66, "cannot read the file absent of --tls-ca"),
-        (&["--tls-ca", "foreign.pem"], 77, "do not trust each other: invalid peer certificate"),
-        (&[&trust[..], &["--tls-name", "other.example"]].concat(), 77, "do not trust each other"),
-        (&[], 69, "if it speaks TLS, name the authorities to trust with --tls-ca"),
+        (&["--tls-ca", "foreign.pem"], 77, "failed: invalid peer certificate"),
+        (&[&trust[..], &["--tls-name", "other.example"]].concat(), 77, "TLS with the sidecar"),
+        (&[], 69, "if it uses TLS, name the trusted certificate authorities with --tls-ca"),
         (&["--tls-certificate", "client.pem"], 64, "--tls-key"),
     ] {
         let output = tollgate_in(&directory, &[&["team", "list"], &admin[..], flags].concat(), &[]);

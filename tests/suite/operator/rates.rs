@@ -80,7 +80,7 @@ fn an_invalid_or_late_card_is_refused_with_what_to_do() {
         (CARD.replace("aliases", "alias"), "alias (line 7): unknown key; did you mean aliases?"),
         (CARD.replace("unit = \"call\"", ""), "rates[0].unit (line 5): is missing"),
         ("{}".to_owned(), "version: is missing"),
-        ("\0".repeat(2_000_000), "is larger than a rate card may be"),
+        ("\0".repeat(2_000_000), "is too large for a rate card"),
     ];
     for (card, says) in table {
         let card = file(&card);

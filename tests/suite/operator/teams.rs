@@ -54,12 +54,12 @@ fn a_cap_stays_until_another_is_set() {
 fn the_output_shows_the_changes_and_the_new_terms() {
     let sidecar = Sidecar::start(&StoreLocation::Memory);
     let made = text(&sidecar, &["team", "put", "acme", "--plan", "free"]);
-    assert!(made.starts_with("acme: made\n  plan              free, no seat\n"), "{made}");
+    assert!(made.starts_with("acme: created\n  plan              free, no seat\n"), "{made}");
     let changed = text(&sidecar, &["team", "put", "acme", "--plan", "basic", "--seat", "--included", "12345"]);
     let told = "acme: plan free → basic; paid seat no → yes; included credits the plan's → 12,345\n";
     assert!(changed.starts_with(told), "{changed}");
     let same = text(&sidecar, &["team", "put", "acme", "--seat"]);
-    assert!(same.starts_with("acme: nothing to change\n"), "{same}");
+    assert!(same.starts_with("acme: no change\n"), "{same}");
     assert!(text(&sidecar, &["team", "get", "acme"]).contains("  included credits  12,345\n"));
     let list = text(&sidecar, &["team", "list"]);
     assert!(list.contains("│ acme       ┆ basic        ┆ yes") && list.ends_with("4 teams\n"), "{list}");
@@ -81,7 +81,7 @@ fn a_refusal_is_shown_with_its_field_and_reason() {
         (&["team", "put", "demo-pro", "--included=9999999999999"], 65, "team.included_credits must be 0 to"),
         (&["team", "overages", "demo-free", "on"], 65, "OVERAGES_UNAVAILABLE"),
         (&["usage", "demo-pro", "--cycle", "9999-01-01"], 65, "cycle_start must not be after the current cycle"),
-        (&["team", "put", "acme", "--seat"], 64, "there is no team acme yet; a new one needs --plan"),
+        (&["team", "put", "acme", "--seat"], 64, "there is no team acme yet; a new team needs --plan"),
         (&["team", "put", "acme", "--anchor-day", "first"], 64, "--anchor-day"),
         (&["team", "put", "acme", "--included", "some"], 64, "expected a number or none"),
         (&["team", "overages", "demo-pro", "maybe"], 64, "possible values: on, off"),

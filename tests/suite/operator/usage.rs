@@ -33,13 +33,13 @@ async fn usage_shows_the_bar_the_shares_and_the_cycle() {
     for line in [
         "team: professional, a paid seat",
         "  █ used                           30    50.0 %",
-        "  ▒ held                           15    25.0 %  by calls under way",
+        "  ▒ held                           15    25.0 %  by calls in flight",
         "  ░ remaining                      15    25.0 %",
         "  ▓ run completion                 25    41.7 %  past the limit, by runs that were current",
         "  ▚ above hold                      0     0.0 %",
         "    allotment                      60            60 included",
         "overages: off",
-        "tests of prompts: 1 call, 5 credits (9.1 % of what was committed)",
+        "prompt tests: 1 call, 5 credits (9.1 % of all committed credits)",
         "│ gpt-4   ┆     2 ┆     2 ┆      50 ┆ 90.9 % ┆ ██████████████████▏ │",
         "│ gpt-3.5 ┆     1 ┆     1 ┆       5 ┆  9.1 % ┆ █▉                  │",
     ] {

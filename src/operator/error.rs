@@ -1,4 +1,4 @@
-//! Why a command could not do what it was asked: a sentence for whoever asked, and an exit code of sysexits.h for scripts.
+//! Errors of the operators' commands: the message for the user and the exit code for each kind of failure.
 
 use std::{error::Error, io};
 
@@ -13,28 +13,28 @@ use crate::{
 /// What ends a command early.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// Nobody reads standard output any more, which is no failure.
+    /// The reader of stdout has gone, which is no failure.
     ReaderLeft,
-    /// It failed.
+    /// The command failed.
     Failed(CommandError),
 }
 
 impl CommandError {
-    /// Nobody answers at an address that an option names.
+    /// No sidecar answers at the address. `option` is the command-line option that names it.
     pub(super) fn unreachable(listener: &SidecarEndpoint, option: &str) -> Self {
         let name = option.trim_start_matches('-');
-        let sentence =
+        let message =
             format!("no sidecar answers at {listener}; is it running? name its {name} listener with {option}");
-        Self::new(exit_code::UNAVAILABLE, sentence)
+        Self::new(exit_code::UNAVAILABLE, message)
     }
 
-    /// No connection came about.
+    /// The connection could not be established.
     pub(super) fn unconnected(error: &(dyn Error + 'static), listener: &SidecarEndpoint, option: &str) -> Self {
-        match trouble_with_tls(error) {
+        match tls_error(error) {
             Some(cause) => Self::new(
                 exit_code::NO_PERMISSION,
                 format!(
-                    "the sidecar at {listener} and this command do not trust each other: {cause}; see --tls-ca, \
+                    "TLS with the sidecar at {listener} failed: {cause}; check --tls-ca, \
                          --tls-name and --tls-certificate"
                 ),
             ),
@@ -42,33 +42,33 @@ impl CommandError {
         }
     }
 
-    /// A connection broke before there was an answer.
-    fn broken(error: &(dyn Error + 'static), listener: &SidecarEndpoint, option: &str) -> Self {
-        let failure = Self::unconnected(error, listener, option);
+    /// The connection broke before the answer.
+    fn broken(source: &(dyn Error + 'static), listener: &SidecarEndpoint, option: &str) -> Self {
+        let error = Self::unconnected(source, listener, option);
         let hint = match listener.has_tls() {
-            // In TLS 1.3 a client counts itself let in before its certificate was looked at.
-            true => "if it is, it may want another certificate: --tls-certificate",
-            false => "if it speaks TLS, name the authorities to trust with --tls-ca",
+            // In TLS 1.3 the client's handshake completes before the server verifies its certificate.
+            true => "if it is, it may require another certificate: --tls-certificate",
+            false => "if it uses TLS, name the trusted certificate authorities with --tls-ca",
         };
-        match failure.code {
-            exit_code::UNAVAILABLE => Self::new(failure.code, format!("{}; {hint}", failure.message)),
-            _ => failure,
+        match error.code {
+            exit_code::UNAVAILABLE => Self::new(error.code, format!("{}; {hint}", error.message)),
+            _ => error,
         }
     }
 
-    /// A sidecar that was connected to did not answer in time.
-    pub(super) fn silent(listener: &SidecarEndpoint, seconds: u64) -> Self {
+    /// The sidecar accepted the connection but did not answer in time.
+    pub(super) fn timed_out(listener: &SidecarEndpoint, seconds: u64) -> Self {
         Self::new(
             exit_code::TEMPORARY_FAILURE,
             format!(
-                "the sidecar at {listener} did not answer within {seconds} seconds; the same command again does no harm"
+                "the sidecar at {listener} did not answer within {seconds} seconds; it is safe to repeat the command"
             ),
         )
     }
 
-    /// What a sidecar, or the connection to it, answered instead of what was asked.
+    /// The call failed with this status, from the sidecar or from the connection.
     pub(super) fn answered(status: &Status, listener: &SidecarEndpoint, option: &str) -> Self {
-        // Only this side of the connection attaches a source: it broke.
+        // Only the client side attaches a source, when the connection broke.
         if let Some(source) = status.source() {
             return Self::broken(source, listener, option);
         }
@@ -84,31 +84,31 @@ impl CommandError {
             Code::PermissionDenied | Code::Unauthenticated => exit_code::NO_PERMISSION,
             _ => exit_code::SOFTWARE,
         };
-        let mut sentence = sentence(status, listener);
+        let mut message = message(status, listener);
         if status.code() == Code::Unauthenticated {
-            sentence.push_str("; name the file that holds it with --token-file");
+            message.push_str("; name the file that holds it with --token-file");
         }
-        Self::new(code, sentence)
+        Self::new(code, message)
     }
 }
 
-/// The message of an answer, with the field that is wrong and the reason that a script may look for.
-fn sentence(status: &Status, listener: &SidecarEndpoint) -> String {
-    let mut sentence = match status.message() {
+/// Returns the status message with the invalid field, and the reason code, which scripts can look for.
+fn message(status: &Status, listener: &SidecarEndpoint) -> String {
+    let mut text = match status.message() {
         "" if status.code() == Code::Unimplemented => format!("the sidecar at {listener} does not know this call"),
         "" => format!("the sidecar at {listener} gave no reason"),
         message => message.to_owned(),
     };
     let violations = status.get_details_bad_request().map(|request| request.field_violations).unwrap_or_default();
-    if let Some(violation) = violations.first().filter(|violation| !sentence.contains(&violation.field)) {
-        sentence = format!("{}: {sentence}", violation.field);
+    if let Some(violation) = violations.first().filter(|violation| !text.contains(&violation.field)) {
+        text = format!("{}: {text}", violation.field);
     }
     let reason = status.get_details_error_info().map_or_else(|| format!("{:?}", status.code()), |info| info.reason);
-    format!("{sentence} ({reason})")
+    format!("{text} ({reason})")
 }
 
-/// Whether the other end closed the connection before there was an answer.
-pub(super) fn is_of_closed_connection(status: &Status) -> bool {
+/// Returns whether the sidecar closed the connection before the answer.
+pub(super) fn is_closed_connection(status: &Status) -> bool {
     let mut next = status.source();
     while let Some(error) = next {
         if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled) {
@@ -119,18 +119,18 @@ pub(super) fn is_of_closed_connection(status: &Status) -> bool {
     false
 }
 
-/// What TLS had against a connection, if it was that.
-fn trouble_with_tls(error: &(dyn Error + 'static)) -> Option<String> {
+/// Returns the error of the TLS handshake, if that is why a connection failed.
+fn tls_error(error: &(dyn Error + 'static)) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if let Some(trouble) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            return Some(trouble.to_string());
+        if let Some(error) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            return Some(error.to_string());
         }
-        // h2 passes on what was said, and not what said it.
-        let said = error.to_string();
-        if said.contains("received fatal alert") {
-            return Some(said);
+        // h2 passes on the text of the TLS error, but not its type.
+        let text = error.to_string();
+        if text.contains("received fatal alert") {
+            return Some(text);
         }
         next = error.source();
     }
@@ -138,24 +138,24 @@ fn trouble_with_tls(error: &(dyn Error + 'static)) -> Option<String> {
 }
 
 impl From<CommandError> for Stop {
-    fn from(failure: CommandError) -> Self {
-        Self::Failed(failure)
+    fn from(error: CommandError) -> Self {
+        Self::Failed(error)
     }
 }
 
 impl From<io::Error> for Stop {
-    /// For errors of writing to standard output only.
+    /// Only for errors of writing to stdout.
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::ReaderLeft,
-            _ => CommandError::new(exit_code::IO_ERROR, format!("cannot print: {error}")).into(),
+            _ => CommandError::new(exit_code::IO_ERROR, format!("cannot write the output: {error}")).into(),
         }
     }
 }
 
 impl From<serde_json::Error> for Stop {
     fn from(error: serde_json::Error) -> Self {
-        CommandError::new(exit_code::SOFTWARE, format!("cannot print: {error}")).into()
+        CommandError::new(exit_code::SOFTWARE, format!("cannot write the output: {error}")).into()
     }
 }
 
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exit_code_says_who_has_to_do_something() {
+    fn every_code_has_its_exit_code() {
         let table = [
             (Code::InvalidArgument, 65),
             (Code::AlreadyExists, 65),
@@ -189,13 +189,13 @@ mod tests {
             (Code::PermissionDenied, 77),
         ];
         for (code, exit) in table {
-            let failure = CommandError::answered(&Status::new(code, "no"), &listener(), "--admin");
-            assert_eq!(failure, CommandError::new(exit, format!("no ({code:?})")));
+            let error = CommandError::answered(&Status::new(code, "no"), &listener(), "--admin");
+            assert_eq!(error, CommandError::new(exit, format!("no ({code:?})")));
         }
     }
 
     #[test]
-    fn the_field_and_the_reason_are_told_unless_the_message_has_the_field() {
+    fn a_message_names_the_field_once_and_the_reason() {
         let refused = |message: &str| {
             let mut details = ErrorDetails::with_error_info("UNKNOWN_MODEL", "tollgate", HashMap::new());
             details.add_bad_request_violation("rate_card.version", "is wrong");
@@ -207,25 +207,25 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_broke_is_a_sidecar_that_does_not_answer() {
+    fn a_broken_connection_is_an_unavailable_sidecar() {
         let status = Status::from_error(Box::new(io::Error::from(io::ErrorKind::ConnectionReset)));
-        let failure = CommandError::answered(&status, &listener(), "--admin");
-        assert!(failure.message.starts_with(&CommandError::unreachable(&listener(), "--admin").message), "{failure:?}");
-        assert_eq!(failure.code, 69);
+        let error = CommandError::answered(&status, &listener(), "--admin");
+        assert!(error.message.starts_with(&CommandError::unreachable(&listener(), "--admin").message), "{error:?}");
+        assert_eq!(error.code, 69);
     }
 
     #[test]
-    fn what_tls_has_against_a_connection_is_told() {
+    fn a_tls_error_is_part_of_the_message() {
         let error = io::Error::new(io::ErrorKind::InvalidData, rustls::Error::NoCertificatesPresented);
-        let failure = CommandError::answered(&Status::from_error(Box::new(error)), &listener(), "--admin");
-        assert!(failure.message.contains("peer sent no certificates"), "{failure:?}");
-        assert_eq!(failure.code, 77);
+        let error = CommandError::answered(&Status::from_error(Box::new(error)), &listener(), "--admin");
+        assert!(error.message.contains("peer sent no certificates"), "{error:?}");
+        assert_eq!(error.code, 77);
     }
 
     #[test]
-    fn whoever_lacks_a_token_is_told_how_to_bring_one() {
-        let failure = CommandError::answered(&Status::unauthenticated("no"), &listener(), "--admin");
-        assert_eq!(failure.message, "no (Unauthenticated); name the file that holds it with --token-file");
-        assert_eq!(failure.code, 77);
+    fn a_missing_token_names_the_option() {
+        let error = CommandError::answered(&Status::unauthenticated("no"), &listener(), "--admin");
+        assert_eq!(error.message, "no (Unauthenticated); name the file that holds it with --token-file");
+        assert_eq!(error.code, 77);
     }
 }
