@@ -1,4 +1,4 @@
-//! Who is let in: certificates, tokens and teams, as real clients meet them.
+//! Access control with real clients: certificates, the token, and teams.
 
 mod certificates;
 mod commands;
@@ -35,7 +35,7 @@ const TEAM: &str = "team";
 
 pub(crate) const TOKEN: &str = "a-token-of-tests";
 
-/// A sidecar in this process whose listeners both want certificates of clients, and the admin listener a token too.
+/// A sidecar in this process. Both listeners require client certificates, and the admin listener a token as well.
 struct Scene {
     sidecar: Sidecar,
     authority: Authority,
@@ -47,7 +47,7 @@ impl Scene {
         Self::open_with(None, ServeOptions::default()).await
     }
 
-    /// The same for these clients, and with these options.
+    /// Starts the sidecar with these clients and options.
     async fn open_with(clients: Option<Clients>, options: ServeOptions) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let authority = Authority::new();
@@ -69,17 +69,17 @@ impl Scene {
         Self { sidecar: Sidecar::start(options).await.unwrap(), authority, _directory: directory }
     }
 
-    /// A new connection to the data listener, for a client that trusts the authority and shows this certificate.
+    /// Returns a new connection to the data listener, for a client that trusts the authority and has this certificate.
     fn data(&self, client: Option<&Pair>) -> Channel {
         channel(&self.sidecar.listen_address().to_string(), &self.authority.pem, client)
     }
 
-    /// The same to the admin listener.
+    /// Returns such a connection to the admin listener.
     fn admin(&self, client: Option<&Pair>) -> Channel {
         channel(&self.sidecar.admin_address().to_string(), &self.authority.pem, client)
     }
 
-    /// A client that is let in.
+    /// Returns the certificate of a client that is accepted.
     fn right(&self) -> Pair {
         self.authority.client("right.example")
     }
@@ -94,7 +94,7 @@ fn teams(names: &[&str]) -> Option<BTreeSet<Id>> {
     Some(names.iter().map(|name| Id::parse(name).unwrap()).collect())
 }
 
-/// A channel that connects when it is first used, for a client that trusts this authority and shows this certificate.
+/// Returns a channel that connects when it is first used, for a client that trusts this authority and has this certificate.
 fn channel(address: &str, authority: &str, client: Option<&Pair>) -> Channel {
     let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority));
     let tls = match client {
@@ -104,13 +104,13 @@ fn channel(address: &str, authority: &str, client: Option<&Pair>) -> Channel {
     Endpoint::from_shared(format!("https://{address}")).unwrap().tls_config(tls).unwrap().connect_lazy()
 }
 
-/// Asks QuotaService for a team.
+/// Calls QuotaService for a team.
 async fn reserve_for(channel: Channel, team: &str) -> Result<Decision, Status> {
     let request = prompt_test(team, &uuid::Uuid::new_v4().to_string(), "gpt-4o");
     Ok(QuotaServiceClient::new(channel).check_and_reserve(request).await?.into_inner().decision.unwrap())
 }
 
-/// Asks AccountService, with this `authorization`.
+/// Calls AccountService with this `authorization` header.
 async fn list_teams(channel: Channel, authorization: Option<&str>) -> Result<usize, Status> {
     let mut request = Request::new(ListTeamsRequest::default());
     if let Some(authorization) = authorization {
@@ -119,15 +119,15 @@ async fn list_teams(channel: Channel, authorization: Option<&str>) -> Result<usi
     Ok(AccountServiceClient::new(channel).list_teams(request).await?.into_inner().teams.len())
 }
 
-/// A call with this header goes by way of tonic.
-fn by_way_of_tonic<Body>(mut request: http::Request<Body>) -> http::Request<Body> {
+/// Adds a header that makes a call go through tonic instead of the fast path.
+fn through_tonic<Body>(mut request: http::Request<Body>) -> http::Request<Body> {
     request.headers_mut().insert("grpc-encoding", http::HeaderValue::from_static("identity"));
     request
 }
 
-/// The connection came to nothing: no answer of the contract came over it.
+/// Asserts that the connection failed, without any response of the contract.
 #[track_caller]
-fn is_cut<T: std::fmt::Debug>(outcome: Result<T, Status>, who: &str) {
+fn fails_to_connect<T: std::fmt::Debug>(outcome: Result<T, Status>, who: &str) {
     let status = outcome.expect_err(who);
     assert!(std::error::Error::source(&status).is_some(), "{who}: {status:?}");
 }

@@ -1,4 +1,4 @@
-//! What each listener lets in: every limit, met by a client that does not keep to it; and honest clients, who do not notice.
+//! The limits of listeners: each limit is met by a client that ignores it, while honest clients are served as usual.
 
 mod abuse;
 mod addresses;
@@ -22,7 +22,7 @@ const TEAM: &str = "team";
 
 const RESERVE: &str = "/tollgate.v1.QuotaService/CheckAndReserve";
 
-/// A sidecar in this process with these limits, and a team.
+/// A sidecar in this process, with one team, and the addresses of its listeners.
 struct Listeners {
     sidecar: Sidecar,
     data: String,
@@ -42,7 +42,7 @@ impl Listeners {
         listeners
     }
 
-    /// The same on this store, for which a call waits for as long as it likes.
+    /// Starts a sidecar on this store, with a long `store_wait`.
     async fn start_on(store: StoreLocation, limits: Limits) -> Self {
         let store_wait = std::time::Duration::from_secs(60);
         Self::start_with(ServeOptions { limits, store, store_wait, ..ServeOptions::default() }).await
@@ -53,18 +53,18 @@ impl Listeners {
     }
 }
 
-/// A call that needs no run.
+/// Returns a request that needs no run.
 fn reserve(id: &str) -> CheckAndReserveRequest {
     prompt_test(TEAM, id, "gpt-4o")
 }
 
-/// An honest client's call is answered as ever.
+/// Asserts that an honest client's call proceeds.
 #[track_caller]
 fn proceeds(answer: Result<Decision, Status>) {
     assert!(matches!(answer, Ok(Decision::Proceed(_))), "{answer:?}");
 }
 
-/// The refusal has this reason, and says when to come again if that helps.
+/// Asserts that a refusal has this code and reason, and a retry delay if repeating the call helps.
 #[track_caller]
 fn check(status: &Status, code: Code, reason: &str) {
     let details = status.get_error_details();

@@ -1,4 +1,4 @@
-//! The log as an operator reads it: one line a decision at debug, what changes once at info, in JSON where asked for.
+//! The log as an operator reads it: one line for each decision at debug, and each change once at info, also as JSON.
 
 use std::time::Duration;
 
@@ -13,24 +13,24 @@ use crate::suite::support::{
 
 const TEAM: &str = "team";
 
-/// A sidecar in memory that logs so much, as JSON.
+/// Starts a sidecar in memory that logs as JSON with this filter.
 fn logging(filter: &str) -> Sidecar {
     Sidecar::start_with(&StoreLocation::Memory, &["--log", filter, "--log-format", "json"])
 }
 
-/// The lines of its log that say this, as its own process wrote them.
+/// Returns the lines of a sidecar's log.
 fn lines(sidecar: &Sidecar) -> Vec<Value> {
     sidecar.stderr().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The lines that have this field, once there are so many of them.
+/// Waits until at least `count` lines have this field, and returns them.
 fn lines_with(sidecar: &Sidecar, field: &str, count: usize) -> Vec<Value> {
     let with_field = || lines(sidecar).into_iter().filter(|line| !line["fields"][field].is_null()).collect::<Vec<_>>();
     wait_until("the lines are written", || with_field().len() >= count);
     with_field()
 }
 
-/// What of a line is said in the span of its call.
+/// Returns the subject of a line, from the span of its call.
 fn about(line: &Value) -> Vec<&str> {
     ["rpc", "team", "flow", "run", "reservation"].into_iter().filter_map(|field| line["span"][field].as_str()).collect()
 }
@@ -51,11 +51,11 @@ async fn each_decision_is_one_line_with_its_subject() {
     client.commit("{team}", "nothing", &[]).await.unwrap_err();
 
     let decisions = lines_with(&sidecar, "decision", 8);
-    let told: Vec<_> =
+    let seen: Vec<_> =
         decisions.iter().map(|line| (line["fields"]["decision"].as_str().unwrap(), about(line))).collect();
     let of_run = |id| vec!["CheckAndReserve", TEAM, "flow", "run", id];
     assert_eq!(
-        told,
+        seen,
         [
             ("proceed", of_run("first")),
             ("proceed", of_run("first")),
@@ -95,7 +95,7 @@ async fn a_suspension_is_logged_once_and_each_charge_again() {
     let fields = &charged[0]["fields"];
     assert_eq!((&fields["team"], &fields["first_block"], &fields["blocks"]), (&"rich".into(), &1.into(), &1.into()));
     let suspended = lines_with(&sidecar, "until", 1);
-    assert_eq!(suspended.len(), 1, "it is told once");
+    assert_eq!(suspended.len(), 1, "it is logged once");
     assert_eq!((&suspended[0]["level"], &suspended[0]["fields"]["team"]), (&"INFO".into(), &TEAM.into()));
     assert!(lines_with(&sidecar, "decision", 0).is_empty(), "decisions are not shown at info");
 }
@@ -114,7 +114,7 @@ async fn a_resumed_team_is_logged_once() {
         async move {
             let granted = client.proceed(prompt_test(TEAM, &id, "gpt-4o")).await;
             client.release(TEAM, &id, &granted.grant).await.unwrap();
-            // Ten seconds are enough calls as it is.
+            // Ten seconds of calls are enough without more of them.
             tokio::time::sleep(Duration::from_millis(100)).await;
             resumed().pop()
         }

@@ -13,7 +13,7 @@ use tonic::{Code, Request, client::Grpc};
 use tonic_prost::ProstCodec;
 
 use crate::suite::{
-    probes::{ANY_PORT, is_as_promtool_wants_it, scrape, value},
+    probes::{ANY_PORT, passes_promtool, scrape, value},
     support::{
         Leasing,
         client::{Client, block, channel, professional_team, prompt_test, team_without_seat},
@@ -277,7 +277,7 @@ async fn teams_have_labels_only_up_to_metrics_teams() {
             client.proceed(CheckAndReserveRequest { flow_id: "needle-flow".to_owned(), ..request }).await;
         }
         let scraped = scrape(&sidecar.probe());
-        is_as_promtool_wants_it(&scraped);
+        passes_promtool(&scraped);
         let reserved = |labels: &str| value(&scraped, &format!("tollgate_credits_total{{kind=\"reserved\"{labels}}}"));
         if named.is_empty() {
             assert!(!scraped.contains("needle"), "{scraped}");

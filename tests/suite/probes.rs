@@ -1,4 +1,4 @@
-//! Whoever looks after a sidecar: a kubelet that asks for its health, and a Prometheus that reads its numbers.
+//! The probe listener: health for the kubelet, and metrics for Prometheus.
 
 use std::{
     cell::Cell,
@@ -35,27 +35,27 @@ const TEAM: &str = "team";
 
 pub(crate) const ANY_PORT: &str = "--probe=127.0.0.1:0";
 
-/// All names of the health that the probe listener tells.
+/// The service names of which the probe listener reports the health.
 const NAMES: [&str; 4] = ["", "liveness", "readiness", "tollgate.v1.QuotaService"];
 
-/// What a listener says of a service; the code if it does not know it, or does not answer.
+/// Returns the health of a service at a listener, or the code of the error.
 async fn health(address: &str, service: &str) -> Result<ServingStatus, Code> {
     let request = HealthCheckRequest { service: service.to_owned() };
     let answer = HealthClient::new(channel(address)).check(request).await.map_err(|status| status.code())?;
     Ok(answer.into_inner().status())
 }
 
-/// What all names say that mean whether it can decide.
+/// Returns whether all names of the readiness check are SERVING.
 async fn is_ready(address: &str) -> bool {
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for name in ["", "readiness", "tollgate.v1.QuotaService"] {
-        told.push(health(address, name).await.unwrap() == ServingStatus::Serving);
+        reported.push(health(address, name).await.unwrap() == ServingStatus::Serving);
     }
-    // They are told one after the other, so that one may be ahead.
-    told.iter().all(|ready| *ready)
+    // They are set one after the other, so one may be ahead.
+    reported.iter().all(|ready| *ready)
 }
 
-/// An HTTP/1.1 request as it is typed, and the answer's head and body.
+/// Sends an HTTP/1.1 request. Returns the head and the body of the response.
 fn http(address: &str, request: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "{request} HTTP/1.1\r\nHost: tollgate\r\nConnection: close\r\n\r\n").unwrap();
@@ -65,7 +65,7 @@ fn http(address: &str, request: &str) -> (String, String) {
     (head.to_owned(), body.to_owned())
 }
 
-/// What Prometheus reads there.
+/// Scrapes the metrics like Prometheus.
 pub(crate) fn scrape(address: &str) -> String {
     let (head, body) = http(address, "GET /metrics");
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
@@ -73,16 +73,16 @@ pub(crate) fn scrape(address: &str) -> String {
     body
 }
 
-/// The value of a line of a scrape.
+/// Returns the value of a line of a scrape.
 #[track_caller]
 pub(crate) fn value(scraped: &str, name: &str) -> f64 {
     let line = scraped.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {name} in {scraped}")).parse().unwrap()
 }
 
-/// Nothing is wrong with a scrape, nor with any name in it.
+/// Asserts that promtool has nothing to object to in a scrape.
 #[track_caller]
-pub(crate) fn is_as_promtool_wants_it(scraped: &str) {
+pub(crate) fn passes_promtool(scraped: &str) {
     let mut promtool = Command::new(tool("promtool"))
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -136,10 +136,10 @@ fn grpcurl_and_tollgate_probe_read_the_probe_listener() {
     for name in NAMES {
         let asked = format!("{{\"service\":\"{name}\"}}");
         let arguments = ["-plaintext", "-protoset", protocol, "-d", &asked, &sidecar.probe()];
-        let told = run(Command::new(tool("grpcurl")).args(arguments).arg("grpc.health.v1.Health/Check"));
-        assert_eq!(String::from_utf8(told.stdout).unwrap(), "{\n  \"status\": \"SERVING\"\n}\n", "{name}");
-        let told = tollgate(&["probe", "--data", &sidecar.probe(), name]);
-        assert_eq!((told.status.code(), &told.stdout[..]), (Some(0), &b"SERVING\n"[..]), "{name}");
+        let reported = run(Command::new(tool("grpcurl")).args(arguments).arg("grpc.health.v1.Health/Check"));
+        assert_eq!(String::from_utf8(reported.stdout).unwrap(), "{\n  \"status\": \"SERVING\"\n}\n", "{name}");
+        let reported = tollgate(&["probe", "--data", &sidecar.probe(), name]);
+        assert_eq!((reported.status.code(), &reported.stdout[..]), (Some(0), &b"SERVING\n"[..]), "{name}");
     }
 }
 
@@ -164,7 +164,7 @@ async fn a_scrape_counts_calls_and_passes_promtool() {
     assert!(built.contains(&build) && built.contains("store=\"memory\"") && built.contains("revision=\""), "{built}");
     assert!(!scraped.contains(TEAM) || !scraped.contains("\"team\""), "{scraped}");
 
-    is_as_promtool_wants_it(&scraped);
+    passes_promtool(&scraped);
 }
 
 /// Probes are answered although every slot of the other listeners is taken, and many clients hold on to connections of the probe
@@ -182,7 +182,7 @@ async fn probes_are_answered_when_all_listeners_are_full() {
     assert!(futures::poll!(&mut waits).is_pending());
     let mut silent: Vec<_> = (0..200).map(|_| TcpStream::connect(sidecar.probe()).unwrap()).collect();
     silent[0].set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    assert_eq!(silent[0].read(&mut [0]).unwrap(), 0, "the oldest makes way");
+    assert_eq!(silent[0].read(&mut [0]).unwrap(), 0, "the oldest is evicted");
     let watched = HealthCheckRequest::default();
     let mut watch = HealthClient::new(channel(&sidecar.probe())).watch(watched).await.unwrap().into_inner();
     assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
@@ -216,13 +216,13 @@ async fn readiness_follows_the_store_and_liveness_does_not() {
         assert_eq!(health(sidecar.admin(), "").await, Ok(status));
         assert_eq!(health(sidecar.admin(), "tollgate.v1.AccountService").await, Ok(ServingStatus::Serving));
         let scraped = scrape(&probe);
-        let told = [value(&scraped, "tollgate_ready"), value(&scraped, "tollgate_store_up")];
-        assert_eq!(told, [f64::from(u8::from(up)); 2]);
+        let reported = [value(&scraped, "tollgate_ready"), value(&scraped, "tollgate_store_up")];
+        assert_eq!(reported, [f64::from(u8::from(up)); 2]);
     }
 }
 
-// The sidecar is in this process, and a scrape waits for it.
 /// Held leases keep a sidecar without its store ready for as long as they can be drawn from.
+// Multi-threaded, because a scrape blocks while it waits for the sidecar in this process.
 #[tokio::test(flavor = "multi_thread")]
 async fn usable_leases_keep_it_ready_without_a_store() {
     let (sidecar, probe) = ready_by_a_lease(10_000).await;
@@ -244,7 +244,7 @@ async fn leases_keep_no_sidecar_ready_with_an_old_catalogue() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fresh_catalogue_alone_keeps_nothing_ready() {
     let mut server = Server::start_durable(Engine::Redis);
-    // A clock that stands still, so that the catalogue is fresh for ever.
+    // The clock stands still, so the catalogue stays fresh.
     let clock = Clock::Manual(ManualClock::at(Clock::System.now_ms()));
     let probe = Some("127.0.0.1:0".parse().unwrap());
     let options = ServeOptions { store: server.location(), clock, probe, ..written_through() };
@@ -256,7 +256,8 @@ async fn a_fresh_catalogue_alone_keeps_nothing_ready() {
     sidecar.shutdown().await;
 }
 
-/// A sidecar that has lost its server, and is ready by a lease that is drawn from for so long; and where it is probed.
+/// Starts a sidecar that has lost its server and is ready because of a lease, which can be drawn from for `term_ms`. Returns it with the
+/// address of its probe listener.
 async fn ready_by_a_lease(term_ms: i64) -> (InProcess, String) {
     let mut server = Server::start_durable(Engine::Redis);
     let mut escrow = escrow(Leasing::AtOnce);
@@ -267,7 +268,7 @@ async fn ready_by_a_lease(term_ms: i64) -> (InProcess, String) {
     let client = Client::of(&sidecar.listen_address().to_string(), &sidecar.admin_address().to_string());
     client.put_team(team_without_seat(TEAM, 1_000)).await;
     let probe = sidecar.probe_address().unwrap().to_string();
-    // A lease covers one more call at least than the one that it was taken for.
+    // A lease covers at least one more call than the one that it was taken for.
     let calls = Cell::new(0);
     let of_which_lease = || async {
         calls.set(calls.get() + 1);
@@ -290,7 +291,7 @@ async fn ready_by_a_lease(term_ms: i64) -> (InProcess, String) {
 
 #[tokio::test]
 async fn before_the_store_is_open_it_is_alive_and_not_ready() {
-    // Whoever connects is kept waiting.
+    // A server that accepts connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let store = format!("redis://{}", silent.local_addr().unwrap());
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();

@@ -1,4 +1,4 @@
-//! The program as an operator meets it: how it starts, what it shows, how it ends, and what it says when it cannot start.
+//! The program as an operator sees it: how it starts, what it prints, how it stops, and what it reports when it cannot start.
 
 use std::{process::Command, sync::Arc};
 
@@ -29,7 +29,7 @@ use crate::suite::support::{
 
 const TEAM: &str = "team";
 
-/// Two free ports of this machine, and the store that is used if none is named.
+/// Arguments for two free ports of this machine, and the default store.
 const ANY_PORTS: [&str; 4] = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
 
 #[test]
@@ -62,7 +62,7 @@ fn the_calls_shown_work(sidecar: &Sidecar) {
     assert_eq!((&usage["balance"]["used"], &usage["balance"]["included"]), (&"2".into(), &"25000".into()));
 }
 
-/// Types a line into a shell where grpcurl is on PATH, and reads the answer.
+/// Runs a line in a shell that has grpcurl on its PATH, and parses the output.
 fn shell(line: &str) -> serde_json::Value {
     serde_json::from_str(&shell_text(line)).unwrap()
 }
@@ -234,7 +234,7 @@ async fn a_second_signal_ends_it_at_once() {
     assert_eq!(sidecar.ended().unwrap().code(), Some(137));
 }
 
-/// A stream that the server would have to wait for, as its client never ends it.
+/// Opens a stream that its client never ends.
 async fn held_stream(data: &tonic::transport::Channel) -> impl Sized {
     let message_request = Some(MessageRequest::ListServices(String::new()));
     let asked = ServerReflectionRequest { host: String::new(), message_request };
@@ -245,7 +245,7 @@ async fn held_stream(data: &tonic::transport::Channel) -> impl Sized {
     answers
 }
 
-/// Makes a server leave every script unanswered.
+/// Makes a Redis server delay every script.
 fn pause(server: &Server) {
     redis::cmd("CLIENT").arg(&["PAUSE", "60000", "WRITE"]).exec(&mut server.connect()).unwrap();
 }
@@ -259,7 +259,7 @@ fn ended_well(sidecar: &mut Sidecar) {
     assert_eq!(sidecar.ended().unwrap().code(), Some(0));
 }
 
-/// Asserts that the program ends with this code and this in what it says, without having said that it is ready.
+/// Asserts that the program exits with this code and an error that contains this text, before it is ready.
 #[track_caller]
 fn refuses(arguments: &[&str], code: i32, says: &str) {
     let output = tollgate(arguments);
@@ -268,7 +268,7 @@ fn refuses(arguments: &[&str], code: i32, says: &str) {
     assert!(error.contains(says) && output.stdout.is_empty(), "{arguments:?}: {error}");
 }
 
-/// The arguments to serve this store on free ports.
+/// Returns the arguments to serve this store on free ports.
 fn serving(store: &str) -> Vec<&str> {
     [&ANY_PORTS[..], &["--store", store]].concat()
 }

@@ -1,5 +1,5 @@
-//! Sidecars that are stopped and started again while executors work: nothing that is retried by the rule fails, and nothing is
-//! charged twice.
+//! Sidecars that are stopped and restarted while executors work: no call that is retried by the retry rule fails, and nothing is charged
+//! twice.
 
 use std::{
     sync::{
@@ -36,21 +36,21 @@ use crate::suite::{
 
 const TEAM: &str = "team";
 
-/// How many executors work at once.
+/// Number of concurrent executors.
 const EXECUTORS: usize = 8;
 
-/// What executors did, and whether they are to go on.
+/// What the executors have done, and whether they must stop.
 #[derive(Default)]
 struct Work {
     is_over: AtomicBool,
     committed: AtomicUsize,
-    /// Sidecars that ended.
+    /// Number of sidecars that ended.
     ended: AtomicUsize,
-    /// Commits that were told to come again.
+    /// Number of commits that were repeated.
     repeated: AtomicUsize,
 }
 
-/// Repeats a call by the retry rule, each time at the next sidecar, until it is answered. How often it was repeated.
+/// Repeats a call by the retry rule, each time at the next sidecar, until it is answered. Returns the answer and the number of repeats.
 async fn by_the_rule<T, Attempt>(
     clients: &[Client],
     first: usize,
@@ -63,13 +63,13 @@ where
         match call(clients[(first + attempt) % clients.len()].clone()).await {
             Ok(answer) => return (answer, attempt),
             Err(status) if is_of_unknown_outcome(&status) => tokio::time::sleep(Duration::from_millis(5)).await,
-            Err(status) => panic!("what is retried by the rule failed: {status:?}"),
+            Err(status) => panic!("a call that is retried by the rule failed: {status:?}"),
         }
     }
-    panic!("nobody answers");
+    panic!("no sidecar answers");
 }
 
-/// Every second executor calls models that take long, and some of them for as long as it takes until a sidecar is gone.
+/// Waits like a call of a model. Every second executor waits long, and sometimes until a sidecar has ended.
 async fn call_the_model(executor: usize, call: usize, work: &Work) {
     let takes_ms = if executor.is_multiple_of(2) { 10 } else { call * 377 % 2_000 };
     tokio::time::sleep(Duration::from_millis(takes_ms as u64)).await;
@@ -80,7 +80,7 @@ async fn call_the_model(executor: usize, call: usize, work: &Work) {
     }
 }
 
-/// An executor: it reserves, holds for a moment, and commits, wherever it is answered.
+/// Runs an executor: it reserves, waits, and commits, at any sidecar that answers.
 async fn execute(clients: Vec<Client>, executor: usize, work: Arc<Work>) {
     for call in 0.. {
         if work.is_over.load(Ordering::Relaxed) {
@@ -108,7 +108,8 @@ async fn execute(clients: Vec<Client>, executor: usize, work: Arc<Work>) {
     }
 }
 
-/// Restarts each of these sidecars so often, all at once, under load, and looks around before; every commit is charged, once.
+/// Restarts each of these sidecars `restarts` times, concurrently and under load, and calls `look` before each restart. Asserts that every
+/// commit is charged once.
 async fn survives(sidecars: Vec<Sidecar>, restarts: usize, look: Arc<dyn Fn() + Send + Sync>) {
     let clients: Vec<_> = sidecars.iter().map(Sidecar::client).collect();
     clients[0].put_team(team_without_seat(TEAM, 100_000_000)).await;
@@ -189,8 +190,8 @@ async fn everything_is_served_during_the_drain_delay() {
     }
     for service in ["", "tollgate.v1.AccountService", "tollgate.v1.UsageService"] {
         let asked = HealthCheckRequest { service: service.to_owned() };
-        let told = HealthClient::new(channel(sidecar.admin())).check(asked).await.unwrap().into_inner();
-        assert_eq!(told.status(), ServingStatus::NotServing, "{service}");
+        let reported = HealthClient::new(channel(sidecar.admin())).check(asked).await.unwrap().into_inner();
+        assert_eq!(reported.status(), ServingStatus::NotServing, "{service}");
     }
     let alive = HealthCheckRequest { service: "liveness".to_owned() };
     let alive = HealthClient::new(channel(&sidecar.probe())).check(alive).await.unwrap().into_inner();
@@ -223,7 +224,7 @@ async fn shutdown_gives_leases_back_and_records_open_calls() {
     sidecar.shutdown().await;
 
     let (sidecar, client) = start(Leasing::Off).await;
-    // What is leased counts as held.
+    // Leased credits count as held.
     let held = i64::try_from(2 * calls.load(Ordering::Relaxed)).unwrap();
     assert_eq!(client.books(TEAM).await.balance.held, held);
     assert_eq!(client.reservation(TEAM, &id).await.state(), ReservationState::Open);

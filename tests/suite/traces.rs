@@ -1,4 +1,4 @@
-//! Spans of calls inside their callers' traces, as a real collector takes and forwards them; and calls that go on though it takes none.
+//! Spans of calls inside their callers' traces, as a real collector receives and forwards them, and calls without a working collector.
 
 use std::{
     io::{Read as _, Seek as _, Write as _},
@@ -25,7 +25,7 @@ use crate::suite::support::{
 
 const CALLERS_SPAN: &str = "00f067aa0ba902b7";
 
-/// What a caller sends with a call that belongs to a trace.
+/// Returns a request that belongs to a trace of its caller.
 fn in_trace<T>(message: T, trace: &str, flags: &str) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("traceparent", format!("00-{trace}-{CALLERS_SPAN}-{flags}").parse().unwrap());
@@ -36,12 +36,12 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Where the collector forwards spans to.
+/// Receives the spans that the collector forwards.
 #[derive(Clone, Default)]
 struct Forwarded(Arc<Mutex<Vec<Span>>>);
 
 impl Forwarded {
-    /// Takes what comes until the test ends; where.
+    /// Listens until the test ends, and returns the address.
     fn listen(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -55,7 +55,7 @@ impl Forwarded {
         address
     }
 
-    /// Takes one request in HTTP/1.1.
+    /// Reads one HTTP/1.1 request.
     fn take(&self, mut stream: &TcpStream) -> Option<()> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -83,7 +83,7 @@ impl Forwarded {
     }
 }
 
-/// The collector zips, also where it is told not to.
+/// Unzips a body, because the collector compresses even if it is configured not to.
 fn unzipped(bytes: Vec<u8>) -> Vec<u8> {
     if !bytes.starts_with(&[0x1f, 0x8b]) {
         return bytes;
@@ -96,7 +96,7 @@ fn unzipped(bytes: Vec<u8>) -> Vec<u8> {
     unzipped.stdout
 }
 
-/// A collector that forwards what it is sent.
+/// A collector that forwards what it receives.
 struct Collector {
     address: String,
     child: Child,
@@ -104,7 +104,7 @@ struct Collector {
 
 impl Collector {
     fn start(forward_to: &str) -> Self {
-        // Another process can take a port between its choice and the start; then the collector ends at once.
+        // Another process can take the port before the collector binds it. Then the collector ends at once.
         for _ in 0..5 {
             let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
             let (address, other) = (free(), free());
@@ -174,7 +174,7 @@ async fn spans_nest_in_the_callers_trace() {
     let nobody = tollgate::proto::v1::GetTeamRequest { team_id: "nobody".to_owned() };
     let mut accounts = client.accounts.clone();
     assert_eq!(accounts.get_team(in_trace(nobody, by_tonic, "01")).await.unwrap_err().code(), Code::NotFound);
-    // What waits to be sent is sent before it ends.
+    // Waiting spans are sent before the sidecar ends.
     sidecar.signal("TERM");
     wait_until("the sidecar ends", || sidecar.ended().is_some());
 
@@ -189,8 +189,8 @@ async fn spans_nest_in_the_callers_trace() {
         let (calls, of_store): (Vec<_>, Vec<_>) = spans.iter().partition(|span| span.kind() == SpanKind::Server);
         let [call] = calls[..] else { panic!("{trace}: {spans:?}") };
         assert_eq!((call.name.as_str(), hex(&call.parent_span_id).as_str()), (method, CALLERS_SPAN));
-        let told = ["outcome", "basis", "reason"].map(|name| text(call, &format!("tollgate.{name}")));
-        assert_eq!(told, [outcome, basis, reason], "{method}");
+        let reported = ["outcome", "basis", "reason"].map(|name| text(call, &format!("tollgate.{name}")));
+        assert_eq!(reported, [outcome, basis, reason], "{method}");
         assert!(!of_store.is_empty(), "{method}");
         for span in of_store {
             assert_eq!((span.name.as_str(), &span.parent_span_id), ("store", &call.span_id), "{method}");
@@ -211,7 +211,7 @@ async fn calls_do_not_wait_for_a_collector() {
         let mut sidecar = Sidecar::start_with(&StoreLocation::Memory, &[&endpoint]);
         let client = sidecar.client();
         client.put_team(team_without_seat("team", 1_000_000)).await;
-        // More than may wait to be sent.
+        // More spans than the queue holds.
         for call in 0..10_000 {
             let trace = format!("{:032x}", call + 1);
             let request = in_trace(block("team", &format!("r{call}"), "gpt-4o"), &trace, "01");

@@ -1,7 +1,7 @@
-//! Malformed requests, over the wire: each field of each rpc with everything that it must not be, and with what it may just
-//! be. A field that the contract gains and no table names fails `fields`.
+//! Malformed requests over the wire: each field of each rpc with invalid values, and with values at the edge of what is valid. A new field of
+//! the contract that no table names fails `fields`.
 //!
-//! What is expected comes from the contract. Each service has its table; `requests` holds them against a real sidecar.
+//! The expectations come from the contract. Each service has its table, and `requests` sends the rows to a real sidecar.
 
 mod account;
 mod fields;

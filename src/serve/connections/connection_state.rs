@@ -50,7 +50,7 @@ pub(in crate::serve) struct InFlightCall {
 
 /// Eviction rank: when the listener is full, the lowest-ranked connection is closed.
 ///
-/// Connections that never had a call rank lowest, so that a crowd of idle ones does not push out a client with work to do. Then come
+/// Connections that never had a call rank lowest, so many idle ones do not push out a client with work to do. Then come
 /// those that have been idle for longest. Those with open streams rank highest: a watch of the health or a conversation with
 /// reflection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

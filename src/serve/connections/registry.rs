@@ -27,7 +27,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 pub(in crate::serve) enum Eviction {
     /// The lowest-ranked of those without calls in flight. If there is none, the new one is refused.
     LowestRank,
-    /// The oldest, whatever it does: no client can keep others out by holding on to its connections.
+    /// The oldest, even if it has calls in flight: no client can keep others out by holding on to its connections.
     Oldest,
 }
 

@@ -1,4 +1,4 @@
-//! Serves one listener: accepts connections, serves each of them until it ends, and stops when it is told to.
+//! Serves one listener: accepts connections, serves each of them until it ends, and stops on a signal.
 //!
 //! All listeners are served by this code: data, admin and probe. They differ in their limits and services, in the protocols that they
 //! speak, and in which connection is evicted when the listener is full.

@@ -29,30 +29,30 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // A name of its own: to some clients a certificate whose issuer has the same name as itself is one that signed itself.
+        // Some clients take a certificate for self-signed if its issuer has the same name, so the authority has its own name.
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, "authority");
         Self { pem: params.self_signed(&key).unwrap().pem(), issuer: Issuer::new(params, key) }
     }
 
-    /// Of a sidecar on this machine.
+    /// Issues the certificate of a sidecar on this machine.
     pub(super) fn server(&self) -> Pair {
         let mut params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.issue(params)
     }
 
-    /// Of a client with this DNS name.
+    /// Issues the certificate of a client with this DNS name.
     pub(super) fn client(&self, name: &str) -> Pair {
         self.issue(client(vec![SanType::DnsName(name.try_into().unwrap())]))
     }
 
-    /// Of a client with this URI.
+    /// Issues the certificate of a client with this URI.
     pub(super) fn client_of_uri(&self, uri: &str) -> Pair {
         self.issue(client(vec![SanType::URI(uri.try_into().unwrap())]))
     }
 
-    /// Of a client that only has a common name.
+    /// Issues the certificate of a client that has only a common name.
     pub(super) fn client_of_common_name(&self, name: &str) -> Pair {
         let mut params = client(vec![]);
         params.distinguished_name = DistinguishedName::new();
@@ -60,7 +60,7 @@ impl Authority {
         self.issue(params)
     }
 
-    /// Of a client, valid from the first day of one year to that of another.
+    /// Issues the certificate of a client, valid from 1 January of `first_year` to 1 January of `last_year`.
     pub(super) fn client_between(&self, first_year: i32, last_year: i32) -> Pair {
         let mut params = client(vec![SanType::DnsName("late.example".try_into().unwrap())]);
         (params.not_before, params.not_after) = (date_time_ymd(first_year, 1, 1), date_time_ymd(last_year, 1, 1));
@@ -80,8 +80,8 @@ fn client(names: Vec<SanType>) -> CertificateParams {
     params
 }
 
-/// A directory in which all files change at once, as Kubernetes does it: each is a link through `..data`, which is a link to a
-/// directory of one version.
+/// A directory whose files all change at once, as in Kubernetes: each file is a link through `..data`, which is a link to the directory of
+/// one version.
 pub(super) struct Mount {
     directory: PathBuf,
     version: u32,
@@ -99,7 +99,7 @@ impl Mount {
         mount
     }
 
-    /// All files have these contents from now on.
+    /// Gives all files new contents at once.
     pub(super) fn swap(&mut self, files: &[(&str, &str)]) {
         self.version += 1;
         let version = format!("..version{}", self.version);
@@ -112,7 +112,7 @@ impl Mount {
         fs::rename(next, self.directory.join("..data")).unwrap();
     }
 
-    /// Where a file is.
+    /// Returns the path of a file.
     pub(super) fn path(&self, name: &str) -> String {
         self.directory.join(name).display().to_string()
     }

@@ -1,4 +1,4 @@
-//! This program's own commands, as clients of listeners that do not let in everybody.
+//! Tollgate's own commands as clients of listeners with access control.
 
 use std::process::{Command, Output};
 
@@ -28,13 +28,13 @@ fn commands_send_their_certificate_and_token() {
     text(&[&["team", "put", "acme", "--plan", "free"], &with_file[..]].concat(), &[]);
     let audit = text(&[&["audit", "acme"], &with_file[..]].concat(), &[]);
     assert!(audit.contains("name=operator.example"), "{audit}");
-    // The setting of the sidecar says where the token is, too.
+    // The sidecar's own setting names the token file for commands as well.
     let by_variable = text(&[&["team", "list"], &TLS[..], &admin].concat(), &[("TOLLGATE_ADMIN_TOKEN_FILE", "token")]);
     assert!(by_variable.contains("acme"), "{by_variable}");
-    // Whoever probes needs no token.
+    // Health checks need no token.
     assert_eq!(text(&[&["probe"], &TLS[..], &admin].concat(), &[]), "SERVING\n");
     assert_eq!(text(&[&["probe", "--data", sidecar.data()], &TLS[..]].concat(), &[]), "SERVING\n");
-    // A certificate's name need not be the address.
+    // The name in a certificate does not need to be the address.
     let by_name = [&TLS[..], &admin, &["--tls-name", "localhost", "--token-file", "token"]].concat();
     text(&[&["team", "list"], &by_name[..]].concat(), &[]);
 
@@ -68,7 +68,7 @@ fn a_refused_command_says_what_is_missing() {
         assert_eq!(output.status.code(), Some(code), "{flags:?}: {error}");
         assert!(error.contains(says) && !error.contains(TOKEN), "{flags:?}: {error}");
     }
-    // In TLS 1.3 a client may learn that a certificate was wanted, or only that the connection ended.
+    // In TLS 1.3 a client may learn that a certificate was required, or only that the connection ended.
     for _ in 0..5 {
         let output = tollgate_in(&directory, &[&["team", "list"], &admin[..], &trust].concat(), &[]);
         let error = String::from_utf8(output.stderr).unwrap();

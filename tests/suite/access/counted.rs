@@ -1,12 +1,12 @@
-//! Who is not let in is seen by whoever reads the metrics.
+//! Metrics of refused calls.
 
 use tower::ServiceExt as _;
 
 use super::*;
 use crate::suite::probes::{scrape, value};
 
-// The sidecar is in this process, and a scrape waits for it.
 /// A call that is refused is counted by its reason, on the fast path and through tonic.
+// Multi-threaded, because a scrape blocks while it waits for the sidecar in this process.
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_calls_are_counted_by_reason_on_both_paths() {
     let clients = Clients::default().with("right.example", teams(&["one"]));
@@ -26,7 +26,7 @@ async fn refused_calls_are_counted_by_reason_on_both_paths() {
     assert_eq!(counted(), [1.0, 1.0, 0.0]);
     reserve_for(data.clone(), "two").await.unwrap_err();
     assert_eq!(counted(), [1.0, 1.0, 1.0]);
-    let mut by_tonic = QuotaServiceClient::new(data.clone().map_request(by_way_of_tonic));
+    let mut by_tonic = QuotaServiceClient::new(data.clone().map_request(through_tonic));
     by_tonic.check_and_reserve(prompt_test("two", "r", "gpt-4o")).await.unwrap_err();
     assert_eq!(counted(), [1.0, 1.0, 2.0]);
 

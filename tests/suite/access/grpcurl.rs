@@ -1,4 +1,4 @@
-//! grpcurl, a client that is nobody's of this project.
+//! grpcurl as a client from outside this project.
 
 use std::{path::Path, process::Command, sync::Arc};
 
@@ -8,7 +8,8 @@ use crate::suite::support::{
     tool,
 };
 
-/// A sidecar in a process, whose listeners both want certificates, and the admin listener a token; its files are in a directory.
+/// Starts a sidecar whose listeners require client certificates, and whose admin listener requires a token. Returns it with the directory of
+/// its files.
 pub(crate) fn guarded() -> (sidecar::Sidecar, Arc<TempDir>) {
     let directory = Arc::new(tempfile::tempdir().unwrap());
     write(directory.path());
@@ -27,7 +28,7 @@ pub(crate) fn guarded() -> (sidecar::Sidecar, Arc<TempDir>) {
     (sidecar::Sidecar::start_in(&directory, &arguments), directory)
 }
 
-/// A server's and a client's certificate, another authority and a client of it, and a token.
+/// Writes the certificates of a server and a client, another authority with a client of its own, and a token.
 pub(super) fn write(directory: &Path) {
     let (authority, foreign) = (Authority::new(), Authority::new());
     let stranger = foreign.client("operator.example");
@@ -47,7 +48,7 @@ pub(super) fn write(directory: &Path) {
     }
 }
 
-/// What grpcurl prints, whether it succeeded, and what it says.
+/// Runs grpcurl. Returns whether it succeeded, and its output.
 fn grpcurl(directory: &TempDir, arguments: &[&str]) -> (bool, String) {
     let mut command = Command::new("env");
     command.arg("-C").arg(directory.path()).arg(tool("grpcurl")).args(arguments);
@@ -84,7 +85,7 @@ fn grpcurl_needs_the_right_certificate_and_token() {
         assert!(!done && said.contains(says), "{flags:?}: {said}");
     }
     for (flags, says) in [(&[][..], "Unauthenticated"), (&["-H", "authorization: Bearer x"], "Unauthenticated")] {
-        // Reflection, which grpcurl asks first, needs the token as well.
+        // grpcurl calls reflection first, which needs the token as well.
         let (done, said) = grpcurl(&directory, &[&own[..], flags, &list].concat());
         assert!(!done && said.contains(says), "{flags:?}: {said}");
     }

@@ -1,4 +1,4 @@
-//! What a sidecar says that does not start, as what should let clients in is of no use; and what it starts with.
+//! How a sidecar refuses to start with access settings or files that it cannot use.
 
 use std::{process::Command, sync::Arc};
 
@@ -7,7 +7,7 @@ use crate::suite::support::sidecar::{self, run};
 
 const LISTEN: [&str; 3] = ["serve", "--store=memory", "--listen=127.0.0.1:0"];
 
-/// The exit code of the program with these arguments, and what it says.
+/// Runs the program with these arguments. Returns its exit code and error output.
 fn refused(directory: &TempDir, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new("env");
     command.arg("-C").arg(directory.path()).arg(env!("CARGO_BIN_EXE_tollgate")).args(LISTEN).args(arguments);

@@ -41,11 +41,11 @@ async fn new_files_apply_to_new_connections_only() {
     let of_second = |trusted: &Authority| channel(sidecar.data(), &trusted.pem, Some(&second.client("a.example")));
     let open = of_first(&first);
     reserve_for(open.clone(), "demo-pro").await.unwrap();
-    is_cut(reserve_for(of_second(&first), "demo-pro").await, "a client of the second authority, too early");
+    fails_to_connect(reserve_for(of_second(&first), "demo-pro").await, "a client of the second authority, too early");
 
     let mut no_authority = Authority::new();
     no_authority.pem = "x".to_owned();
-    // A key that is not the certificate's, no certificate at all, and no file: each is refused, and told.
+    // A key of another certificate, no certificate, and an invalid authority: each is refused and logged.
     let new = second.server();
     let broken = [
         (files(&new, &old.key, &second), "tls.key, which listen_tls_key names, is not the key of the certificate"),
@@ -59,7 +59,7 @@ async fn new_files_apply_to_new_connections_only() {
     }
 
     mount.swap(&borrowed(&files(&new, &new.key, &second)));
-    wait_for("a client of the second authority to be let in by the new certificate", || {
+    wait_for("a client of the second authority to be accepted with the new certificate", || {
         let client = of_second(&second);
         async move { reserve_for(client, "demo-pro").await.ok() }
     })
@@ -70,8 +70,8 @@ async fn new_files_apply_to_new_connections_only() {
         async move { list_teams(client, None).await.ok() }
     })
     .await;
-    is_cut(list_teams(admin(&first), None).await, "a client of the first authority, at the admin listener");
-    is_cut(reserve_for(of_second(&first), "demo-pro").await, "a client that trusts the first authority");
-    is_cut(reserve_for(of_first(&second), "demo-pro").await, "a client of the first authority, too late");
+    fails_to_connect(list_teams(admin(&first), None).await, "a client of the first authority, at the admin listener");
+    fails_to_connect(reserve_for(of_second(&first), "demo-pro").await, "a client that trusts the first authority");
+    fails_to_connect(reserve_for(of_first(&second), "demo-pro").await, "a client of the first authority, too late");
     reserve_for(open, "demo-pro").await.unwrap();
 }

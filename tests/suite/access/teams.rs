@@ -36,7 +36,7 @@ async fn a_client_may_ask_for_its_teams_only() {
     assert_eq!(may(&authority.client_of_uri(URI)).await, ["two"]);
     assert_eq!(may(&authority.client_of_common_name("everything")).await, ["one", "two", TEAM]);
     assert_eq!(may(&authority.client("stranger.example")).await, [""; 0]);
-    // A DNS name is not told from a URI or a common name: the authority answers for all of them.
+    // DNS names, URIs and common names count alike: the authority is responsible for all of them.
     assert_eq!(may(&authority.client("ONE.example")).await, ["one"]);
 }
 
@@ -49,7 +49,7 @@ async fn a_refusal_does_not_reveal_whether_a_team_exists() {
     assert_eq!(format!("{:?}", (there.code(), there.message(), there.details())), {
         format!("{:?}", (not_there.code(), not_there.message(), not_there.details()))
     });
-    // Who may ask for it is told.
+    // A client that may ask for the team learns that it does not exist.
     let absent = reserve_for(scene.data(Some(&scene.authority.client_of_uri(URI))), "absent").await.unwrap_err();
     check(&absent, Code::NotFound, "TEAM_NOT_FOUND");
 }
@@ -59,7 +59,7 @@ async fn a_refusal_does_not_reveal_whether_a_team_exists() {
 async fn every_call_checks_the_team_on_both_paths() {
     let scene = scene().await;
     let channel = scene.data(Some(&scene.authority.client("one.example")));
-    let by_tonic = channel.clone().map_request(by_way_of_tonic);
+    let by_tonic = channel.clone().map_request(through_tonic);
     macro_rules! refused {
         ($client:expr) => {{
             let mut client = $client;

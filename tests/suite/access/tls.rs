@@ -1,4 +1,4 @@
-//! The handshake: who comes through it, who does not, and for how long it may take.
+//! TLS handshakes: which clients complete them, which do not, and how long they may take.
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,8 +35,8 @@ async fn only_valid_client_certificates_are_accepted() {
         ("one for servers", Some(scene.authority.server())),
     ];
     for (who, client) in &refused {
-        is_cut(reserve_for(scene.data(client.as_ref()), TEAM).await, who);
-        is_cut(list_teams(scene.admin(client.as_ref()), Some(&bearer)).await, who);
+        fails_to_connect(reserve_for(scene.data(client.as_ref()), TEAM).await, who);
+        fails_to_connect(list_teams(scene.admin(client.as_ref()), Some(&bearer)).await, who);
     }
     let right = scene.right();
     reserve_for(scene.data(Some(&right)), TEAM).await.unwrap();
@@ -49,9 +49,9 @@ async fn plaintext_and_distrustful_clients_cannot_call() {
     let scene = Scene::open().await;
     let address = scene.sidecar.listen_address().to_string();
     let plain = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
-    is_cut(reserve_for(plain, TEAM).await, "plaintext");
+    fails_to_connect(reserve_for(plain, TEAM).await, "plaintext");
     let distrustful = channel(&address, &Authority::new().pem, Some(&scene.right()));
-    is_cut(reserve_for(distrustful, TEAM).await, "a client of another authority");
+    fails_to_connect(reserve_for(distrustful, TEAM).await, "a client of another authority");
     reserve_for(scene.data(Some(&scene.right())), TEAM).await.unwrap();
 }
 
@@ -84,7 +84,7 @@ async fn an_expired_certificate_opens_no_connection() {
         async move { reserve_for(open, TEAM).await.ok() }
     })
     .await;
-    is_cut(reserve_for(scene.data(Some(&client)), TEAM).await, "a certificate that expired");
+    fails_to_connect(reserve_for(scene.data(Some(&client)), TEAM).await, "a certificate that expired");
 }
 
 /// Each connection performs a full handshake with its certificate, in TLS 1.2 and 1.3.
@@ -93,20 +93,20 @@ async fn tls_sessions_are_not_resumed() {
     let scene = Scene::open().await;
     let address = scene.sidecar.listen_address().to_string();
     for version in [&TLS12, &TLS13] {
-        // It would resume its session if it was offered to.
+        // This client would resume its session if the sidecar offered it.
         let connector = TlsConnector::from(Arc::new(speaking(version, &scene.authority.pem, &scene.right())));
         for _ in 0..3 {
             let stream = TcpStream::connect(&address).await.unwrap();
             let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
             assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full), "{version:?}");
-            // Whatever a session is resumed by comes before the first byte of HTTP/2.
+            // A session ticket would come before the first byte of HTTP/2.
             stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
             stream.read_exact(&mut [0; 9]).await.unwrap();
         }
     }
 }
 
-/// A client of this version of TLS that trusts this authority and shows this certificate.
+/// Returns the configuration of a client with this version of TLS, which trusts this authority and has this certificate.
 fn speaking(version: &'static SupportedProtocolVersion, authority: &str, client: &Pair) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();

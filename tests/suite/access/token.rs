@@ -1,4 +1,4 @@
-//! The token of the admin listener, wherever that is.
+//! The token of the admin listener, on a port and on a socket.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use tonic_reflection::pb::v1::{
 use super::*;
 use crate::suite::support::{client, sidecar::Sidecar as Process, wait_for, wait_until};
 
-/// A sidecar whose admin listener is at this address, in the open, and wants a token.
+/// Starts a sidecar whose admin listener at this address has no TLS and requires a token.
 async fn with_token(admin: &str, directory: &TempDir) -> Sidecar {
     let file = directory.path().join("token");
     std::fs::write(&file, TOKEN).unwrap();
@@ -38,7 +38,7 @@ async fn a_call_needs_the_token_on_a_port_and_on_a_socket() {
         }
         assert_eq!(list_teams(channel.clone(), Some(&format!("Bearer {TOKEN}"))).await.unwrap(), 0);
 
-        // The data listener wants none.
+        // The data listener requires none.
         let data = client::channel(&sidecar.listen_address().to_string());
         assert_eq!(reserve_for(data, TEAM).await.unwrap_err().code(), Code::NotFound);
         sidecar.shutdown().await;

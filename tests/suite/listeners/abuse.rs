@@ -1,5 +1,5 @@
-//! Clients that mean harm, against the real program with the limits that it ships with. Its memory stays bounded, and an
-//! honest client is served meanwhile and after.
+//! Hostile clients against the real program with its default limits. Its memory stays bounded, and an honest client is served during and
+//! after each attack.
 
 use std::{collections::VecDeque, fs, sync::Arc, time::Duration};
 
@@ -23,16 +23,16 @@ use crate::suite::support::{
     signal, wait_for,
 };
 
-/// How much more memory a sidecar may take under any of these. Its worst case is in docs/internals/listeners.md, and larger.
+/// Maximum growth of a sidecar's memory under any attack. The theoretical worst case in docs/internals/listeners.md is larger.
 const BOUND_KIB: u64 = 192 * 1024;
 
-/// How many connections take part in an attack.
+/// Number of connections that take part in an attack.
 const ATTACKERS: usize = 16;
 
-/// Two connections' calls leave half of the room to others.
+/// Number of connections that hold calls: two of them leave half of the call slots to others.
 const HOLDERS: usize = 2;
 
-/// A sidecar in a process of its own, and an honest client that was there first.
+/// A sidecar in its own process, and an honest client that connected first.
 struct Victim {
     sidecar: Sidecar,
     client: Client,
@@ -53,13 +53,13 @@ impl Victim {
         victim
     }
 
-    /// The honest client's next call, on the connection that it always had.
+    /// Sends the honest client's next call on its first connection.
     async fn serves(&mut self) {
         self.calls += 1;
         proceeds(self.client.reserve(reserve(&format!("honest-{}", self.calls))).await);
     }
 
-    /// Memory that is resident now, or was at most since [`Self::forget_peak`].
+    /// Returns the resident memory now (VmRSS), or its peak since [`Self::forget_peak`] (VmHWM).
     fn memory_kib(&self, which: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.sidecar.process_id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(which)).unwrap();
@@ -70,7 +70,7 @@ impl Victim {
         fs::write(format!("/proc/{}/clear_refs", self.sidecar.process_id()), "5").unwrap();
     }
 
-    /// Runs an attack while the honest client goes on; prints what it took.
+    /// Runs an attack while the honest client continues, and prints how long it took.
     async fn endures(&mut self, what: &str, mut attack: JoinSet<()>) {
         let begun_ms = Clock::System.monotonic_ms();
         self.forget_peak();
@@ -94,7 +94,7 @@ impl Victim {
     }
 }
 
-/// An attack by so many connections, each of which says the same after its preface, so many times over.
+/// Starts an attack by `attackers` connections, each of which sends `bytes` `times` times after its preface.
 fn repeated(victim: &Victim, attackers: usize, bytes: Vec<u8>, times: usize) -> JoinSet<()> {
     let (address, bytes): (Arc<str>, Arc<[u8]>) = (victim.sidecar.data().into(), bytes.into());
     let mut attack = JoinSet::new();
@@ -109,7 +109,7 @@ fn repeated(victim: &Victim, attackers: usize, bytes: Vec<u8>, times: usize) -> 
     attack
 }
 
-/// Bytes by chance, the same ones each time.
+/// Returns pseudo-random bytes, the same ones each time.
 fn noise(length: usize) -> Vec<u8> {
     let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut next = || {
@@ -121,7 +121,7 @@ fn noise(length: usize) -> Vec<u8> {
     (0..length).map(|_| next()).collect()
 }
 
-/// Calls on the streams 1, 3, 5 and so on.
+/// Returns the frames of calls on streams 1, 3, 5 and so on.
 fn on_streams(count: u32, frames: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
     (0..count).flat_map(|number| frames(2 * number + 1)).collect()
 }
@@ -176,7 +176,7 @@ async fn unfinished_calls_take_little_memory() {
         attack.spawn(async move {
             let mut wire = Wire::open(&address).await;
             wire.send_often(&opening, 1).await;
-            // A byte for each, again and again.
+            // One byte for each call, repeatedly.
             for _ in 0..20 {
                 wire.send_often(&on_streams(256, |stream| frame(DATA, 0, stream, b"\0")), 1).await;
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -185,7 +185,7 @@ async fn unfinished_calls_take_little_memory() {
     }
     victim.endures("512 calls a byte at a time", attack).await;
 
-    // As many as there is room for, each a byte short of the largest message: now others are told to come again.
+    // All call slots are taken, each by a call one byte short of the largest message. Other calls are asked to retry.
     victim.forget_peak();
     let before = victim.memory_kib("VmRSS");
     let body = Bytes::from([&b"\0\0\x01\0\0"[..], &vec![0; 65_535]].concat());
@@ -193,11 +193,11 @@ async fn unfinished_calls_take_little_memory() {
     for _ in 0..8 {
         held.push(wire::hold(&address, 200, &body).await);
     }
-    let refused = wait_for("no room", || async { victim.client.reserve(reserve("no-room")).await.err() }).await;
+    let refused = wait_for("no free slot", || async { victim.client.reserve(reserve("no-room")).await.err() }).await;
     check(&refused, Code::ResourceExhausted, "OVERLOADED");
     victim.report("1,600 calls a byte short of 64 KiB", before);
     drop(held);
-    wait_for("room", || async { victim.client.reserve(reserve("room")).await.ok() }).await;
+    wait_for("a free slot", || async { victim.client.reserve(reserve("room")).await.ok() }).await;
     victim.serves().await;
 }
 
@@ -209,7 +209,7 @@ async fn ten_thousand_idle_connections_take_little_memory() {
     let address = victim.sidecar.data().to_owned();
     victim.forget_peak();
     let before = victim.memory_kib("VmRSS");
-    // Where this process may not have as many files open, it lets go of the oldest ones, which the sidecar has ended long ago.
+    // If this process must not open as many files, it drops the oldest connections, which the sidecar has closed already.
     let files = rlimit::increase_nofile_limit(CONNECTIONS as u64 + 1_000).unwrap();
     let at_once = usize::try_from(files).unwrap().saturating_sub(1_000).min(CONNECTIONS);
     assert!(at_once > 2_000, "this process may have {files} files open, which is too few");
@@ -250,7 +250,7 @@ async fn calls_without_a_store_are_answered_in_little_memory() {
                 let client = client.clone();
                 async move { client.reserve(reserve(&format!("{number}-{call}"))).await }
             });
-            // So many at once that together they are more than there is room for, and none waits for longer than its client.
+            // Together these are more calls than there are slots for, and none waits longer than its client.
             let answers: Vec<_> = futures::stream::iter(calls).buffer_unordered(400).collect().await;
             answers.into_iter().filter_map(Result::err).collect::<Vec<Status>>()
         });

@@ -1,4 +1,4 @@
-//! Where a sidecar listens, and who can reach it there.
+//! Where a sidecar listens, and which machines can reach it.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, sync::Arc};
 
@@ -59,7 +59,7 @@ fn a_crash_leaves_no_sockets_in_the_way() {
         assert_eq!(entries(), usual);
         assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o600);
     }
-    // Another one, meanwhile, is refused, and takes nothing away.
+    // A second sidecar on the same socket is refused, and removes no file.
     let listen = format!("unix:{}", data.display());
     let output = tollgate(&["serve", "--store=memory", "--listen", &listen, "--admin=127.0.0.1:0"]);
     assert_eq!(output.status.code(), Some(78));

@@ -1,4 +1,4 @@
-//! How many calls there may be at once, and what becomes of the others.
+//! Limits of calls in flight, and what happens to further calls.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn calls_beyond_the_limit_are_refused_and_others_served() {
     let listeners = Listeners::start_on(server.location(), limits).await;
     redis::cmd("CLIENT").arg(&["PAUSE", "60000", "WRITE"]).exec(&mut server.connect()).unwrap();
     let mut calls = JoinSet::new();
-    let refused = wait_for("no room", || {
+    let refused = wait_for("no free slot", || {
         let (client, number) = (listeners.client(), calls.len());
         calls.spawn(async move { client.reserve(reserve(&format!("r-{number}"))).await });
         std::future::ready(calls.try_join_next())
@@ -39,7 +39,7 @@ async fn calls_beyond_the_limit_are_refused_and_others_served() {
     for number in 0..500 {
         overloaded(&client.reserve(reserve(&format!("more-{number}"))).await.unwrap_err());
     }
-    // The health is told, and the other listener has room of its own.
+    // Health checks are answered, and the other listener has slots of its own.
     HealthClient::new(client.data.clone()).check(HealthCheckRequest::default()).await.unwrap();
     let admin = channel(&listeners.admin);
     HealthClient::new(admin).check(HealthCheckRequest::default()).await.unwrap();
@@ -50,7 +50,7 @@ async fn calls_beyond_the_limit_are_refused_and_others_served() {
     assert_eq!(served.len(), 8);
     served.into_iter().for_each(proceeds);
     refused.into_iter().for_each(|answer| overloaded(&answer.unwrap_err()));
-    wait_for("room", || async { client.reserve(reserve("after")).await.ok() }).await;
+    wait_for("a free slot", || async { client.reserve(reserve("after")).await.ok() }).await;
 }
 
 /// Streams that stay open have a limit of their own and take no slots of calls.
@@ -65,7 +65,7 @@ async fn streams_take_no_slots_of_calls() {
     health.check(HealthCheckRequest::default()).await.unwrap();
     proceeds(client.reserve(reserve("r1")).await);
     drop(first);
-    wait_for("the place of the first watch", || async {
+    wait_for("the slot of the first watch", || async {
         HealthClient::new(client.data.clone()).watch(HealthCheckRequest::default()).await.ok()
     })
     .await;
@@ -78,7 +78,7 @@ async fn health_checks_have_a_limit_of_their_own() {
     let mut wire = Wire::open(&listeners.data).await;
     wire.begin_call(1, "/grpc.health.v1.Health/Check").await;
     let client = listeners.client();
-    let refused = wait_for("no room", || async {
+    let refused = wait_for("no free slot", || async {
         HealthClient::new(client.data.clone()).check(HealthCheckRequest::default()).await.err()
     });
     overloaded(&refused.await);
@@ -92,7 +92,7 @@ async fn a_refused_call_is_not_reset() {
     let mut holder = Wire::open(&listeners.data).await;
     holder.begin_call(1, RESERVE).await;
     let client = listeners.client();
-    overloaded(&wait_for("no room", || async { client.reserve(reserve("no-room")).await.err() }).await);
+    overloaded(&wait_for("no free slot", || async { client.reserve(reserve("no-room")).await.err() }).await);
     let mut wire = Wire::open(&listeners.data).await;
     wire.begin_call(1, RESERVE).await;
     wire.receive(HEADERS).await;
@@ -105,11 +105,11 @@ async fn a_refused_call_is_not_reset() {
 /// A connection may have `max_calls_per_connection` calls in flight. HTTP/2 refuses the next one.
 #[tokio::test]
 async fn http2_refuses_calls_beyond_the_limit_of_a_connection() {
-    // Calls that are given up are reset as well, so none may be.
+    // Calls that time out are reset as well, so the timeout is long.
     let max_call_time = Duration::from_secs(600);
     let listeners = Listeners::start(Limits { max_calls_per_connection: 2, max_call_time, ..Limits::default() }).await;
     let mut wire = Wire::open(&listeners.data).await;
-    // Who knows of the limit waits instead; who does not is told with RST_STREAM.
+    // A client that knows the limit waits. One that does not gets RST_STREAM.
     for stream in [1, 3, 5] {
         wire.begin_call(stream, RESERVE).await;
     }
@@ -128,8 +128,8 @@ async fn an_unread_response_ends_its_connection() {
     wire.send(&frame(DATA, END_STREAM, 1, &message(&reserve("untaken")))).await.unwrap();
     wire.receive(HEADERS).await;
     overloaded(&listeners.client().reserve(reserve("too-early")).await.unwrap_err());
-    wire.ended("an answer that nobody takes").await;
-    wait_for("the place", || async { listeners.client().reserve(reserve("after")).await.ok() }).await;
+    wire.ended("a response that the client does not read").await;
+    wait_for("a free slot", || async { listeners.client().reserve(reserve("after")).await.ok() }).await;
 }
 
 #[tokio::test]
@@ -138,17 +138,17 @@ async fn a_cancelled_call_frees_its_slot() {
     let mut wire = Wire::open(&listeners.data).await;
     wire.begin_call(1, RESERVE).await;
     let client = listeners.client();
-    wait_for("no room", || async { client.reserve(reserve("no-room")).await.err() }).await;
+    wait_for("no free slot", || async { client.reserve(reserve("no-room")).await.err() }).await;
     wire.send(&frame(RST_STREAM, 0, 1, &[0, 0, 0, 8])).await.unwrap();
-    wait_for("room", || async { client.reserve(reserve("room")).await.ok() }).await;
-    // One that goes with its connection does so too. The call before may still have its place when this one comes.
+    wait_for("a free slot", || async { client.reserve(reserve("room")).await.ok() }).await;
+    // A call that ends with its connection frees its slot too. The previous call may still have its slot when this one comes.
     let mut streams = (3..400).step_by(2);
     loop {
-        wire.begin_call(streams.next().expect("a place for one of these"), RESERVE).await;
+        wire.begin_call(streams.next().expect("a slot for one of these"), RESERVE).await;
         if client.reserve(reserve("no-room-2")).await.is_err() {
             break;
         }
     }
     drop(wire);
-    wait_for("room", || async { client.reserve(reserve("room-2")).await.ok() }).await;
+    wait_for("a free slot", || async { client.reserve(reserve("room-2")).await.ok() }).await;
 }

@@ -1,4 +1,4 @@
-//! How many connections there may be, who has to go, and how long each may last.
+//! Limits of connections: how many there may be, which one is evicted, and how long each may last.
 
 use std::time::Duration;
 
@@ -39,17 +39,17 @@ async fn what_is_not_http2_is_closed_at_once() {
 async fn a_connection_without_a_preface_in_time_is_closed() {
     let listeners =
         Listeners::start(Limits { handshake_timeout: Duration::from_millis(1_500), ..Limits::default() }).await;
-    let greeted = Wire::open(&listeners.data).await;
+    let open = Wire::open(&listeners.data).await;
     let whole = preface();
     for bytes in [0, 1, PREFACE.len(), PREFACE.len() + 3, whole.len() - 1] {
         let mut wire = Wire::connect(&listeners.data).await;
         wire.send(&whole[..bytes]).await.unwrap();
         wire.ended(&format!("after {bytes} bytes")).await;
     }
-    assert!(!greeted.has_ended());
+    assert!(!open.has_ended());
 }
 
-/// A connection that has asked something, and been answered.
+/// Opens a connection that has sent a call and received its response.
 async fn worker(listeners: &Listeners, id: &str) -> Wire {
     let mut wire = Wire::open(&listeners.data).await;
     wire.begin_call(1, RESERVE).await;
@@ -65,18 +65,18 @@ async fn one_more_connection_evicts_the_lowest_ranked() {
     let mut first_worker = worker(&listeners, "first").await;
     let mut second_worker = worker(&listeners, "second").await;
     let mut idle = Wire::open(&listeners.data).await;
-    // Who never asked goes first, though it came last; then who has been silent for longest.
+    // A connection without calls is evicted first, although it is the newest, and then the one that has been idle for longest.
     let mut third_worker = worker(&listeners, "third").await;
     idle.ended("the idle one").await;
     assert!(!first_worker.has_ended() && !second_worker.has_ended());
     let fourth_worker = worker(&listeners, "fourth").await;
-    first_worker.ended("the one that was silent for longest").await;
+    first_worker.ended("the one that was idle for longest").await;
     for worker in [&second_worker, &third_worker, &fourth_worker] {
         assert!(!worker.has_ended());
     }
     drop(fourth_worker);
 
-    // If all are busy, it is the new one that goes.
+    // If all have calls in flight, the new one is refused.
     let mut busy = worker(&listeners, "fifth").await;
     for wire in [&mut second_worker, &mut third_worker, &mut busy] {
         wire.begin_call(3, RESERVE).await;
@@ -88,7 +88,7 @@ async fn one_more_connection_evicts_the_lowest_ranked() {
         let _ = one_more.send(&preface()).await;
         one_more.ended("one too many").await;
         let all_stay = [&second_worker, &third_worker, &busy].iter().all(|wire| !wire.has_ended());
-        assert!(all_stay, "a connection with a call in flight is not cut");
+        assert!(all_stay, "a connection with a call in flight is not evicted");
         Some(())
     })
     .await;
@@ -110,7 +110,7 @@ async fn health_watches_keep_no_client_out() {
         watches.push((health, watch));
     }
     worker(&listeners, "work").await;
-    assert!(watches[0].1.message().await.is_err(), "the one that was silent for longest went");
+    assert!(watches[0].1.message().await.is_err(), "the one that was idle for longest was evicted");
 }
 
 /// A client that is gone is noticed by keepalive, and one that is only silent keeps its connection.
@@ -132,9 +132,9 @@ async fn a_client_that_does_not_read_is_disconnected() {
     let listeners =
         Listeners::start(Limits { keepalive_timeout: Duration::from_millis(500), ..Limits::default() }).await;
     let mut wire = Wire::open(&listeners.data).await;
-    // Each is to be answered; at some point the answers have nowhere to go, and the sidecar stops to read.
+    // Each ping is answered. When the answers fill all buffers, the sidecar stops reading.
     let pings = frame(super::wire::PING, 0, 0, &[0; 8]).repeat(4_096);
-    wire.send_until_ended(&pings, "a client that takes no answer").await;
+    wire.send_until_ended(&pings, "a client that does not read").await;
     proceeds(listeners.client().reserve(reserve("after")).await);
 }
 
@@ -148,7 +148,7 @@ async fn an_old_connection_is_asked_to_end_and_then_closed() {
     wire.receive(DATA).await;
     wire.receive(GOAWAY).await;
     wire.ended("a watch on an old connection").await;
-    // Who follows HTTP/2 does not notice, over many connections.
+    // A client that follows HTTP/2 notices nothing, over many connections.
     let client = listeners.client();
     for number in 0..50 {
         wait_for("an answer", || async { client.reserve(reserve(&format!("r{number}"))).await.ok() }).await;

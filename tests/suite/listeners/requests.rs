@@ -1,4 +1,4 @@
-//! Requests that are none: too large, not decodable, too many headers, too late.
+//! Invalid requests: too large, not decodable, with too many headers, or too late.
 
 use std::time::Duration;
 
@@ -32,14 +32,14 @@ async fn undecodable_requests_are_refused_naming_the_field() {
     let good = message(&reserve("r"));
     for (what, body, named) in [
         ("a message of more than 64 KiB", framed(0, &vec![0; 64 * 1024 + 1]), "request"),
-        ("the announcement of a large one", Bytes::from_static(b"\0\xff\xff\xff\xff"), "request"),
+        ("the length of a large one", Bytes::from_static(b"\0\xff\xff\xff\xff"), "request"),
         ("half a message", good.slice(..good.len() / 2), "request"),
         ("no message", Bytes::new(), "request"),
-        ("a flag that is none", framed(7, b""), "request"),
-        ("a compressed message without saying how", framed(1, b""), "request"),
-        ("bytes that are no message", framed(0, b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), "request"),
-        ("a team that is no text", framed(0, b"\x0a\x01\xff"), "team_id"),
-        ("a flow that is cut short", framed(0, b"\x12\x05a"), "flow_id"),
+        ("an invalid flag", framed(7, b""), "request"),
+        ("a compressed message without an encoding", framed(1, b""), "request"),
+        ("bytes that are not a message", framed(0, b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), "request"),
+        ("a team that is not UTF-8", framed(0, b"\x0a\x01\xff"), "team_id"),
+        ("a truncated flow", framed(0, b"\x12\x05a"), "flow_id"),
     ] {
         let status = wire::call(&listeners.data, None, vec![body], AT_ONCE).await;
         assert_eq!((status.code(), field(&status).as_str()), (Code::InvalidArgument, named), "{what}: {status}");
@@ -57,7 +57,7 @@ async fn a_request_is_understood_however_it_is_split() {
         ends.scan(0, |begin, end| Some(whole.slice(std::mem::replace(begin, end)..end))).collect::<Vec<_>>()
     };
     let mut requests = [&[][..], &[0], &[0, whole.len()], &[1], &[5], &[5, 6], &[whole.len() - 1]].map(cut).to_vec();
-    // What comes after a message is read and means nothing.
+    // What follows the first message is read and ignored.
     requests.push(vec![whole.clone(), whole.clone()]);
     for pieces in requests {
         let lengths: Vec<_> = pieces.iter().map(Bytes::len).collect();
@@ -95,12 +95,12 @@ async fn headers_have_a_size_limit() {
         let answer = client.quota.clone().check_and_reserve(request).await;
         assert_eq!(answer.is_ok(), is_read, "{bytes}: {answer:?}");
     }
-    // One that does not end is not waited for.
+    // Headers that never end are not waited for.
     let mut wire = Wire::open(&listeners.data).await;
     wire.send(&frame(HEADERS, 0, 1, &headers(super::RESERVE))).await.unwrap();
     wire.send_often(&frame(wire::CONTINUATION, 0, 1, &[0x40; 8_192]), 100).await;
     wire.ended("headers that do not end").await;
-    // A block that is small for what it says: one long header, and a thousand references to it.
+    // A small block that expands to a large one: one long header, and a thousand references to it.
     let mut wire = Wire::open(&listeners.data).await;
     let mut bomb = headers(super::RESERVE);
     bomb.extend(b"\x40\x01x\x7f\x81\x07");

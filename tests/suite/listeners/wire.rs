@@ -1,4 +1,4 @@
-//! HTTP/2 by hand: bytes that no well-behaved client sends, and calls of which each part is sent when the test says so.
+//! HTTP/2 by hand: bytes that no well-behaved client sends, and calls whose parts the test sends one by one.
 
 use std::{io, time::Duration};
 
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_millis(PATIENCE_MS as u64);
 
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Kinds of frames, flags and settings, as RFC 9113 numbers them.
+/// Frame types and flags, as RFC 9113 numbers them.
 pub(super) const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
 pub(super) const RST_STREAM: u8 = 3;
@@ -30,7 +30,7 @@ pub(super) const CONTINUATION: u8 = 9;
 pub(super) const END_STREAM: u8 = 1;
 pub(super) const END_HEADERS: u8 = 4;
 
-/// A frame.
+/// Returns a frame.
 pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
     bytes.extend([kind, flags]);
@@ -39,17 +39,17 @@ pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     bytes
 }
 
-/// What a client says first.
+/// Returns what a client sends first: the preface and a SETTINGS frame.
 pub(super) fn preface() -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
 }
 
-/// The same of a client that takes no byte of any answer's body.
+/// Returns the preface of a client whose window for response bodies is zero.
 pub(super) fn preface_without_window() -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])].concat()
 }
 
-/// The headers of a call, as one compresses them without trying.
+/// Returns the headers of a call, encoded in the simplest way.
 pub(super) fn headers(path: &str) -> Vec<u8> {
     let mut block = vec![0x83, 0x86];
     let mut literal = |name: &[u8], value: &str| {
@@ -64,12 +64,12 @@ pub(super) fn headers(path: &str) -> Vec<u8> {
     block
 }
 
-/// A message as gRPC frames it.
+/// Returns a message with its gRPC prefix.
 pub(super) fn message(message: &impl Message) -> Bytes {
     framed(0, &message.encode_to_vec())
 }
 
-/// Any bytes as gRPC frames them.
+/// Returns bytes with a gRPC prefix.
 pub(super) fn framed(flag: u8, bytes: &[u8]) -> Bytes {
     let mut framed = BytesMut::new();
     framed.put_u8(flag);
@@ -78,7 +78,7 @@ pub(super) fn framed(flag: u8, bytes: &[u8]) -> Bytes {
     framed.freeze()
 }
 
-/// A connection that says what it is told to.
+/// A connection that sends the bytes that a test gives it.
 pub(super) struct Wire(TcpStream);
 
 impl Wire {
@@ -86,19 +86,19 @@ impl Wire {
         Self(TcpStream::connect(address).await.unwrap())
     }
 
-    /// One that has said what a client says first.
+    /// Connects and sends the preface.
     pub(super) async fn open(address: &str) -> Self {
         let mut wire = Self::connect(address).await;
         wire.send(&preface()).await.unwrap();
         wire
     }
 
-    /// Sends, for as long as the other side takes it.
+    /// Sends bytes, or fails if the sidecar does not read them in time.
     pub(super) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         timeout(PATIENCE, self.0.write_all(bytes)).await?
     }
 
-    /// Sends it again and again, or as much of it as is taken: the other side may end the connection, or stop to read.
+    /// Sends bytes repeatedly, until the sidecar closes the connection or stops reading.
     pub(super) async fn send_often(&mut self, bytes: &[u8], times: usize) {
         for _ in 0..times {
             match timeout(Duration::from_millis(200), self.0.write_all(bytes)).await {
@@ -108,18 +108,18 @@ impl Wire {
         }
     }
 
-    /// Sends the same again and again, and reads nothing, until the other side has ended the connection.
+    /// Sends bytes repeatedly and reads nothing, until the sidecar closes the connection.
     pub(super) async fn send_until_ended(&mut self, bytes: &[u8], what: &str) {
         let ended = timeout(PATIENCE, async { while self.0.write_all(bytes).await.is_ok() {} });
         ended.await.unwrap_or_else(|_| panic!("the connection is still open: {what}"));
     }
 
-    /// A call without an end.
+    /// Begins a call without ending its request.
     pub(super) async fn begin_call(&mut self, stream: u32, path: &str) {
         self.send(&frame(HEADERS, END_HEADERS, stream, &headers(path))).await.unwrap();
     }
 
-    /// Waits until a frame of this kind comes. The kinds of those that came before it.
+    /// Waits for a frame of this type, and returns the types of the frames before it.
     pub(super) async fn receive(&mut self, wanted: u8) -> Vec<u8> {
         let found = timeout(PATIENCE, async {
             let mut before = Vec::new();
@@ -138,14 +138,14 @@ impl Wire {
         found.await.unwrap_or_else(|_| panic!("no frame of kind {wanted} came"))
     }
 
-    /// Waits until the other side has ended the connection.
+    /// Waits until the sidecar closes the connection.
     pub(super) async fn ended(&mut self, what: &str) {
         let mut buffer = vec![0; 16 * 1024];
         let ended = timeout(PATIENCE, async { while let Ok(1..) = self.0.read(&mut buffer).await {} });
         ended.await.unwrap_or_else(|_| panic!("the connection is still open: {what}"));
     }
 
-    /// Whether the other side has ended the connection by now.
+    /// Returns whether the sidecar has closed the connection.
     pub(super) fn has_ended(&self) -> bool {
         let mut buffer = [0; 1024];
         loop {
@@ -158,7 +158,7 @@ impl Wire {
     }
 }
 
-/// A call by a client that follows HTTP/2, but has no clock of its own: the body is sent piece by piece, a pause after each.
+/// Sends a call piece by piece, with a pause after each piece, and returns its status. The client has no timeout of its own.
 pub(super) async fn call(address: &str, timeout_header: Option<&str>, pieces: Vec<Bytes>, pause: Duration) -> Status {
     let (client, driving) = client(address).await;
     let mut request = request();
@@ -168,7 +168,7 @@ pub(super) async fn call(address: &str, timeout_header: Option<&str>, pieces: Ve
     let (answer, mut body) = client.ready().await.unwrap().send_request(request, false).unwrap();
     let sending = tokio::spawn(async move {
         for piece in pieces {
-            // Whoever has answered already need not listen to the rest.
+            // The sidecar may have answered already.
             if body.send_data(piece, false).is_err() {
                 return;
             }
@@ -221,7 +221,7 @@ pub(super) async fn exchange(
     exchange.map_err(|error: h2::Error| error.reason())
 }
 
-/// Calls on one connection that were begun and are not ended; they end with it.
+/// Unfinished calls on one connection, which end with it.
 pub(super) struct Held {
     driving: JoinHandle<Result<(), h2::Error>>,
     _calls: Vec<(h2::client::ResponseFuture, h2::SendStream<Bytes>)>,
@@ -233,7 +233,7 @@ impl Drop for Held {
     }
 }
 
-/// Begins calls, each with this much of a body, and waits until HTTP/2 has let it pass, or the call was refused.
+/// Begins calls with this incomplete body, and waits until each body is sent or the call is refused.
 pub(super) async fn hold(address: &str, calls: usize, body: &Bytes) -> Held {
     let (mut client, driving) = client(address).await;
     let mut held = Vec::new();

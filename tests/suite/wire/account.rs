@@ -32,7 +32,7 @@ const NO_PLANS: [&str; 7] = ["", "gold", "Free", "free ", "free\0", "frée", "fr
 
 const NO_PRICES: [i64; 5] = [-1, 1_000_001, 1 << 53, i64::MAX, i64::MIN];
 
-/// The rows of this service.
+/// Adds the rows of this service.
 pub(super) fn rows(table: &mut Table) {
     put_team(table);
     teams(table);
@@ -42,7 +42,7 @@ pub(super) fn rows(table: &mut Table) {
     audit_entries(table);
 }
 
-/// The terms that the team has.
+/// Returns the team's present terms.
 fn team() -> Team {
     let (team_id, plan) = (TEAM.to_owned(), "professional".to_owned());
     Team { team_id, plan, paid_seat: true, billing_anchor_day: 1, ..Team::default() }
@@ -59,7 +59,7 @@ fn put_team(table: &mut Table) {
         .rpc(PUT_TEAM, PutTeamRequest { team: Some(team()) })
         .refuses("team", [()], |request, ()| request.team = None)
         .id("team.team_id", |request, id| of(request).team_id = id)
-        .takes("team.team_id", ids(), |request, id| of(request).team_id = id)
+        .accepts("team.team_id", ids(), |request, id| of(request).team_id = id)
         .refuses("team.plan", NO_PLANS, |request, plan| of(request).plan = plan.to_owned())
         .free("team.paid_seat", "a switch")
         .refuses("team.billing_anchor_day", [0, 32, 256, 257, 287, u32::MAX], |request, day| {
@@ -74,9 +74,9 @@ fn put_team(table: &mut Table) {
         .free("team.updated_at", OUTPUT_ONLY);
     table
         .also(PUT_TEAM, PutTeamRequest { team: Some(other) })
-        .takes("team.plan", ["free", "basic", "professional"], |request, plan| of(request).plan = plan.to_owned())
-        .takes("team.billing_anchor_day", [1, 28, 29, 31], |request, day| of(request).billing_anchor_day = day)
-        .takes("team.included_credits", [Some(0), Some(1), Some(1_000_000_000_000), None], |request, credits| {
+        .accepts("team.plan", ["free", "basic", "professional"], |request, plan| of(request).plan = plan.to_owned())
+        .accepts("team.billing_anchor_day", [1, 28, 29, 31], |request, day| of(request).billing_anchor_day = day)
+        .accepts("team.included_credits", [Some(0), Some(1), Some(1_000_000_000_000), None], |request, credits| {
             of(request).included_credits = credits;
         });
 }
@@ -86,18 +86,18 @@ fn teams(table: &mut Table) {
     table
         .rpc(GET_TEAM, GetTeamRequest { team_id: team_id.clone() })
         .id("team_id", |request, id| request.team_id = id)
-        .tells(NO_TEAM, "team_id", ids(), |request, id| request.team_id = id);
+        .fails_with(NO_TEAM, "team_id", ids(), |request, id| request.team_id = id);
     table
         .rpc(LIST_TEAMS, ListTeamsRequest::default())
-        .takes("page_size", PAGE_SIZES, |request, size| request.page_size = size)
+        .accepts("page_size", PAGE_SIZES, |request, size| request.page_size = size)
         .refuses("page_token", no_ids(), |request, token| request.page_token = token)
-        .takes("page_token", ids().chain([String::new()]), |request, token| request.page_token = token);
+        .accepts("page_token", ids().chain([String::new()]), |request, token| request.page_token = token);
     table
         .rpc(SET_OVERAGES, SetOveragesRequest { team_id, enabled: true, cap_blocks: None })
         .id("team_id", |request, id| request.team_id = id)
-        .tells(NO_TEAM, "team_id", ids(), |request, id| request.team_id = id)
+        .fails_with(NO_TEAM, "team_id", ids(), |request, id| request.team_id = id)
         .free("enabled", "a switch")
-        .takes("cap_blocks", [0, 1, u32::MAX], |request, blocks| request.cap_blocks = Some(blocks));
+        .accepts("cap_blocks", [0, 1, u32::MAX], |request, blocks| request.cap_blocks = Some(blocks));
 }
 
 fn rate(model: &str) -> Rate {
@@ -123,22 +123,24 @@ fn put_rate_card(table: &mut Table) {
         .rpc(PUT_RATE_CARD, request("next"))
         .refuses("rate_card", [()], |request, ()| request.rate_card = None)
         .id("rate_card.version", |request, id| card(request).version = id)
-        .tells(VERSION_REUSED, "rate_card.version", ["2025-01-22"], |request, id| card(request).version = id.to_owned())
+        .fails_with(VERSION_REUSED, "rate_card.version", ["2025-01-22"], |request, id| {
+            card(request).version = id.to_owned()
+        })
         .refuses("rate_card.effective_at", no_moments().map(Some).chain([None]), |request, at| {
             card(request).effective_at = at
         })
-        .tells(TOO_SOON, "rate_card.effective_at", [FIRST_MOMENT, Timestamp::default()], |request, at| {
+        .fails_with(TOO_SOON, "rate_card.effective_at", [FIRST_MOMENT, Timestamp::default()], |request, at| {
             card(request).effective_at = Some(at);
         })
-        .tells(TOO_SOON, "rate_card.effective_at", [moment("2025-06-17T08:59:59.999999999Z")], |request, at| {
+        .fails_with(TOO_SOON, "rate_card.effective_at", [moment("2025-06-17T08:59:59.999999999Z")], |request, at| {
             card(request).effective_at = Some(at);
         })
-        .takes("rate_card.effective_at", [moment("2025-06-17T09:00:00Z"), LAST_MOMENT], |request, at| {
+        .accepts("rate_card.effective_at", [moment("2025-06-17T09:00:00Z"), LAST_MOMENT], |request, at| {
             card(request).version = format!("from-{}", at.seconds);
             card(request).effective_at = Some(at);
         })
         .refuses("rate_card.rates", [Vec::new(), many(1_001)], |request, rates| card(request).rates = rates)
-        .takes("rate_card.rates", [many(1_000)], |request, rates| {
+        .accepts("rate_card.rates", [many(1_000)], |request, rates| {
             card(request).version = "many".to_owned();
             card(request).effective_at = Some(moment("2026-02-01T00:00:00Z"));
             card(request).rates = rates;
@@ -178,15 +180,15 @@ fn rates(table: &mut Table) {
     };
     table
         .also(PUT_RATE_CARD, request("priced"))
-        .takes("rate_card.rates[1].credits", [0, 1_000_000], move |request, credits| {
+        .accepts("rate_card.rates[1].credits", [0, 1_000_000], move |request, credits| {
             priced(request, credits, 1);
             card(request).rates[1].credits = credits;
         })
-        .takes("rate_card.rates[1].credits_by_plan", [0, 1_000_000], move |request, credits| {
+        .accepts("rate_card.rates[1].credits_by_plan", [0, 1_000_000], move |request, credits| {
             priced(request, credits, 2);
             card(request).rates[1].credits_by_plan = by_plan("professional", credits);
         })
-        .takes("rate_card.rates[1].aliases", [1_000], move |request, names| {
+        .accepts("rate_card.rates[1].aliases", [1_000], move |request, names| {
             priced(request, names, 3);
             card(request).rates[1].aliases = (0..names).map(|name| format!("a{name}")).collect();
         });
@@ -196,31 +198,31 @@ fn rate_cards(table: &mut Table) {
     table
         .rpc(GET_RATE_CARD, GetRateCardRequest { at: None })
         .refuses("at", no_moments(), |request, at| request.at = Some(at))
-        .tells(NO_CARD, "at", [FIRST_MOMENT, Timestamp::default()], |request, at| request.at = Some(at))
-        .takes("at", [moment("2025-01-22T00:00:00Z"), LAST_MOMENT], |request, at| request.at = Some(at));
+        .fails_with(NO_CARD, "at", [FIRST_MOMENT, Timestamp::default()], |request, at| request.at = Some(at))
+        .accepts("at", [moment("2025-01-22T00:00:00Z"), LAST_MOMENT], |request, at| request.at = Some(at));
     let no_tokens = || no_ids().chain(["2025-01-23".to_owned(), "0".to_owned()]);
     table
         .rpc(LIST_RATE_CARDS, ListRateCardsRequest::default())
-        .takes("page_size", PAGE_SIZES, |request, size| request.page_size = size)
+        .accepts("page_size", PAGE_SIZES, |request, size| request.page_size = size)
         .refuses("page_token", no_tokens(), |request, token| request.page_token = token)
-        .takes("page_token", ["", "2025-01-22"], |request, token| request.page_token = token.to_owned());
+        .accepts("page_token", ["", "2025-01-22"], |request, token| request.page_token = token.to_owned());
 }
 
-/// Almost tokens of a list of changes: a log, and a store's cursor.
+/// Almost valid page tokens of audit entries: a log, and a store's cursor.
 const NO_AUDIT_TOKENS: [&str; 8] = ["|", "team|x", "team|-1", "team|+1", "team|01", "team|1-", "team|1|1", "{a}|1"];
 
 fn audit_entries(table: &mut Table) {
     table
         .rpc(LIST_AUDIT_ENTRIES, ListAuditEntriesRequest { team_id: Some(TEAM.to_owned()), ..Default::default() })
         .id("team_id", |request, id| request.team_id = Some(id))
-        .tells(NO_TEAM, "team_id", ids(), |request, id| request.team_id = Some(id))
-        .takes("page_size", PAGE_SIZES, |request, size| request.page_size = size)
+        .fails_with(NO_TEAM, "team_id", ids(), |request, id| request.team_id = Some(id))
+        .accepts("page_size", PAGE_SIZES, |request, size| request.page_size = size)
         .refuses("page_token", no_ids(), |request, token| request.page_token = token)
         .refuses("page_token", NO_AUDIT_TOKENS, |request, token| request.page_token = token.to_owned())
         .refuses("page_token", ["other|1", "other"], |request, token| request.page_token = token.to_owned())
-        .takes("page_token", ["", "team|", "team|1", "team"], |request, token| request.page_token = token.to_owned());
+        .accepts("page_token", ["", "team|", "team|1", "team"], |request, token| request.page_token = token.to_owned());
     table
         .also(LIST_AUDIT_ENTRIES, ListAuditEntriesRequest::default())
         .refuses("page_token", NO_AUDIT_TOKENS, |request, token| request.page_token = token.to_owned())
-        .takes("page_token", ["", "other|1", "other"], |request, token| request.page_token = token.to_owned());
+        .accepts("page_token", ["", "other|1", "other"], |request, token| request.page_token = token.to_owned());
 }

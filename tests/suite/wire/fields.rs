@@ -1,4 +1,4 @@
-//! The tables name every field that a request of the contract can have.
+//! The tables name every field of every request of the contract.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use tollgate::proto::DESCRIPTORS;
 
 use super::{account, quota, table::Table, usage};
 
-/// The messages of the contract, by their full name.
+/// The messages of the contract by full name.
 struct Messages(BTreeMap<String, DescriptorProto>);
 
 impl Messages {
@@ -18,12 +18,12 @@ impl Messages {
         Self(messages.map(|message| (format!(".tollgate.v1.{}", message.name()), message.clone())).collect())
     }
 
-    /// Adds the fields of a message, as a violation names them, and those of the messages in them.
+    /// Adds the fields of a message, named as in a violation, and those of its nested messages.
     fn add_fields(&self, message: &str, prefix: &str, fields: &mut BTreeSet<String>) {
         for field in &self.0[message].field {
             let path = format!("{prefix}{}", field.name());
             let of_each = if field.label() == Label::Repeated { "[]" } else { "" };
-            // Maps, and the messages of google.protobuf, are one field each.
+            // Maps and messages of google.protobuf count as one field each.
             if self.0.contains_key(field.type_name()) {
                 self.add_fields(field.type_name(), &format!("{path}{of_each}."), fields);
             }
@@ -32,7 +32,7 @@ impl Messages {
     }
 }
 
-/// Every field of every request, with the path of its rpc.
+/// Returns every field of every request, with the path of its rpc.
 fn fields_of_the_contract() -> BTreeSet<(String, String)> {
     let files = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
     let messages = Messages::of(&files);
@@ -50,7 +50,7 @@ fn fields_of_the_contract() -> BTreeSet<(String, String)> {
     all
 }
 
-/// A field without the place in its list.
+/// Returns the name of a field without list indexes.
 fn without_places(field: &str) -> String {
     let parts = field.split('[').map(|part| part.split_once(']').map_or(part, |(_, rest)| rest));
     parts.collect::<Vec<_>>().join("[]")

@@ -20,18 +20,18 @@ const GET_RESERVATION: &str = "/tollgate.v1.QuotaService/GetReservation";
 const BEGIN_RUN: &str = "/tollgate.v1.QuotaService/BeginRun";
 const END_RUN: &str = "/tollgate.v1.QuotaService/EndRun";
 
-/// An open reservation, and one that is not there.
+/// Ids of an open reservation, and of one that does not exist.
 pub(super) const OPEN: &str = "open";
 const NONE: &str = "none";
 
-/// A run that is under way.
+/// Id of a run that has begun.
 pub(super) const RUN: &str = "run";
 
 const NO_TEAM: (Code, &str) = (Code::NotFound, "TEAM_NOT_FOUND");
 const NO_RESERVATION: (Code, &str) = (Code::NotFound, "RESERVATION_NOT_FOUND");
 const NO_RUN: (Code, &str) = (Code::NotFound, "RUN_NOT_FOUND");
 
-/// More than a call may ask for.
+/// Numbers of units above the limit.
 const NO_UNITS: [u32; 3] = [10_001, 1 << 31, u32::MAX];
 
 fn no_holds() -> impl Iterator<Item = Duration> {
@@ -60,7 +60,7 @@ fn holds() -> impl Iterator<Item = Option<Duration>> {
     holds.into_iter().map(|(seconds, nanos)| Some(Duration { seconds, nanos })).chain([None])
 }
 
-/// What nobody was granted.
+/// Grants that no sidecar made.
 fn no_grants() -> impl Iterator<Item = Vec<u8>> {
     let open = |credits: i64| {
         format!(
@@ -95,7 +95,7 @@ pub(super) fn reserve() -> CheckAndReserveRequest {
     }
 }
 
-/// The rows of this service.
+/// Adds the rows of this service.
 pub(super) fn rows(table: &mut Table) {
     check_and_reserve(table);
     commit(table);
@@ -105,46 +105,46 @@ pub(super) fn rows(table: &mut Table) {
     table
         .rpc(GET_RESERVATION, GetReservationRequest { team_id: TEAM.to_owned(), reservation_id: OPEN.to_owned() })
         .id("team_id", |request, id| request.team_id = id)
-        .tells(NO_TEAM, "team_id", ids(), |request, id| request.team_id = id)
+        .fails_with(NO_TEAM, "team_id", ids(), |request, id| request.team_id = id)
         .id("reservation_id", |request, id| request.reservation_id = id)
-        .tells(NO_RESERVATION, "reservation_id", ids(), |request, id| request.reservation_id = id);
+        .fails_with(NO_RESERVATION, "reservation_id", ids(), |request, id| request.reservation_id = id);
 }
 
 fn check_and_reserve(table: &mut Table) {
     table
         .rpc(RESERVE, reserve())
         .id("team_id", |request, id| request.team_id = id)
-        .tells(NO_TEAM, "team_id", ids(), |request, id| request.team_id = id)
+        .fails_with(NO_TEAM, "team_id", ids(), |request, id| request.team_id = id)
         .id("flow_id", |request, id| request.flow_id = id)
         .id("run_id", |request, id| request.run_id = id)
         .id("block_id", |request, id| request.block_id = id)
         .optional_id("reservation_id", |request, id| request.reservation_id = id)
         .id("model", |request, id| request.model = id)
-        .knows_no("model", &["gpt-5", "GPT-4o", "gpt-4o:", "-"], |request, model| request.model = model)
+        .refuses_models("model", &["gpt-5", "GPT-4o", "gpt-4o:", "-"], |request, model| request.model = model)
         .refuses("units", NO_UNITS, |request, units| request.units = units)
         .refuses("trigger", [3, 1_000, -1, i32::MAX, i32::MIN], |request, trigger| request.trigger = trigger)
         .refuses("hold_for", no_holds(), |request, hold| request.hold_for = Some(hold))
         .free("dry_run", "a switch");
-    // Each is a reservation of its own, of a run of its own.
-    let anew = CheckAndReserveRequest { reservation_id: String::new(), ..reserve() };
+    // Each row makes a new reservation in a new run.
+    let without_id = CheckAndReserveRequest { reservation_id: String::new(), ..reserve() };
     table
-        .also(RESERVE, anew.clone())
-        .takes("flow_id", ids(), |request, id| {
+        .also(RESERVE, without_id.clone())
+        .accepts("flow_id", ids(), |request, id| {
             request.run_id = format!("of-{}", &id[..id.len().min(9)]);
             request.flow_id = id;
         })
-        .takes("run_id", ids(), |request, id| request.run_id = id)
-        .takes("block_id", ids(), |request, id| request.block_id = id)
-        .takes("reservation_id", ids().chain([String::new()]), |request, id| request.reservation_id = id)
-        .takes("units", [0, 1, 2, 9_999, 10_000], |request, units| request.units = units)
-        .takes("trigger", [0, 1, 2], |request, trigger| request.trigger = trigger)
-        .takes("hold_for", holds(), |request, hold| request.hold_for = hold);
+        .accepts("run_id", ids(), |request, id| request.run_id = id)
+        .accepts("block_id", ids(), |request, id| request.block_id = id)
+        .accepts("reservation_id", ids().chain([String::new()]), |request, id| request.reservation_id = id)
+        .accepts("units", [0, 1, 2, 9_999, 10_000], |request, units| request.units = units)
+        .accepts("trigger", [0, 1, 2], |request, trigger| request.trigger = trigger)
+        .accepts("hold_for", holds(), |request, hold| request.hold_for = hold);
     table
-        .also(RESERVE, CheckAndReserveRequest { trigger: Trigger::Test.into(), ..anew })
+        .also(RESERVE, CheckAndReserveRequest { trigger: Trigger::Test.into(), ..without_id })
         .refuses("run_id", no_ids(), |request, id| request.run_id = id)
         .refuses("block_id", no_ids(), |request, id| request.block_id = id)
-        .takes("run_id", [String::new()], |request, id| request.run_id = id)
-        .takes("block_id", [String::new()], |request, id| request.block_id = id);
+        .accepts("run_id", [String::new()], |request, id| request.run_id = id)
+        .accepts("block_id", [String::new()], |request, id| request.block_id = id);
 }
 
 fn commit(table: &mut Table) {
@@ -156,18 +156,18 @@ fn commit(table: &mut Table) {
     table
         .rpc(COMMIT, commit(OPEN))
         .id("team_id", |request, id| request.team_id = id)
-        .tells(NO_TEAM, "team_id", ids(), |request, id| request.team_id = id)
+        .fails_with(NO_TEAM, "team_id", ids(), |request, id| request.team_id = id)
         .id("reservation_id", |request, id| request.reservation_id = id)
-        .tells(NO_RESERVATION, "reservation_id", ids(), |request, id| request.reservation_id = id)
+        .fails_with(NO_RESERVATION, "reservation_id", ids(), |request, id| request.reservation_id = id)
         .refuses("units", NO_UNITS, |request, units| request.units = Some(units))
         .id("model", |request, id| request.model = Some(id))
-        .knows_no("model", &["gpt-5", "GPT-4o", "-"], |request, model| request.model = Some(model))
-        .takes("grant", no_grants(), |request, grant| request.grant = grant.into());
+        .refuses_models("model", &["gpt-5", "GPT-4o", "-"], |request, model| request.model = Some(model))
+        .accepts("grant", no_grants(), |request, grant| request.grant = grant.into());
     table
         .also(COMMIT, commit(NONE))
-        .tells(NO_RESERVATION, "grant", no_grants(), |request, grant| request.grant = grant.into())
-        .tells(NO_RESERVATION, "units", [0, 1, 10_000], |request, units| request.units = Some(units))
-        .tells(NO_RESERVATION, "model", ids(), |request, id| request.model = Some(id));
+        .fails_with(NO_RESERVATION, "grant", no_grants(), |request, grant| request.grant = grant.into())
+        .fails_with(NO_RESERVATION, "units", [0, 1, 10_000], |request, units| request.units = Some(units))
+        .fails_with(NO_RESERVATION, "model", ids(), |request, id| request.model = Some(id));
 }
 
 fn release(table: &mut Table) {
@@ -179,13 +179,13 @@ fn release(table: &mut Table) {
     table
         .rpc(RELEASE, release("spare"))
         .id("team_id", |request, id| request.team_id = id)
-        .tells(NO_TEAM, "team_id", ids(), |request, id| request.team_id = id)
+        .fails_with(NO_TEAM, "team_id", ids(), |request, id| request.team_id = id)
         .id("reservation_id", |request, id| request.reservation_id = id)
-        .tells(NO_RESERVATION, "reservation_id", ids(), |request, id| request.reservation_id = id)
-        .takes("grant", no_grants(), |request, grant| request.grant = grant.into());
+        .fails_with(NO_RESERVATION, "reservation_id", ids(), |request, id| request.reservation_id = id)
+        .accepts("grant", no_grants(), |request, grant| request.grant = grant.into());
     table
         .also(RELEASE, release(NONE))
-        .tells(NO_RESERVATION, "grant", no_grants(), |request, grant| request.grant = grant.into());
+        .fails_with(NO_RESERVATION, "grant", no_grants(), |request, grant| request.grant = grant.into());
 }
 
 fn extend(table: &mut Table) {
@@ -197,15 +197,15 @@ fn extend(table: &mut Table) {
     table
         .rpc(EXTEND, extend("other"))
         .id("team_id", |request, id| request.team_id = id)
-        .tells(NO_TEAM, "team_id", ids(), |request, id| request.team_id = id)
+        .fails_with(NO_TEAM, "team_id", ids(), |request, id| request.team_id = id)
         .id("reservation_id", |request, id| request.reservation_id = id)
-        .tells(NO_RESERVATION, "reservation_id", ids(), |request, id| request.reservation_id = id)
+        .fails_with(NO_RESERVATION, "reservation_id", ids(), |request, id| request.reservation_id = id)
         .refuses("hold_for", no_holds(), |request, hold| request.hold_for = Some(hold))
-        .takes("hold_for", holds(), |request, hold| request.hold_for = hold)
-        .takes("grant", no_grants(), |request, grant| request.grant = grant.into());
+        .accepts("hold_for", holds(), |request, hold| request.hold_for = hold)
+        .accepts("grant", no_grants(), |request, grant| request.grant = grant.into());
     table
         .also(EXTEND, extend(NONE))
-        .tells(NO_RESERVATION, "grant", no_grants(), |request, grant| request.grant = grant.into());
+        .fails_with(NO_RESERVATION, "grant", no_grants(), |request, grant| request.grant = grant.into());
 }
 
 fn runs(table: &mut Table) {
@@ -213,18 +213,18 @@ fn runs(table: &mut Table) {
     table
         .rpc(BEGIN_RUN, BeginRunRequest { team_id: team_id.clone(), flow_id, run_id: run_id.clone() })
         .id("team_id", |request, id| request.team_id = id)
-        .tells(NO_TEAM, "team_id", ids(), |request, id| request.team_id = id)
+        .fails_with(NO_TEAM, "team_id", ids(), |request, id| request.team_id = id)
         .id("flow_id", |request, id| request.flow_id = id)
-        .takes("flow_id", ids(), |request, id| {
+        .accepts("flow_id", ids(), |request, id| {
             request.run_id = format!("begun-{}", &id[..id.len().min(9)]);
             request.flow_id = id;
         })
         .id("run_id", |request, id| request.run_id = id)
-        .takes("run_id", ids(), |request, id| request.run_id = id);
+        .accepts("run_id", ids(), |request, id| request.run_id = id);
     table
         .rpc(END_RUN, EndRunRequest { team_id, run_id })
         .id("team_id", |request, id| request.team_id = id)
-        .tells(NO_TEAM, "team_id", ids(), |request, id| request.team_id = id)
+        .fails_with(NO_TEAM, "team_id", ids(), |request, id| request.team_id = id)
         .id("run_id", |request, id| request.run_id = id)
-        .tells(NO_RUN, "run_id", ids(), |request, id| request.run_id = id);
+        .fails_with(NO_RUN, "run_id", ids(), |request, id| request.run_id = id);
 }

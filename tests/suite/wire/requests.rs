@@ -1,4 +1,4 @@
-//! The tables, held against a sidecar.
+//! Sends the rows of the tables to a sidecar.
 
 use std::{
     io,
@@ -35,7 +35,7 @@ use super::{
     usage,
 };
 
-/// A sidecar, a connection to each of its listeners, and how often they had to be made.
+/// A sidecar, a connection to each of its listeners, and the number of connections made.
 struct Sidecar {
     stage: Stage,
     data: Channel,
@@ -44,7 +44,7 @@ struct Sidecar {
 }
 
 impl Sidecar {
-    /// A team that has used, bought, held and begun something.
+    /// Starts a sidecar with a team that has usage, an overage block, open reservations and a run.
     fn start() -> Self {
         let stage = Stage::set(professional().with_seat().including(1_000));
         stage.put(professional().with_seat().including(1_000_000).of("other"));
@@ -66,38 +66,40 @@ impl Sidecar {
         self.stage.wait_for(raw::call(channel.clone(), path, request))
     }
 
-    /// Everything that is told of the team, and of what all share.
+    /// Returns everything that the services report about the team and about what all teams share.
     fn books(&self) -> String {
         let (mut accounts, mut usage) = (self.stage.accounts.clone(), self.stage.usage.clone());
         let team_id = || TEAM.to_owned();
         let reservations = [quota::OPEN, "other", "spare", "bought"].map(|id| self.stage.look_up(id).unwrap());
         self.stage.wait_for(async move {
             let usage_of = GetUsageRequest { team_id: team_id(), ..GetUsageRequest::default() };
-            let told = (
+            let reported = (
                 usage.get_usage(usage_of).await.unwrap().into_inner(),
                 usage.list_charges(ListChargesRequest::default()).await.unwrap().into_inner(),
                 accounts.get_team(GetTeamRequest { team_id: team_id() }).await.unwrap().into_inner(),
                 accounts.list_teams(ListTeamsRequest::default()).await.unwrap().into_inner(),
                 accounts.list_rate_cards(ListRateCardsRequest::default()).await.unwrap().into_inner(),
             );
-            format!("{told:#?}\n{reservations:#?}")
+            format!("{reported:#?}\n{reservations:#?}")
         })
     }
 
-    /// The answer is as the row says; what is wrong with it otherwise.
+    /// Returns what is wrong with the response to a row, if anything.
     fn check(&self, row: &Row) -> Option<String> {
         let answer = self.call(row.path, row.request.clone()).map(|_| ());
         let problem = match (row.expected, &answer) {
             (Expected::Answered, Ok(())) => return None,
-            (Expected::Refused(reason), Err(status)) => told(status, Code::InvalidArgument, reason, Some(row.field)),
-            (Expected::Told(code, reason), Err(status)) => told(status, code, reason, None),
+            (Expected::Refused(reason), Err(status)) => {
+                wrong_status(status, Code::InvalidArgument, reason, Some(row.field))
+            }
+            (Expected::Fails(code, reason), Err(status)) => wrong_status(status, code, reason, None),
             _ => Some(format!("{answer:?}")),
         };
         let problem = problem?;
         Some(format!("{} with {} {}: {:?} was expected: {problem}", row.path, row.field, row.value, row.expected))
     }
 
-    /// Nothing of all that has done harm: the same connections serve honest calls.
+    /// Asserts that the sidecar still serves valid calls on the same connections.
     fn serves(&self) {
         let request = tollgate::proto::v1::CheckAndReserveRequest {
             reservation_id: String::new(),
@@ -111,7 +113,7 @@ impl Sidecar {
     }
 }
 
-/// A connection, if it is lost, is made again; each time is counted.
+/// Returns a channel that counts how often it connects.
 async fn connect(address: &ListenAddress, connections: &Arc<AtomicUsize>) -> Channel {
     let (address, connections) = (address.to_string(), Arc::clone(connections));
     let connector = tower::service_fn(move |_: Uri| {
@@ -126,8 +128,8 @@ async fn connect(address: &ListenAddress, connections: &Arc<AtomicUsize>) -> Cha
     Endpoint::from_static("http://sidecar").connect_with_connector(connector).await.unwrap()
 }
 
-/// What is wrong with a refusal.
-fn told(status: &Status, code: Code, reason: &str, field: Option<&str>) -> Option<String> {
+/// Returns what is wrong with a refusal, if anything.
+fn wrong_status(status: &Status, code: Code, reason: &str, field: Option<&str>) -> Option<String> {
     let info = status.get_details_error_info();
     let named = info.as_ref().map(|info| (info.domain.as_str(), info.reason.as_str()));
     if (status.code(), named) != (code, Some(("tollgate", reason))) {
@@ -146,7 +148,7 @@ fn table(rows: fn(&mut Table)) -> Table {
     table
 }
 
-/// First everything that must change nothing, then everything that may.
+/// Sends first the rows that must change nothing, and then those that may.
 fn check(rows: fn(&mut Table)) {
     let table = table(rows);
     let sidecar = Sidecar::start();
@@ -181,7 +183,7 @@ fn each_field_of_usage_requests_is_checked_and_named() {
     check(usage::rows);
 }
 
-/// A message of so many bytes, all of them in a field that the contract does not have.
+/// Returns a message with this many bytes in a field that the contract does not have.
 fn of_unknown_fields(bytes: usize) -> Bytes {
     let mut message = vec![0xfa, 0x3f];
     prost::encoding::encode_varint(u64::try_from(bytes).unwrap(), &mut message);
@@ -216,8 +218,8 @@ fn a_field_of_a_later_contract_is_ignored() {
     }
 }
 
-/// Bytes that are no message: a cut number, a cut text, a text that is not UTF-8, a group that is not ended, a field without
-/// a number, and one of a kind that there is not.
+/// Bytes that are not a message: a truncated number, a truncated text, a text that is not UTF-8, an open group, a field without a number,
+/// and a field of an unknown type.
 const NO_MESSAGES: [&[u8]; 6] =
     [&[0x80], &[0x0a, 0x7f, b'a'], &[0x0a, 0x02, 0xc3, 0x28], &[0x0b, 0x08, 0x01], &[0x00, 0x00], &[0x0f]];
 

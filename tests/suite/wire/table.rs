@@ -1,4 +1,4 @@
-//! What a table of requests is made of: one valid request for each rpc, and the values that its fields are given in turn.
+//! Tables of requests: a valid request for each rpc, and the values that each of its fields is given in turn.
 
 use std::fmt::Debug;
 
@@ -6,8 +6,7 @@ use bytes::Bytes;
 use prost::Message;
 use tonic::Code;
 
-/// What no id is: a sign outside of the alphabet, wherever it stands, or too many of them. An empty one stands elsewhere, as some
-/// fields may be empty.
+/// Invalid ids: with a character outside the alphabet. The empty id is not among them, because some fields may be empty.
 const NO_IDS: [&str; 24] = [
     " ",
     "a b",
@@ -35,39 +34,39 @@ const NO_IDS: [&str; 24] = [
     "!teams",
 ];
 
-/// What is expected of a request.
+/// The expected response to a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Expected {
     /// INVALID_ARGUMENT with this reason, and a violation that names the row's field.
     Refused(&'static str),
-    /// Nothing is wrong with the request, and this is how things are.
-    Told(Code, &'static str),
-    /// An answer.
+    /// An error with this code and reason, although the request is valid.
+    Fails(Code, &'static str),
+    /// Any successful response.
     Answered,
 }
 
 /// One request that differs from a valid one in one field.
 pub(super) struct Row {
     pub(super) path: &'static str,
-    /// As a violation names it.
+    /// Name of the field, as a violation has it.
     pub(super) field: &'static str,
-    /// For whoever reads of a failure.
+    /// The value of the field, for the failure message.
     pub(super) value: String,
     pub(super) request: Bytes,
     pub(super) expected: Expected,
 }
 
-/// All rows of some rpcs.
+/// The rows of some rpcs.
 #[derive(Default)]
 pub(super) struct Table {
     pub(super) rows: Vec<Row>,
-    /// For each rpc a valid request.
+    /// A valid request for each rpc.
     pub(super) honest: Vec<(&'static str, Bytes)>,
-    /// Fields that may have any value, and why.
+    /// Fields that may have any value, with the reason.
     pub(super) free: Vec<(&'static str, &'static str, &'static str)>,
 }
 
-/// The rows of one rpc, as they are written.
+/// Builder of the rows of one rpc.
 pub(super) struct Rpc<'a, M> {
     table: &'a mut Table,
     path: &'static str,
@@ -75,20 +74,20 @@ pub(super) struct Rpc<'a, M> {
 }
 
 impl Table {
-    /// Rows of an rpc, each of which changes this valid request.
+    /// Begins the rows of an rpc, each of which changes one field of this valid request.
     pub(super) fn rpc<M: Message + Clone>(&mut self, path: &'static str, honest: M) -> Rpc<'_, M> {
         self.honest.push((path, honest.encode_to_vec().into()));
         Rpc { table: self, path, honest }
     }
 
-    /// More rows of an rpc, by another request, whose answer is not looked at by itself.
+    /// Begins more rows of an rpc, from another request.
     pub(super) fn also<M: Message + Clone>(&mut self, path: &'static str, honest: M) -> Rpc<'_, M> {
         Rpc { table: self, path, honest }
     }
 }
 
 impl<M: Message + Clone> Rpc<'_, M> {
-    /// Refused with each of these values, naming the field.
+    /// Adds values that are refused with a violation of the field.
     pub(super) fn refuses<V: Debug + Clone>(
         self,
         field: &'static str,
@@ -98,24 +97,24 @@ impl<M: Message + Clone> Rpc<'_, M> {
         self.rows(field, Expected::Refused("INVALID_FIELD"), values, put)
     }
 
-    /// Refused with each of these models, which are on no card.
-    pub(super) fn knows_no(self, field: &'static str, models: &[&str], put: impl Fn(&mut M, String)) -> Self {
+    /// Adds models that are on no rate card.
+    pub(super) fn refuses_models(self, field: &'static str, models: &[&str], put: impl Fn(&mut M, String)) -> Self {
         self.rows(field, Expected::Refused("UNKNOWN_MODEL"), models.iter().map(ToString::to_string), put)
     }
 
-    /// Nothing is wrong with these values: this is how things are.
-    pub(super) fn tells<V: Debug + Clone>(
+    /// Adds valid values that are answered with this error.
+    pub(super) fn fails_with<V: Debug + Clone>(
         self,
         (code, reason): (Code, &'static str),
         field: &'static str,
         values: impl IntoIterator<Item = V>,
         put: impl Fn(&mut M, V),
     ) -> Self {
-        self.rows(field, Expected::Told(code, reason), values, put)
+        self.rows(field, Expected::Fails(code, reason), values, put)
     }
 
-    /// Answered with each of these values.
-    pub(super) fn takes<V: Debug + Clone>(
+    /// Adds values that are accepted.
+    pub(super) fn accepts<V: Debug + Clone>(
         self,
         field: &'static str,
         values: impl IntoIterator<Item = V>,
@@ -124,17 +123,17 @@ impl<M: Message + Clone> Rpc<'_, M> {
         self.rows(field, Expected::Answered, values, put)
     }
 
-    /// A field that has to hold an id.
+    /// Adds the invalid values of a field that must hold an id.
     pub(super) fn id(self, field: &'static str, put: impl Fn(&mut M, String)) -> Self {
         self.refuses(field, [String::new()], &put).optional_id(field, put)
     }
 
-    /// A field that holds an id or nothing.
+    /// Adds the invalid values of a field that may be empty or hold an id.
     pub(super) fn optional_id(self, field: &'static str, put: impl Fn(&mut M, String)) -> Self {
         self.refuses(field, no_ids(), put)
     }
 
-    /// A field that may have any value.
+    /// Declares a field that may have any value.
     pub(super) fn free(self, field: &'static str, why: &'static str) -> Self {
         self.table.free.push((self.path, field, why));
         self
@@ -158,18 +157,18 @@ impl<M: Message + Clone> Rpc<'_, M> {
     }
 }
 
-/// What no id is, but for nothing at all.
+/// Returns invalid ids, except for the empty one.
 pub(super) fn no_ids() -> impl Iterator<Item = String> {
     let too_long = ["x".repeat(129), "x".repeat(10_000), "é".repeat(64)];
     NO_IDS.iter().map(ToString::to_string).chain(too_long)
 }
 
-/// Ids at the ends of what one may be.
+/// Returns unusual valid ids.
 pub(super) fn ids() -> impl Iterator<Item = String> {
     ["x".repeat(128), "-".to_owned(), "..".to_owned(), "Zz09._:-".to_owned()].into_iter()
 }
 
-/// Moments that the contract's Timestamp cannot tell.
+/// Returns timestamps outside the contract's range.
 pub(super) fn no_moments() -> impl Iterator<Item = prost_types::Timestamp> {
     let moments = [
         (0, -1),
@@ -183,10 +182,10 @@ pub(super) fn no_moments() -> impl Iterator<Item = prost_types::Timestamp> {
     moments.into_iter().map(|(seconds, nanos)| prost_types::Timestamp { seconds, nanos })
 }
 
-/// The first and the last moment that it can tell.
+/// The first and the last timestamp of the contract's range.
 pub(super) const FIRST_MOMENT: prost_types::Timestamp = prost_types::Timestamp { seconds: -62_135_596_800, nanos: 0 };
 pub(super) const LAST_MOMENT: prost_types::Timestamp =
     prost_types::Timestamp { seconds: 253_402_300_799, nanos: 999_999_999 };
 
-/// Every size of a page is taken: there is a default, and a most.
+/// Page sizes. All are accepted: 0 means the default, and larger ones mean the maximum.
 pub(super) const PAGE_SIZES: [u32; 5] = [0, 1, 1_000, 1_001, u32::MAX];

@@ -13,7 +13,7 @@ const LIST_CHARGES: &str = "/tollgate.v1.UsageService/ListCharges";
 
 const NO_TEAM: (Code, &str) = (Code::NotFound, "TEAM_NOT_FOUND");
 
-/// Almost tokens of a list of usage: a row's day, flow, model and trigger.
+/// Almost valid page tokens of usage: a row's day, flow, model and trigger.
 const NO_USAGE_TOKENS: [&str; 8] = [
     ",,,",
     "2025-06-10,flow,gpt-4",
@@ -25,7 +25,7 @@ const NO_USAGE_TOKENS: [&str; 8] = [
     "{a},flow,gpt-4,run",
 ];
 
-/// Almost tokens of a list of charges: a team, a cycle's start, a block and a store's cursor.
+/// Almost valid page tokens of charges: a team, a cycle's start, a block and a store's cursor.
 const NO_CHARGES_TOKENS: [&str; 18] = [
     "|||",
     "team",
@@ -47,13 +47,13 @@ const NO_CHARGES_TOKENS: [&str; 18] = [
     "{a}||0|",
 ];
 
-/// The rows of this service.
+/// Adds the rows of this service.
 pub(super) fn rows(table: &mut Table) {
     let team_id = TEAM.to_owned();
     table
         .rpc(GET_USAGE, GetUsageRequest { team_id: team_id.clone(), ..GetUsageRequest::default() })
         .id("team_id", |request, id| request.team_id = id)
-        .tells(NO_TEAM, "team_id", ids(), |request, id| request.team_id = id)
+        .fails_with(NO_TEAM, "team_id", ids(), |request, id| request.team_id = id)
         .refuses("cycle_start", no_moments(), |request, at| request.cycle_start = Some(at))
         .refuses("cycle_start", [moment("2025-07-01T00:00:00Z"), LAST_MOMENT], |request, at| {
             request.cycle_start = Some(at)
@@ -61,32 +61,36 @@ pub(super) fn rows(table: &mut Table) {
         .refuses("cycle_start", [moment("2025-05-31T23:59:59.999Z"), FIRST_MOMENT], |request, at| {
             request.cycle_start = Some(at);
         })
-        .takes("cycle_start", ["2025-06-01T00:00:00Z", "2025-06-30T23:59:59.999999999Z"], |request, at| {
+        .accepts("cycle_start", ["2025-06-01T00:00:00Z", "2025-06-30T23:59:59.999999999Z"], |request, at| {
             request.cycle_start = Some(moment(at));
         })
-        .takes("page_size", PAGE_SIZES, |request, size| request.page_size = size)
+        .accepts("page_size", PAGE_SIZES, |request, size| request.page_size = size)
         .refuses("page_token", no_ids(), |request, token| request.page_token = token)
         .refuses("page_token", NO_USAGE_TOKENS, |request, token| request.page_token = token.to_owned())
-        .takes("page_token", ["", "2025-06-10,flow,gpt-4,run", "9999-12-31,z,z,test"], |request, token| {
+        .accepts("page_token", ["", "2025-06-10,flow,gpt-4,run", "9999-12-31,z,z,test"], |request, token| {
             request.page_token = token.to_owned();
         });
     table
         .rpc(LIST_CHARGES, ListChargesRequest { team_id: Some(team_id), ..ListChargesRequest::default() })
         .id("team_id", |request, id| request.team_id = Some(id))
-        .tells(NO_TEAM, "team_id", ids(), |request, id| request.team_id = Some(id))
+        .fails_with(NO_TEAM, "team_id", ids(), |request, id| request.team_id = Some(id))
         .refuses("cycle_start", no_moments(), |request, at| request.cycle_start = Some(at))
-        .takes("cycle_start", [FIRST_MOMENT, moment("2025-06-30T23:59:59.999Z"), LAST_MOMENT], |request, at| {
+        .accepts("cycle_start", [FIRST_MOMENT, moment("2025-06-30T23:59:59.999Z"), LAST_MOMENT], |request, at| {
             request.cycle_start = Some(at);
         })
-        .takes("page_size", PAGE_SIZES, |request, size| request.page_size = size)
+        .accepts("page_size", PAGE_SIZES, |request, size| request.page_size = size)
         .refuses("page_token", no_ids(), |request, token| request.page_token = token)
         .refuses("page_token", NO_CHARGES_TOKENS, |request, token| request.page_token = token.to_owned())
         .refuses("page_token", ["other||0|"], |request, token| request.page_token = token.to_owned())
-        .takes("page_token", ["", "team||0|", "team|1748736000000|1|", "team|1748736000000|1|1"], |request, token| {
-            request.page_token = token.to_owned();
-        });
+        .accepts(
+            "page_token",
+            ["", "team||0|", "team|1748736000000|1|", "team|1748736000000|1|1"],
+            |request, token| {
+                request.page_token = token.to_owned();
+            },
+        );
     table
         .also(LIST_CHARGES, ListChargesRequest::default())
         .refuses("page_token", NO_CHARGES_TOKENS, |request, token| request.page_token = token.to_owned())
-        .takes("page_token", ["", "team||0|", "other||0|"], |request, token| request.page_token = token.to_owned());
+        .accepts("page_token", ["", "team||0|", "other||0|"], |request, token| request.page_token = token.to_owned());
 }
