@@ -167,7 +167,7 @@ impl Sidecar {
         };
         servers.spawn(server.serve(data_services, data));
         servers.spawn(server.serve(admin_services, admin));
-        servers.spawn(guards.keep_fresh(background.clone()));
+        servers.spawn(guards.reload_changed_files(background.clone()));
         spawn_background(&mut servers, &gate, &store, &health, &background);
         health.set_ready(gate.can_decide()).await;
         Ok(Self {

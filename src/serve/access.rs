@@ -5,8 +5,8 @@
 
 mod clients;
 mod error;
-mod fresh;
 mod identity;
+mod reloaded;
 mod tls;
 mod token;
 
@@ -16,7 +16,7 @@ use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{clients::Clients, error::AccessError};
-use self::{fresh::Fresh, tls::TlsConfig};
+use self::{reloaded::Reloaded, tls::TlsConfig};
 pub(super) use self::{
     tls::{Handshake, Tls},
     token::Token,
@@ -103,7 +103,7 @@ impl TlsFiles {
 }
 
 /// The token that calls have to send, which follows its file.
-pub(super) type TokenGuard = Arc<Fresh<Token>>;
+pub(super) type TokenGuard = Arc<Reloaded<Token>>;
 
 /// The access settings with their files read, which follow the files.
 pub(super) struct LoadedAccess {
@@ -134,15 +134,15 @@ impl LoadedAccess {
     }
 
     /// Reads changed files again, until `stop` is cancelled.
-    pub(super) fn keep_fresh(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
+    pub(super) fn reload_changed_files(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
         let tls = [&self.data_tls, &self.admin_tls].into_iter().flatten().map(|tls: &Tls| tls.config());
-        let tls: Vec<Arc<Fresh<TlsConfig>>> = tls.collect();
+        let tls: Vec<Arc<Reloaded<TlsConfig>>> = tls.collect();
         let token = self.admin_token.clone();
         async move {
             let work = async {
                 tokio::join!(
-                    join_all(tls.iter().map(|config| config.keep())),
-                    join_all(token.iter().map(|token| token.keep()))
+                    join_all(tls.iter().map(|config| config.reload_on_change())),
+                    join_all(token.iter().map(|token| token.reload_on_change()))
                 )
             };
             // Without files to watch, it waits all the same, because its end would count as a failure of the sidecar.

@@ -18,8 +18,8 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
     AccessError, Clients, TlsFiles,
-    fresh::{Fresh, NamedFile},
     identity::{self, ClientName},
+    reloaded::{NamedFile, Reloaded},
 };
 use crate::{
     clock::Clock,
@@ -36,7 +36,7 @@ const READ_REASON: Duration = Duration::from_secs(1);
 /// TLS of a listener.
 #[derive(Clone)]
 pub(in crate::serve) struct Tls {
-    config: Arc<Fresh<TlsConfig>>,
+    config: Arc<Reloaded<TlsConfig>>,
     clients: Option<Arc<Clients>>,
     asks_clients: bool,
     failures: Arc<HandshakeFailures>,
@@ -81,7 +81,7 @@ impl Tls {
         self.asks_clients
     }
 
-    pub(super) fn config(&self) -> Arc<Fresh<TlsConfig>> {
+    pub(super) fn config(&self) -> Arc<Reloaded<TlsConfig>> {
         Arc::clone(&self.config)
     }
 }
@@ -155,7 +155,7 @@ pub(super) async fn read(
     } else {
         "the certificate of the admin listener"
     };
-    let config = Fresh::read(what, files, Box::new(make)).await?;
+    let config = Reloaded::read(what, files, Box::new(make)).await?;
     let failures = Arc::new(HandshakeFailures { clock: clock.clone(), throttle: LogThrottle::default() });
     Ok(Some(Tls { config, clients, asks_clients, failures }))
 }

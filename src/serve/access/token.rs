@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::{
     AccessError,
-    fresh::{Fresh, NamedFile},
+    reloaded::{NamedFile, Reloaded},
 };
 use crate::call_refusal::CallRefusal;
 
@@ -46,7 +46,7 @@ impl Token {
 }
 
 /// Reads the token from its file, and again when the file changes.
-pub(super) async fn read(path: PathBuf) -> Result<Arc<Fresh<Token>>, AccessError> {
+pub(super) async fn read(path: PathBuf) -> Result<Arc<Reloaded<Token>>, AccessError> {
     let file = NamedFile { setting: SETTING, path };
     let make = |files: &[NamedFile], contents: &[Vec<u8>]| {
         let unusable = |cause: &str| AccessError::Unusable {
@@ -56,7 +56,7 @@ pub(super) async fn read(path: PathBuf) -> Result<Arc<Fresh<Token>>, AccessError
         };
         Token::parse(contents.first().map_or(&[], Vec::as_slice)).map_err(unusable)
     };
-    Fresh::read("the token of the admin listener", vec![file], Box::new(make)).await
+    Reloaded::read("the token of the admin listener", vec![file], Box::new(make)).await
 }
 
 /// Returns what follows the word Bearer, in any case.

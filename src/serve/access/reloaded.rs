@@ -24,7 +24,7 @@ pub(super) struct NamedFile {
 pub(super) type Make<T> = Box<dyn Fn(&[NamedFile], &[Vec<u8>]) -> Result<T, AccessError> + Send + Sync>;
 
 /// A value that is built from files.
-pub(in crate::serve) struct Fresh<T> {
+pub(in crate::serve) struct Reloaded<T> {
     what: &'static str,
     files: Vec<NamedFile>,
     make: Make<T>,
@@ -32,7 +32,7 @@ pub(in crate::serve) struct Fresh<T> {
     watched: tokio::sync::Mutex<WatchedFiles>,
 }
 
-impl<T: Send + Sync + 'static> Fresh<T> {
+impl<T: Send + Sync + 'static> Reloaded<T> {
     /// Reads the files and builds the first value.
     pub(super) async fn read(
         what: &'static str,
@@ -52,7 +52,7 @@ impl<T: Send + Sync + 'static> Fresh<T> {
     }
 
     /// Builds the value again whenever the files change. Never returns.
-    pub(super) async fn keep(&self) {
+    pub(super) async fn reload_on_change(&self) {
         let mut watched = self.watched.lock().await;
         loop {
             self.rebuild(watched.changed().await);
@@ -106,7 +106,7 @@ mod tests {
             text.parse().map_err(|_| AccessError::Unusable { setting, file: path, cause: text })
         });
         let file = NamedFile { setting: "setting", path: path.clone() };
-        let fresh = Fresh::read("a number", vec![file], make).await.unwrap();
+        let reloaded = Reloaded::read("a number", vec![file], make).await.unwrap();
         for (contents, current, tries) in
             [(Some("1"), 1, 1), (Some("x"), 1, 2), (None, 1, 2), (Some("x"), 1, 3), (Some("2"), 2, 4)]
         {
@@ -117,12 +117,12 @@ mod tests {
             for _ in 0..2 {
                 // A change counts once two looks agree.
                 for _ in 0..2 {
-                    let mut watched = fresh.watched.lock().await;
+                    let mut watched = reloaded.watched.lock().await;
                     if watched.look().await {
-                        fresh.rebuild(watched.snapshot());
+                        reloaded.rebuild(watched.snapshot());
                     }
                 }
-                let found = (*fresh.current(), tried.load(Ordering::Relaxed));
+                let found = (*reloaded.current(), tried.load(Ordering::Relaxed));
                 assert_eq!(found, (current, tries), "{contents:?}");
             }
         }
