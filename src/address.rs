@@ -37,8 +37,8 @@ impl ListenAddress {
         }
     }
 
-    /// Returns the address that a client on this machine connects to: the unspecified address (`0.0.0.0` or `::`) becomes the loopback
-    /// address.
+    /// Returns the address that a client on this machine connects to: the unspecified address (`0.0.0.0` or `::`) becomes the
+    /// loopback address.
     pub fn as_seen_from_here(&self) -> Self {
         match self {
             Self::Tcp { host, port } if host.parse() == Ok(Ipv4Addr::UNSPECIFIED) => {

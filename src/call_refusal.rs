@@ -1,7 +1,7 @@
 //! Calls that are refused before they reach the gate, or given up before it answers, and the status that each refusal becomes.
 //!
-//! The listeners, the gRPC services and the metrics share [`CallRefusal`], so it stands below all of them and must not import any of
-//! them.
+//! The listeners, the gRPC services and the metrics share [`CallRefusal`], so it stands below all of them and must not import any
+//! of them.
 
 use std::{collections::HashMap, error::Error, fmt, sync::Arc, time::Duration};
 
@@ -49,8 +49,8 @@ pub enum CallRefusal {
 impl CallRefusal {
     /// Returns the refusal that a status of tonic's own stands for, or `None` if it stands for none.
     ///
-    /// Every error of the contract has details. A status without them comes from tonic, which answers OUT_OF_RANGE to a request that is too
-    /// large, and INTERNAL, although the client is to blame, to one that it cannot decode.
+    /// Every error of the contract has details. A status without them comes from tonic, which answers OUT_OF_RANGE to a request
+    /// that is too large, and INTERNAL, although the client is to blame, to one that it cannot decode.
     pub fn from_bare(status: &Status, max_message_bytes: u32) -> Option<Self> {
         match status.code() {
             _ if !status.details().is_empty() => None,
@@ -65,7 +65,8 @@ impl CallRefusal {
         status.source()?.downcast_ref()
     }
 
-    /// Returns whether a status refuses a team. This works for a status that was read from response headers, where [`Self::of`] does not.
+    /// Returns whether a status refuses a team. This works for a status that was read from response headers, where [`Self::of`]
+    /// does not.
     pub fn is_of_team(status: &Status) -> bool {
         // No other error of the contract has this code.
         status.code() == Code::PermissionDenied

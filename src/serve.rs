@@ -1,7 +1,7 @@
 //! A sidecar: its listeners, a gate and a store, from start to shutdown.
 //!
-//! This module puts the parts together. It decides which services each listener has, and in which order the parts start and stop. It must
-//! not know any rule about credits.
+//! This module puts the parts together. It decides which services each listener has, and in which order the parts start and stop.
+//! It must not know any rule about credits.
 //!
 //! Where to look:
 //!
@@ -75,7 +75,8 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    /// Binds the listeners, opens the store, and starts to serve. The probe listener answers before the store is open: alive and not ready.
+    /// Binds the listeners, opens the store, and starts to serve. The probe listener answers before the store is open: alive and
+    /// not ready.
     ///
     /// # Errors
     /// Fails if a listener cannot be bound, or if the store cannot be opened or may lose credits.
@@ -121,7 +122,8 @@ impl Sidecar {
         &self.banner
     }
 
-    /// Waits until a part of the sidecar ends that should not end before [`Sidecar::shutdown`]. The sidecar cannot serve any more then.
+    /// Waits until a part of the sidecar ends that should not end before [`Sidecar::shutdown`]. The sidecar cannot serve any more
+    /// then.
     pub async fn broken(&mut self) {
         self.servers.join_next().await;
     }

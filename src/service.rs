@@ -1,7 +1,7 @@
 //! The gRPC services: decode and validate requests, ask the gate, and encode its answers.
 //!
-//! This is the only module that knows both the contract's messages and gRPC's status codes. It must not know any rule about credits, nor any
-//! store.
+//! This is the only module that knows both the contract's messages and gRPC's status codes. It must not know any rule about
+//! credits, nor any store.
 
 mod account;
 mod caller;

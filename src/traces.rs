@@ -1,8 +1,9 @@
-//! Spans for an OTLP collector: one span for each call, inside the trace of its caller, and inside it one span for each call to the store.
+//! Spans for an OTLP collector: one span for each call, inside the trace of its caller, and inside it one span for each call to
+//! the store.
 //!
-//! A call has spans only if its caller traces it and says so in `traceparent`. Spans wait in a bounded queue for a thread that sends them.
-//! Spans that do not fit into the queue are dropped, so a slow or absent collector delays no call. The library takes the times of spans from
-//! the machine's clock, but nothing is decided by them.
+//! A call has spans only if its caller traces it and says so in `traceparent`. Spans wait in a bounded queue for a thread that
+//! sends them. Spans that do not fit into the queue are dropped, so a slow or absent collector delays no call. The library takes
+//! the times of spans from the machine's clock, but nothing is decided by them.
 
 use std::{
     fmt,

@@ -1,7 +1,7 @@
 //! Access control: TLS of each listener, the token of the admin listener, and which client may ask for which teams.
 //!
-//! This module finds settings that contradict each other, reads the files that they name, and reads them again when they change. It must not
-//! know what a call asks for.
+//! This module finds settings that contradict each other, reads the files that they name, and reads them again when they change.
+//! It must not know what a call asks for.
 
 mod clients;
 mod error;

@@ -5,8 +5,8 @@ use std::{pin::Pin, task::Poll, time::Duration};
 use http::HeaderMap;
 use tokio::time::{Sleep, sleep};
 
-/// How long before the client's deadline a call fails, unless a tenth of the client's timeout is shorter. The client learns more from
-/// the error than from its own deadline.
+/// How long before the client's deadline a call fails, unless a tenth of the client's timeout is shorter. The client learns more
+/// from the error than from its own deadline.
 const BEFORE_DEADLINE: Duration = Duration::from_millis(10);
 
 /// The timeout of a call. Its timer starts when the call first has to wait, because most calls never do.
@@ -16,8 +16,8 @@ pub(super) struct CallTimeout {
 }
 
 impl CallTimeout {
-    /// Returns the timeout of a call with these headers: that of the client less a margin, or `max_call_time` if that is shorter or
-    /// the client has none.
+    /// Returns the timeout of a call with these headers: that of the client less a margin, or `max_call_time` if that is shorter
+    /// or the client has none.
     pub(super) fn of(headers: &HeaderMap, max_call_time: Duration) -> Self {
         Self { limit: limit(headers, max_call_time), timer: None }
     }

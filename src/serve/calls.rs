@@ -1,7 +1,7 @@
 //! Calls: each call from its headers to the last byte of its response.
 //!
-//! This module decides whether a call is admitted and how long it may take, and answers it on the fast path or with tonic. It must not
-//! know what a method does.
+//! This module decides whether a call is admitted and how long it may take, and answers it on the fast path or with tonic. It
+//! must not know what a method does.
 
 mod call_context;
 mod call_kind;

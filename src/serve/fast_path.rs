@@ -1,14 +1,14 @@
 //! The fast path: calls of QuotaService without tonic's router and codec, answered on the task of their connection.
 //!
-//! Most calls are answered from memory within microseconds, so what surrounds them decides what they cost. [`FastPath`] saves that
-//! surrounding work in two ways:
+//! Most calls are answered from memory within microseconds, so what surrounds them decides what they cost. [`FastPath`] saves
+//! that surrounding work in two ways:
 //!
-//! - A plain request (one uncompressed message in one piece) is decoded, answered and encoded here. Every other request goes through
-//!   tonic, so an unusual request gets the same answer as from any tonic server.
+//! - A plain request (one uncompressed message in one piece) is decoded, answered and encoded here. Every other request goes
+//!   through tonic, so an unusual request gets the same answer as from any tonic server.
 //! - A call runs on the task of its connection. It becomes a task of its own only if it has to wait while others are in flight.
 //!
-//! Call handling uses [`FastPath`] only. The gate and the store know nothing of it. docs/internals/fast-path.md says what it gains and
-//! which tests prove that both ways give the same answers.
+//! Call handling uses [`FastPath`] only. The gate and the store know nothing of it. docs/internals/fast-path.md says what it
+//! gains and which tests prove that both ways give the same answers.
 
 mod call_memory;
 mod connection_task;

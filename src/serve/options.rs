@@ -18,7 +18,8 @@ pub struct ServeOptions {
     pub listen: ListenAddress,
     /// Address of the admin listener, where billing and operators call AccountService and UsageService.
     pub admin: ListenAddress,
-    /// Address of the probe listener, where the kubelet and Prometheus read health and metrics in plaintext. `None` means no such listener.
+    /// Address of the probe listener, where the kubelet and Prometheus read health and metrics in plaintext. `None` means no such
+    /// listener.
     pub probe: Option<ListenAddress>,
     /// Which clients may connect, and what they may ask for.
     pub access: Access,

@@ -6,7 +6,8 @@ use tonic::Request;
 
 use crate::{call_refusal::CallRefusal, domain::id::Id};
 
-/// The client at the other end of a connection: its name, as the audit log has it, and the teams that it may ask QuotaService for.
+/// The client at the other end of a connection: its name, as the audit log has it, and the teams that it may ask QuotaService
+/// for.
 ///
 /// The listener attaches it to each request of the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
-//! Decodes the contract's requests into the gate's calls. Each field is checked against the contract, and a violation names the field as the
-//! contract does.
+//! Decodes the contract's requests into the gate's calls. Each field is checked against the contract, and a violation names the
+//! field as the contract does.
 //!
-//! What only a rule or the store can tell is not checked here: whether a team exists, a model is on a card, or a card came in time.
+//! What only a rule or the store can tell is not checked here: whether a team exists, a model is on a card, or a card came in
+//! time.
 
 mod account;
 mod field;

@@ -1,7 +1,7 @@
 //! The log of calls: a span with the subject of a call, and in it one line with the answer.
 //!
-//! Both have level debug, so a sidecar that does not log debug formats nothing. The gate logs changes of a team at info, and `status` logs
-//! calls that failed.
+//! Both have level debug, so a sidecar that does not log debug formats nothing. The gate logs changes of a team at info, and
+//! `status` logs calls that failed.
 
 use std::pin::Pin;
 
@@ -47,8 +47,8 @@ pub(super) fn span(rpc: &'static str, subject: &CallSubject<'_>) -> Span {
     )
 }
 
-/// Awaits a call in its span, and logs the answer there with `line`. The call is pinned by the caller, because it is large and each future
-/// that took it by value would grow by its size.
+/// Awaits a call in its span, and logs the answer there with `line`. The call is pinned by the caller, because it is large and
+/// each future that took it by value would grow by its size.
 pub(super) async fn answered<T>(
     span: Span,
     call: Pin<&mut impl Future<Output = Result<T, GateError>>>,

@@ -37,7 +37,8 @@ impl QuotaApi {
         Self { gate: Arc::clone(&self.gate), teams: caller.teams().clone() }
     }
 
-    /// Answers a request of tonic's with one of the methods below, on behalf of its caller. The fast path calls those methods directly.
+    /// Answers a request of tonic's with one of the methods below, on behalf of its caller. The fast path calls those methods
+    /// directly.
     async fn adapt<Asked, Answered, Call>(
         &self,
         request: Request<Asked>,

@@ -1,4 +1,5 @@
-//! Turns an error of the gate into a status with details. A status never names an address, a key or a script; the log has the cause.
+//! Turns an error of the gate into a status with details. A status never names an address, a key or a script; the log has the
+//! cause.
 
 use std::{collections::HashMap, time::Duration};
 

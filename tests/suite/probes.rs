@@ -256,8 +256,8 @@ async fn a_fresh_catalogue_alone_keeps_nothing_ready() {
     sidecar.shutdown().await;
 }
 
-/// Starts a sidecar that has lost its server and is ready because of a lease, which can be drawn from for `term_ms`. Returns it with the
-/// address of its probe listener.
+/// Starts a sidecar that has lost its server and is ready because of a lease, which can be drawn from for `term_ms`. Returns it
+/// with the address of its probe listener.
 async fn ready_by_a_lease(term_ms: i64) -> (InProcess, String) {
     let mut server = Server::start_durable(Engine::Redis);
     let mut escrow = escrow(Leasing::AtOnce);

@@ -1,5 +1,5 @@
-//! Sidecars that are stopped and restarted while executors work: no call that is retried by the retry rule fails, and nothing is charged
-//! twice.
+//! Sidecars that are stopped and restarted while executors work: no call that is retried by the retry rule fails, and nothing is
+//! charged twice.
 
 use std::{
     sync::{
@@ -50,7 +50,8 @@ struct Work {
     repeated: AtomicUsize,
 }
 
-/// Repeats a call by the retry rule, each time at the next sidecar, until it is answered. Returns the answer and the number of repeats.
+/// Repeats a call by the retry rule, each time at the next sidecar, until it is answered. Returns the answer and the number of
+/// repeats.
 async fn by_the_rule<T, Attempt>(
     clients: &[Client],
     first: usize,
@@ -108,8 +109,8 @@ async fn execute(clients: Vec<Client>, executor: usize, work: Arc<Work>) {
     }
 }
 
-/// Restarts each of these sidecars `restarts` times, concurrently and under load, and calls `look` before each restart. Asserts that every
-/// commit is charged once.
+/// Restarts each of these sidecars `restarts` times, concurrently and under load, and calls `look` before each restart. Asserts
+/// that every commit is charged once.
 async fn survives(sidecars: Vec<Sidecar>, restarts: usize, look: Arc<dyn Fn() + Send + Sync>) {
     let clients: Vec<_> = sidecars.iter().map(Sidecar::client).collect();
     clients[0].put_team(team_without_seat(TEAM, 100_000_000)).await;

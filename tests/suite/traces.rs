@@ -1,4 +1,5 @@
-//! Spans of calls inside their callers' traces, as a real collector receives and forwards them, and calls without a working collector.
+//! Spans of calls inside their callers' traces, as a real collector receives and forwards them, and calls without a working
+//! collector.
 
 use std::{
     io::{Read as _, Seek as _, Write as _},

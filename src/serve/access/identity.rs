@@ -36,8 +36,8 @@ impl fmt::Display for ClientName {
     }
 }
 
-/// Returns the names in a certificate: the DNS names and URIs of its subjectAltName, in their order. If it has none of them, the common
-/// name of its subject, if there is exactly one.
+/// Returns the names in a certificate: the DNS names and URIs of its subjectAltName, in their order. If it has none of them, the
+/// common name of its subject, if there is exactly one.
 pub(super) fn names(certificate: &[u8]) -> Vec<ClientName> {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return Vec::new() };
     let Ok(alternative) = certificate.subject_alternative_name() else { return Vec::new() };

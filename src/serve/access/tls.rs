@@ -94,8 +94,8 @@ impl fmt::Debug for Tls {
 }
 
 impl Handshake {
-    /// Performs the handshake, or returns `None` if it fails. It may take as long as the client likes; the registry of connections ends it
-    /// after the handshake timeout.
+    /// Performs the handshake, or returns `None` if it fails. It may take as long as the client likes; the registry of
+    /// connections ends it after the handshake timeout.
     pub(in crate::serve) async fn accept(self, stream: TcpStream, peer: &Caller) -> Option<TlsClient> {
         let bounded = |connection: &mut rustls::ServerConnection| connection.set_buffer_limit(Some(SEND_BUFFER_BYTES));
         let stream = match TlsAcceptor::from(self.config).accept_with(stream, bounded).into_fallible().await {
@@ -115,8 +115,8 @@ impl Handshake {
     }
 }
 
-/// Closes a connection so that its client can read the reason. If it were closed while something is unread, the system would discard the
-/// last bytes that were sent.
+/// Closes a connection so that its client can read the reason. If it were closed while something is unread, the system would
+/// discard the last bytes that were sent.
 async fn shut_down(mut stream: TcpStream) {
     let mut dropped = [0; 1_024];
     if stream.shutdown().await.is_ok() {
@@ -185,8 +185,8 @@ fn configure(files: &[NamedFile], contents: &[Vec<u8>], time: Arc<CertificateClo
     let mut config =
         builder.map_err(broken)?.with_client_cert_verifier(clients).with_single_cert(chain, key).map_err(broken)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
-    // Sessions are not resumed. So each connection shows its certificate, and an expired one is noticed at the next connection. TLS 1.3
-    // resumes by tickets, TLS 1.2 by sessions that the server stores.
+    // Sessions are not resumed. So each connection shows its certificate, and an expired one is noticed at the next connection.
+    // TLS 1.3 resumes by tickets, TLS 1.2 by sessions that the server stores.
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(Arc::new(config))

@@ -49,8 +49,8 @@ impl CallHandler {
     /// 1. Its path tells its kind. Calls of the contract are counted and timed, and have a span if their caller traces them.
     /// 2. The listener's token is checked, if it has one.
     /// 3. The call takes a slot of its kind. If none is free, it fails with RESOURCE_EXHAUSTED.
-    /// 4. From here on the call is in flight: its connection is not evicted, and its timeout runs, which is a little shorter than the
-    ///    client's deadline.
+    /// 4. From here on the call is in flight: its connection is not evicted, and its timeout runs, which is a little shorter than
+    ///    the client's deadline.
     /// 5. A plain request of QuotaService takes the fast path. Any other request goes to tonic.
     /// 6. The code of the response is recorded. The slot is free again when the body of the response has been sent.
     ///
@@ -60,20 +60,21 @@ impl CallHandler {
     ///
     /// - The kind is [`CallKind::Contract`], so the call is counted. The data listener has no token, so step 2 lets it pass.
     /// - 12 of 1,024 slots are taken. The call takes the 13th, and has until 990 ms from now.
-    /// - The frame holds one whole message. The fast path decodes it, and asks the gate on behalf of this connection's client, which may
-    ///   commit for some teams only. The gate commits within 200 µs.
+    /// - The frame holds one whole message. The fast path decodes it, and asks the gate on behalf of this connection's client,
+    ///   which may commit for some teams only. The gate commits within 200 µs.
     /// - The response is the headers, a DATA frame with the message, and trailers with `grpc-status: 0`. OK is recorded.
     ///
-    /// If the client sends the same message in two DATA frames, the fast path hands both to tonic in step 5, and the response is the
-    /// same. If the gate takes longer than 990 ms, the response is UNAVAILABLE with the reason STORE_UNAVAILABLE, and the commit is
-    /// still carried out.
+    /// If the client sends the same message in two DATA frames, the fast path hands both to tonic in step 5, and the response is
+    /// the same. If the gate takes longer than 990 ms, the response is UNAVAILABLE with the reason STORE_UNAVAILABLE, and the
+    /// commit is still carried out.
     pub(in crate::serve) async fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Result<Response<ResponseBody>, Infallible> {
         let path = request.uri().path();
         let kind = CallKind::of(path);
-        // A stream lasts for as long as its client likes, and a health check costs nothing: neither tells how fast this sidecar is.
+        // A stream lasts for as long as its client likes, and a health check costs nothing: neither tells how fast this sidecar
+        // is.
         let observer = (kind == CallKind::Contract).then(|| self.context.observe(path, request.headers()));
         if let Err(refusal) = self.context.check_token(path, request.headers(), &self.caller) {
             self.context.count_refused(&refusal);

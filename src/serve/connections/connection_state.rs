@@ -1,5 +1,5 @@
-//! The state of one connection: whether it has begun HTTP/2, which calls it has in flight, how long it has been idle, and whether its
-//! client reads what is sent.
+//! The state of one connection: whether it has begun HTTP/2, which calls it has in flight, how long it has been idle, and whether
+//! its client reads what is sent.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,

@@ -1,5 +1,5 @@
-//! The first bytes of an HTTP/2 connection: a fixed preface and a SETTINGS frame. This module only tells whether they have arrived;
-//! hyper checks what they say.
+//! The first bytes of an HTTP/2 connection: a fixed preface and a SETTINGS frame. This module only tells whether they have
+//! arrived; hyper checks what they say.
 
 /// Length of the preface, and of a frame's header, whose first three bytes are the length of what follows.
 const PREFACE_BYTES: usize = 24;
@@ -15,8 +15,8 @@ pub(in crate::serve) enum Protocol {
     Http1AndHttp2,
 }
 
-/// How much of the preface has arrived. If the listener speaks HTTP/1.1 too, the first byte completes the preface, because hyper bounds
-/// how long the headers of HTTP/1.1 may take.
+/// How much of the preface has arrived. If the listener speaks HTTP/1.1 too, the first byte completes the preface, because hyper
+/// bounds how long the headers of HTTP/1.1 may take.
 #[derive(Debug)]
 pub(super) struct Http2Preface {
     protocol: Protocol,

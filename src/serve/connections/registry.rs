@@ -1,5 +1,5 @@
-//! All connections of one listener: how many there may be, which one is evicted when another one comes, and which ones are closed because
-//! their clients take too long.
+//! All connections of one listener: how many there may be, which one is evicted when another one comes, and which ones are closed
+//! because their clients take too long.
 
 use std::{
     collections::BTreeMap,
@@ -79,8 +79,8 @@ impl ConnectionRegistry {
         })
     }
 
-    /// Registers one more connection, which is closed when `everything` is cancelled. If the listener is full, another connection is
-    /// evicted first. Returns `None` if it is full and all connections have calls in flight.
+    /// Registers one more connection, which is closed when `everything` is cancelled. If the listener is full, another connection
+    /// is evicted first. Returns `None` if it is full and all connections have calls in flight.
     pub(in crate::serve) async fn admit(
         self: &Arc<Self>,
         everything: &CancellationToken,

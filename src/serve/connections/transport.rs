@@ -1,5 +1,5 @@
-//! The bytes of one connection: TCP, TLS, or a Unix domain socket. They tell its state whether the preface has come, and whether the client
-//! reads.
+//! The bytes of one connection: TCP, TLS, or a Unix domain socket. They tell its state whether the preface has come, and whether
+//! the client reads.
 
 use std::{
     io,
@@ -18,8 +18,8 @@ use tokio_rustls::server::TlsStream;
 use super::connection_state::ConnectionState;
 use crate::{serve::access::Handshake, service::Caller};
 
-/// Maximum number of bytes, some ten calls, that are read before their responses are sent. Clients then work on these responses while
-/// the next calls are answered, instead of all waiting for the last one.
+/// Maximum number of bytes, some ten calls, that are read before their responses are sent. Clients then work on these responses
+/// while the next calls are answered, instead of all waiting for the last one.
 const READ_BYTES: usize = 2_048;
 
 /// A connection that was accepted.
@@ -64,8 +64,8 @@ impl Accepted {
         Self { transport: Transport::Unix(stream), caller: Caller::new(caller), handshake: None }
     }
 
-    /// Completes the TLS handshake, if there is one. The caller then has the name that its certificate gives. Returns `None` if the
-    /// handshake fails.
+    /// Completes the TLS handshake, if there is one. The caller then has the name that its certificate gives. Returns `None` if
+    /// the handshake fails.
     pub(in crate::serve) async fn handshaken(self) -> Option<Self> {
         let (stream, handshake) = match (self.transport, self.handshake) {
             (Transport::Tcp(stream), Some(handshake)) => (stream, handshake),
@@ -93,8 +93,8 @@ impl Accepted {
 }
 
 impl Connection {
-    /// Records whether the client reads what is sent. TLS buffers some of it, so with TLS a completed write tells nothing: only one that
-    /// is pending does, or a flush.
+    /// Records whether the client reads what is sent. TLS buffers some of it, so with TLS a completed write tells nothing: only
+    /// one that is pending does, or a flush.
     fn record<T>(&self, sent: Poll<io::Result<T>>, is_flush: bool) -> Poll<io::Result<T>> {
         let is_known = match self.transport {
             Transport::Tls(_) => is_flush || sent.is_pending(),
@@ -156,8 +156,8 @@ impl AsyncWrite for Connection {
         self.writer().poll_shutdown(context)
     }
 
-    // Vectored writes are not offered. Without them h2 copies responses of up to 1 KiB into one buffer and sends many of them with one
-    // system call. With them, each response of more than 256 bytes would take a system call of its own.
+    // Vectored writes are not offered. Without them h2 copies responses of up to 1 KiB into one buffer and sends many of them
+    // with one system call. With them, each response of more than 256 bytes would take a system call of its own.
 }
 
 #[cfg(test)]

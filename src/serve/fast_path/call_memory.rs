@@ -1,5 +1,5 @@
-//! The memory that a call's future runs in. The future is kilobytes large, although most calls use little of it. So the memory of a
-//! completed call is used again for the next call of the connection.
+//! The memory that a call's future runs in. The future is kilobytes large, although most calls use little of it. So the memory of
+//! a completed call is used again for the next call of the connection.
 
 use std::{
     pin::Pin,

@@ -1,7 +1,7 @@
 //! The task of a connection. It drives the connection itself and at most one call that waits.
 //!
-//! A connection whose future wakes itself while it is polled is polled again at once. The runtime would put its task at the end of the
-//! queue and wake another thread that might take it from there: more work than most calls are.
+//! A connection whose future wakes itself while it is polled is polled again at once. The runtime would put its task at the end
+//! of the queue and wake another thread that might take it from there: more work than most calls are.
 
 use std::{
     fmt,
@@ -71,8 +71,8 @@ impl WaitingCall {
         &self.waker
     }
 
-    /// Keeps a call until it completes. A call that is kept already becomes a task of its own: it is a stream, such as a watch of the
-    /// health, that stays open for as long as its client likes.
+    /// Keeps a call until it completes. A call that is kept already becomes a task of its own: it is a stream, such as a watch of
+    /// the health, that stays open for as long as its client likes.
     pub(super) fn keep(&self, call: BoxFuture<'static, ()>) {
         if let Some(stream) = self.lock().replace(call) {
             tokio::spawn(stream);

@@ -1,15 +1,15 @@
 //! Runs each call on the task of its connection, as far as it gets without waiting.
 //!
-//! A task for each call would cost more than most calls do: it is allocated and queued, the runtime wakes another thread for it, and
-//! its response wakes the connection's task again.
+//! A task for each call would cost more than most calls do: it is allocated and queued, the runtime wakes another thread for it,
+//! and its response wakes the connection's task again.
 //!
 //! A call that has to wait continues in one of two ways:
 //!
-//! - If no other call of the connection is in flight, it stays with the connection's task ([`super::connection_task`]). If it became a
-//!   task just after it asked another task for something, the runtime would have two tasks to run, and would wake another thread for
-//!   one of them: some 30 µs, for a call that only has to be sent.
-//! - Otherwise it becomes a task of its own. The other thread is then welcome: it carries on with this call while the connection's task
-//!   reads the next ones.
+//! - If no other call of the connection is in flight, it stays with the connection's task ([`super::connection_task`]). If it
+//!   became a task just after it asked another task for something, the runtime would have two tasks to run, and would wake
+//!   another thread for one of them: some 30 µs, for a call that only has to be sent.
+//! - Otherwise it becomes a task of its own. The other thread is then welcome: it carries on with this call while the
+//!   connection's task reads the next ones.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

@@ -1,5 +1,5 @@
-//! The shutdown of a sidecar. Each step has a time limit, so from the moment when new reservations are refused it takes less than ten
-//! seconds, whatever clients and the store do.
+//! The shutdown of a sidecar. Each step has a time limit, so from the moment when new reservations are refused it takes less than
+//! ten seconds, whatever clients and the store do.
 //!
 //! 1. The sidecar reports NOT_SERVING and keeps serving for `drain_delay`, new connections too, so that load balancers notice.
 //! 2. New reservations and runs are refused. Commits and other settlements are still served.
@@ -14,7 +14,8 @@ use tokio::{
 
 use crate::serve::Sidecar;
 
-/// How long connected clients can still settle their reservations: as long as the RetryInfo of a refused reservation tells them to wait.
+/// How long connected clients can still settle their reservations: as long as the RetryInfo of a refused reservation tells them
+/// to wait.
 const LAST_SETTLEMENTS: Duration = Duration::from_secs(1);
 
 /// Time limit for calls in flight.
@@ -46,14 +47,15 @@ impl Sidecar {
         }
     }
 
-    /// Refuses new reservations and runs from now on, and reports NOT_SERVING on all listeners. All other calls are served as before.
+    /// Refuses new reservations and runs from now on, and reports NOT_SERVING on all listeners. All other calls are served as
+    /// before.
     pub async fn begin_drain(&self) {
         self.gate.begin_drain();
         self.health.begin_shutdown().await;
     }
 
-    /// Drains, lets calls in flight finish, and closes the store. Takes less than ten seconds, even if clients keep streams open or the
-    /// store does not answer.
+    /// Drains, lets calls in flight finish, and closes the store. Takes less than ten seconds, even if clients keep streams open
+    /// or the store does not answer.
     pub async fn shutdown(mut self) {
         self.begin_drain().await;
         self.connections.close();

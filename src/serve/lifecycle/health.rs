@@ -1,8 +1,8 @@
 //! The health of a sidecar, by the service names that Kubernetes and clients ask for.
 //!
-//! There are two questions, and all listeners give the same answer: whether the process is alive (`liveness`), and whether it can decide
-//! (`readiness`, which is also the health of QuotaService and of the whole listener). The services of the admin listener are SERVING until
-//! shutdown begins.
+//! There are two questions, and all listeners give the same answer: whether the process is alive (`liveness`), and whether it can
+//! decide (`readiness`, which is also the health of QuotaService and of the whole listener). The services of the admin listener
+//! are SERVING until shutdown begins.
 
 use std::sync::Arc;
 
@@ -101,8 +101,8 @@ impl Health {
         }
     }
 
-    /// Ends all watches of the data and admin listeners, which are about to close: a watch would keep its connection open for ever. The
-    /// probe listener closes with the process.
+    /// Ends all watches of the data and admin listeners, which are about to close: a watch would keep its connection open for
+    /// ever. The probe listener closes with the process.
     pub(in crate::serve) async fn end_watches(&self) {
         for listener in [&self.data, &self.admin] {
             let mut reporter = listener.reporter.clone();

@@ -121,8 +121,8 @@ impl BannerListener {
         format!("{tls}{token}")
     }
 
-    /// Returns a grpcurl call for a shell. `request` must not contain single quotes. The client's certificate files have placeholder
-    /// names, because the sidecar does not know where they are.
+    /// Returns a grpcurl call for a shell. `request` must not contain single quotes. The client's certificate files have
+    /// placeholder names, because the sidecar does not know where they are.
     fn grpcurl(&self, method: &str, request: &str) -> String {
         let (socket, target) = match self.address.as_seen_from_here() {
             // By default, grpcurl sends the socket's path as the authority, which HTTP/2 does not allow.

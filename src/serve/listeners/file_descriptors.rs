@@ -6,8 +6,8 @@ use crate::serve::limits::Limits;
 /// File descriptors for the store, the log and the listeners themselves, with a reserve.
 const OTHER_FILES: u64 = 128;
 
-/// Raises the soft limit of open files to what full listeners need. Logs a warning if the hard limit is lower: the system then refuses
-/// connections before the listeners are full.
+/// Raises the soft limit of open files to what full listeners need. Logs a warning if the hard limit is lower: the system then
+/// refuses connections before the listeners are full.
 pub(in crate::serve) fn raise_limit(limits: &Limits) {
     let needed = 2 * u64::from(limits.max_connections) + u64::from(probe::MAX_CONNECTIONS) + OTHER_FILES;
     match rlimit::increase_nofile_limit(needed) {

@@ -5,12 +5,12 @@ use hyper_util::{rt::TokioTimer, server::conn::auto};
 
 use crate::serve::{fast_path::InlineExecutor, limits::Limits};
 
-/// Window of a stream: how much of a request the client may send before it is read. This is the default of HTTP/2. Requests are small
-/// and are read as they arrive.
+/// Window of a stream: how much of a request the client may send before it is read. This is the default of HTTP/2. Requests are
+/// small and are read as they arrive.
 const STREAM_WINDOW_BYTES: u32 = 65_535;
 
-/// Window of a connection, for each call that it may have in flight. h2 takes many small unread frames for an attack, once they stand
-/// for more than half of the window at up to 256 bytes each. So this is twice what honest calls need that all come at once.
+/// Window of a connection, for each call that it may have in flight. h2 takes many small unread frames for an attack, once they
+/// stand for more than half of the window at up to 256 bytes each. So this is twice what honest calls need that all come at once.
 const CONNECTION_WINDOW_BYTES_PER_CALL: u32 = 1_024;
 
 /// The largest window of HTTP/2.
@@ -36,8 +36,8 @@ pub(super) fn http2(limits: &Limits, executor: InlineExecutor) -> http2::Builder
     http2
 }
 
-/// Returns the settings of a listener that speaks HTTP/1.1 too. A client of HTTP/1.1 has `handshake_timeout` to send the headers of each
-/// request.
+/// Returns the settings of a listener that speaks HTTP/1.1 too. A client of HTTP/1.1 has `handshake_timeout` to send the headers
+/// of each request.
 pub(super) fn http1_and_http2(limits: &Limits, executor: InlineExecutor) -> auto::Builder<InlineExecutor> {
     let mut http = auto::Builder::new(executor);
     http.http1()

@@ -1,6 +1,7 @@
 //! The probe listener: health for the kubelet and `/metrics` for Prometheus, in plaintext, over HTTP/1.1 and HTTP/2.
 //!
-//! It shares no limit with the other listeners: it answers when they are full, before the store is open, and until the process ends.
+//! It shares no limit with the other listeners: it answers when they are full, before the store is open, and until the process
+//! ends.
 
 use std::{
     convert::Infallible,

@@ -1,7 +1,7 @@
 //! Serves one listener: accepts connections, serves each of them until it ends, and stops on a signal.
 //!
-//! All listeners are served by this code: data, admin and probe. They differ in their limits and services, in the protocols that they
-//! speak, and in which connection is evicted when the listener is full.
+//! All listeners are served by this code: data, admin and probe. They differ in their limits and services, in the protocols that
+//! they speak, and in which connection is evicted when the listener is full.
 
 use std::{
     ops::DerefMut,
@@ -154,8 +154,8 @@ impl ListenerServer {
     }
 }
 
-/// Returns an age that is up to a tenth longer or shorter, at random, so that clients that connected together do not all reconnect
-/// together.
+/// Returns an age that is up to a tenth longer or shorter, at random, so that clients that connected together do not all
+/// reconnect together.
 fn jittered(age: Duration) -> Duration {
     Duration::try_from_secs_f64(age.as_secs_f64() * (0.9 + 0.2 * fastrand::f64())).unwrap_or(age)
 }

@@ -90,8 +90,8 @@ pub(in crate::serve) fn admin(
     Ok(Services { routes, quota: None, guard })
 }
 
-/// Answers calls of services that this listener does not have with the listener that has them, because the two addresses are easily
-/// mistaken for each other.
+/// Answers calls of services that this listener does not have with the listener that has them, because the two addresses are
+/// easily mistaken for each other.
 fn with_advice(routes: RoutesBuilder, advice: &'static str) -> Routes {
     let answer = move || async move { Status::unimplemented(advice).into_http::<Body>() };
     routes.routes().into_axum_router().fallback(answer).into()

@@ -1,4 +1,5 @@
-//! A Unix domain socket that only this user can open. A stale socket is replaced. A live one is not, even if two sidecars start at once.
+//! A Unix domain socket that only this user can open. A stale socket is replaced. A live one is not, even if two sidecars start
+//! at once.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions, TryLockError},
@@ -55,8 +56,8 @@ impl UnixSocket {
     }
 }
 
-/// Keeps other sidecars from a path: a locked file beside it. The system releases the lock of a process that crashed. The file that
-/// remains has no effect.
+/// Keeps other sidecars from a path: a locked file beside it. The system releases the lock of a process that crashed. The file
+/// that remains has no effect.
 #[derive(Debug)]
 struct PathLock {
     path: PathBuf,
@@ -89,7 +90,8 @@ impl PathLock {
 
 impl Drop for PathLock {
     fn drop(&mut self) {
-        // Removed while it is still locked, so no other process owns it. If that fails, the next owner locks the file that is there.
+        // Removed while it is still locked, so no other process owns it. If that fails, the next owner locks the file that is
+        // there.
         let _ = fs::remove_file(&self.path);
     }
 }

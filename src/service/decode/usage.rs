@@ -14,7 +14,8 @@ pub(in crate::service) fn get_usage(request: v1::GetUsageRequest) -> Result<(Id,
     Ok((team, at_ms, page(request.page_size, request.page_token)))
 }
 
-/// ListCharges. Returns the team, a time in the cycle in Unix milliseconds, and the page. `None` means all teams, and every cycle.
+/// ListCharges. Returns the team, a time in the cycle in Unix milliseconds, and the page. `None` means all teams, and every
+/// cycle.
 pub(in crate::service) fn list_charges(
     request: v1::ListChargesRequest,
 ) -> Result<(Option<Id>, Option<i64>, Page), GateError> {

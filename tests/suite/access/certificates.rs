@@ -80,8 +80,8 @@ fn client(names: Vec<SanType>) -> CertificateParams {
     params
 }
 
-/// A directory whose files all change at once, as in Kubernetes: each file is a link through `..data`, which is a link to the directory of
-/// one version.
+/// A directory whose files all change at once, as in Kubernetes: each file is a link through `..data`, which is a link to the
+/// directory of one version.
 pub(super) struct Mount {
     directory: PathBuf,
     version: u32,

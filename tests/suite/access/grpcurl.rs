@@ -8,8 +8,8 @@ use crate::suite::support::{
     tool,
 };
 
-/// Starts a sidecar whose listeners require client certificates, and whose admin listener requires a token. Returns it with the directory of
-/// its files.
+/// Starts a sidecar whose listeners require client certificates, and whose admin listener requires a token. Returns it with the
+/// directory of its files.
 pub(crate) fn guarded() -> (sidecar::Sidecar, Arc<TempDir>) {
     let directory = Arc::new(tempfile::tempdir().unwrap());
     write(directory.path());

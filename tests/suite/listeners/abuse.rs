@@ -1,5 +1,5 @@
-//! Hostile clients against the real program with its default limits. Its memory stays bounded, and an honest client is served during and
-//! after each attack.
+//! Hostile clients against the real program with its default limits. Its memory stays bounded, and an honest client is served
+//! during and after each attack.
 
 use std::{collections::VecDeque, fs, sync::Arc, time::Duration};
 

@@ -1,7 +1,7 @@
 //! The fast path answers every request as tonic does.
 //!
-//! Each request is sent twice: as it is, and with `grpc-encoding: identity`, which changes nothing but makes it go through tonic. Both
-//! responses have to be the same: status, headers, messages and trailers.
+//! Each request is sent twice: as it is, and with `grpc-encoding: identity`, which changes nothing but makes it go through tonic.
+//! Both responses have to be the same: status, headers, messages and trailers.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -40,8 +40,8 @@ fn row(
     Row { what, method, path, headers: headers.to_vec(), body: body.to_vec() }
 }
 
-/// Requests with every method and content type, and with unusual paths, headers and bodies. Each can be sent repeatedly, with the same
-/// answer.
+/// Requests with every method and content type, and with unusual paths, headers and bodies. Each can be sent repeatedly, with the
+/// same answer.
 fn rows() -> Vec<Row> {
     let repeat = message(&reserve("r"));
     let whole = std::slice::from_ref(&repeat);

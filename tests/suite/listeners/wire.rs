@@ -192,8 +192,8 @@ pub(super) struct Exchange {
     pub(super) trailers: Option<http::HeaderMap>,
 }
 
-/// Sends a request on a connection of its own, each piece of its body as a frame, and returns the whole response, or the reason of a
-/// reset.
+/// Sends a request on a connection of its own, each piece of its body as a frame, and returns the whole response, or the reason
+/// of a reset.
 pub(super) async fn exchange(
     address: &str,
     request: http::Request<()>,

@@ -218,8 +218,8 @@ fn a_field_of_a_later_contract_is_ignored() {
     }
 }
 
-/// Bytes that are not a message: a truncated number, a truncated text, a text that is not UTF-8, an open group, a field without a number,
-/// and a field of an unknown type.
+/// Bytes that are not a message: a truncated number, a truncated text, a text that is not UTF-8, an open group, a field without a
+/// number, and a field of an unknown type.
 const NO_MESSAGES: [&[u8]; 6] =
     [&[0x80], &[0x0a, 0x7f, b'a'], &[0x0a, 0x02, 0xc3, 0x28], &[0x0b, 0x08, 0x01], &[0x00, 0x00], &[0x0f]];
 
