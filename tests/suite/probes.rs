@@ -318,7 +318,7 @@ fn the_probe_listener_needs_an_address_of_its_own() {
     let refused = tollgate(&taken);
     let said = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(refused.status.code(), Some(78), "{said}");
-    assert!(said.contains("probe (--probe): must not be where listen is"), "{said}");
+    assert!(said.contains("probe (--probe): must not be the address of listen"), "{said}");
     let nowhere = Sidecar::start_in(
         &Arc::new(tempfile::tempdir().unwrap()),
         &["--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--store=memory"],
