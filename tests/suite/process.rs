@@ -291,7 +291,7 @@ fn a_store_that_is_locked_or_unreachable_is_refused() {
     refuses(&serving(&argument(&kept.location())), 69, "in use by another process");
     let damaged: TempDir = tempfile::tempdir().unwrap();
     std::fs::write(damaged.path().join("tollgate.redb"), "something else").unwrap();
-    refuses(&serving(&format!("embedded:{}", damaged.path().display())), 69, "no store of Tollgate");
+    refuses(&serving(&format!("embedded:{}", damaged.path().display())), 69, "is not a file of Tollgate");
 }
 
 #[test]

@@ -53,7 +53,7 @@ impl Scene {
             let balance = self.stage.client.books(TEAM).await.balance;
             ((balance.used, balance.held) == (25, 0)).then_some(())
         };
-        wait_for("the commit to be in the books", charged).await;
+        wait_for("the commit to be charged", charged).await;
     }
 }
 
