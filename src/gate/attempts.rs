@@ -1,8 +1,8 @@
 //! The attempts of one call: what keeps its transaction from being applied, and how often the call tries to remove
 //! that.
 //!
-//! A call builds a transaction from what this sidecar believes, and the store applies it, finds a belief to be wrong,
-//! or refuses. Before a refusal stands, holds that have run out are expired, and leases are called back.
+//! A call builds a transaction from what this sidecar assumes, and the store applies it, finds an assumption to be
+//! wrong, or refuses. Before a refusal stands, holds that have run out are expired, and leases are called back.
 //! [`super::obstacles`] removes such an obstacle, and the call tries again, up to a limit for each kind.
 
 use super::error::GateError;
@@ -11,7 +11,7 @@ use crate::{
     metrics::GateMetrics,
 };
 
-/// Maximum number of attempts of one call on a belief that turned out to be wrong. Then the call fails with
+/// Maximum number of attempts of one call whose assumptions turned out to be wrong. Then the call fails with
 /// UNAVAILABLE; it is never suspended for this reason.
 const MAX_STALE_ROUNDS: u32 = 8;
 
@@ -29,9 +29,9 @@ pub(crate) struct Attempts {
 /// What keeps the transaction of a call from being applied.
 #[derive(Debug)]
 pub(crate) enum Obstacle {
-    /// A belief was wrong. The reply has corrected it.
+    /// An assumption was wrong. The reply has corrected it.
     Stale,
-    /// The id belongs to a reservation that is kept no longer than its retention, which is over.
+    /// The id belongs to a reservation whose retention is over. Its record has to be removed first.
     Forgotten(Id, Reservation),
     /// Some of these holds have run out, and their credits have not come back yet. The time is the store's, in Unix
     /// milliseconds.
@@ -51,12 +51,12 @@ pub(crate) enum Round<T> {
 }
 
 impl Attempts {
-    /// Whether a belief of this call was wrong before.
+    /// Returns whether an assumption of this call was wrong before.
     pub(crate) fn any_stale(&self) -> bool {
         self.stale_rounds > 0
     }
 
-    /// Whether the call may still call leases back. It does so once.
+    /// Returns whether the call may still call leases back. It does so once.
     pub(crate) fn may_recall(&self) -> bool {
         !self.has_recalled
     }
@@ -78,7 +78,7 @@ impl Attempts {
         self.has_recalled = true;
     }
 
-    /// Counts one more attempt on a belief that was wrong.
+    /// Counts one more attempt whose assumptions were wrong.
     ///
     /// # Errors
     /// [`GateError::Unverified`] if there were too many.

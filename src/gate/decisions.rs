@@ -82,14 +82,14 @@ impl Decisions {
     pub(crate) fn settled(
         &self,
         team: &Id,
-        believed: &BackedReservation,
+        assumed: &BackedReservation,
         step: &Settlement,
         reply: &Reply,
     ) -> Result<(), GateError> {
         if !matches!(reply.outcome, Outcome::Applied { .. }) {
             return Ok(());
         }
-        let credits = believed.reservation.terms.credits;
+        let credits = assumed.reservation.terms.credits;
         match step.reservation(reply)?.map(|settled| settled.state) {
             Some(State::Committed(charged)) => {
                 let CommitEffects { blocks, run_completion, above_hold } = step.effects(reply);

@@ -82,14 +82,14 @@ impl Expiry {
         self.expire(team, &found).await
     }
 
-    /// Expires reservations that are believed to be due. One that was settled meanwhile stays as it is. If the lease of
+    /// Expires reservations that are assumed to be due. One that was settled meanwhile stays as it is. If the lease of
     /// one has ended, a second store call expires it.
     ///
     /// # Errors
     /// The store's.
     pub(crate) async fn expire(&self, team: &Id, due: &[(Id, BackedReservation)]) -> Result<(), GateError> {
-        let of_ended_leases = self.expire_as_believed(team, due).await?;
-        self.expire_as_believed(team, &of_ended_leases).await.map(drop)
+        let of_ended_leases = self.expire_as_assumed(team, due).await?;
+        self.expire_as_assumed(team, &of_ended_leases).await.map(drop)
     }
 
     /// Expires the reservations that were opened from leases here and whose holds have run out.
@@ -114,7 +114,7 @@ impl Expiry {
 
     /// Does the same as [`Expiry::expire`] in one store call. Returns the reservations whose leases have ended as the
     /// store has them; they are not expired yet.
-    async fn expire_as_believed(
+    async fn expire_as_assumed(
         &self,
         team: &Id,
         due: &[(Id, BackedReservation)],
@@ -123,15 +123,16 @@ impl Expiry {
         if due.is_empty() {
             return Ok(of_ended_leases);
         }
-        let mut steps: Vec<_> = due.iter().map(|(id, held)| expire(team, id, held, self.store.policy())).collect();
+        let mut steps: Vec<_> =
+            due.iter().map(|(id, assumed)| expire(team, id, assumed, self.store.policy())).collect();
         let transactions = steps.iter_mut().map(|step| step.transaction.take()).collect();
         let replies = self.store.transact_all(transactions).await?;
-        for ((step, reply), (id, held)) in steps.iter().zip(replies).zip(due) {
+        for ((step, reply), (id, assumed)) in steps.iter().zip(replies).zip(due) {
             let reply = reply?;
-            self.decisions.settled(team, held, step, &reply)?;
-            if held.backing != Backing::Record {
-                let ended = self.expired_from_lease(team, id, held, step, &reply)?;
-                of_ended_leases.extend(ended.map(|held| (id.clone(), held)));
+            self.decisions.settled(team, assumed, step, &reply)?;
+            if assumed.backing != Backing::Record {
+                let ended = self.expired_from_lease(team, id, assumed, step, &reply)?;
+                of_ended_leases.extend(ended.map(|actual| (id.clone(), actual)));
             }
             self.recent.mark_settled(team, id, step.reservation(&reply)?);
             if let Some(terms) = step.terms(&reply)? {
@@ -147,18 +148,18 @@ impl Expiry {
         &self,
         team: &Id,
         id: &Id,
-        believed: &BackedReservation,
+        assumed: &BackedReservation,
         step: &Settlement,
         reply: &Reply,
     ) -> Result<Option<BackedReservation>, GateError> {
         let escrow = &self.held.escrow;
         match step.verdict(reply)? {
-            SettlementVerdict::Stale(held) if held.is_forgotten(reply.now_ms, self.store.policy()) => {
+            SettlementVerdict::Stale(actual) if actual.is_forgotten(reply.now_ms, self.store.policy()) => {
                 escrow.close_reservation(team, id);
             }
-            SettlementVerdict::Stale(held) if held.backing != Backing::Record => {
-                if held != *believed {
-                    return Ok(Some(held));
+            SettlementVerdict::Stale(actual) if actual.backing != Backing::Record => {
+                if actual != *assumed {
+                    return Ok(Some(actual));
                 }
                 // The store's clock is behind the estimate, so the hold has not run out yet.
                 escrow.note_due(team, id, reply.now_ms + RETRY_AFTER_MS);

@@ -42,12 +42,12 @@ impl HeldLeases {
         }
         let is_recalled = terms.no_leases_until_ms > now_ms;
         let recalled_at_ms = is_recalled.then(|| terms.no_leases_until_ms - RECALL_PAUSE_MS);
-        let rests = self.escrow.remove_outdated_leases(team, terms.version, recalled_at_ms);
+        let remainders = self.escrow.remove_outdated_leases(team, terms.version, recalled_at_ms);
         if is_recalled {
-            self.metrics.leases(LeaseEvent::Recalled, rests.len());
+            self.metrics.leases(LeaseEvent::Recalled, remainders.len());
         }
-        if !rests.is_empty() {
-            self.returning.add(Return { team: team.clone(), rests, until_ms: at_ms + MAX_LEASE_LIFETIME_MS });
+        if !remainders.is_empty() {
+            self.returning.add(Return { team: team.clone(), remainders, until_ms: at_ms + MAX_LEASE_LIFETIME_MS });
         }
     }
 

@@ -1,4 +1,4 @@
-//! CheckAndReserve, from what is believed to the verified answer; and the look-up of a reservation.
+//! CheckAndReserve, from the last seen records to the verified answer; and the look-up of a reservation.
 //!
 //! A call is answered by the first of these that can: a held lease, a remembered refusal, the store.
 
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use self::{
-    pricing::{Beliefs, price},
+    pricing::{ReserveContext, price},
     refusals::flow_and_run,
     replay::{grant_of, proceed, replay},
 };
@@ -28,7 +28,7 @@ use super::{
     obstacles::Obstacles,
     recent::RecentReservations,
     run_records::RunRecords,
-    store_client::{StoreClient, belief},
+    store_client::{StoreClient, assumptions},
 };
 use crate::{
     cache::CachedRefusal,
@@ -76,19 +76,19 @@ impl Reservations {
             let at_ms = self.store.monotonic_ms();
             let now_ms = self.store.time().at(at_ms);
             let catalogue = self.store.fresh_catalogue_at(now_ms).await?;
-            let believed = self.store.believed_at(&call.team, at_ms).await?;
-            let priced = match price(call, &believed.terms, &catalogue, now_ms) {
+            let snapshot = self.store.team_snapshot_at(&call.team, at_ms).await?;
+            let priced = match price(call, &snapshot.terms, &catalogue, now_ms) {
                 Ok(priced) => priced,
                 Err(unpriced) => return Box::pin(self.replay_unpriced(call, id, &catalogue, unpriced)).await,
             };
-            let beliefs = Beliefs { priced: &priced, believed: &believed, catalogue: &catalogue, at_ms, now_ms };
-            if let Some(answer) = self.answer_from_lease(call, id, &beliefs).await {
+            let context = ReserveContext { priced: &priced, team: &snapshot, catalogue: &catalogue, at_ms, now_ms };
+            if let Some(answer) = self.answer_from_lease(call, id, &context).await {
                 return answer;
             }
-            if let Some(answer) = self.refusal_from_memory(call, id, &beliefs) {
+            if let Some(answer) = self.refusal_from_memory(call, id, &context) {
                 return Ok(answer);
             }
-            match Box::pin(self.write_through(call, id, &beliefs, &attempts)).await? {
+            match Box::pin(self.write_through(call, id, &context, &attempts)).await? {
                 Round::Done(answer) => return Ok(answer),
                 Round::Blocked(obstacle) => {
                     Box::pin(self.obstacles.remove(&call.team, obstacle, &mut attempts)).await?;
@@ -102,13 +102,14 @@ impl Reservations {
         &self,
         call: &ReserveCall,
         id: &Id,
-        beliefs: &Beliefs<'_>,
+        context: &ReserveContext<'_>,
         attempts: &Attempts,
     ) -> Result<Round<ReserveAnswer>, GateError> {
         let store = &self.store;
-        let Beliefs { priced, believed, catalogue, now_ms, .. } = beliefs;
-        let belief = Assumptions { recall_leases_first: attempts.may_recall(), ..belief(believed, catalogue, *now_ms) };
-        let belief = if attempts.any_stale() { belief.with_all_options() } else { belief };
+        let ReserveContext { priced, team, catalogue, now_ms, .. } = context;
+        let assumptions =
+            Assumptions { recall_leases_first: attempts.may_recall(), ..assumptions(team, catalogue, *now_ms) };
+        let assumptions = if attempts.any_stale() { assumptions.with_all_options() } else { assumptions };
         let request = Request {
             team: &call.team,
             reservation: id,
@@ -116,7 +117,7 @@ impl Reservations {
             hold_ms: call.hold_ms,
             dry_run: call.dry_run,
         };
-        let mut step = Reserve::new(&request, &priced.price, &belief, store.policy());
+        let mut step = Reserve::new(&request, &priced.price, &assumptions, store.policy());
         let asked_at_ms = store.monotonic_ms();
         let transaction = step.transaction.take();
         let reply = match priced.content.run_of_trigger() {
@@ -160,7 +161,7 @@ impl Reservations {
                     checked_at_ms: asked_at_ms,
                 };
                 let answer = self.suspended(call, catalogue, &terms, &refusal, credits, reply.now_ms);
-                store.cache().remember_refusal(&call.team, refusal, believed.changes);
+                store.cache().remember_refusal(&call.team, refusal, team.changes);
                 Ok(Round::Done(answer))
             }
         }

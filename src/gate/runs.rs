@@ -10,7 +10,7 @@ use super::{
     error::GateError,
     obstacles::Obstacles,
     run_records::RunRecords,
-    store_client::{StoreClient, belief},
+    store_client::{StoreClient, assumptions},
 };
 use crate::domain::{
     id::Id,
@@ -50,9 +50,9 @@ impl Runs {
     ) -> Result<Round<BeginRunAnswer>, GateError> {
         let store = &self.store;
         let catalogue = store.fresh_catalogue().await?;
-        let believed = store.believed(team).await?;
-        let belief = belief(&believed, &catalogue, store.now_ms());
-        let mut step = BeginRun::new(team, flow, run, &belief, store.policy());
+        let snapshot = store.team_snapshot(team).await?;
+        let assumptions = assumptions(&snapshot, &catalogue, store.now_ms());
+        let mut step = BeginRun::new(team, flow, run, &assumptions, store.policy());
         let reply = self.records.transact_after_record(team, run, step.transaction.take()).await?;
         let terms = store.team_exists(team, step.terms(&reply)?)?;
         let account = step.account(&reply)?;

@@ -52,11 +52,11 @@ struct Settled {
     applied: bool,
 }
 
-/// The reservation that a call settles, and what is believed of it.
+/// The reservation that a call settles, and what the next step assumes of it.
 struct Target<'a> {
     team: &'a Id,
     id: &'a Id,
-    held: BackedReservation,
+    assumed: BackedReservation,
     /// The account of the reservation's cycle, if a reply has shown it.
     account: Option<Account>,
     attempts: Attempts,
@@ -69,26 +69,26 @@ impl Settlements {
         self.tasks.wait().await;
     }
 
-    /// Finds the reservation that a call settles: by its grant, in memory, or in the store. The first two are believed
+    /// Finds the reservation that a call settles: by its grant, in memory, or in the store. The first two count
     /// only as far as the store's record or the reservation's lease confirms them.
     async fn target<'a>(&self, call: &'a SettleCall) -> Result<Target<'a>, GateError> {
         let (team, id) = (&call.team, &call.reservation);
-        let held = match self.believed_held(call) {
-            Some(believed) => believed,
+        let assumed = match self.assumed_reservation(call) {
+            Some(assumed) => assumed,
             None => self.store.read_reservation(team, id).await?.0.ok_or(GateError::ReservationNotFound)?.into(),
         };
-        let reservation = &held.reservation;
+        let reservation = &assumed.reservation;
         let account = self.store.known_account(team).filter(|account| account.cycle == reservation.terms.cycle);
         let content = &reservation.content;
         Span::current().record("flow", display(&content.flow)).record("run", content.run.as_ref().map(display));
-        Ok(Target { team, id, held, account, attempts: Attempts::default() })
+        Ok(Target { team, id, assumed, account, attempts: Attempts::default() })
     }
 
     /// Returns the reservation that a call settles as its grant, or this sidecar's memory, has it. After an extension
     /// the reservation has a record that is newer than its grant.
-    fn believed_held(&self, call: &SettleCall) -> Option<BackedReservation> {
+    fn assumed_reservation(&self, call: &SettleCall) -> Option<BackedReservation> {
         let (team, id) = (&call.team, &call.reservation);
-        let granted = read_grant(&call.grant, id).filter(|held| held.reservation.state == State::Open);
+        let granted = read_grant(&call.grant, id).filter(|granted| granted.reservation.state == State::Open);
         if let Some(BackedReservation { backing: Backing::Record, .. }) = granted {
             return granted;
         }
@@ -103,7 +103,7 @@ impl Settlements {
     /// Sends one step, and returns the reservation after it. Returns `None` if the call has to try again; the target is
     /// then as the store has it, and what stood in the way is removed.
     ///
-    /// A step without options only looks: it is done if the reservation is as believed. Any step is done if the
+    /// A step without options only looks: it is done if the reservation is as assumed. Any step is done if the
     /// reservation turns out to be committed or released, because nothing changes it any more.
     async fn round(
         &self,
@@ -116,31 +116,31 @@ impl Settlements {
         let reply = store.transact(step.transaction.take()).await?;
         let account = step.account(&reply)?;
         let terms = step.terms(&reply)?;
-        self.decisions.settled(target.team, &target.held, &step, &reply)?;
+        self.decisions.settled(target.team, &target.assumed, &step, &reply)?;
         if let Some(terms) = &terms {
             store.learn(target.team, terms, account.clone(), reply.outcome);
         }
-        let (held, done) = match step.verdict(&reply)? {
+        let (actual, done) = match step.verdict(&reply)? {
             SettlementVerdict::TeamNotFound => return store.team_exists(target.team, None),
             SettlementVerdict::NotFound => return Err(self.not_found(target)),
             SettlementVerdict::Done(reservation) => (reservation.into(), true),
-            SettlementVerdict::Stale(held) => {
-                let believed = &target.held;
-                let as_believed = only_looks && held == *believed;
+            SettlementVerdict::Stale(actual) => {
+                let assumed = &target.assumed;
+                let as_assumed = only_looks && actual == *assumed;
                 // A grant may be forged, and the account in the reply is that of the cycle that the grant named.
-                let same_account = held.reservation.terms.cycle == believed.reservation.terms.cycle;
-                let is_final = matches!(held.reservation.state, State::Committed(_) | State::Released);
-                (held, as_believed || (is_final && same_account))
+                let same_account = actual.reservation.terms.cycle == assumed.reservation.terms.cycle;
+                let is_final = matches!(actual.reservation.state, State::Committed(_) | State::Released);
+                (actual, as_assumed || (is_final && same_account))
             }
         };
-        if held.backing == Backing::Record && self.held.escrow.close_reservation(target.team, target.id) {
+        if actual.backing == Backing::Record && self.held.escrow.close_reservation(target.team, target.id) {
             // A repeat of the call gets this reservation, and not a new one from memory.
-            self.recent.remember(target.team, target.id, &held.reservation);
+            self.recent.remember(target.team, target.id, &actual.reservation);
         }
-        if held.is_forgotten(reply.now_ms, store.policy()) {
+        if actual.is_forgotten(reply.now_ms, store.policy()) {
             return Err(self.not_found(target));
         }
-        let BackedReservation { reservation, backing } = held;
+        let BackedReservation { reservation, backing } = actual;
         if let (true, Some(terms), Some(account)) = (done, terms, account.clone()) {
             let balance = store.balance(catalogue, &terms, account);
             let applied = matches!(reply.outcome, Outcome::Applied { .. });
@@ -155,7 +155,7 @@ impl Settlements {
         let obstacle = target.attempts.obstacle_to(&holds, &leases, reply.now_ms).unwrap_or(Obstacle::Stale);
         self.obstacles.remove(target.team, obstacle, &mut target.attempts).await?;
         target.account = account;
-        target.held = BackedReservation { reservation, backing };
+        target.assumed = BackedReservation { reservation, backing };
         Ok(None)
     }
 

@@ -1,8 +1,8 @@
 //! The client of the store: it sends every transaction, and caches what the replies show.
 //!
-//! It keeps the terms and the latest account of each team, a copy
-//! of the catalogue, and an estimate of the store's time. All of it may be out of date. That is safe, because every
-//! transaction carries what it assumes, and the store checks it.
+//! It keeps the terms and the latest account of each team, a copy of the catalogue, and an estimate of the store's
+//! time. All of it may be out of date. That is safe, because every transaction carries what it assumes, and the store
+//! checks it.
 //!
 //! The client reports the terms that it sees to the held leases. It must not know what a call means, or how leases are
 //! taken.
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 pub(crate) use self::{
-    balances::{balance_at, belief},
+    balances::{assumptions, balance_at},
     catalogue::catalogue_in,
 };
 use self::{catalogue::SharedCatalogue, store_calls::StoreCalls, store_time::StoreTime};
@@ -153,17 +153,17 @@ impl StoreClient {
         self.catalogue.keep_fresh(&self.calls).await;
     }
 
-    /// Returns what is believed of a team: from the cache, or read from the store.
-    pub(crate) fn believed(&self, team: &Id) -> impl Future<Output = Result<TeamSnapshot, GateError>> {
-        self.believed_at(team, self.monotonic_ms())
+    /// Returns the terms and the account of a team as last seen: from the cache, or read from the store.
+    pub(crate) fn team_snapshot(&self, team: &Id) -> impl Future<Output = Result<TeamSnapshot, GateError>> {
+        self.team_snapshot_at(team, self.monotonic_ms())
     }
 
-    /// Does the same as [`StoreClient::believed`] at a time of the sidecar's clock, in milliseconds.
-    pub(crate) async fn believed_at(&self, team: &Id, at_ms: i64) -> Result<TeamSnapshot, GateError> {
-        let believed = self.cache.snapshot(team, at_ms);
-        self.metrics.looked_up(believed.is_some());
-        if let Some(believed) = believed {
-            return Ok(believed);
+    /// Does the same as [`StoreClient::team_snapshot`] at a time of the sidecar's clock, in milliseconds.
+    pub(crate) async fn team_snapshot_at(&self, team: &Id, at_ms: i64) -> Result<TeamSnapshot, GateError> {
+        let snapshot = self.cache.snapshot(team, at_ms);
+        self.metrics.looked_up(snapshot.is_some());
+        if let Some(snapshot) = snapshot {
+            return Ok(snapshot);
         }
         let terms = Box::pin(self.read_terms(team)).await?;
         Ok(TeamSnapshot { terms, account: None, changes: 0 })
@@ -171,7 +171,7 @@ impl StoreClient {
 
     /// Returns the latest account of a team that a reply has shown.
     pub(crate) fn known_account(&self, team: &Id) -> Option<Account> {
-        self.cache.snapshot(team, self.monotonic_ms()).and_then(|believed| believed.account)
+        self.cache.snapshot(team, self.monotonic_ms()).and_then(|snapshot| snapshot.account)
     }
 
     /// Reads the terms of a team from the store.

@@ -8,7 +8,7 @@ use crate::{
         terms::Terms,
         terms_change::{Change, TeamSettings, TermsChange, TermsVerdict, register},
     },
-    gate::{attempts::Attempts, error::GateError, store_client::belief},
+    gate::{attempts::Attempts, error::GateError, store_client::assumptions},
 };
 
 impl Administration {
@@ -60,9 +60,9 @@ impl Administration {
             if changed == terms {
                 return Ok(terms);
             }
-            let believed = TeamSnapshot { terms, account: None, changes: 0 };
-            let belief = belief(&believed, &catalogue, now_ms);
-            let mut step = TermsChange::replace(team, &belief, change, &changed, caller);
+            let snapshot = TeamSnapshot { terms, account: None, changes: 0 };
+            let assumptions = assumptions(&snapshot, &catalogue, now_ms);
+            let mut step = TermsChange::replace(team, &assumptions, change, &changed, caller);
             let reply = self.store.transact(step.transaction.take()).await?;
             match step.verdict(&reply)? {
                 TermsVerdict::Done(done) => {

@@ -20,7 +20,7 @@ pub(crate) struct Return {
     /// The team.
     pub(crate) team: Id,
     /// What is left of each lease.
-    pub(crate) rests: Vec<LeaseRemainder>,
+    pub(crate) remainders: Vec<LeaseRemainder>,
     /// When the leases have ended by themselves at the latest, in milliseconds of the sidecar's clock.
     pub(crate) until_ms: i64,
 }
@@ -37,12 +37,12 @@ impl ReturningLeases {
     /// Returns the number of leases that wait. Those in flight are not counted.
     pub(crate) fn len(&self) -> usize {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.iter().map(|leases| leases.rests.len()).sum()
+        queue.iter().map(|leases| leases.remainders.len()).sum()
     }
 
     /// Adds leases to the queue, and wakes [`ReturningLeases::added`].
     pub(crate) fn add(&self, leases: Return) {
-        if !leases.rests.is_empty() {
+        if !leases.remainders.is_empty() {
             self.queue.lock().unwrap_or_else(PoisonError::into_inner).push(leases);
             self.added.notify_one();
         }
@@ -69,10 +69,10 @@ impl ReturningLeases {
 
 impl Drop for ReturnInFlight {
     fn drop(&mut self) {
-        let Return { team, rests, until_ms } = &mut self.leases;
-        if !rests.is_empty() {
-            let rests = std::mem::take(rests);
-            let leases = Return { team: team.clone(), rests, until_ms: *until_ms };
+        let Return { team, remainders, until_ms } = &mut self.leases;
+        if !remainders.is_empty() {
+            let remainders = std::mem::take(remainders);
+            let leases = Return { team: team.clone(), remainders, until_ms: *until_ms };
             self.queue.lock().unwrap_or_else(PoisonError::into_inner).push(leases);
         }
     }
@@ -84,8 +84,8 @@ mod tests {
 
     fn leases(until_ms: i64) -> Return {
         let id = Id::parse("lease").unwrap();
-        let rests = vec![LeaseRemainder { id, cycle_start_ms: 0, credits: 10, undrawn: 5 }];
-        Return { team: Id::parse("team").unwrap(), rests, until_ms }
+        let remainders = vec![LeaseRemainder { id, cycle_start_ms: 0, credits: 10, undrawn: 5 }];
+        Return { team: Id::parse("team").unwrap(), remainders, until_ms }
     }
 
     #[test]
@@ -97,7 +97,7 @@ mod tests {
         drop(in_flight);
         assert_eq!(returning.len(), 1, "the store has not confirmed it");
         for mut confirmed in returning.start_all(0) {
-            confirmed.leases.rests.clear();
+            confirmed.leases.remainders.clear();
         }
         assert_eq!(returning.len(), 0);
         returning.add(leases(100));

@@ -27,14 +27,14 @@ const TEAMS_AT_ONCE: usize = 16;
 
 impl Leases {
     /// Gives leases of a team back. If the store does not answer, they wait in the queue of returning leases.
-    pub(crate) async fn give_back(&self, team: &Id, rests: Vec<LeaseRemainder>) {
-        self.give_back_all(vec![(team.clone(), rests)]).await;
+    pub(crate) async fn give_back(&self, team: &Id, remainders: Vec<LeaseRemainder>) {
+        self.give_back_all(vec![(team.clone(), remainders)]).await;
     }
 
     /// Does the same for several teams.
     pub(crate) async fn give_back_all(&self, of_teams: Vec<(Id, Vec<LeaseRemainder>)>) {
         let until_ms = self.store.monotonic_ms() + MAX_LEASE_LIFETIME_MS;
-        let start = |(team, rests)| self.held.returning.start(Return { team, rests, until_ms });
+        let start = |(team, remainders)| self.held.returning.start(Return { team, remainders, until_ms });
         self.send(of_teams.into_iter().map(start).collect()).await;
     }
 
@@ -70,21 +70,21 @@ impl Leases {
     }
 
     async fn send_of_team(&self, mut in_flight: ReturnInFlight) {
-        let Return { team, rests, .. } = &mut in_flight.leases;
-        while !rests.is_empty() {
-            let first = rests.len().saturating_sub(LEASES_PER_CALL);
-            if let Err(error) = self.try_to_give_back(team, rests.get(first..).unwrap_or_default()).await {
+        let Return { team, remainders, .. } = &mut in_flight.leases;
+        while !remainders.is_empty() {
+            let first = remainders.len().saturating_sub(LEASES_PER_CALL);
+            if let Err(error) = self.try_to_give_back(team, remainders.get(first..).unwrap_or_default()).await {
                 if !error.is_store_outage() {
                     tracing::warn!(%team, %error, "leases could not be given back; retrying");
                 }
                 return;
             }
-            rests.truncate(first);
+            remainders.truncate(first);
         }
     }
 
-    async fn try_to_give_back(&self, team: &Id, rests: &[LeaseRemainder]) -> Result<(), GateError> {
-        let mut steps: Vec<_> = rests.iter().map(|rest| LeaseReturn::new(team, rest)).collect();
+    async fn try_to_give_back(&self, team: &Id, remainders: &[LeaseRemainder]) -> Result<(), GateError> {
+        let mut steps: Vec<_> = remainders.iter().map(|rest| LeaseReturn::new(team, rest)).collect();
         let transactions: Vec<Transaction> = steps.iter_mut().map(|step| step.transaction.take()).collect();
         for (step, reply) in steps.iter().zip(self.store.transact_all(transactions).await?) {
             let reply = reply?;

@@ -110,8 +110,8 @@ impl Leases {
 
     /// Gives back this sidecar's leases of a team, as they are called back at a time of the store.
     async fn give_back_own(&self, team: &Id, recalled_at_ms: i64) {
-        let rests = self.held.escrow.recall_leases(team, recalled_at_ms);
-        self.store.metrics().leases(LeaseEvent::Recalled, rests.len());
-        self.give_back(team, rests).await;
+        let remainders = self.held.escrow.recall_leases(team, recalled_at_ms);
+        self.store.metrics().leases(LeaseEvent::Recalled, remainders.len());
+        self.give_back(team, remainders).await;
     }
 }

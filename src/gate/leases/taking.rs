@@ -11,7 +11,7 @@ use crate::{
         lease::{Lease, LeaseGrant, LeaseVerdict, size_lease},
     },
     escrow::LeaseRequest,
-    gate::{error::GateError, store_client::belief},
+    gate::{error::GateError, store_client::assumptions},
     metrics::LeaseEvent,
 };
 
@@ -59,10 +59,10 @@ impl Leases {
         let store = &self.store;
         let options = self.held.escrow.options();
         let catalogue = store.fresh_catalogue().await?;
-        let believed = store.believed(team).await?;
-        let belief = belief(&believed, &catalogue, store.now_ms());
+        let snapshot = store.team_snapshot(team).await?;
+        let assumptions = assumptions(&snapshot, &catalogue, store.now_ms());
         let remaining =
-            belief.remaining.unwrap_or_else(|| believed.terms.included(&catalogue.catalogue.included_credits));
+            assumptions.remaining.unwrap_or_else(|| snapshot.terms.included(&catalogue.catalogue.included_credits));
         let LeaseRequest { credits, min_credits, open_leases } = wanted;
         let slice = size_lease(credits, options.max_lease_credits, remaining, open_leases, min_credits);
         let Some(id) = self.held.escrow.next_lease_id().filter(|_| slice > 0) else {
@@ -70,7 +70,7 @@ impl Leases {
         };
         let first_sent_ms = store.monotonic_ms();
         loop {
-            let mut step = LeaseGrant::new(team, &id, slice, &belief, &options.terms);
+            let mut step = LeaseGrant::new(team, &id, slice, &assumptions, &options.terms);
             let reply = match store.transact(step.transaction.take()).await {
                 Ok(reply) => reply,
                 Err(error) => {
@@ -88,7 +88,7 @@ impl Leases {
                 return Ok(None);
             };
             let between_ms = first_sent_ms..=store.monotonic_ms();
-            let version = believed.terms.version;
+            let version = snapshot.terms.version;
             let lease = Lease::granted(id, step.cycle, version, credits, granted_at_ms, between_ms, &options.terms);
             return Ok(Some((lease, step.open_leases(&reply))));
         }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{
     Reservations,
-    pricing::Beliefs,
+    pricing::ReserveContext,
     replay::{proceed, replay},
 };
 use crate::{
@@ -39,7 +39,12 @@ enum FromEscrow {
 
 impl Reservations {
     /// Answers a call from memory, if a held lease covers it.
-    pub(super) async fn answer_from_lease(&self, call: &ReserveCall, id: &Id, beliefs: &Beliefs<'_>) -> FromMemory {
+    pub(super) async fn answer_from_lease(
+        &self,
+        call: &ReserveCall,
+        id: &Id,
+        context: &ReserveContext<'_>,
+    ) -> FromMemory {
         let escrow = &self.held.escrow;
         if !escrow.is_on() {
             return None;
@@ -47,18 +52,18 @@ impl Reservations {
         if call.reservation.is_some() && self.recent.must_be_asked_for(&call.team, id) {
             // A reservation that is open in memory has no record, so the store does not know of it.
             escrow.find(&call.team, id)?;
-            return Box::pin(self.replay_opened(call, id, beliefs)).await;
+            return Box::pin(self.replay_opened(call, id, context)).await;
         }
-        let (answer, wanted) = match self.ask_escrow(call, id, beliefs) {
-            (FromEscrow::Exists, _) => return Box::pin(self.replay_opened(call, id, beliefs)).await,
-            (FromEscrow::No, wanted) => (None, wanted),
-            (FromEscrow::Answer(answer), wanted) => (Some(answer), wanted),
+        let (answer, request) = match self.ask_escrow(call, id, context) {
+            (FromEscrow::Exists, _) => return Box::pin(self.replay_opened(call, id, context)).await,
+            (FromEscrow::No, request) => (None, request),
+            (FromEscrow::Answer(answer), request) => (Some(answer), request),
         };
-        let Some(wanted) = wanted else { return answer };
+        let Some(request) = request else { return answer };
         if escrow.options().policy.wait_for_lease {
-            return Box::pin(self.answer_from_new_lease(call, id, beliefs, wanted)).await;
+            return Box::pin(self.answer_from_new_lease(call, id, context, request)).await;
         }
-        self.leases.take_ahead(&call.team, wanted);
+        self.leases.take_ahead(&call.team, request);
         answer
     }
 
@@ -67,20 +72,20 @@ impl Reservations {
         &self,
         call: &ReserveCall,
         id: &Id,
-        beliefs: &Beliefs<'_>,
-        wanted: LeaseRequest,
+        context: &ReserveContext<'_>,
+        request: LeaseRequest,
     ) -> FromMemory {
-        self.leases.take(&call.team, wanted).await;
-        let believed = self.store.believed(&call.team).await.ok()?;
-        if believed.terms.version != beliefs.believed.terms.version {
+        self.leases.take(&call.team, request).await;
+        let snapshot = self.store.team_snapshot(&call.team).await.ok()?;
+        if snapshot.terms.version != context.team.terms.version {
             return None;
         }
-        let (answer, wanted) = self.ask_escrow(call, id, &Beliefs { believed: &believed, ..*beliefs });
-        if wanted.is_some() {
+        let (answer, request) = self.ask_escrow(call, id, &ReserveContext { team: &snapshot, ..*context });
+        if request.is_some() {
             self.held.escrow.lease_not_granted(&call.team, self.store.monotonic_ms());
         }
         match answer {
-            FromEscrow::Exists => self.replay_opened(call, id, beliefs).await,
+            FromEscrow::Exists => self.replay_opened(call, id, context).await,
             FromEscrow::No => None,
             FromEscrow::Answer(answer) => Some(answer),
         }
@@ -88,27 +93,32 @@ impl Reservations {
 
     /// Answers the repeat of a call that was answered from memory. Another sidecar may have settled its reservation, so
     /// the store is asked first.
-    async fn replay_opened(&self, call: &ReserveCall, id: &Id, beliefs: &Beliefs<'_>) -> FromMemory {
-        let Beliefs { believed, catalogue, .. } = beliefs;
+    async fn replay_opened(&self, call: &ReserveCall, id: &Id, context: &ReserveContext<'_>) -> FromMemory {
+        let ReserveContext { team, catalogue, .. } = context;
         let (existing, grant) = match self.find(&call.team, id).await {
             Ok(found) => found?,
             Err(error) => return Some(Err(error)),
         };
-        let cycle = believed.terms.anchor.cycle_at(self.store.now_ms());
-        let included = || believed.terms.included(&catalogue.catalogue.included_credits);
-        let account = believed.account.clone().unwrap_or_else(|| Account::new(cycle, included(), &believed.terms));
-        let balance = self.store.balance(catalogue, &believed.terms, account);
+        let cycle = team.terms.anchor.cycle_at(self.store.now_ms());
+        let included = || team.terms.included(&catalogue.catalogue.included_credits);
+        let account = team.account.clone().unwrap_or_else(|| Account::new(cycle, included(), &team.terms));
+        let balance = self.store.balance(catalogue, &team.terms, account);
         Some(replay(call, id.clone(), existing, grant, catalogue, balance))
     }
 
-    fn ask_escrow(&self, call: &ReserveCall, id: &Id, beliefs: &Beliefs<'_>) -> (FromEscrow, Option<LeaseRequest>) {
-        let Beliefs { priced, believed, catalogue, at_ms, now_ms } = beliefs;
-        let asked = self.asked(call, id, beliefs);
-        let Some(account) = &believed.account else {
+    fn ask_escrow(
+        &self,
+        call: &ReserveCall,
+        id: &Id,
+        context: &ReserveContext<'_>,
+    ) -> (FromEscrow, Option<LeaseRequest>) {
+        let ReserveContext { priced, team, catalogue, at_ms, now_ms } = context;
+        let asked = self.asked(call, id, context);
+        let Some(account) = &team.account else {
             // Without the account there is no balance to answer with, but the team may need a lease.
             return (FromEscrow::No, self.held.escrow.request_lease(&asked));
         };
-        let (answered, wanted) = self.held.escrow.answer(&asked, self.store.policy());
+        let (answered, request) = self.held.escrow.answer(&asked, self.store.policy());
         let answer = match answered {
             EscrowAnswer::AskStore => FromEscrow::No,
             EscrowAnswer::RunEnded => FromEscrow::Answer(Err(GateError::RunEnded)),
@@ -122,12 +132,12 @@ impl Reservations {
                     self.decisions.team_proceeds(&call.team, *at_ms);
                 }
                 let is_named = !call.dry_run || call.reservation.is_some();
-                let balance = balance_at(*now_ms, catalogue, &believed.terms, account.clone());
+                let balance = balance_at(*now_ms, catalogue, &team.terms, account.clone());
                 let grant = Bytes::copy_from_slice(&grant);
                 FromEscrow::Answer(Ok(proceed(is_named.then(|| id.clone()), reservation, grant, false, balance)))
             }
         };
-        (answer, wanted)
+        (answer, request)
     }
 
     fn begin_run(&self, team: &Id, run: &Id, flow: &Id, at_ms: i64) {
@@ -136,10 +146,10 @@ impl Reservations {
         self.run_records.begin(NewRun { team: team.clone(), run: run.clone(), flow: flow.clone() });
     }
 
-    fn asked<'a>(&self, call: &'a ReserveCall, id: &'a Id, beliefs: &'a Beliefs<'_>) -> EscrowRequest<'a> {
-        let Beliefs { priced, believed, now_ms, .. } = beliefs;
-        let account = believed.account.as_ref();
-        let cycle = account.map_or_else(|| believed.terms.anchor.cycle_at(*now_ms), |account| account.cycle);
+    fn asked<'a>(&self, call: &'a ReserveCall, id: &'a Id, context: &'a ReserveContext<'_>) -> EscrowRequest<'a> {
+        let ReserveContext { priced, team, now_ms, .. } = context;
+        let account = team.account.as_ref();
+        let cycle = account.map_or_else(|| team.terms.anchor.cycle_at(*now_ms), |account| account.cycle);
         EscrowRequest {
             team: &call.team,
             reservation: id,
@@ -147,7 +157,7 @@ impl Reservations {
             content: &priced.content,
             draw: Draw {
                 credits: priced.price.credits,
-                terms_version: believed.terms.version,
+                terms_version: team.terms.version,
                 valid_ms: priced.price.valid_ms.clone(),
             },
             terms: ReservationTerms {
@@ -155,12 +165,12 @@ impl Reservations {
                 basis: Basis::Allotment,
                 cycle,
                 rate_card: priced.price.rate_card.clone(),
-                plan: believed.terms.plan,
+                plan: team.terms.plan,
             },
             hold_ms: call.hold_ms,
             dry_run: call.dry_run,
             may_begin_run: self.run_records.have_room(),
-            at_ms: beliefs.at_ms,
+            at_ms: context.at_ms,
         }
     }
 }

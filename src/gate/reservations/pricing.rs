@@ -8,16 +8,16 @@ use crate::{
     gate::{calls::ReserveCall, error::GateError},
 };
 
-/// A call with its price, under the terms and the card that are believed to be in effect.
+/// A call with its price, under the terms and the rate card that were last seen.
 pub(super) struct Priced {
     pub(super) content: Content,
     pub(super) price: Price,
 }
 
-/// What a decision starts from.
-pub(super) struct Beliefs<'a> {
+/// A priced call, and what its decision starts from.
+pub(super) struct ReserveContext<'a> {
     pub(super) priced: &'a Priced,
-    pub(super) believed: &'a TeamSnapshot,
+    pub(super) team: &'a TeamSnapshot,
     pub(super) catalogue: &'a VersionedCatalogue,
     /// The sidecar's clock, in milliseconds.
     pub(super) at_ms: i64,

@@ -1,6 +1,6 @@
 //! Suspends calls: by the store's refusal, or by an earlier one that is remembered for a second.
 
-use super::{Reservations, pricing::Beliefs};
+use super::{Reservations, pricing::ReserveContext};
 use crate::{
     cache::{CachedRefusal, RefusalQuery},
     domain::{catalogue::VersionedCatalogue, id::Id, reservation::Content, suspension::Suspension, terms::Terms},
@@ -13,9 +13,9 @@ impl Reservations {
         &self,
         call: &ReserveCall,
         id: &Id,
-        beliefs: &Beliefs<'_>,
+        context: &ReserveContext<'_>,
     ) -> Option<ReserveAnswer> {
-        let Beliefs { priced, catalogue, at_ms, now_ms, .. } = *beliefs;
+        let ReserveContext { priced, catalogue, at_ms, now_ms, .. } = *context;
         let run = flow_and_run(&priced.content);
         let asked =
             RefusalQuery { credits: priced.price.credits, run, trigger: call.trigger, now_ms, monotonic_ms: at_ms };

@@ -33,25 +33,25 @@ impl Settlements {
         let catalogue = store.fresh_catalogue().await?;
         let mut target = self.target(&call).await?;
         loop {
-            let held = &target.held;
-            let reservation = &held.reservation;
+            let assumed = &target.assumed;
+            let reservation = &assumed.reservation;
             let now_ms = store.now_ms();
             let standing = reservation.clone().at(now_ms).state;
             let late = standing == State::Expired;
-            let forgotten = held.is_forgotten(now_ms, store.policy());
+            let forgotten = assumed.is_forgotten(now_ms, store.policy());
             let is_charged = matches!(standing, State::Open | State::Expired) && !forgotten;
             let charge = is_charged.then(|| charged(reservation, &actual, &catalogue, late)).transpose();
             let step = match &charge {
                 Ok(Some(charged)) => {
-                    let belief = CommitAssumptions {
+                    let assumptions = CommitAssumptions {
                         account: target.account.as_ref(),
                         recall_leases_first: target.attempts.may_recall(),
                     };
-                    commit(&call.team, &call.reservation, held, charged, belief, store.policy())
+                    commit(&call.team, &call.reservation, assumed, charged, assumptions, store.policy())
                 }
                 // A forged grant may name any rate card. So an error of the price is returned only after the store has
                 // confirmed the reservation.
-                Ok(None) | Err(_) => read_reservation(&call.team, &call.reservation, held),
+                Ok(None) | Err(_) => read_reservation(&call.team, &call.reservation, assumed),
             };
             let Some(settled) = self.round(&catalogue, &mut target, step).await? else {
                 continue;

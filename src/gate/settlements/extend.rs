@@ -17,16 +17,16 @@ impl Settlements {
         let catalogue = store.fresh_catalogue().await?;
         let mut target = self.target(&call).await?;
         loop {
-            let held = &target.held;
-            if matches!(held.backing, Backing::Lease { reclaimed: true, .. }) {
+            let assumed = &target.assumed;
+            if matches!(assumed.backing, Backing::Lease { reclaimed: true, .. }) {
                 // The store says that the lease has ended. The grant may name a later end.
                 return Err(GateError::ReservationExpired);
             }
-            let is_open = held.reservation.clone().at(store.now_ms()).state == State::Open;
+            let is_open = assumed.reservation.clone().at(store.now_ms()).state == State::Open;
             let step = if is_open {
-                extend(&call.team, &call.reservation, held, hold_ms)
+                extend(&call.team, &call.reservation, assumed, hold_ms)
             } else {
-                read_reservation(&call.team, &call.reservation, held)
+                read_reservation(&call.team, &call.reservation, assumed)
             };
             let Some(settled) = self.round(&catalogue, &mut target, step).await? else {
                 continue;

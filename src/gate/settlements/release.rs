@@ -23,13 +23,13 @@ impl Settlements {
         let catalogue = store.fresh_catalogue().await?;
         let mut target = self.target(&call).await?;
         loop {
-            let held = &target.held;
-            let is_due = held.reservation.is_due(store.now_ms());
-            let is_open = held.reservation.state == State::Open;
+            let assumed = &target.assumed;
+            let is_due = assumed.reservation.is_due(store.now_ms());
+            let is_open = assumed.reservation.state == State::Open;
             let step = match (is_open, is_due) {
-                (true, false) => release(&call.team, &call.reservation, held, store.policy()),
-                (true, true) => expire(&call.team, &call.reservation, held, store.policy()),
-                (false, _) => read_reservation(&call.team, &call.reservation, held),
+                (true, false) => release(&call.team, &call.reservation, assumed, store.policy()),
+                (true, true) => expire(&call.team, &call.reservation, assumed, store.policy()),
+                (false, _) => read_reservation(&call.team, &call.reservation, assumed),
             };
             let Some(settled) = self.round(&catalogue, &mut target, step).await? else {
                 continue;

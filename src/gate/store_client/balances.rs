@@ -54,15 +54,15 @@ pub(crate) fn balance_at(now_ms: i64, catalogue: &VersionedCatalogue, terms: &Te
 }
 
 /// Returns what a transaction on the current cycle is built from, at a time of the store, in Unix milliseconds.
-pub(crate) fn belief<'a>(
-    believed: &'a TeamSnapshot,
+pub(crate) fn assumptions<'a>(
+    snapshot: &'a TeamSnapshot,
     catalogue: &'a VersionedCatalogue,
     now_ms: i64,
 ) -> Assumptions<'a> {
-    let cycle = believed.terms.anchor.cycle_at(now_ms);
-    let account = believed.account.as_ref().filter(|account| account.cycle == cycle);
+    let cycle = snapshot.terms.anchor.cycle_at(now_ms);
+    let account = snapshot.account.as_ref().filter(|account| account.cycle == cycle);
     Assumptions {
-        terms: &believed.terms,
+        terms: &snapshot.terms,
         catalogue: &catalogue.catalogue,
         account_exists: account.is_some(),
         remaining: account.map(Account::remaining),
