@@ -1,4 +1,5 @@
 //! What operators change: teams and their terms, rate cards; and what a store gets from the configuration at the start.
+//! This part must not know reservations and runs.
 
 mod rate_cards;
 mod seed;

@@ -1,6 +1,7 @@
 //! Expires holds that have run out: before a call is suspended, and in the background.
 //!
 //! Several sidecars may expire the same holds. The store applies each expiry once, and the others learn from the reply.
+//! This part must not know for which call a hold is expired.
 
 use std::sync::Arc;
 

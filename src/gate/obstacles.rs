@@ -1,4 +1,5 @@
 //! Removes what keeps the transaction of a call from being applied, so that the call can try again.
+//! This part must not know which call it is.
 
 use std::sync::Arc;
 

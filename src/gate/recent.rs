@@ -1,4 +1,5 @@
 //! Reservations that this sidecar made or settled lately. They are bounded, and only hints: the store decides.
+//! This part is in memory, and must not know the store.
 
 use std::hash::BuildHasher as _;
 

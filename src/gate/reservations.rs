@@ -1,6 +1,7 @@
 //! CheckAndReserve, from the last seen records to the verified answer; and the look-up of a reservation.
 //!
 //! A call is answered by the first of these that can: a held lease, a remembered refusal, the store.
+//! This part must not know how obstacles are removed, or how leases are taken.
 
 mod from_lease;
 mod pricing;

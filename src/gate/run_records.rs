@@ -1,5 +1,7 @@
 //! Records runs that began with a call that was answered from memory. Their records are written behind the answers. If
 //! the sidecar crashes before that, such a run is no longer current, but no money is lost.
+//!
+//! This part owns the runs that wait for their records. It must not know how a call is decided.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! BeginRun and EndRun.
+//! BeginRun and EndRun. This part must not know reservations.
 
 use std::sync::Arc;
 

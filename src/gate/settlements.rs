@@ -1,4 +1,6 @@
 //! Commit, Release and Extend: changes of a reservation, from its grant or its record to the verified answer.
+//!
+//! This part owns the commits and releases in flight. It must not know how obstacles are removed.
 
 mod commit;
 mod extend;

@@ -1,6 +1,6 @@
 //! Gives back the credits of abandoned reservations and leases, and deletes old cycles, in the background.
 //!
-//! Correctness never depends on when it runs, and several sidecars may do the same work.
+//! Correctness never depends on when it runs, and several sidecars may do the same work. It must not know the calls.
 
 use std::{sync::Arc, time::Duration};
 

@@ -29,7 +29,7 @@ pub(crate) struct Return {
 /// task was cancelled.
 pub(crate) struct ReturnInFlight {
     queue: Arc<Mutex<Vec<Return>>>,
-    /// The leases. Whoever has a confirmation for one removes it.
+    /// The leases. Each one is removed from here when the store has confirmed it.
     pub(crate) leases: Return,
 }
 
