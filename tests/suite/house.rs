@@ -5,5 +5,6 @@ mod contributing;
 mod cycles;
 mod layers;
 mod names;
+mod prose;
 mod sizes;
 mod source;

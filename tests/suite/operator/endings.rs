@@ -80,7 +80,7 @@ fn an_unavailable_store_is_a_temporary_failure() {
     fails(&command(&sidecar, &["team", "put", "demo-pro", "--seat"]), 75, "STORE_UNAVAILABLE");
 }
 
-/// An operator's command that is sent to the data listener by mistake is told to use the admin listener.
+/// If an operator's command calls the data listener by mistake, the error names the admin listener.
 #[test]
 fn calling_the_data_listener_names_the_admin_listener() {
     let sidecar = Sidecar::start(&StoreLocation::Memory);
