@@ -6,7 +6,7 @@ use serde_json::Map;
 
 use super::{
     changes::describe,
-    connection::{Admin, PAGE_SIZE, each},
+    connection::{AdminArguments, PAGE_SIZE, for_each_row},
     error::Stop,
     list::List,
     output::{Column, OutputArguments, format_count},
@@ -19,7 +19,7 @@ const COLUMNS: [Column; 5] = [
     Column::Text("caller"),
     Column::Text("team"),
     Column::Text("change"),
-    Column::Text("what"),
+    Column::Text("details"),
 ];
 
 /// Arguments of `tollgate audit`.
@@ -28,9 +28,9 @@ pub struct AuditArguments {
     /// Id of the team. Without it, the changes of the rate cards and then of every team
     pub team: Option<String>,
     #[command(flatten)]
-    pub(super) admin: Admin,
+    pub(super) admin: AdminArguments,
     #[command(flatten)]
-    pub(super) format: OutputArguments,
+    pub(super) output: OutputArguments,
 }
 
 /// An entry in JSON. The field names are those of the gRPC contract.
@@ -46,7 +46,7 @@ struct EntryJson<'a> {
 
 pub(super) async fn run(arguments: AuditArguments) -> Result<(), Stop> {
     let sidecar = arguments.admin.connect().await?;
-    let mut list = List::new(arguments.format, "entries", &COLUMNS);
+    let mut list = List::new(arguments.output, "entries", &COLUMNS);
     let page = async |page_token| {
         let team_id = arguments.team.clone();
         let request = ListAuditEntriesRequest { team_id, page_size: PAGE_SIZE, page_token };
@@ -54,7 +54,7 @@ pub(super) async fn run(arguments: AuditArguments) -> Result<(), Stop> {
         Ok((answer.entries, answer.next_page_token))
     };
     let mut changes = 0;
-    each(page, |entry| {
+    for_each_row(page, |entry| {
         changes += 1;
         list.add(&json(&entry), || cells(&entry))
     })

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Map;
 
 use super::{
-    connection::{Admin, PAGE_SIZE, each},
+    connection::{AdminArguments, PAGE_SIZE, for_each_row},
     error::Stop,
     list::List,
     output::{Column, OutputArguments, format_count, format_number},
@@ -31,9 +31,9 @@ pub struct ChargesArguments {
     #[arg(long, value_name = "DATE", value_parser = timestamp::parse)]
     pub cycle: Option<ProtoTimestamp>,
     #[command(flatten)]
-    pub(super) admin: Admin,
+    pub(super) admin: AdminArguments,
     #[command(flatten)]
-    pub(super) format: OutputArguments,
+    pub(super) output: OutputArguments,
 }
 
 /// A charge in JSON. The field names are those of the gRPC contract.
@@ -49,7 +49,7 @@ struct ChargeJson<'a> {
 
 pub(super) async fn run(arguments: ChargesArguments) -> Result<(), Stop> {
     let sidecar = arguments.admin.connect().await?;
-    let mut list = List::new(arguments.format, "charges", &COLUMNS);
+    let mut list = List::new(arguments.output, "charges", &COLUMNS);
     let (mut blocks, mut credits) = (0_i64, 0_i64);
     let page = async |page_token| {
         let request = ListChargesRequest {
@@ -61,7 +61,7 @@ pub(super) async fn run(arguments: ChargesArguments) -> Result<(), Stop> {
         let answer = sidecar.list_charges(request).await?;
         Ok((answer.charges, answer.next_page_token))
     };
-    each(page, |charge| {
+    for_each_row(page, |charge| {
         blocks += 1;
         credits += charge.credits;
         list.add(&json(&charge), || cells(&charge))

@@ -33,7 +33,7 @@ const OPTION: &str = "--admin";
 
 /// Options that locate the admin listener. They default to the address in the sidecar's own configuration.
 #[derive(Args, Clone, Debug)]
-pub(super) struct Admin {
+pub(super) struct AdminArguments {
     #[command(flatten)]
     flags: AdminFlags,
     #[command(flatten)]
@@ -48,7 +48,7 @@ pub(super) struct AdminClient {
     listener: SidecarEndpoint,
 }
 
-impl Admin {
+impl AdminArguments {
     /// Returns the admin listener, as reached from this machine. `with_token` adds the configured token, which only health checks
     /// do without.
     pub(super) fn listener(&self, with_token: bool) -> Result<SidecarEndpoint, CommandError> {
@@ -93,7 +93,7 @@ impl Admin {
 macro_rules! rpc {
     ($client:ident.$name:ident($request:ty) -> $answer:ty) => {
         pub(super) async fn $name(&self, request: $request) -> Result<$answer, CallError> {
-            self.attempt(self.$client.clone().$name(self.signed(request))).await
+            self.await_answer(self.$client.clone().$name(self.signed(request))).await
         }
     };
 }
@@ -111,8 +111,8 @@ impl AdminClient {
     rpc!(usage.list_charges(ListChargesRequest) -> ListChargesResponse);
 
     /// Waits for the answer, at most [`CALL_TIMEOUT`].
-    async fn attempt<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, CallError> {
-        attempt(call, CALL_TIMEOUT, &self.listener, OPTION).await
+    async fn await_answer<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, CallError> {
+        await_answer(call, CALL_TIMEOUT, &self.listener, OPTION).await
     }
 
     /// Makes a request with its timeout and, if configured, the token.
@@ -163,7 +163,7 @@ fn is_timeout(status: &Status) -> bool {
 }
 
 /// Waits for the answer to a call, at most this long.
-pub(super) async fn attempt<T>(
+pub(super) async fn await_answer<T>(
     call: impl Future<Output = Result<Response<T>, Status>>,
     timeout: Duration,
     listener: &SidecarEndpoint,
@@ -184,7 +184,7 @@ pub(super) async fn attempt<T>(
 }
 
 /// Reads all pages of a list and passes each row on.
-pub(super) async fn each<T>(
+pub(super) async fn for_each_row<T>(
     mut page: impl AsyncFnMut(String) -> Result<(Vec<T>, String), CallError>,
     mut row: impl FnMut(T) -> Result<(), Stop>,
 ) -> Result<(), Stop> {

@@ -37,8 +37,8 @@ pub(super) struct JsonList {
 
 impl List {
     /// Creates an empty list. In JSON, the list is the field `name`.
-    pub(super) fn new(format: OutputArguments, name: &str, columns: &'static [Column]) -> Self {
-        if format.json {
+    pub(super) fn new(output: OutputArguments, name: &str, columns: &'static [Column]) -> Self {
+        if output.json {
             Self::Json(JsonList::new(name))
         } else {
             Self::Table(Box::new(TableList { columns, table: table(columns), rows: 0 }))

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use super::{
-    connection::{Admin, CallError, attempt, connect},
+    connection::{AdminArguments, CallError, await_answer, connect},
     error::Stop,
     output::{OutputArguments, print, print_json, styled},
 };
@@ -25,9 +25,9 @@ pub struct ProbeArguments {
     #[arg(long, value_name = "ADDRESS")]
     pub data: Option<SidecarAddress>,
     #[command(flatten)]
-    pub(super) admin: Admin,
+    pub(super) admin: AdminArguments,
     #[command(flatten)]
-    pub(super) format: OutputArguments,
+    pub(super) output: OutputArguments,
 }
 
 #[derive(Serialize)]
@@ -47,7 +47,7 @@ pub(super) async fn run(arguments: ProbeArguments) -> Result<bool, Stop> {
     let service = arguments.service.unwrap_or_default();
     let mut client = HealthClient::new(connect(&listener, option).await?);
     let request = HealthCheckRequest { service: service.clone() };
-    let answer = match attempt(client.check(request), CHECK_TIMEOUT, &listener, option).await {
+    let answer = match await_answer(client.check(request), CHECK_TIMEOUT, &listener, option).await {
         Err(CallError::NotFound(CommandError { code, .. })) => {
             let message = format!("the listener at {listener} has no service {}", service.escape_default());
             return Err(CommandError::new(code, message).into());
@@ -56,7 +56,7 @@ pub(super) async fn run(arguments: ProbeArguments) -> Result<bool, Stop> {
     };
     let serving = answer.status() == ServingStatus::Serving;
     let status = answer.status().as_str_name();
-    let printed = match arguments.format.json {
+    let printed = match arguments.output.json {
         true => print_json(&ProbeJson { address: listener.to_string(), service: &service, status }),
         false if serving => print(&format!("{}\n", styled(status).green())),
         false => print(&format!("{}\n", styled(status).red())),

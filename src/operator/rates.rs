@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use self::{file::CardText, render::CardStatus};
 use super::{
     EXIT_CODES,
-    connection::{Admin, AdminClient, CallError, PAGE_SIZE, each},
+    connection::{AdminArguments, AdminClient, CallError, PAGE_SIZE, for_each_row},
     error::Stop,
     list::JsonList,
     output::{OutputArguments, print, print_json},
@@ -57,9 +57,9 @@ pub enum RatesCommand {
 #[derive(Args, Clone, Debug)]
 pub struct RatesListArguments {
     #[command(flatten)]
-    pub(super) admin: Admin,
+    pub(super) admin: AdminArguments,
     #[command(flatten)]
-    pub(super) format: OutputArguments,
+    pub(super) output: OutputArguments,
 }
 
 /// Arguments of `tollgate rates put`.
@@ -68,9 +68,9 @@ pub struct RatesPutArguments {
     /// File with the card, in TOML or JSON. - reads stdin
     pub file: PathBuf,
     #[command(flatten)]
-    pub(super) admin: Admin,
+    pub(super) admin: AdminArguments,
     #[command(flatten)]
-    pub(super) format: OutputArguments,
+    pub(super) output: OutputArguments,
 }
 
 pub(super) async fn run(command: RatesCommand) -> Result<(), Stop> {
@@ -83,12 +83,12 @@ pub(super) async fn run(command: RatesCommand) -> Result<(), Stop> {
 async fn list(arguments: RatesListArguments) -> Result<(), Stop> {
     let sidecar = arguments.admin.connect().await?;
     let in_effect = in_effect(&sidecar).await?;
-    let mut json = arguments.format.json.then(|| JsonList::new("rate_cards"));
+    let mut json = arguments.output.json.then(|| JsonList::new("rate_cards"));
     let page = async |page_token| {
         let answer = sidecar.list_rate_cards(ListRateCardsRequest { page_size: PAGE_SIZE, page_token }).await?;
         Ok((answer.rate_cards, answer.next_page_token))
     };
-    each(page, |card| match &mut json {
+    for_each_row(page, |card| match &mut json {
         Some(list) => list.add(&CardText::of(card)),
         None => print(&render::card(&card, CardStatus::of(&card, in_effect.as_ref()))),
     })
@@ -120,7 +120,7 @@ async fn put(arguments: RatesPutArguments) -> Result<(), Stop> {
     let card = answer
         .rate_card
         .ok_or_else(|| CommandError::new(exit_code::SOFTWARE, "the sidecar answered without the rate card"))?;
-    if arguments.format.json {
+    if arguments.output.json {
         return print_json(&CardText::of(card));
     }
     print(&render::card(&card, CardStatus::of(&card, in_effect(&sidecar).await?.as_ref())))

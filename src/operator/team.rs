@@ -11,7 +11,7 @@ use self::render::{COLUMNS, TeamJson, cells, show};
 use super::{
     EXIT_CODES,
     changes::TermsText,
-    connection::{Admin, each},
+    connection::{AdminArguments, for_each_row},
     error::Stop,
     list::List,
     or_none::OrNone,
@@ -53,18 +53,18 @@ pub struct TeamGetArguments {
     /// Id of the team
     pub team: String,
     #[command(flatten)]
-    pub(super) admin: Admin,
+    pub(super) admin: AdminArguments,
     #[command(flatten)]
-    pub(super) format: OutputArguments,
+    pub(super) output: OutputArguments,
 }
 
 /// Arguments of `tollgate team list`.
 #[derive(Args, Clone, Debug)]
 pub struct TeamListArguments {
     #[command(flatten)]
-    pub(super) admin: Admin,
+    pub(super) admin: AdminArguments,
     #[command(flatten)]
-    pub(super) format: OutputArguments,
+    pub(super) output: OutputArguments,
 }
 
 /// Arguments of `tollgate team overages`.
@@ -78,9 +78,9 @@ pub struct OveragesArguments {
     #[arg(long, value_name = "N|none", allow_hyphen_values = true)]
     pub cap: Option<OrNone<u32>>,
     #[command(flatten)]
-    pub(super) admin: Admin,
+    pub(super) admin: AdminArguments,
     #[command(flatten)]
-    pub(super) format: OutputArguments,
+    pub(super) output: OutputArguments,
 }
 
 /// On or off.
@@ -104,18 +104,18 @@ pub(super) async fn run(command: TeamCommand) -> Result<(), Stop> {
 async fn get(arguments: TeamGetArguments) -> Result<(), Stop> {
     let sidecar = arguments.admin.connect().await?;
     let answer = sidecar.get_team(GetTeamRequest { team_id: arguments.team }).await?;
-    show(arguments.format, &required(answer.team)?, "")
+    show(arguments.output, &required(answer.team)?, "")
 }
 
 async fn list(arguments: TeamListArguments) -> Result<(), Stop> {
     let sidecar = arguments.admin.connect().await?;
-    let mut list = List::new(arguments.format, "teams", &COLUMNS);
+    let mut list = List::new(arguments.output, "teams", &COLUMNS);
     let mut teams = 0;
     let page = async |page_token| {
         let answer = sidecar.list_teams(ListTeamsRequest { page_size: TEAMS_PER_PAGE, page_token }).await?;
         Ok((answer.teams, answer.next_page_token))
     };
-    each(page, |team| {
+    for_each_row(page, |team| {
         teams += 1;
         list.add(&TeamJson::of(&team), || cells(&team))
     })
@@ -132,7 +132,7 @@ async fn overages(arguments: OveragesArguments) -> Result<(), Stop> {
         cap_blocks: arguments.cap.map_or(before.overage_cap_blocks, |OrNone(cap)| cap),
     };
     let after = required(sidecar.set_overages(request).await?.team)?;
-    show(arguments.format, &after, &or_no_change(&TermsText::of(&after).differences(&TermsText::of(&before))))
+    show(arguments.output, &after, &or_no_change(&TermsText::of(&after).differences(&TermsText::of(&before))))
 }
 
 /// Returns the team of an answer, or an error if it is missing.

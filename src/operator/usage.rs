@@ -8,7 +8,7 @@ use clap::Args;
 
 use self::cycle::CycleUsage;
 use super::{
-    connection::{Admin, PAGE_SIZE},
+    connection::{AdminArguments, PAGE_SIZE},
     error::Stop,
     output::{OutputArguments, print, print_json},
     timestamp::{self, ProtoTimestamp},
@@ -28,9 +28,9 @@ pub struct UsageArguments {
     #[arg(long, value_name = "DATE", value_parser = timestamp::parse)]
     pub cycle: Option<ProtoTimestamp>,
     #[command(flatten)]
-    pub(super) admin: Admin,
+    pub(super) admin: AdminArguments,
     #[command(flatten)]
-    pub(super) format: OutputArguments,
+    pub(super) output: OutputArguments,
 }
 
 pub(super) async fn run(arguments: UsageArguments) -> Result<(), Stop> {
@@ -59,7 +59,7 @@ pub(super) async fn run(arguments: UsageArguments) -> Result<(), Stop> {
         let page = sidecar.get_usage(request.clone()).await?;
         (rows, next) = (page.rows, page.next_page_token);
     }
-    if arguments.format.json {
+    if arguments.output.json {
         return print_json(&usage.json());
     }
     print(&render::render(&usage, Clock::System.now_ms()))

@@ -10,7 +10,7 @@ use crate::{
     exit_code::{self, CommandError},
     operator::{
         changes::TermsText,
-        connection::{Admin, CallError},
+        connection::{AdminArguments, CallError},
         error::Stop,
         or_none::OrNone,
         output::OutputArguments,
@@ -42,9 +42,9 @@ pub struct TeamPutArguments {
     #[arg(long, value_name = "N|none", allow_hyphen_values = true)]
     pub included: Option<OrNone<i64>>,
     #[command(flatten)]
-    pub(in crate::operator) admin: Admin,
+    pub(in crate::operator) admin: AdminArguments,
     #[command(flatten)]
-    pub(in crate::operator) format: OutputArguments,
+    pub(in crate::operator) output: OutputArguments,
 }
 
 pub(super) async fn run(arguments: TeamPutArguments) -> Result<(), Stop> {
@@ -60,7 +60,7 @@ pub(super) async fn run(arguments: TeamPutArguments) -> Result<(), Stop> {
         None => "created".to_owned(),
         Some(before) => or_no_change(&TermsText::of(&after).differences(&TermsText::of(before))),
     };
-    show(arguments.format, &after, &result)
+    show(arguments.output, &after, &result)
 }
 
 /// Returns the team with the named terms changed. `before` is `None` for a new team.

@@ -69,8 +69,8 @@ pub(super) fn cells(team: &Team) -> Vec<String> {
 }
 
 /// Prints one team, and the result of a change, if it is not empty.
-pub(super) fn show(format: OutputArguments, team: &Team, result: &str) -> Result<(), Stop> {
-    if format.json {
+pub(super) fn show(output: OutputArguments, team: &Team, result: &str) -> Result<(), Stop> {
+    if output.json {
         return print_json(&TeamJson::of(team));
     }
     let heading = styled(team.team_id.as_str()).bold();
