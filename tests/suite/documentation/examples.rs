@@ -4,7 +4,7 @@ use std::{env, ffi::OsString, fs, path::Path, process::Command, sync::Arc};
 
 use tempfile::TempDir;
 
-use super::read;
+use super::{read, root};
 use crate::suite::support::{
     sidecar::{Sidecar, run},
     tool,
@@ -85,6 +85,18 @@ fn print_what_is_shown(directory: &TempDir, address: &str, examples: &[Example])
     }
 }
 
+/// A text with the digits of dates and times masked: `2026-11-23 06:26:43` becomes `0000-00-00 00:00:00`.
+fn without_times(text: &str) -> String {
+    let is_of_time = |word: &str| {
+        let shape: String = word.chars().map(|letter| if letter.is_ascii_digit() { '0' } else { letter }).collect();
+        matches!(shape.as_str(), "0000-00-00" | "00:00:00")
+    };
+    let mask = |word: &str| {
+        if is_of_time(word) { word.replace(|letter: char| letter.is_ascii_digit(), "0") } else { word.to_owned() }
+    };
+    text.split(' ').map(mask).collect::<Vec<_>>().join(" ")
+}
+
 /// A sidecar on an empty memory store, so with the demo teams.
 fn demo_sidecar() -> Sidecar {
     let directory = Arc::new(tempfile::tempdir().unwrap());
@@ -136,12 +148,47 @@ fn check_config_prints_what_its_page_shows() {
     print_what_is_shown(&directory, ADDRESS, &examples(bad));
 }
 
+/// The commands of docs/cli.md: the replay of the trace in tests/data, which always suspends the same calls, and what
+/// operators see afterwards.
+#[test]
+fn the_commands_print_what_their_page_shows() {
+    let page = read("docs/cli.md");
+    let [replay] = &blocks(&page, "Replaying a trace", "console")[..] else { panic!("not one replay") };
+    let [operate] = &blocks(&page, "Output", "console")[..] else { panic!("not one block of commands") };
+    let [replay] = &examples(replay)[..] else { panic!("not one command") };
+    let operate = examples(operate);
+    assert_eq!(operate.len(), 2);
+
+    let (sidecar, directory) = (demo_sidecar(), tempfile::tempdir().unwrap());
+    let of_trace = replay.command.replace("cargo run --release --", "tollgate");
+    let of_trace = of_trace.replace("tests/data", root().join("tests/data").to_str().unwrap());
+    let of_trace = format!("{of_trace} --addr {} --admin {}", sidecar.data(), sidecar.admin());
+    let addresses = format!("export TOLLGATE_ADMIN={}", sidecar.admin());
+    let mut commands = vec![addresses, of_trace];
+    commands.extend(operate.iter().map(|example| example.command.clone()));
+    let printed = outputs(&directory, &commands);
+
+    // The latencies that follow the first table differ each time.
+    let table = |output: &str| output.split("\n\n").next().unwrap_or_default().to_owned();
+    assert_eq!(table(&printed[1]), table(&replay.shown), "{}", printed[1]);
+    for (example, printed) in operate.iter().zip(&printed[2..]) {
+        // The rest of the cycle gets shorter.
+        let [printed, shown] = [printed, &example.shown].map(|output| {
+            let lines = output.trim_end().lines();
+            let lines = lines.map(|line| without_times(line.split(", ends in ").next().unwrap_or_default()));
+            lines.map(|line| line.trim_end().to_owned()).collect::<Vec<_>>()
+        });
+        assert_eq!(printed, shown, "{}", example.command);
+    }
+}
+
 #[test]
 fn what_varies_is_left_out_of_a_comparison_and_nothing_else() {
     assert_eq!(
         comparable("{\n  \"grant\": \"abc\",\n  \"used\": \"2\"\n}\n\n"),
         "{\n  \"grant\": \n  \"used\": \"2\"\n}\n"
     );
+    assert_eq!(without_times("at 2026-11-23 06:26:43, 7-8"), "at 0000-00-00 06:26:43, 7-8");
     let expected = Example { command: "a".to_owned(), shown: "b\n".to_owned() };
     assert_eq!(examples("$ a\nb\n"), [expected]);
 }
