@@ -6,7 +6,7 @@
 //!
 //! # Where a rule lives
 //!
-//! `docs/rules.md` explains the rules to readers of the product. Their numbers are those of the comments.
+//! `docs/rules.md` explains the rules. Comments in the code refer to them by these numbers.
 //!
 //! | rule | files |
 //! |---|---|

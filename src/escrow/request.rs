@@ -35,7 +35,7 @@ pub struct EscrowRequest<'a> {
 
 /// The answer of the escrow to a call.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "it is taken apart at once, and the large one is the common one")]
+#[allow(clippy::large_enum_variant, reason = "the value is matched at once, and its large variant is the common one")]
 pub enum EscrowAnswer {
     /// The reservation was opened. In a dry run, it would have been.
     Opened {

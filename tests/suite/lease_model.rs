@@ -103,20 +103,20 @@ impl World {
         let is_long = std::env::var_os("TOLLGATE_LONG_MODEL").is_some();
         let world = if is_long { self.longer() } else { self.clone() };
         let found = world.search(|_| true);
-        println!("{} states, {} of the store, at most {} steps away", found.states, found.stores, found.depth);
+        println!("{} states, {} states of the store, depth {}", found.states, found.stores, found.depth);
         if let Some((path, fault)) = found.fault {
             panic!("{fault}, after\n{path:#?}");
         }
-        assert_eq!(found.unvisited, 0, "nothing is left to be looked at");
-        assert!(found.states > 1_000, "hardly anything happens: {} states", found.states);
+        assert_eq!(found.unvisited, 0, "every state was visited");
+        assert!(found.states > 1_000, "too few states: {}", found.states);
     }
 
     /// Checks that the search finds this fault in a world with a mutation.
     #[track_caller]
     fn fails(&self, expected: &str) {
         let found = self.search(|fault| fault.contains(expected));
-        let (path, fault) = found.fault.expect("the search was for a part of the protocol that nothing needs");
-        println!("{fault}: {} steps away, the last of {} states, after", path.len(), found.states);
+        let (path, fault) = found.fault.expect("the search found no fault without this part of the protocol");
+        println!("{fault}: after {} steps, the last of {} states:", path.len(), found.states);
         path.iter().for_each(|step| println!("  {step:?}"));
     }
 }

@@ -50,7 +50,7 @@ impl fmt::Display for Answers {
         let Self { elsewhere, after_kill, late, .. } = self;
         writeln!(
             out,
-            "{} commits ({late} late; of leased ones {elsewhere} elsewhere, {after_kill} after who granted was killed)",
+            "{} commits ({late} late; from leases: {elsewhere} at another sidecar, {after_kill} after the granting sidecar was killed)",
             commits.len()
         )?;
         writeln!(out, "proceeds from leases: {leased:?}; suspended: {suspended:?}")?;

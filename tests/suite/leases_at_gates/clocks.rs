@@ -70,7 +70,7 @@ async fn after_a_clock_jump_no_lease_in_use_is_reclaimed() {
     other.sweep().await.unwrap();
     assert_eq!(account(&other).await.leased, leased);
     let second = reserve(&gate, call("second", 1)).await;
-    assert!(lease_of(&second).is_some(), "its sidecar has not heard of it");
+    assert!(lease_of(&second).is_some(), "its sidecar does not know of the jump");
 
     for clock in [&sidecars.clock, &own, &others] {
         clock.advance_ms(MAX_LEASE_LIFETIME_MS - 1);

@@ -250,5 +250,8 @@ async fn only_a_due_lease_that_has_not_ended_is_postponed() {
     assert_eq!(postpone().await, ReclaimVerdict::Stale, "it has come");
     stale.sidecars.clock.advance_ms(MAX_LEASE_LIFETIME_MS);
     let answer = stale.gate.check_and_reserve(call("too-much", 5)).await.unwrap();
-    assert!(matches!(answer.decision, ReserveDecision::Suspend(_)), "what stayed due would be in the way: {answer:?}");
+    assert!(
+        matches!(answer.decision, ReserveDecision::Suspend(_)),
+        "a hold that stayed due would block the call: {answer:?}"
+    );
 }

@@ -32,7 +32,7 @@ async fn a_call_of_a_busy_team_costs_no_store_call() {
     assert!(from_leases >= 90, "{from_leases} of 100");
     let of_calls = received.iter().filter(|line| line.contains("counted")).count();
     assert_eq!(of_calls, 100 - from_leases as usize, "{received:#?}");
-    assert!(received.len() < 25, "leases are asked for seldom: {received:#?}");
+    assert!(received.len() < 25, "leases are requested rarely: {received:#?}");
 }
 
 /// The calls of a team that asks seldom are written through.
@@ -48,7 +48,7 @@ async fn a_team_with_few_calls_is_written_through() {
     }
     gate.settled().await;
     let received = monitor.take();
-    assert!(received.iter().all(|line| !line.contains("lease:")), "no lease is asked for: {received:#?}");
+    assert!(received.iter().all(|line| !line.contains("lease:")), "no lease is requested: {received:#?}");
     assert_eq!(account(&gate).await.leased, 0);
 }
 
@@ -104,7 +104,7 @@ async fn a_repeat_at_the_same_sidecar_is_replayed_with_the_same_grant() {
         assert!(again.replayed && again.reservation.state == State::Open);
         assert_eq!(again.grant, first);
     }
-    assert_eq!(account(&gate).await.held, 0, "no second one was made");
+    assert_eq!(account(&gate).await.held, 0, "no second reservation was made");
     assert_eq!(gate.reservation(&team, &id("r")).await.unwrap().terms.credits, 50);
 }
 

@@ -126,7 +126,7 @@ async fn a_change_of_terms_acts_at_once_on_calls_of_every_sidecar() {
     assert_eq!(reserve(&gate, image("after")).await.reservation.terms.credits, 5);
     sidecars.clock.advance_ms(1_001);
     let again = reserve(&gate, image("again")).await;
-    assert!(lease_of(&again).is_some(), "soon leases are taken again");
+    assert!(lease_of(&again).is_some(), "leases are granted again soon");
     assert_eq!(again.reservation.terms.credits, 5);
 }
 

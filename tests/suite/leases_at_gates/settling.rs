@@ -68,7 +68,7 @@ async fn without_its_grant_only_its_own_sidecar_can_settle() {
     assert_eq!(gate.reservation(&team, &id("r")).await.unwrap().state, State::Open);
     assert_eq!(commit(&gate, "r", b"").await.unwrap().credits, 25);
     let settled = other.reservation(&team, &id("r")).await.unwrap();
-    assert!(matches!(settled.state, State::Committed(_)), "once it is settled, everybody knows it: {settled:?}");
+    assert!(matches!(settled.state, State::Committed(_)), "once it is settled, every sidecar knows it: {settled:?}");
 }
 
 /// Whichever sidecar repeats the commit of a reservation from a lease, it is charged once.
