@@ -14,7 +14,7 @@
 //!
 //! # The options
 //!
-//! The store decides which option applies, because only the store knows the account exactly. [`CommitAmounts::options`]
+//! The store decides which option applies, because only the store knows the account exactly. `CommitAmounts::options`
 //! builds a list of options, each with guards, and the store applies the first one whose guards hold. The options
 //! exclude each other apart from their order. So a wrong assumption about the account can only make the store refuse
 //! the transaction. It never makes the store choose a wrong option.
