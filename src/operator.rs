@@ -43,7 +43,7 @@ Exit codes:
   69  no sidecar answers
   70  an internal error; see the sidecar's log
   74  the output cannot be written
-  75  a temporary error; try again
+  75  a temporary failure; try again
   76  the listener does not know the call
   77  not allowed
   78  invalid configuration of the admin listener";

@@ -72,7 +72,7 @@ pub struct TeamListArguments {
 pub struct OveragesArguments {
     /// Id of the team
     pub team: String,
-    /// On or off
+    /// Whether overages are on or off
     pub switch: Switch,
     /// Maximum number of overage blocks per cycle, or none for no cap. Without this option the cap stays as it is
     #[arg(long, value_name = "N|none", allow_hyphen_values = true)]
@@ -86,9 +86,9 @@ pub struct OveragesArguments {
 /// On or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Switch {
-    /// On
+    /// At the limit, overage blocks are charged
     On,
-    /// Off
+    /// At the limit, new runs are suspended
     Off,
 }
 

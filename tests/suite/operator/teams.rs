@@ -75,7 +75,7 @@ fn a_refusal_is_shown_with_its_field_and_reason() {
         (&["usage", "nobody"], 66, "TEAM_NOT_FOUND"),
         (&["charges", "nobody"], 66, "TEAM_NOT_FOUND"),
         (&["audit", "nobody"], 66, "TEAM_NOT_FOUND"),
-        (&["team", "get", "a/b"], 65, "team_id may only have"),
+        (&["team", "get", "a/b"], 65, "team_id must contain only"),
         (&["team", "put", "acme", "--plan", "gold"], 65, "team.plan must name a plan: free, basic, professional"),
         (&["team", "put", "demo-pro", "--anchor-day", "32"], 65, "team.billing_anchor_day must be 1 to 31"),
         (&["team", "put", "demo-pro", "--included=9999999999999"], 65, "team.included_credits must be 0 to"),
