@@ -5,6 +5,7 @@
 
 mod batch_lane;
 mod capability_check;
+mod connect;
 mod decode;
 mod encode;
 mod opcodes;
@@ -12,6 +13,7 @@ mod probe_error;
 mod requirements;
 mod script;
 mod script_caller;
+mod second_connection;
 mod server_failure;
 mod shared_connection;
 mod watcher;
@@ -34,12 +36,13 @@ use super::{
 use crate::transaction::Transaction;
 use batch_lane::{Admission, BatchLanes};
 use capability_check::check_capabilities;
+use connect::connect;
 use probe_error::ProbeError;
 use requirements::{ServerRequirements, login_error};
 use script_caller::{ScriptCaller, TIMED_OUT};
 use server_failure::ServerFailure;
 use shared_connection::SharedConnection;
-use watcher::{Watcher, connect};
+use watcher::Watcher;
 
 /// Maximum number of calls that wait for the server. A server that takes some 10 µs for each works them off well within
 /// the timeout of a call; more would only time out.
@@ -99,7 +102,7 @@ impl RedisStore {
         };
         let connection = Arc::new(SharedConnection::new(connection, location.to_string()));
         connection.set_accepts_several_scopes(accepts_several_scopes);
-        let watcher = Watcher { connection: Arc::clone(&connection), client, requirements, call_timeout: options.wait };
+        let watcher = Watcher::new(Arc::clone(&connection), client, requirements, options.wait);
         let watcher_ended = CancellationToken::new();
         let guard = watcher_ended.clone().drop_guard();
         let watching = async move {

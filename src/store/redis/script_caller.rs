@@ -29,7 +29,7 @@ pub(super) struct ScriptCaller {
 
 impl ScriptCaller {
     /// Carries out transactions in one call. Reports a failure of the server or of the connection, so that the watcher
-    /// reconnects.
+    /// reconnects, and a late answer, so that the watcher examines its cause.
     pub(super) async fn call<'t>(&self, transactions: impl Iterator<Item = &'t Transaction> + Clone) -> BatchReplies {
         let now_ms = match &self.clock {
             Clock::System => None,
@@ -46,10 +46,10 @@ impl ScriptCaller {
                 replies
             }
             Ok(Err(error)) => Err(self.failed(generation, error)),
-            // One late answer ends the connection. If the server was slow only once, the watcher reconnects as soon as
-            // it answers; more calls on this connection would only have waited for the same moment.
+            // Only this call fails. Its answer is dropped when it comes, because answers keep the order of the requests.
+            // The watcher finds out whether the server or the connection hangs.
             Err(elapsed) => {
-                self.connection.report_failure(generation, ServerFailure::ConnectionLost(TIMED_OUT), &elapsed);
+                self.connection.report_late_answer(generation);
                 Err(StoreError::unavailable_because(TIMED_OUT, elapsed))
             }
         }

@@ -3,6 +3,8 @@
 //! A call that finds the connection broken reports that here. From then on every call fails at once; only the watcher
 //! (`watcher.rs`) puts a new connection in place. So no caller waits for a server that is known to be away, and no call
 //! goes to a server that was not checked.
+//!
+//! A call whose answer is late reports that here too. The connection stays in use, and the watcher examines the cause.
 
 use std::{
     error::Error,
@@ -23,6 +25,13 @@ use super::{
     server_failure::ServerFailure,
 };
 
+/// Maximum number of late answers of one connection. Together with the calls that still wait, it bounds the requests
+/// without an answer. A connection with more of them counts as lost.
+const MAX_LATE_ANSWERS: usize = 1024;
+
+/// The reason that is given when the server answers on another connection, but not on the shared one.
+pub(super) const CONNECTION_HANGS: &str = "the connection to it hangs";
+
 /// The connection to the server, its health, and what is known of the server.
 pub(super) struct SharedConnection {
     current: RwLock<CurrentConnection>,
@@ -39,6 +48,8 @@ struct CurrentConnection {
     /// Number of the connection. A failure that is reported with an older number is ignored, so that the failure of an
     /// old connection does not end a new one.
     generation: u64,
+    /// Number of late answers that are not known to have arrived since.
+    late_answers: usize,
 }
 
 impl SharedConnection {
@@ -46,7 +57,7 @@ impl SharedConnection {
     /// password.
     pub(super) fn new(connection: MultiplexedConnection, store: String) -> Self {
         Self {
-            current: RwLock::new(CurrentConnection { connection: Some(connection), generation: 0 }),
+            current: RwLock::new(CurrentConnection { connection: Some(connection), generation: 0, late_answers: 0 }),
             health: HealthReporter::up(store),
             failure: Notify::new(),
             accepts_several_scopes: AtomicBool::default(),
@@ -94,12 +105,39 @@ impl SharedConnection {
         }
         match failure {
             ServerFailure::ConnectionLost(reason) => {
-                current.connection = None;
+                (current.connection, current.late_answers) = (None, 0);
                 self.health.down(reason, Some(cause));
             }
             ServerFailure::WritesRefused(reason) => self.health.refuses_changes(reason, Some(cause)),
         }
         self.failure.notify_one();
+    }
+
+    /// Reports that an answer on the connection of this generation is late, and wakes the watcher.
+    pub(super) fn report_late_answer(&self, generation: u64) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if current.generation != generation || current.connection.is_none() {
+            return;
+        }
+        current.late_answers += 1;
+        if current.late_answers > MAX_LATE_ANSWERS {
+            (current.connection, current.late_answers) = (None, 0);
+            self.health.down(CONNECTION_HANGS, None);
+        }
+        self.failure.notify_one();
+    }
+
+    /// Returns the number of late answers that are not known to have arrived since.
+    pub(super) fn late_answers(&self) -> usize {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).late_answers
+    }
+
+    /// Reports that this number of late answers of the connection of this generation have arrived since.
+    pub(super) fn report_late_answers_arrived(&self, generation: u64, count: usize) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if current.generation == generation {
+            current.late_answers = current.late_answers.saturating_sub(count);
+        }
     }
 
     /// Reports that an attempt to reconnect failed.
@@ -110,7 +148,8 @@ impl SharedConnection {
     /// Puts a new connection in place. `refused` is set if the server still refuses writes.
     pub(super) fn replace(&self, connection: MultiplexedConnection, refused: Option<(&'static str, &dyn Error)>) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        *current = CurrentConnection { connection: Some(connection), generation: current.generation + 1 };
+        let generation = current.generation + 1;
+        *current = CurrentConnection { connection: Some(connection), generation, late_answers: 0 };
         match refused {
             Some((reason, cause)) => self.health.refuses_changes(reason, Some(cause)),
             None => self.health.back(),
@@ -125,7 +164,7 @@ impl SharedConnection {
         }
     }
 
-    /// Waits until a call has reported a failure since the last wait.
+    /// Waits until a call has reported a failure or a late answer since the last wait.
     pub(super) async fn wait_for_failure(&self) {
         self.failure.notified().await;
     }

@@ -1,21 +1,27 @@
 //! The watcher of one server: it detects that the server is away even if there are no calls, and reconnects.
 //!
 //! While the server is up, the watcher sends PING, and from time to time checks whether the server still meets the
-//! requirements. While the server is away, it tries new connections. It puts a new connection in place only after the
+//! requirements. If an answer is late, it finds out whether the server or the connection hangs. While the server is away, it tries new connections. It puts a new connection in place only after the
 //! server has passed its checks and carried out writes as fast as calls must be answered.
 
 use std::{sync::Arc, time::Duration};
 
-use redis::{AsyncConnectionConfig, Client, RedisError, aio::MultiplexedConnection};
-use tokio::time::{sleep, timeout};
+use redis::Client;
+use tokio::{
+    pin, select,
+    time::{sleep, timeout},
+};
 
 use super::{
     super::health::StoreHealth,
     capability_check::{Capabilities, check_capabilities},
+    connect::connect,
     probe_error::ProbeError,
     requirements::ServerRequirements,
+    script_caller::TIMED_OUT,
+    second_connection::{SecondConnection, ping},
     server_failure::ServerFailure,
-    shared_connection::SharedConnection,
+    shared_connection::{CONNECTION_HANGS, SharedConnection},
 };
 use crate::clock::Clock;
 
@@ -36,43 +42,60 @@ const PROBE_PAUSE: Duration = Duration::from_millis(100);
 /// retried only after its timeout.
 const MIN_STEP_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long an answer on the shared connection may take before the connection counts as hung and is replaced, as a
+/// multiple of the timeout of a call. With the default timeout it is one second, in which lost packets are sent again
+/// twice.
+const HUNG_AFTER_TIMEOUTS: u32 = 4;
+
 /// Detects outages, and reconnects.
 pub(super) struct Watcher {
     /// The connection that calls use.
-    pub(super) connection: Arc<SharedConnection>,
+    connection: Arc<SharedConnection>,
     /// The client by which to connect.
-    pub(super) client: Client,
+    client: Client,
+    /// A connection for PING alone.
+    second: SecondConnection,
     /// The requirements on the server.
-    pub(super) requirements: ServerRequirements,
+    requirements: ServerRequirements,
     /// How long a call waits for its answer.
-    pub(super) call_timeout: Duration,
-}
-
-/// Connects to the server, without a timeout: the caller applies one.
-pub(super) async fn connect(client: &Client) -> Result<MultiplexedConnection, RedisError> {
-    let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-    client.get_multiplexed_async_connection_with_config(&config).await
+    call_timeout: Duration,
 }
 
 impl Watcher {
+    /// Prepares to watch the server behind `connection`, to which `client` connects. A call waits for its answer for
+    /// `call_timeout`.
+    pub(super) fn new(
+        connection: Arc<SharedConnection>,
+        client: Client,
+        requirements: ServerRequirements,
+        call_timeout: Duration,
+    ) -> Self {
+        let second = SecondConnection::new(client.clone());
+        Self { connection, client, second, requirements, call_timeout }
+    }
+
     /// Watches the server until the future is dropped.
-    pub(super) async fn watch(self) {
+    pub(super) async fn watch(mut self) {
         let mut checked_ms = Clock::System.monotonic_ms();
         let mut logged_advice = None;
         let mut attempts = 0;
         loop {
+            if self.connection.late_answers() > 0 {
+                self.examine_late_answers().await;
+            }
             match self.connection.health() {
                 StoreHealth::Up => {
                     logged_advice = None;
                     attempts = 0;
-                    // A call that fails interrupts the interval.
-                    if timeout(PING_INTERVAL, self.connection.wait_for_failure()).await.is_ok() {
-                        continue;
-                    }
+                    // A call that fails, or whose answer is late, interrupts the interval.
+                    let is_interrupted = timeout(PING_INTERVAL, self.connection.wait_for_failure()).await.is_ok();
                     let is_check_due = Clock::System.monotonic_ms() - checked_ms >= CHECK_INTERVAL_MS;
-                    self.ping(is_check_due).await;
-                    if is_check_due {
-                        checked_ms = Clock::System.monotonic_ms();
+                    // Late answers must not keep the watcher from its checks.
+                    if !is_interrupted || is_check_due {
+                        let is_checked = self.ping(is_check_due).await;
+                        if is_checked {
+                            checked_ms = Clock::System.monotonic_ms();
+                        }
                     }
                 }
                 StoreHealth::RefusesChanges { .. } => {
@@ -92,20 +115,82 @@ impl Watcher {
         }
     }
 
-    /// Sends PING on the present connection, and checks the requirements if a check is due.
-    async fn ping(&self, is_check_due: bool) {
-        let Ok((mut connection, generation)) = self.connection.get() else { return };
+    /// Sends PING on both connections, and checks the requirements if a check is due. Returns whether it was completed.
+    async fn ping(&mut self, is_check_due: bool) -> bool {
+        let Ok((mut connection, generation)) = self.connection.get() else { return false };
+        let Self { second, requirements, call_timeout, .. } = self;
         let pinging = async {
-            let _: () = redis::cmd("PING").query_async(&mut connection).await?;
-            if is_check_due {
-                self.requirements.check(&mut connection).await?;
-                self.record(check_capabilities(&mut connection).await?);
+            timeout(*call_timeout, ping(&mut connection)).await??;
+            if !is_check_due {
+                return Ok(None);
             }
-            Ok::<_, ProbeError>(())
+            timeout(*call_timeout, requirements.check(&mut connection)).await??;
+            Ok::<_, ProbeError>(Some(timeout(*call_timeout, check_capabilities(&mut connection)).await??))
         };
-        let pinged = timeout(self.call_timeout, pinging).await.unwrap_or_else(|elapsed| Err(elapsed.into()));
-        if let Err(error) = pinged {
-            self.connection.report_failure(generation, error.failure(), &error);
+        // The result for the second connection does not matter here: the PING keeps it open, or opens it again.
+        let (pinged, _) = tokio::join!(pinging, timeout(*call_timeout, second.ping()));
+        match pinged {
+            Ok(capabilities) => {
+                capabilities.into_iter().for_each(|capabilities| self.record(capabilities));
+                is_check_due
+            }
+            Err(error) => {
+                self.report(generation, &error);
+                false
+            }
+        }
+    }
+
+    /// Finds out whether late answers are only late, or the server or the shared connection hangs.
+    ///
+    /// Sends PING on both connections. Answers on a connection keep the order of the requests. So once the shared
+    /// connection answers the PING, all late answers before it have arrived. If the second connection does not answer
+    /// within the timeout of a call, the server is lost. If only the shared connection does not answer, it is replaced
+    /// after a longer time, because one slow answer delays all answers behind it.
+    async fn examine_late_answers(&mut self) {
+        let Self { connection, second, call_timeout, .. } = self;
+        let Ok((mut shared, generation)) = connection.get() else { return };
+        let late_answers = connection.late_answers();
+        let lost = |reason, cause: &dyn std::error::Error| {
+            connection.report_failure(generation, ServerFailure::ConnectionLost(reason), cause);
+        };
+        let mut health = connection.watch_health();
+        let known_lost = health.wait_for(|health| matches!(health, StoreHealth::Down { .. }));
+        let shared_ping = timeout(*call_timeout * (HUNG_AFTER_TIMEOUTS - 1), ping(&mut shared));
+        let second_ping = timeout(*call_timeout, second.ping());
+        pin!(known_lost, shared_ping, second_ping);
+        let mut is_server_up = false;
+        let answered = loop {
+            select! {
+                biased;
+                _ = &mut known_lost => return,
+                answered = &mut shared_ping => break answered,
+                answered = &mut second_ping, if !is_server_up => match answered {
+                    Ok(Ok(())) => is_server_up = true,
+                    Ok(Err(error)) => return lost("the connection to it failed", &error),
+                    Err(elapsed) => return lost(TIMED_OUT, &elapsed),
+                },
+            }
+        };
+        match answered {
+            Ok(Ok(())) => {
+                connection.report_late_answers_arrived(generation, late_answers);
+                tracing::debug!(late_answers, "late answers of the store; it stays in use, as it answers PING");
+            }
+            Ok(Err(error)) => {
+                let failure = ServerFailure::from_error(&error);
+                let failure = failure.unwrap_or(ServerFailure::ConnectionLost("its server rejects PING"));
+                connection.report_failure(generation, failure, &error);
+            }
+            Err(elapsed) => lost(CONNECTION_HANGS, &elapsed),
+        }
+    }
+
+    /// Reports why a step of the watcher on the connection of this generation failed.
+    fn report(&self, generation: u64, error: &ProbeError) {
+        match error {
+            ProbeError::TimedOut(_) => self.connection.report_late_answer(generation),
+            failed => self.connection.report_failure(generation, failed.failure(), failed),
         }
     }
 
@@ -122,7 +207,7 @@ impl Watcher {
                 self.record(capabilities);
                 self.connection.report_writable();
             }
-            Err(error) => self.connection.report_failure(generation, error.failure(), &error),
+            Err(error) => self.report(generation, &error),
         }
     }
 

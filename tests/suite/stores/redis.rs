@@ -218,18 +218,22 @@ async fn a_late_failure_does_not_end_the_new_connection() {
     let store = Store::open(&location, options).await.unwrap();
     store.transact(count()).await.unwrap();
     proxy.silence();
-    let call = || {
-        let store = store.clone();
-        tokio::spawn(async move { store.transact(count()).await })
-    };
-    let first = call();
-    // The watcher reconnects between the failures of the two calls.
-    tokio::time::sleep(Duration::from_millis(900)).await;
-    let second = call();
-    assert!(first.await.unwrap().is_err());
     let mut health = store.health();
+    let mut calls = Vec::new();
+    // Calls go on until the connection counts as lost, so that the last ones are still in flight then.
+    loop {
+        let store = store.clone();
+        calls.push(tokio::spawn(async move { store.transact(count()).await }));
+        if tokio::time::timeout(Duration::from_millis(100), health.changed()).await.is_ok() {
+            break;
+        }
+    }
     health.wait_for(|health| health.is_up()).await.unwrap();
-    assert!(second.await.unwrap().is_err());
+    proxy.cut_silent();
+    // Some calls waited in the queue, and were sent on the new connection.
+    let failures = join_all(calls).await.into_iter().filter_map(|call| call.unwrap().err());
+    let broken = failures.filter(|failure| failure.to_string().contains("the connection to it failed")).count();
+    assert!(broken > 0, "no call was in flight on the old connection");
     assert!(!health.has_changed().unwrap(), "{:?}", *health.borrow());
     store.transact(count()).await.unwrap();
 }

@@ -2,6 +2,7 @@
 //! holds all traffic for a while, refuses connections, or cuts a connection in the middle of an answer.
 
 use std::{
+    collections::{HashMap, HashSet},
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
@@ -26,8 +27,8 @@ struct Connections {
     sent: Mutex<Vec<u8>>,
     faults: Mutex<Faults>,
     changed: Condvar,
-    /// Client sides of all connections.
-    clients: Mutex<Vec<TcpStream>>,
+    /// Client sides of all connections, with their numbers.
+    clients: Mutex<Vec<(usize, TcpStream)>>,
 }
 
 #[derive(Clone, Default)]
@@ -35,11 +36,31 @@ struct Faults {
     refusing: bool,
     held: bool,
     delay: Duration,
-    delayed_once: bool,
+    late_answers: Option<LateAnswers>,
+    /// By the number of the connection: how long its next answer is delayed.
+    delay_of_next: HashMap<usize, Duration>,
+    /// The connection of the next request that contains this text goes silent.
+    silence: Option<String>,
+    /// Numbers of connections that pass nothing on.
+    silent: HashSet<usize>,
     /// The connection is cut after this many bytes of the answer to the next request that contains this text.
     cut: Option<(String, usize)>,
     /// That request was passed on. This many bytes of the answer are passed on before the cut.
     bytes_left: Option<usize>,
+}
+
+/// Answers that are delayed, while all others are passed on as they come.
+#[derive(Clone)]
+struct LateAnswers {
+    /// Only answers to requests that contain this text are delayed.
+    text: String,
+    delay: Duration,
+    /// One in so many of these answers is delayed.
+    one_in: usize,
+    /// Number of such requests until the next delay.
+    until_next: usize,
+    /// Number of delays left.
+    left: usize,
 }
 
 impl Proxy {
@@ -58,7 +79,7 @@ impl Proxy {
                 // While the server is down, the proxy drops its clients. The server may come back.
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server_port)) else { continue };
                 let number = connections.accepted.fetch_add(1, Ordering::SeqCst);
-                connections.clients.lock().unwrap().push(client.try_clone().unwrap());
+                connections.clients.lock().unwrap().push((number, client.try_clone().unwrap()));
                 let ends = || (client.try_clone().unwrap(), server.try_clone().unwrap());
                 let (requests, answers) = (Arc::clone(&connections), Arc::clone(&connections));
                 let (from, to) = ends();
@@ -86,9 +107,24 @@ impl Proxy {
         self.connections.set_faults(|faults| faults.delay = delay);
     }
 
-    /// Delays the next answer.
-    pub(crate) fn delay_once(&self, delay: Duration) {
-        self.connections.set_faults(|faults| (faults.delay, faults.delayed_once) = (delay, true));
+    /// Delays the answer to the next request that contains this text. Other connections are not affected.
+    pub(crate) fn delay_answer_to(&self, text: &str, delay: Duration) {
+        self.delay_answers(LateAnswers { text: text.to_owned(), delay, one_in: 1, until_next: 1, left: 1 });
+    }
+
+    /// Delays one answer in `one_in` to requests that contain this text. Other connections are not affected.
+    pub(crate) fn delay_one_answer_in(&self, one_in: usize, text: &str, delay: Duration) {
+        let text = text.to_owned();
+        self.delay_answers(LateAnswers { text, delay, one_in, until_next: one_in, left: usize::MAX });
+    }
+
+    fn delay_answers(&self, late: LateAnswers) {
+        self.connections.set_faults(|faults| faults.late_answers = Some(late));
+    }
+
+    /// Makes the connection of the next request that contains this text silent. Other connections are not affected.
+    pub(crate) fn silence_connection_of(&self, text: &str) {
+        self.connections.set_faults(|faults| faults.silence = Some(text.to_owned()));
     }
 
     /// Holds all traffic in both directions, until it is called with false.
@@ -106,9 +142,18 @@ impl Proxy {
 
     /// Cuts all connections.
     pub(crate) fn cut(&self) {
-        for client in self.connections.clients.lock().unwrap().drain(..) {
+        for (_, client) in self.connections.clients.lock().unwrap().drain(..) {
             // This fails only if the client has already closed the connection.
             let _ = client.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Cuts the connections that are silent.
+    pub(crate) fn cut_silent(&self) {
+        for (number, client) in self.connections.clients.lock().unwrap().iter() {
+            if !self.connections.is_alive(*number) {
+                let _ = client.shutdown(Shutdown::Both);
+            }
         }
     }
 
@@ -131,7 +176,27 @@ impl Connections {
     }
 
     fn is_alive(&self, number: usize) -> bool {
-        number >= self.first_alive.load(Ordering::SeqCst)
+        number >= self.first_alive.load(Ordering::SeqCst) && !self.faults.lock().unwrap().silent.contains(&number)
+    }
+
+    /// Notes what a request triggers.
+    fn take_note(&self, number: usize, request: &[u8]) {
+        let contains = |text: &str| request.windows(text.len()).any(|window| window == text.as_bytes());
+        self.set_faults(|faults| {
+            if let Some((_, after_bytes)) = faults.cut.take_if(|(text, _)| contains(text)) {
+                faults.bytes_left = Some(after_bytes);
+            }
+            if faults.silence.take_if(|text| contains(text)).is_some() {
+                faults.silent.insert(number);
+            }
+            if let Some(late) = faults.late_answers.as_mut().filter(|late| late.left > 0 && contains(&late.text)) {
+                late.until_next -= 1;
+                if late.until_next == 0 {
+                    (late.until_next, late.left) = (late.one_in, late.left - 1);
+                    faults.delay_of_next.insert(number, late.delay);
+                }
+            }
+        });
     }
 
     fn pass_requests(&self, number: usize, mut from: TcpStream, mut to: TcpStream) {
@@ -143,14 +208,7 @@ impl Connections {
             }
             // Recorded before it is passed on, so that a test that has an answer finds the request.
             self.sent.lock().unwrap().extend_from_slice(&buffer[..length]);
-            self.set_faults(|faults| {
-                let hit = |(text, _): &mut (String, usize)| {
-                    buffer[..length].windows(text.len()).any(|window| window == text.as_bytes())
-                };
-                if let Some((_, after_bytes)) = faults.cut.take_if(hit) {
-                    faults.bytes_left = Some(after_bytes);
-                }
-            });
+            self.take_note(number, &buffer[..length]);
             if to.write_all(&buffer[..length]).is_err() {
                 return;
             }
@@ -166,11 +224,7 @@ impl Connections {
         while let Ok(length @ 1..) = from.read(&mut buffer) {
             let delay = {
                 let mut faults = self.faults.lock().unwrap();
-                let delay = faults.delay;
-                if std::mem::take(&mut faults.delayed_once) {
-                    faults.delay = Duration::ZERO;
-                }
-                delay
+                faults.delay_of_next.remove(&number).unwrap_or(faults.delay)
             };
             if !delay.is_zero() {
                 std::thread::sleep(delay);
