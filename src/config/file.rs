@@ -221,7 +221,7 @@ mod tests {
                 format!("{team}billing_anchor_day = 32"),
                 "teams[0].billing_anchor_day (tollgate.toml, line 4): must be 1 to 31",
             ),
-            (team.replace("\"a\"", "\"a b\""), "teams[0].team_id (tollgate.toml, line 2): may only have"),
+            (team.replace("\"a\"", "\"a b\""), "teams[0].team_id (tollgate.toml, line 2): must contain only"),
             (team.replace("plan = \"free\"\n", ""), "teams[0].plan (tollgate.toml, line 1): is missing"),
             (
                 format!("{card}{card}"),
@@ -237,7 +237,7 @@ mod tests {
             ("[clients]\na = \"b\"".to_owned(), "clients.a (tollgate.toml, line 2): must be a list, not a string"),
             (
                 "[clients]\na = [\"b c\"]".to_owned(),
-                "clients.a (tollgate.toml, line 2): has a team id that may only have",
+                "clients.a (tollgate.toml, line 2): has a team id that must contain only",
             ),
             (card.replace("credits", "credit"), "rate_cards[0].rates[0].credit (tollgate.toml, line 4): unknown key"),
         ] {

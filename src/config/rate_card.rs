@@ -134,7 +134,7 @@ credits_by_plan = { free = 10 }
         for (from, to, expected) in [
             ("2026-03-01T00:00:00Z", "2026-03-01", "effective_at (line 3): must be a time"),
             ("version = \"2026-03\"\n", "", "version: is missing"),
-            ("\"2026-03\"", "\"a b\"", "version: may only have"),
+            ("\"2026-03\"", "\"a b\"", "version: must contain only"),
             ("unit = \"image\"", "unit = \"picture\"", "rates[1].unit (line 13): must be \"call\" or \"image\""),
             ("credits = 5", "credits = -5", "rates[1].credits (line 14): must be 0 to 1000000"),
             ("credits = 5", "credit = 5", "rates[1].credit (line 14): unknown key; did you mean credits?"),
