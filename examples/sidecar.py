@@ -19,7 +19,10 @@ try:
     from grpc_health.v1 import health_pb2, health_pb2_grpc
     from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 except ImportError as error:
-    sys.exit(f"This needs Python 3.10 or later with grpcio, grpcio-health-checking and grpcio-reflection: {error}")
+    sys.exit(
+        "This needs Python 3.10 or later with grpcio, grpcio-health-checking and grpcio-reflection."
+        f" In a clone, tests/tools provides them. {error}"
+    )
 
 OPTIONS = [
     # A timeout for every call, including the calls that the libraries make themselves.
