@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-/// Returns QuotaService, for flow executors. A request of more than `max_message_bytes` is refused unread.
+/// Returns QuotaService, for flow executors. A request of more than `max_message_bytes` is refused without being read.
 pub fn quota(gate: Arc<Gate>, max_message_bytes: usize) -> QuotaServiceServer<QuotaApi> {
     QuotaServiceServer::new(QuotaApi::new(gate)).max_decoding_message_size(max_message_bytes)
 }

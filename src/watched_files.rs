@@ -8,8 +8,8 @@ use std::{fmt, fs::File, io::Read as _, path::PathBuf, time::Duration};
 
 use tokio::time::sleep;
 
-/// Pause between two looks at the files. A change counts once two looks in a row find the same contents, so that a file that is
-/// still being written is not used half.
+/// Pause between two looks at the files. A change counts once two looks in a row find the same contents, so that a half-written
+/// file is not used.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The contents of each file, in the order of the paths, or why the file could not be read.

@@ -6,10 +6,10 @@ use thiserror::Error;
 
 use crate::exit_code::{self, CommandError};
 
-/// Most problems that one error message lists.
+/// Maximum number of problems that one error message lists.
 const SHOWN_PROBLEMS: usize = 20;
 
-/// Longest part of a key or value that a message quotes, in characters.
+/// Maximum length of a key or value that a message quotes, in characters.
 const QUOTED_CHARACTERS: usize = 60;
 
 /// Why a configuration could not be loaded.
@@ -38,7 +38,7 @@ impl From<ConfigError> for CommandError {
 pub struct Problem {
     /// Full path of the key. Empty if the problem is not about one key.
     pub key: String,
-    /// Where the key is: the file and the line, the variable, or the flag. Empty if the user knows.
+    /// Where the key is: the file and the line, the variable, or the flag. Empty if the user knows where.
     pub origin: String,
     /// What is wrong, and what to do.
     pub message: String,

@@ -25,7 +25,7 @@ use crate::{
 /// Maximum number of reservations that are expired in one store call.
 pub(crate) const PAGE_OF_DUE: usize = 64;
 
-/// Pause before an expiry is tried again that could not be done, in milliseconds.
+/// Pause before a failed expiry is tried again, in milliseconds.
 const RETRY_AFTER_MS: i64 = 1_000;
 
 /// Expires holds.
@@ -37,7 +37,7 @@ pub(crate) struct Expiry {
 }
 
 impl Expiry {
-    /// Expires holds by these.
+    /// Makes the part from the parts that it uses.
     pub(crate) fn new(
         store: Arc<StoreClient>,
         held: Arc<HeldLeases>,
@@ -47,10 +47,10 @@ impl Expiry {
         Self { store, held, recent, decisions }
     }
 
-    /// Expires those of some open holds that have run out at `now_ms` of the store, in Unix milliseconds.
+    /// Expires the given open holds that have run out at `now_ms` of the store, in Unix milliseconds.
     ///
     /// # Errors
-    /// The store's.
+    /// Those of the store.
     pub(crate) async fn expire_holds(&self, team: &Id, holds: &[Hold], now_ms: i64) -> Result<(), GateError> {
         let (mut due, mut leases) = (Vec::new(), Vec::new());
         for hold in holds.iter().filter(|hold| hold.is_due(now_ms)) {
@@ -87,7 +87,7 @@ impl Expiry {
     /// one has ended, a second store call expires it.
     ///
     /// # Errors
-    /// The store's.
+    /// Those of the store.
     pub(crate) async fn expire(&self, team: &Id, due: &[(Id, BackedReservation)]) -> Result<(), GateError> {
         let of_ended_leases = self.expire_as_assumed(team, due).await?;
         self.expire_as_assumed(team, &of_ended_leases).await.map(drop)

@@ -28,7 +28,7 @@ pub(crate) struct HeldLeases {
 }
 
 impl HeldLeases {
-    /// Starts without any.
+    /// Starts without leases.
     pub(crate) fn new(options: EscrowOptions, metrics: Arc<GateMetrics>) -> Self {
         Self { escrow: Escrow::new(options), returning: ReturningLeases::default(), metrics }
     }

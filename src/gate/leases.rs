@@ -21,8 +21,8 @@ const TEND_EVERY: Duration = Duration::from_millis(100);
 /// Maximum number of teams whose unneeded leases one look gives back, so that recalls do not wait for more.
 const TEAMS_PER_LOOK: usize = 64;
 
-/// For how long after a jump of the clocks a look gives all leases back, in milliseconds. Some missed looks make no
-/// difference.
+/// How long after a jump of the clocks each look gives all leases back, in milliseconds. The time covers several looks,
+/// so a missed look makes no difference.
 const JUMP_SEEN_FOR_MS: i64 = 1_000;
 
 /// Takes leases and gives them back.
@@ -76,7 +76,7 @@ impl Leases {
         next_since_ms
     }
 
-    /// Waits until the leases that are being taken are taken or refused. No further one is waited for.
+    /// Waits until the leases that are being taken now are granted or refused.
     pub(crate) async fn requests_done(&self) {
         self.requests.close();
         self.requests.wait().await;

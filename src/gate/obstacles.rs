@@ -20,7 +20,7 @@ pub(crate) struct Obstacles {
 }
 
 impl Obstacles {
-    /// Removes them by these.
+    /// Makes the part from the parts that it uses.
     pub(crate) fn new(store: Arc<StoreClient>, expiry: Arc<Expiry>, leases: Arc<Leases>) -> Self {
         Self { store, expiry, leases }
     }

@@ -17,9 +17,9 @@ pub(crate) struct RecentReservations {
     /// Reservations that this sidecar made or settled, as they stand. They let a caller that does not send its grant
     /// back settle with one store call, and they keep a repeat from being answered with a remembered refusal.
     made: Cache<(Id, Id), Reservation>,
-    /// Ids about which the store has to be asked when they come again: those that were answered with a remembered
-    /// refusal, because another sidecar may have made a reservation of that id, and those whose caller got no answer.
-    /// An id is kept as its hash. If another id has the same hash, the store is asked once in vain.
+    /// Hashes of the ids whose next call must ask the store. An id is here if it was answered with a remembered refusal,
+    /// because another sidecar may have a reservation of that id, or if its caller got no answer. If two ids have the
+    /// same hash, the store is asked once without need.
     to_ask: Cache<u64, ()>,
     hasher: RandomState,
 }
@@ -95,7 +95,7 @@ impl RecentReservations {
         self.made.contains_key(&ReservationKey(team, id)) || self.to_ask.contains_key(&self.hash(team, id))
     }
 
-    /// Returns whether a call with this id may be answered with a remembered refusal. That is so once for each id.
+    /// Returns whether a call with this id may be answered with a remembered refusal. It returns `true` once for each id.
     pub(crate) fn may_refuse(&self, team: &Id, id: &Id) -> bool {
         let hash = self.hash(team, id);
         let first = !self.to_ask.contains_key(&hash);

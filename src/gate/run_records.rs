@@ -29,8 +29,8 @@ use crate::{
 /// each store call delays others.
 const GATHER_FOR: Duration = Duration::from_millis(8);
 
-/// Maximum number of runs that wait to be recorded, as while the store is away. Beyond it, the first call of a run is
-/// written through.
+/// Maximum number of runs that wait to be recorded, for example while the store is away. When it is reached, the first
+/// call of a run is written through.
 const MAX_WAITING: usize = 65_536;
 
 /// Room that is left for calls that were allowed to begin a run and have not done so yet.
@@ -68,7 +68,7 @@ pub(crate) struct RunRecords {
 }
 
 impl RunRecords {
-    /// Starts without any that wait.
+    /// Starts with no waiting runs.
     pub(crate) fn new(store: Arc<StoreClient>, held: Arc<HeldLeases>) -> Self {
         let (waiting, length, added) = (Mutex::default(), AtomicUsize::new(0), Notify::new());
         Self { store, held, waiting, length, added }
@@ -116,7 +116,7 @@ impl RunRecords {
     /// Sends a transaction on a run. If the run has no record yet, the same store call records it first.
     ///
     /// # Errors
-    /// The store's.
+    /// Those of the store.
     pub(crate) async fn transact_after_record(
         &self,
         team: &Id,

@@ -65,7 +65,7 @@ struct Target<'a> {
 }
 
 impl Settlements {
-    /// Waits until the commits and releases in flight are done. No later one is waited for.
+    /// Waits until the commits and releases that are in flight now are done.
     pub(crate) async fn done(&self) {
         self.tasks.close();
         self.tasks.wait().await;

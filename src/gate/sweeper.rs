@@ -22,8 +22,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Interval between two sweeps of all teams, which find what a crashed sidecar has left.
 const SWEEP_ALL_EVERY: Duration = Duration::from_secs(60);
 
-/// Pause after a sweep of all teams that failed. Other sidecars may not know of a team's holds, if the one that made
-/// them is gone.
+/// Pause after a failed sweep of all teams. It is short, because no other sidecar may know of the holds that a crashed
+/// sidecar has left.
 const SWEEP_ALL_AGAIN: Duration = Duration::from_secs(5);
 
 /// Number of teams that are read at a time.

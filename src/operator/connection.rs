@@ -49,8 +49,8 @@ pub(super) struct AdminClient {
 }
 
 impl AdminArguments {
-    /// Returns the admin listener, as reached from this machine. `with_token` adds the configured token, which only health checks
-    /// do without.
+    /// Returns the admin listener, as reached from this machine. `with_token` adds the configured token. Only health
+    /// checks need none.
     pub(super) fn listener(&self, with_token: bool) -> Result<SidecarEndpoint, CommandError> {
         let admin = config::admin_listener(&self.flags)?;
         let address = admin.address.as_seen_from_here().to_string();

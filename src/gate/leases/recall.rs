@@ -19,8 +19,8 @@ use crate::{
     metrics::LeaseEvent,
 };
 
-/// How long a recall waits for other sidecars to give their leases back. A running sidecar looks every 100 ms. One that
-/// does not run delays no call for longer than this.
+/// How long a recall waits for other sidecars to give their leases back. A running sidecar looks every 100 ms. One
+/// that is stopped delays no call for longer than this.
 const RECALL_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Interval between two looks whether all leases are back.
@@ -42,7 +42,7 @@ impl Leases {
     /// timeout.
     ///
     /// # Errors
-    /// The store's.
+    /// Those of the store.
     pub(crate) async fn call_back(&self, team: &Id) -> Result<(), GateError> {
         let asked_ms = self.store.monotonic_ms();
         let recall = Arc::clone(&self.recalls.0.entry(team.clone()).or_default());
@@ -69,7 +69,7 @@ impl Leases {
     /// Announces that these leases are called back, and waits until they are back, or until a timeout.
     ///
     /// # Errors
-    /// The store's.
+    /// Those of the store.
     pub(crate) async fn wait_for_leases(&self, team: &Id, open: &OpenLeases) -> Result<(), GateError> {
         if open.is_empty() {
             return Ok(());

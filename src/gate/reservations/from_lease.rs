@@ -67,7 +67,7 @@ impl Reservations {
         answer
     }
 
-    /// Waits for a lease, and answers from it. The price is valid only under the terms that it was made by.
+    /// Waits for a lease, and answers from it. The price is valid only under the terms that it was computed from.
     async fn answer_from_new_lease(
         &self,
         call: &ReserveCall,

@@ -1,4 +1,4 @@
-//! Answers to CheckAndReserve that proceed: of a new reservation, and of the repeat of a call.
+//! Builds the Proceed answers of CheckAndReserve: for a new reservation, and for a repeated call.
 
 use bytes::Bytes;
 

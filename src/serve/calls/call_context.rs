@@ -32,8 +32,8 @@ use crate::{
     traces::Traces,
 };
 
-/// How long the rest of a refused request is read and dropped. A stream that is reset before its end counts against its
-/// connection, which h2 closes after a thousand of them: honest clients would lose theirs because they were asked to retry.
+/// How long the rest of a refused request is read and dropped. If the sidecar reset the stream before its end, h2 would count
+/// that against the connection, and would close the connection after a thousand refused calls of an honest client.
 const DRAIN_REFUSED: Duration = Duration::from_secs(1);
 
 /// What all calls of a listener share.

@@ -39,7 +39,7 @@ enum ResponseContent {
     Trailers,
     /// Nothing.
     Sent,
-    /// A body of tonic's.
+    /// A body that tonic has made.
     Tonic(Body),
 }
 
@@ -51,7 +51,7 @@ impl ResponseBody {
         response
     }
 
-    /// Returns a response of tonic's.
+    /// Returns a response that tonic has made.
     pub(super) fn of(response: Response<Body>, call: Option<AdmittedCall>) -> Response<Self> {
         response.map(|body| Self { content: ResponseContent::Tonic(body), _call: call })
     }

@@ -5,10 +5,10 @@
 //!
 //! A call that has to wait continues in one of two ways:
 //!
-//! - If no other call of the connection is in flight, it stays with the connection's task ([`super::connection_task`]). If it
-//!   became a task just after it asked another task for something, the runtime would have two tasks to run, and would wake
-//!   another thread for one of them: some 30 µs, for a call that only has to be sent.
-//! - Otherwise it becomes a task of its own. The other thread is then welcome: it carries on with this call while the
+//! - If no other call of the connection is in flight, it stays with the connection's task ([`super::connection_task`]). A task
+//!   of its own would cost about 30 µs: the call has just woken another task, such as the Redis client's, so the runtime would
+//!   have two tasks to run and would wake another thread for one of them.
+//! - Otherwise it becomes a task of its own. The other thread then has work to share: it continues this call while the
 //!   connection's task reads the next ones.
 
 use std::{
