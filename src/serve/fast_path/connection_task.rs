@@ -126,7 +126,13 @@ impl<Connection: Future + Unpin> Future for ConnectionTask<Connection> {
             waiting.poll(inner);
             let polled = Pin::new(&mut *connection).poll(inner);
             let was_woken = wakes.state.swap(IDLE, Ordering::AcqRel) == WOKEN;
-            if polled.is_ready() || !was_woken {
+            if polled.is_ready() {
+                // The last bytes may have completed the message of a call. A commit then still begins, and is carried out
+                // although its client is gone.
+                waiting.poll(inner);
+                return polled;
+            }
+            if !was_woken {
                 return polled;
             }
         }
@@ -148,6 +154,7 @@ mod tests {
     use std::{future::poll_fn, sync::atomic::AtomicUsize};
 
     use futures::task::{ArcWake, waker};
+    use tokio::sync::oneshot;
 
     use super::*;
 
@@ -198,6 +205,29 @@ mod tests {
         drop(future);
         kept.unwrap().wake();
         assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+    }
+
+    /// The message of a call may arrive in the same poll in which its connection ends.
+    #[test]
+    fn a_waiting_call_is_polled_after_its_connection_ended() {
+        let waiting = WaitingCall::default();
+        let (arrived, message) = oneshot::channel();
+        let (begun, mut is_begun) = oneshot::channel();
+        waiting.keep(Box::pin(async move {
+            message.await.unwrap();
+            begun.send(()).unwrap();
+            std::future::pending::<()>().await;
+        }));
+        let mut arrived = Some(arrived);
+        let mut task = ConnectionTask::new(
+            poll_fn(move |_| {
+                arrived.take().unwrap().send(()).unwrap();
+                Poll::Ready(())
+            }),
+            waiting,
+        );
+        assert!(Pin::new(&mut task).poll(&mut Context::from_waker(Waker::noop())).is_ready());
+        assert_eq!(is_begun.try_recv(), Ok(()), "the call saw its message");
     }
 
     #[test]
