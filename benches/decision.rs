@@ -1,7 +1,8 @@
 //! `cargo bench --bench decision`: the cost of one decision without gRPC, in nanoseconds and allocations.
 //!
-//! It measures from the inside out: the pure rules, the memory store that executes their transaction, the gate with its cache
-//! (a whole call except for the network), and a draw from a lease, which is how calls of busy teams are answered.
+//! It measures from the inside out: the pure rules, the memory store that executes their transaction, and the gate with its
+//! cache, which is a whole call except for the network. It also measures a draw from a lease, which answers the calls of busy
+//! teams.
 
 use std::{hint::black_box, sync::Arc, time::Duration};
 

@@ -11,7 +11,7 @@ use crate::domain::{account::Account, hold::Hold, id::Id, reservation::Trigger, 
 /// How long a verified refusal answers the same or a more expensive request, in milliseconds (I6).
 pub const REFUSAL_VALID_MS: i64 = 1_000;
 
-/// Time after which a team that was not asked for is evicted, in milliseconds.
+/// Time from the last use of a team until it is evicted, in milliseconds.
 const IDLE_MS: i64 = 10 * 60_000;
 
 /// The cache of teams.
@@ -21,7 +21,7 @@ pub struct Cache {
     /// When the next hold of a team runs out, in Unix milliseconds.
     ///
     /// This is separate from `teams`, because a sidecar that has just started learns it for teams that no caller has
-    /// asked for yet. The credits of those teams must come back as well.
+    /// used yet. The credits of those teams must come back as well.
     due: DashMap<Id, i64, RandomState>,
     /// Maximum number of teams in each of the two maps. A call of a team that does not fit costs one more read, until
     /// an idle team is evicted. Its due holds are expired when the sweeper visits all teams.
@@ -181,7 +181,7 @@ impl Cache {
         due
     }
 
-    /// Evicts the teams that were not asked for lately.
+    /// Evicts the teams that were not used lately.
     pub fn evict_idle(&self, monotonic_ms: i64) {
         self.teams.retain(|_, cached| monotonic_ms - cached.last_used_ms < IDLE_MS);
     }

@@ -96,7 +96,7 @@ fn block_on<T>(task: impl Future<Output = Result<T, CommandError>>) -> Result<T,
         .build()
         .map_err(|error| CommandError::new(exit_code::SOFTWARE, format!("cannot start the runtime: {error}")))?;
     let outcome = runtime.block_on(task);
-    // Tasks that still run had their time to stop. Waiting for them could take for ever.
+    // Tasks that still run had their time to stop. Waiting for them could take forever.
     runtime.shutdown_background();
     outcome
 }

@@ -1,6 +1,6 @@
 //! The rules: what a team is sold, what a call costs, and each operation as a transaction.
 //!
-//! Everything here is pure. Time, IDs and what is known of a team are arguments. The result is a transaction whose
+//! Everything here is pure. Time, IDs and the assumed state of a team are arguments. The result is a transaction whose
 //! guards check what was assumed, or the meaning of a store's reply. This module must not know a clock, IO, async,
 //! protobuf or a log.
 //!

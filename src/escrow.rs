@@ -263,7 +263,7 @@ impl Escrow {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Returns what is known about runs.
+    /// Returns the runs that this sidecar knows.
     pub fn runs(&self) -> &KnownRuns {
         &self.runs
     }

@@ -1,8 +1,9 @@
 //! The gate: answers the calls of the contract, in the rules' own words.
 //!
-//! A call starts from what this sidecar remembers. The rules make a transaction of that, and the store applies it or
-//! says what was wrong. Then the gate learns from the reply and tries again. So what is remembered decides how many
-//! attempts a call takes, and never what its answer is. Calls that a held lease covers are answered without the store.
+//! A call starts from the data that this sidecar has cached. The rules make a transaction of that, and the store applies
+//! it or says which assumption was wrong. Then the gate updates the cache from the reply and tries again. So cached data
+//! decides how many attempts a call takes, and never what its answer is. Calls that a held lease covers are answered
+//! without the store.
 //!
 //! [`Gate`] only wires its parts together. Each part owns its fields and has a file or a folder of its own:
 //!
@@ -13,7 +14,7 @@
 //! | `leases` | takes leases and gives them back |
 //! | `run_records` | records runs that began in memory |
 //! | `recent` | reservations that this sidecar made or settled lately |
-//! | `decisions` | tells metrics, traces and the log what was decided |
+//! | `decisions` | reports decisions to the metrics, the traces and the log |
 //! | `expiry` | expires holds that have run out |
 //! | `attempts`, `obstacles` | how often a call tries, and what it removes before it tries again |
 //! | `reservations`, `settlements`, `runs` | the calls of executors (`executor_api`) |

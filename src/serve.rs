@@ -97,7 +97,7 @@ impl Sidecar {
         Self::serve(listeners, store, options).await
     }
 
-    /// Returns the address of the data listener, with the port that was bound if any free port was asked for.
+    /// Returns the address of the data listener, with the port that was bound if the configured port is 0.
     pub fn listen_address(&self) -> &ListenAddress {
         &self.listen
     }

@@ -53,7 +53,7 @@ pub(crate) enum Work {
     Reserve,
     /// A CheckAndReserve that proceeds, and its Commit.
     ReserveAndCommit,
-    /// A CheckAndReserve that proceeds, and its Commit, of which only the CheckAndReserve is measured.
+    /// A CheckAndReserve that proceeds, and its Commit. Only the CheckAndReserve is measured.
     ReserveBeforeCommit,
     /// A CheckAndReserve that is suspended.
     Suspend,

@@ -1,4 +1,4 @@
-//! What is compared with the floor: a store, a workload, and a transport.
+//! A row of the results, which is compared with the floor: a store, a workload, and a transport.
 
 use std::fmt;
 

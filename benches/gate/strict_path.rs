@@ -14,7 +14,7 @@ use super::{
 
 pub(crate) const NAME: &str = "strict-path";
 
-/// Number of reserves before the recorded one, so that it is a typical one.
+/// Number of reserves before the recorded one. After them, the caches are warm.
 const WARM_CALLS: u32 = 20;
 
 /// Where the time of a reserve goes, with one at a time, and how often the workloads call Redis.

@@ -126,7 +126,7 @@ fn check_refusal(path: &str, status: &Status) {
     }
 }
 
-/// Checks I1: a Proceed on the basis of allotment or overage leaves what is reserved within it.
+/// Checks I1: a Proceed on the basis of allotment or overage keeps the reserved credits within it.
 fn check_proceed(world: &World, request: &[u8], answer: &[u8]) {
     let request = CheckAndReserveRequest::decode(request).unwrap();
     let answer = CheckAndReserveResponse::decode(answer).unwrap();

@@ -85,7 +85,7 @@ impl Problems {
         self.push(Problem { key: key.to_owned(), origin, message: message.into() });
     }
 
-    /// Adds a problem, unless the same one is there already.
+    /// Adds a problem, unless the same one was added before.
     pub(super) fn push(&mut self, problem: Problem) {
         if !self.found.contains(&problem) {
             self.found.push(problem);

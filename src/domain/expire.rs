@@ -14,8 +14,8 @@ use crate::transaction::{Guard, Linear, Read, RecordRef, Reply, Transaction, Wri
 
 /// Builds the transaction that expires a reservation. It assumes that the reservation is open and due.
 ///
-/// It counts as settled when its hold ran out, not when the store learned of it. So the answers to later calls do not depend
-/// on when the sweeper ran.
+/// It counts as settled when its hold ran out, not when the store learned of it. So the answers to later calls do not
+/// depend on when the sweeper ran.
 pub fn expire(team: &Id, id: &Id, held: &BackedReservation, policy: &Policy) -> Settlement {
     let reservation = &held.reservation;
     let mut step = Settlement::of(team, id, held);

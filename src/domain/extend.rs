@@ -18,8 +18,8 @@ pub fn record(team: &Id, id: &Id, held: &BackedReservation) -> Settlement {
 /// Builds the transaction that sets the end of a hold to max(current end, now + `hold_ms`), at most [`MAX_HOLD_AGE_MS`]
 /// after the reservation was made. It assumes that the reservation is open and not due.
 ///
-/// If the lease that the reservation was opened from was reclaimed, there are no held credits left to hold longer,
-/// whatever the grant says. Then the transaction has no option and only reads.
+/// If the lease that the reservation was opened from was reclaimed, no credits are held any more, even if the grant
+/// says so. Then the transaction has no option and only reads.
 pub fn extend(team: &Id, id: &Id, held: &BackedReservation, hold_ms: i64) -> Settlement {
     let reservation = &held.reservation;
     let mut step = Settlement::of(team, id, held);

@@ -114,8 +114,8 @@ pub(crate) fn read(reply: &Reply, index: RecordRef) -> Result<Vec<Hold>, Damaged
 
 /// Returns the name of a reservation's entry in the index.
 ///
-/// It says how many credits of which cycle's allotment come back when the hold runs out, so that a suspension can say
-/// when to ask again.
+/// It contains the cycle, and the credits that return to its allotment when the hold runs out. A suspension uses
+/// them to say when to try again.
 pub(crate) fn reservation_member(id: &Id, cycle_start_ms: i64, credits: i64) -> String {
     format!("{id}{SEPARATOR}{cycle_start_ms}{SEPARATOR}{credits}")
 }

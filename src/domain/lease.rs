@@ -35,8 +35,8 @@ pub const MAX_LEASE_HOLD_MS: i64 = 120_000;
 /// Maximum term of a lease, in milliseconds.
 pub const MAX_LEASE_TERM_MS: i64 = 60_000;
 
-/// Maximum time from the grant of a lease until nothing that was drawn from it is held any more, in milliseconds,
-/// whatever a sidecar's settings are.
+/// Maximum time from the grant of a lease until nothing that was drawn from it is held any more, in milliseconds.
+/// It holds for all settings of a sidecar.
 pub const MAX_LEASE_LIFETIME_MS: i64 = MAX_LEASE_TERM_MS + MAX_LEASE_HOLD_MS + CLOCK_MARGIN_MS;
 
 /// Maximum difference between the clocks of a sidecar and the store during a lease's life, in milliseconds. Drawing
@@ -185,7 +185,7 @@ pub(crate) mod field {
     pub(crate) const RECLAIM_AT: &str = "reclaim_at";
     /// 1 after its sidecar has stopped drawing from it.
     pub(crate) const RETURNED: &str = "returned";
-    /// 1 after the rest was reclaimed. The rest then tells how much may still be committed late.
+    /// 1 after the rest was reclaimed. Up to the rest, credits may still be committed late.
     pub(crate) const RECLAIMED: &str = "reclaimed";
 }
 

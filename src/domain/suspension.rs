@@ -68,7 +68,7 @@ impl Reason {
 impl Suspension {
     /// Returns the suspension of a call for `credits` that this account could not cover.
     ///
-    /// `holds` are the open holds that run out first. `in_current_run` tells whether the call belongs to a current run.
+    /// `holds` are the open holds that run out first. `in_current_run` is whether the call belongs to a current run.
     pub fn new(terms: &Terms, account: &Account, credits: i64, holds: &[Hold], in_current_run: bool) -> Self {
         let reason = if !terms.paid_seat {
             Reason::BlocksStopped

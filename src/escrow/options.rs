@@ -34,13 +34,14 @@ pub struct LeasePolicy {
     pub only_busy_teams: bool,
     /// Minimum size of a lease, in calls at the price of the call that needs it. No smaller lease is granted.
     pub min_calls: i64,
-    /// Minimum size that is asked for, in calls at the price of the call that needs it. More is asked for if the team's demand is
-    /// higher.
+    /// Minimum size that is requested, in calls at the price of the call that needs it. More is requested if the team's
+    /// demand is higher.
     pub usual_calls: i64,
-    /// Whether a call that no held lease covers waits for a new lease. If `false`, that call is written through, and new leases
-    /// are taken in the background before the held ones run out.
+    /// Whether a call that no held lease covers waits for a new lease. If `false`, that call is written through, and new
+    /// leases are taken in the background before the held ones run out.
     pub wait_for_lease: bool,
-    /// Pause after a request for a lease was refused, in milliseconds. Until it is over, the team's calls are written through.
+    /// Pause after a request for a lease was refused, in milliseconds. Until it is over, the team's calls are written
+    /// through.
     pub retry_pause_ms: i64,
 }
 

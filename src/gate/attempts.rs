@@ -40,7 +40,7 @@ pub(crate) enum Obstacle {
     Leases,
 }
 
-/// What came of one attempt.
+/// The result of one attempt.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "it is taken apart at once, and the large one is the common one")]
 pub(crate) enum Round<T> {

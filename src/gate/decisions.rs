@@ -1,4 +1,4 @@
-//! Tells the metrics, the traces and the log what was decided. It decides nothing itself.
+//! Reports decisions to the metrics, the traces and the log. It decides nothing itself.
 
 mod suspended;
 
@@ -23,7 +23,7 @@ use crate::{
     transaction::{Outcome, Reply},
 };
 
-/// Tells what was decided.
+/// Reports decisions.
 pub(crate) struct Decisions {
     metrics: Arc<GateMetrics>,
     traces: Option<Arc<Traces>>,
@@ -31,7 +31,7 @@ pub(crate) struct Decisions {
 }
 
 impl Decisions {
-    /// Tells it to these.
+    /// Reports to these metrics and traces, and to the log.
     pub(crate) fn new(metrics: Arc<GateMetrics>, traces: Option<Arc<Traces>>) -> Self {
         Self { metrics, traces, suspended: SuspendedTeams::default() }
     }

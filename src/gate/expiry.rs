@@ -83,8 +83,8 @@ impl Expiry {
         self.expire(team, &found).await
     }
 
-    /// Expires reservations that are assumed to be due. One that was settled meanwhile stays as it is. If the lease of
-    /// one has ended, a second store call expires it.
+    /// Expires reservations that are assumed to be due. A reservation that was settled meanwhile is left unchanged. If
+    /// the lease of a reservation has ended, a second store call expires that reservation.
     ///
     /// # Errors
     /// Those of the store.

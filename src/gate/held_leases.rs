@@ -51,7 +51,7 @@ impl HeldLeases {
         }
     }
 
-    /// Returns what is held now.
+    /// Returns the leases and the open reservations that are held now.
     pub(crate) fn holdings(&self) -> Holdings {
         let (leases, leased_credits) = self.escrow.held_leases();
         let number = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);

@@ -1,7 +1,7 @@
 //! Takes leases from the store ahead of need, and gives back those that are no longer needed or that are called back.
 //!
-//! This part owns the store's side of leases. What is held, and what is opened from it, is in [`super::held_leases`].
-//! It must not know how a call is decided.
+//! This part owns the store's side of leases. The held leases, and the reservations opened from them, are in
+//! [`super::held_leases`]. This part must not know how a call is decided.
 
 mod giving_back;
 mod recall;

@@ -96,7 +96,7 @@ fn yes_or_no(is_so: bool) -> String {
     if is_so { "yes" } else { "no" }.to_owned()
 }
 
-/// Translates a term of an audit entry into the words of [`TermsText::of`]. An unknown term stays as it is.
+/// Translates a term of an audit entry into the words of [`TermsText::of`]. An unknown term is not translated.
 fn display_term(name: &str, value: String) -> (String, String) {
     let (name, value) = match (name, value.as_str()) {
         ("paid_seat", "true") => ("paid seat", "yes".to_owned()),

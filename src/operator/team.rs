@@ -74,7 +74,7 @@ pub struct OveragesArguments {
     pub team: String,
     /// Whether overages are on or off
     pub switch: Switch,
-    /// Maximum number of overage blocks per cycle, or none for no cap. Without this option the cap stays as it is
+    /// Maximum number of overage blocks per cycle, or none for no cap. Without this option the cap does not change
     #[arg(long, value_name = "N|none", allow_hyphen_values = true)]
     pub cap: Option<OrNone<u32>>,
     #[command(flatten)]

@@ -45,7 +45,7 @@ pub(super) struct FastCall<'a> {
     method: QuotaMethod,
 }
 
-/// What became of a request on the fast path.
+/// The result of a request on the fast path.
 pub(super) enum FastOutcome {
     /// The response message with its gRPC prefix, or the error.
     Answered(Result<Bytes, Status>),

@@ -1,4 +1,4 @@
-//! The life of a sidecar: what it prints when it starts, what its health tells, and how it shuts down.
+//! The life of a sidecar: what it prints when it starts, what its health reports, and how it shuts down.
 
 pub(super) mod demo;
 mod drain;

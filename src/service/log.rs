@@ -115,7 +115,7 @@ pub(super) fn end_run(answer: &EndRunAnswer) {
     tracing::debug!(decision = "ended", credits, replayed);
 }
 
-/// Logs a call that was answered and asked for no decision.
+/// Logs an answered call that needed no decision.
 pub(super) fn done<T>(_: &T) {
     tracing::debug!("done");
 }

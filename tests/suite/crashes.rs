@@ -1,5 +1,5 @@
 //! kill -9 of the sidecar and of its store, between a reserve and its commit, and during many commits. Every
-//! acknowledged commit is in the store, and none is there twice.
+//! acknowledged commit is in the store exactly once.
 
 use std::{
     sync::{

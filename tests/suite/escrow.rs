@@ -1,5 +1,5 @@
-//! Leases with real sidecars on a real server. What is answered from memory is in the books once, although sidecars die
-//! or hang. Nothing exceeds the allotment, and no credits stay in a lease while calls are suspended.
+//! Leases with real sidecars on a real server. Each call that is answered from memory is recorded exactly once, although
+//! sidecars die or hang. Nothing exceeds the allotment, and no credits stay in a lease while calls are suspended.
 
 mod answers;
 mod chaos;

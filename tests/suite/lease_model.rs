@@ -6,7 +6,7 @@
 //! time, any number of times, with or without its reply arriving. A sidecar may die, or pause between any two steps.
 //!
 //! In every state these must hold: what is used, held and leased fits into the allotment (I1); no reservation is
-//! settled twice (I2); each block is bought once and only when it is needed (I4); and a client that was told Proceed
+//! settled twice (I2); each block is bought once and only when it is needed (I4); and a client that got Proceed
 //! can commit within its hold and within the allotment.
 //!
 //! Each guard of the protocol is needed: the tests with a mutation remove one, and the search then finds a state that

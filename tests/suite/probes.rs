@@ -35,7 +35,7 @@ const TEAM: &str = "team";
 
 pub(crate) const ANY_PORT: &str = "--probe=127.0.0.1:0";
 
-/// The service names of which the probe listener reports the health.
+/// The services whose health the probe listener reports.
 const NAMES: [&str; 4] = ["", "liveness", "readiness", "tollgate.v1.QuotaService"];
 
 /// Returns the health of a service at a listener, or the code of the error.
@@ -210,7 +210,7 @@ async fn readiness_follows_the_store_and_liveness_does_not() {
         let news = tokio::time::timeout(Duration::from_secs(20), watch.message()).await.unwrap();
         assert_eq!(news.unwrap().unwrap().status(), status);
         for address in [&probe, sidecar.data()] {
-            wait_for("all names to say so", || async { (is_ready(address).await == up).then_some(()) }).await;
+            wait_for("all names to report it", || async { (is_ready(address).await == up).then_some(()) }).await;
             assert_eq!(health(address, "liveness").await, Ok(ServingStatus::Serving));
         }
         assert_eq!(health(sidecar.admin(), "").await, Ok(status));

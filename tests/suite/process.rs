@@ -199,7 +199,7 @@ async fn settlements_are_served_after_reservations_are_refused() {
     ended_well(&mut sidecar);
 }
 
-/// At shutdown, a commit whose client has disconnected is waited for, but not for ever.
+/// At shutdown, a commit whose client has disconnected delays the shutdown, but not forever.
 #[tokio::test]
 async fn shutdown_waits_for_abandoned_commits_for_a_while() {
     let server = Server::start(Engine::Redis);

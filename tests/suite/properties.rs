@@ -36,7 +36,7 @@ const START_MS: i64 = 1_769_810_400_000;
 
 fn agree(cases: u32, run: impl Fn(Vec<Operation>) -> Result<(), String>) {
     for (fault, operations) in kept::sequences() {
-        run(operations).unwrap_or_else(|difference| panic!("once more: {fault}\n{difference}"));
+        run(operations).unwrap_or_else(|difference| panic!("on the repeat: {fault}\n{difference}"));
     }
     let config = Config {
         cases,

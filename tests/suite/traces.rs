@@ -218,7 +218,7 @@ async fn calls_do_not_wait_for_a_collector() {
             let request = in_trace(block("team", &format!("r{call}"), "gpt-4o"), &trace, "01");
             client.quota.clone().check_and_reserve(request).await.unwrap();
         }
-        wait_until("the log says so", || sidecar.stderr().contains("the collector does not accept spans"));
+        wait_until("the log reports it", || sidecar.stderr().contains("the collector does not accept spans"));
         sidecar.signal("TERM");
         wait_until("the sidecar ends", || sidecar.ended().is_some());
         assert_eq!(sidecar.ended().unwrap().code(), Some(0));

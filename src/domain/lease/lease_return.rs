@@ -32,7 +32,7 @@ impl LeaseReturn {
         }
         let closed = Write::IndexRemove(open_leases, id.to_string());
         // If nothing that was drawn is left to settle, the lease's record can be deleted. A client with a made-up grant
-        // may have settled credits that were never drawn. Then only what is left comes back.
+        // may have settled credits that were never drawn. Then only the rest comes back.
         let settled = Guard::AtMostZero(Linear::constant(-undrawn).plus(1, lease, field::REST));
         let all_back = Linear::default().plus(1, account, "leased").plus(-1, lease, field::REST);
         transaction.option(

@@ -52,12 +52,12 @@ impl Demand {
         self.lately.calls / LATELY_MS * half(terms) >= CALLS_THAT_PAY
     }
 
-    /// Returns the credits that are likely to be asked for within half a term. This is the long-term rate, or the
+    /// Returns the credits that are likely to be reserved within half a term. This is the long-term rate, or the
     /// short-term rate if that is higher and based on enough calls.
     pub fn expected_credits(&self, terms: &LeaseTerms) -> i64 {
         let lately = self.lately.credits / LATELY_MS;
-        let tells = self.just_now.calls >= CALLS_THAT_PAY;
-        let just_now = if tells { self.just_now.credits * f64::from(JUST_NOW_PART) / LATELY_MS } else { 0.0 };
+        let is_reliable = self.just_now.calls >= CALLS_THAT_PAY;
+        let just_now = if is_reliable { self.just_now.credits * f64::from(JUST_NOW_PART) / LATELY_MS } else { 0.0 };
         (lately.max(just_now) * half(terms)).ceil() as i64
     }
 }

@@ -129,7 +129,7 @@ impl CallContext {
         slot
     }
 
-    /// Sends the response to a refused call at once. What is still to come of the request is read and dropped in the background.
+    /// Returns the response to a refused call. The rest of the request is read and dropped in the background.
     pub(super) fn refuse(&self, request: Request<Incoming>, response: Response<Body>) -> Response<ResponseBody> {
         if let Some(slot) = self.refused_slots.enter() {
             let mut rest = request.into_body();

@@ -46,7 +46,8 @@ impl CallHandler {
     ///
     /// A call takes these steps in order. The first one that refuses it decides its response.
     ///
-    /// 1. Its path tells its kind. Calls of the contract are counted and timed, and have a span if their caller traces them.
+    /// 1. The path decides the kind of the call. Calls of the contract are counted and timed, and have a span if their caller
+    ///    traces them.
     /// 2. The listener's token is checked, if it has one.
     /// 3. The call takes a slot of its kind. If none is free, it fails with RESOURCE_EXHAUSTED.
     /// 4. From here on the call is in flight: its connection is not evicted, and its timeout runs, which is a little shorter than
@@ -73,8 +74,8 @@ impl CallHandler {
     ) -> Result<Response<ResponseBody>, Infallible> {
         let path = request.uri().path();
         let kind = CallKind::of(path);
-        // A stream lasts for as long as its client likes, and a health check costs nothing: neither tells how fast this sidecar
-        // is.
+        // A stream lasts for as long as its client likes, and a health check costs nothing. The duration of either says nothing
+        // about the speed of this sidecar.
         let observer = (kind == CallKind::Contract).then(|| self.context.observe(path, request.headers()));
         if let Err(refusal) = self.context.check_token(path, request.headers(), &self.caller) {
             self.context.count_refused(&refusal);

@@ -31,7 +31,7 @@ impl AdmittedCall {
     }
 }
 
-/// What is still to be sent of a response.
+/// The part of a response that was not sent yet.
 enum ResponseContent {
     /// A message with its gRPC prefix, and then the trailers.
     Message(Bytes),

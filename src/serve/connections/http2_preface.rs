@@ -1,5 +1,5 @@
-//! The first bytes of an HTTP/2 connection: a fixed preface and a SETTINGS frame. This module only tells whether they have
-//! arrived; hyper checks what they say.
+//! The first bytes of an HTTP/2 connection: a fixed preface and a SETTINGS frame. This module only checks whether they
+//! have arrived; hyper checks their contents.
 
 /// Length of the preface, and of a frame's header, whose first three bytes are the length of what follows.
 const PREFACE_BYTES: usize = 24;

@@ -93,8 +93,8 @@ impl Accepted {
 }
 
 impl Connection {
-    /// Records whether the client reads what is sent. TLS buffers some of it, so with TLS a completed write tells nothing: only
-    /// one that is pending does, or a flush.
+    /// Records whether the client reads what is sent. TLS buffers some of it, so with TLS only a pending write
+    /// or a flush counts, and a completed write does not.
     fn record<T>(&self, sent: Poll<io::Result<T>>, is_flush: bool) -> Poll<io::Result<T>> {
         let is_known = match self.transport {
             Transport::Tls(_) => is_flush || sent.is_pending(),

@@ -14,8 +14,8 @@ use tokio::{
 
 use crate::serve::Sidecar;
 
-/// How long connected clients can still settle their reservations: as long as the RetryInfo of a refused reservation tells them
-/// to wait.
+/// How long connected clients can still settle their reservations: as long as the retry delay in the RetryInfo of a refused
+/// reservation.
 const LAST_SETTLEMENTS: Duration = Duration::from_secs(1);
 
 /// Time limit for calls in flight.

@@ -101,8 +101,8 @@ impl Health {
         }
     }
 
-    /// Ends all watches of the data and admin listeners, which are about to close: a watch would keep its connection open for
-    /// ever. The probe listener closes with the process.
+    /// Ends all watches of the data and admin listeners, which are about to close: a watch would keep its connection
+    /// open forever. The probe listener closes with the process.
     pub(in crate::serve) async fn end_watches(&self) {
         for listener in [&self.data, &self.admin] {
             let mut reporter = listener.reporter.clone();

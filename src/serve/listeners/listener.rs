@@ -71,7 +71,7 @@ impl Listener {
         );
     }
 
-    /// Returns the address, with the port that was bound if any free port was asked for.
+    /// Returns the address, with the port that was bound if the configured port is 0.
     pub(in crate::serve) fn address(&self) -> &ListenAddress {
         &self.address
     }

@@ -94,7 +94,7 @@ impl ProbeListener {
 }
 
 impl Probe {
-    /// Returns the address, with the port that was bound if any free port was asked for.
+    /// Returns the address, with the port that was bound if the configured port is 0.
     pub(in crate::serve) fn address(&self) -> &ListenAddress {
         &self.address
     }

@@ -79,7 +79,7 @@ struct QueuedCall {
 
 /// What a caller does next.
 pub(super) enum Admission {
-    /// It sends its transactions at once, and holds the slot until the answer is there.
+    /// It sends its transactions at once, and holds the slot until the answer arrives.
     Send(LaneSlot, Vec<Transaction>),
     /// It waits for its replies. Another task sends its transactions.
     Queued(oneshot::Receiver<BatchReplies>),

@@ -1,4 +1,4 @@
-//! A connection for PING alone. It tells a server that is slow from a shared connection on which one answer is late.
+//! A connection for PING alone. It shows whether a late answer on the shared connection is due to a slow server.
 
 use redis::{Client, ErrorKind, RedisError, aio::MultiplexedConnection};
 

@@ -32,7 +32,7 @@ const MAX_LATE_ANSWERS: usize = 1024;
 /// The reason that is given when the server answers on another connection, but not on the shared one.
 pub(super) const CONNECTION_HANGS: &str = "the connection to it hangs";
 
-/// The connection to the server, its health, and what is known of the server.
+/// The connection to the server, its health, and what the server accepts.
 pub(super) struct SharedConnection {
     current: RwLock<CurrentConnection>,
     health: HealthReporter,

@@ -1,8 +1,9 @@
 //! The watcher of one server: it detects that the server is away even if there are no calls, and reconnects.
 //!
 //! While the server is up, the watcher sends PING, and from time to time checks whether the server still meets the
-//! requirements. If an answer is late, it finds out whether the server or the connection hangs. While the server is away, it tries new connections. It puts a new connection in place only after the
-//! server has passed its checks and carried out writes as fast as calls must be answered.
+//! requirements. If an answer is late, it finds out whether the server or the connection hangs. While the server is away,
+//! it tries new connections. It puts a new connection in place only after the server has passed its checks and carried
+//! out writes as fast as calls must be answered.
 
 use std::{sync::Arc, time::Duration};
 

@@ -20,7 +20,7 @@ fn exists(folder: &str, name: &str) -> bool {
     root().join(&file).is_file() && read(file).contains(&format!("fn {test}("))
 }
 
-/// The tests of a cell that do not exist. What is followed by `(unit)` is beside the code.
+/// Returns the tests of a cell that do not exist. A name followed by `(unit)` is a unit test.
 fn missing_tests(cell: &str) -> Vec<String> {
     let mut parts = cell.split('`').skip(1).peekable();
     let mut missing = Vec::new();
@@ -95,7 +95,7 @@ fn is_path(span: &str) -> bool {
 fn every_path_in_the_pages_exists() {
     let mut problems = Vec::new();
     for page in pages() {
-        // What the changelog tells of was so at its time.
+        // The changelog names paths of earlier versions.
         if page == Path::new("CHANGELOG.md") {
             continue;
         }

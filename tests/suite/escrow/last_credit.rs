@@ -24,8 +24,8 @@ const CLIENTS: usize = 6;
 
 const INCLUDED: i64 = 20_000;
 
-/// The models that clients ask for in turn, with their prices. The last one is the cheapest, and the only one that is
-/// asked for in the end.
+/// The models that clients call in turn, with their prices. The last one is the cheapest, and the only one that clients
+/// call in the end.
 type Models = &'static [(&'static str, i64)];
 
 /// All credits are used before a call is suspended.

@@ -63,7 +63,7 @@ fn the_table_names_each_layer_and_no_other() {
     let without_row: Vec<_> = layers.difference(&rows).collect();
     assert!(without_row.is_empty(), "{PAGE} has no row for these modules of src/: {without_row:?}");
     let unknown: Vec<_> = named.difference(&layers).collect();
-    assert!(unknown.is_empty(), "{PAGE} names what is no module of src/: {unknown:?}");
+    assert!(unknown.is_empty(), "{PAGE} names modules that src/ does not have: {unknown:?}");
 }
 
 #[test]

@@ -106,7 +106,7 @@ pub(super) struct Recorded {
 pub(super) enum Change {
     Commit,
     CommitLate,
-    /// A commit of one block's credits more than is held. `waits` tells whether leases are recalled before it uses
+    /// A commit of one block's credits more than is held. `waits` is whether leases are recalled before it uses
     /// anything but the allotment.
     Exceed {
         waits: bool,

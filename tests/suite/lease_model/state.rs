@@ -1,4 +1,4 @@
-//! A state of the model: the memory of sidecars, the messages in flight, what clients were told, and the store.
+//! A state of the model: the memory of sidecars, the messages in flight, the answers that clients got, and the store.
 
 use tollgate::domain::{
     lease::{CLOCK_MARGIN_MS, Draw, Lease},
@@ -26,7 +26,7 @@ pub(super) struct ModelState {
     pub(super) requested: Vec<u8>,
     /// Leases that a sidecar stopped drawing from. Each may be returned at any later time, repeatedly.
     pub(super) remainders: Vec<Remainder>,
-    /// Reservations that clients were told are open from a lease.
+    /// Reservations from leases whose clients got Proceed.
     pub(super) opened: Vec<Opened>,
     /// Every version that the record of an open reservation has had. A sidecar may assume that it is still the current
     /// one.
@@ -88,7 +88,7 @@ pub(super) struct HeldLease {
     pub(super) refilled: bool,
 }
 
-/// What is returned of a lease.
+/// The rest of a lease that is returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Remainder {
     pub(super) lease: u8,

@@ -31,7 +31,7 @@ pub(super) enum Step {
     /// A sidecar opens a reservation from a lease.
     Draw(usize, u8),
     Crash(usize),
-    /// Only if leases can be refilled: the reply to a request for more reaches the sidecar, once more.
+    /// Only if leases can be refilled: the reply to a request for more reaches the sidecar a second time.
     ReceiveRefill(usize),
     /// A request reaches the store, and its reply is lost.
     Store(Request, Answer),

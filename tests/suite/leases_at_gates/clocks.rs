@@ -22,7 +22,7 @@ async fn a_sidecar_paused_past_the_term_draws_nothing() {
     assert_ne!(lease_of(&next), lease_of(&first));
 }
 
-/// A hold that is drawn from a lease is not shorter than asked for, although the sidecar's clock lags a little.
+/// A hold that is drawn from a lease is not shorter than requested, although the sidecar's clock lags a little.
 #[tokio::test]
 async fn a_lagging_clock_does_not_shorten_a_leased_hold() {
     let sidecars = Sidecars::in_memory().await;

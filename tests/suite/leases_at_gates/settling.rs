@@ -198,7 +198,7 @@ async fn a_made_up_grant_is_worth_no_more_than_is_left_of_its_lease() {
     let refused = commit(&other, "other-cycle", &made_up("other-cycle", &lease, &other_cycle)).await;
     assert!(matches!(refused, Err(GateError::ReservationNotFound)), "{refused:?}");
 
-    // What is left of it is spent once.
+    // The rest of the lease is spent once.
     assert_eq!(commit(&other, "all", &made_up("all", &lease, &worth(leased))).await.unwrap().credits, leased);
     let refused = commit(&other, "one-more", &made_up("one-more", &lease, &worth(1))).await;
     assert!(matches!(refused, Err(GateError::ReservationNotFound)), "{refused:?}");

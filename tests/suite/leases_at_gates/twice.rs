@@ -167,7 +167,10 @@ async fn an_expired_opening_does_not_block_the_other_one() {
     assert_eq!(expires_at_ms, NOW_MS + 660_000);
     opened.sidecars.clock.advance_ms(500_000);
     opened.third.sweep().await.unwrap();
-    assert!(!commit(&opened.third, "r", b"").await.unwrap().late, "what is extended has a record that is not purged");
+    assert!(
+        !commit(&opened.third, "r", b"").await.unwrap().late,
+        "an extended reservation has a record that is not purged"
+    );
     opened.ends_with_charges(1).await;
 }
 
@@ -193,7 +196,7 @@ async fn a_short_commit_retention_still_charges_a_grant_once() {
         let team = team(&dead, false, 1_000).await;
         let long = ReserveCall { hold_ms: HOLD_MS, ..call("committed", 1) };
         let grant = reserve(&dead, long).await.grant;
-        // What is left of the lease would pay for it once more.
+        // The rest of the lease would pay for it again.
         open(&dead, "abandoned", 1).await;
         drop(dead);
         if extended {
@@ -254,7 +257,7 @@ async fn a_lease_ends_once_and_an_orphaned_hold_is_recognized() {
         let expected = if is_damaged { ReclaimVerdict::NoLease } else { ReclaimVerdict::Done };
         assert_eq!(verdicts, [expected; 2]);
         gate.sweep().await.unwrap();
-        assert_eq!(holds(&sidecars, &team).await, [], "a sweep removes what is left");
+        assert_eq!(holds(&sidecars, &team).await, [], "a sweep removes the rest");
     }
 }
 

@@ -127,11 +127,11 @@ fn a_probe_can_name_a_service_and_a_listener() {
         assert_eq!(text(&sidecar, &["probe", service]), "SERVING\n");
     }
     let on_data = tollgate(&["probe", "--data", sidecar.data(), "tollgate.v1.QuotaService", "--json"]);
-    let told: serde_json::Value = serde_json::from_slice(&on_data.stdout).unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&on_data.stdout).unwrap();
     let expected = serde_json::json!({
         "address": sidecar.data(), "service": "tollgate.v1.QuotaService", "status": "SERVING",
     });
-    assert_eq!(told, expected);
+    assert_eq!(answer, expected);
     fails(&command(&sidecar, &["probe", "tollgate.v1.QuotaService"]), 66, "has no service tollgate.v1.QuotaService");
 }
 

@@ -74,13 +74,13 @@ fn audit_shows_who_changed_what(store: &StoreLocation) {
         "overages off → on, at most 2 blocks",
     ];
     let table = text(&sidecar, &["audit", "acme"]);
-    let told = |table: &str| -> Vec<String> {
+    let details = |table: &str| -> Vec<String> {
         let rows = table.lines().filter(|line| line.starts_with("│ 2"));
         rows.map(|row| row.rsplit('┆').next().unwrap().trim_end_matches('│').trim().to_owned()).collect()
     };
-    assert_eq!(told(&table), of_team, "{table}");
+    assert_eq!(details(&table), of_team, "{table}");
     let all = text(&sidecar, &["audit"]);
-    assert_eq!(told(&all)[..2], ["next, from 2100-01-01, 1 rates", of_team[0]], "{all}");
+    assert_eq!(details(&all)[..2], ["next, from 2100-01-01, 1 rates", of_team[0]], "{all}");
 
     let entries = json(&sidecar, &["audit"])["entries"].clone();
     assert_eq!((&entries[0]["team_id"], &entries[0]["change"]), (&serde_json::Value::Null, &"rate card".into()));

@@ -56,8 +56,8 @@ fn the_output_shows_the_changes_and_the_new_terms() {
     let made = text(&sidecar, &["team", "put", "acme", "--plan", "free"]);
     assert!(made.starts_with("acme: created\n  plan              free, no seat\n"), "{made}");
     let changed = text(&sidecar, &["team", "put", "acme", "--plan", "basic", "--seat", "--included", "12345"]);
-    let told = "acme: plan free → basic; paid seat no → yes; included credits the plan's → 12,345\n";
-    assert!(changed.starts_with(told), "{changed}");
+    let expected = "acme: plan free → basic; paid seat no → yes; included credits the plan's → 12,345\n";
+    assert!(changed.starts_with(expected), "{changed}");
     let same = text(&sidecar, &["team", "put", "acme", "--seat"]);
     assert!(same.starts_with("acme: no change\n"), "{same}");
     assert!(text(&sidecar, &["team", "get", "acme"]).contains("  included credits  12,345\n"));

@@ -5,7 +5,7 @@
 //! With leases, a reservation is known only to the sidecar that opened it, unless the grant is sent along, and a run is
 //! recorded after its first answer. So a sidecar is asked again for what it made and for the runs it began; with the
 //! grant, either of them can settle. The clocks agree, because the sidecar's clock decides how long a lease is drawn
-//! from. What is leased and not drawn counts as held until it is returned.
+//! from. Leased credits that were not drawn count as held until they are returned.
 
 mod calls;
 mod comparison;

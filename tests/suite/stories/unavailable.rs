@@ -78,7 +78,7 @@ fn without_its_store_a_sidecar_neither_proceeds_nor_suspends() {
     }
 
     server.restart();
-    wait_until("the store is there again", || stage.usage_of(None).is_ok());
+    wait_until("the store answers again", || stage.usage_of(None).is_ok());
     stage.reserve("r1").replays(25, Allotment, Open);
     stage.commit("r1").charges(25);
     stage.balance().used(25).held(if is_from_leases() { 25 } else { 0 });

@@ -55,7 +55,7 @@ struct LateAnswers {
     /// Only answers to requests that contain this text are delayed.
     text: String,
     delay: Duration,
-    /// One in so many of these answers is delayed.
+    /// One in this many of these answers is delayed.
     one_in: usize,
     /// Number of such requests until the next delay.
     until_next: usize,
