@@ -46,8 +46,8 @@ impl Store {
     /// Opens the store at this location.
     ///
     /// # Errors
-    /// If the store cannot be reached within five seconds, or its configuration could lose credits. The error says what
-    /// to do.
+    /// If the store cannot be reached within five seconds, cannot keep records, or has a configuration that could lose
+    /// credits. The error says what to do.
     pub async fn open(location: &StoreLocation, options: StoreOptions) -> Result<Self, OpenError> {
         Ok(match location {
             StoreLocation::Memory => Self::Memory(MemoryStore::new(options.clock)),

@@ -25,6 +25,7 @@ mod suite {
     mod process;
     mod properties;
     mod python;
+    mod refused_stores;
     mod reloads;
     mod replay;
     mod replay_for_real;

@@ -66,27 +66,53 @@ pub(crate) fn causes(error: &dyn Error) -> String {
 #[error("{advice}")]
 pub struct OpenError {
     advice: String,
-    is_unfit: bool,
+    fault: OpenFault,
     #[source]
     source: Option<Cause>,
 }
 
+/// What would help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OpenFault {
+    /// Another server, another URL, or another configuration. Waiting does not help.
+    Unfit,
+    /// A server that is up. It may be soon.
+    Unreachable,
+    /// Anything else. Waiting does not help.
+    Other,
+}
+
 impl OpenError {
     pub(super) fn new(advice: impl Into<String>) -> Self {
-        Self { advice: advice.into(), is_unfit: false, source: None }
+        Self { advice: advice.into(), fault: OpenFault::Other, source: None }
     }
 
-    /// The store was reached, but its configuration would lose credits.
+    /// The store must be configured differently, or is another kind of server than the store needs.
     pub(super) fn unfit(advice: impl Into<String>) -> Self {
-        Self { is_unfit: true, ..Self::new(advice) }
+        Self { fault: OpenFault::Unfit, ..Self::new(advice) }
     }
 
-    /// Returns whether the store was reached but must be configured differently, so that retrying does not help.
-    pub fn is_unfit(&self) -> bool {
-        self.is_unfit
+    /// The same, with the server's own error.
+    pub(super) fn unfit_because(advice: impl Into<String>, cause: impl Error + Send + Sync + 'static) -> Self {
+        Self { fault: OpenFault::Unfit, ..Self::because(advice, cause) }
+    }
+
+    /// The server cannot be reached, or cannot serve yet.
+    pub(super) fn unreachable(advice: impl Into<String>, cause: impl Error + Send + Sync + 'static) -> Self {
+        Self { fault: OpenFault::Unreachable, ..Self::because(advice, cause) }
     }
 
     pub(super) fn because(advice: impl Into<String>, cause: impl Error + Send + Sync + 'static) -> Self {
-        Self { advice: advice.into(), is_unfit: false, source: Some(Arc::new(cause)) }
+        Self { advice: advice.into(), fault: OpenFault::Other, source: Some(Arc::new(cause)) }
+    }
+
+    /// Returns whether the configuration of the store or its URL must be changed, so that retrying does not help.
+    pub fn is_unfit(&self) -> bool {
+        self.fault == OpenFault::Unfit
+    }
+
+    /// Returns whether the server of the store cannot be reached or cannot serve yet, so that retrying can help.
+    pub fn is_unreachable(&self) -> bool {
+        self.fault == OpenFault::Unreachable
     }
 }

@@ -8,6 +8,7 @@ mod capability_check;
 mod connect;
 mod decode;
 mod encode;
+mod first_connection;
 mod opcodes;
 mod probe_error;
 mod requirements;
@@ -15,7 +16,9 @@ mod script;
 mod script_caller;
 mod second_connection;
 mod server_failure;
+mod server_role;
 mod shared_connection;
+mod unfit_server;
 mod watcher;
 
 use std::{sync::Arc, time::Duration};
@@ -36,9 +39,9 @@ use super::{
 use crate::transaction::Transaction;
 use batch_lane::{Admission, BatchLanes};
 use capability_check::check_capabilities;
-use connect::connect;
+use first_connection::connect_first;
 use probe_error::ProbeError;
-use requirements::{ServerRequirements, login_error};
+use requirements::ServerRequirements;
 use script_caller::{ScriptCaller, TIMED_OUT};
 use server_failure::ServerFailure;
 use shared_connection::SharedConnection;
@@ -47,9 +50,6 @@ use watcher::Watcher;
 /// Maximum number of calls that wait for the server. A server that takes some 10 µs for each works them off well within
 /// the timeout of a call; more would only time out.
 const MAX_WAITING_CALLS: usize = 4096;
-
-/// Timeout of the first connection. It suffices for a TLS handshake with a busy server in the same region.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Timeout of opening the store, including all checks of the server.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -75,31 +75,26 @@ impl RedisStore {
             // This fails only if the process already has a provider, which is then used.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        timeout(OPEN_TIMEOUT, Self::open_checked(url, location, options))
-            .await
-            .unwrap_or_else(|elapsed| Err(OpenError::because(format!("{location} does not answer."), elapsed)))
+        timeout(OPEN_TIMEOUT, Self::open_checked(url, location, options)).await.unwrap_or_else(|elapsed| {
+            let limit = OPEN_TIMEOUT.as_secs();
+            let advice = format!("{location} cannot be reached: it has not passed all checks within {limit} s.");
+            Err(OpenError::unreachable(advice, elapsed))
+        })
     }
 
     async fn open_checked(url: &str, location: &StoreLocation, options: StoreOptions) -> Result<Self, OpenError> {
-        let refuse = |error| {
-            login_error(&error, location).unwrap_or_else(|| {
-                OpenError::because(format!("{location} cannot be reached. Is it up, and is the URL right?"), error)
-            })
-        };
-        let client = Client::open(url).map_err(refuse)?;
-        let mut connection = timeout(CONNECT_TIMEOUT, connect(&client))
-            .await
-            .unwrap_or_else(|elapsed| Err(std::io::Error::from(elapsed).into()))
-            .map_err(refuse)?;
+        let client = Client::open(url)
+            .map_err(|error| OpenError::unfit_because("this is not a valid URL of a Redis server", error))?;
         let requirements = ServerRequirements { location: location.clone(), require_aof: options.require_aof };
+        let mut connection = connect_first(&client, &requirements).await?;
         let configuration =
             requirements.check(&mut connection).await.map_err(|unfit| unfit.into_open_error(location))?;
-        let durability = configuration.durability(&mut connection, location).await;
         let accepts_several_scopes = match check_capabilities(&mut connection).await.map_err(ProbeError::from) {
             // The server serves reads now, and writes as soon as it has room for them.
             Err(error) if matches!(error.failure(), ServerFailure::WritesRefused(_)) => false,
             checked => checked.map_err(|error| error.into_open_error(&requirements))?.accepts_several_scopes,
         };
+        let durability = configuration.durability(&mut connection, location).await;
         let connection = Arc::new(SharedConnection::new(connection, location.to_string()));
         connection.set_accepts_several_scopes(accepts_several_scopes);
         let watcher = Watcher::new(Arc::clone(&connection), client, requirements, options.wait);

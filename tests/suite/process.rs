@@ -269,7 +269,7 @@ fn refuses(arguments: &[&str], code: i32, says: &str) {
 }
 
 /// Returns the arguments to serve this store on free ports.
-fn serving(store: &str) -> Vec<&str> {
+pub(crate) fn serving(store: &str) -> Vec<&str> {
     [&ANY_PORTS[..], &["--store", store]].concat()
 }
 
@@ -307,7 +307,7 @@ fn a_wrong_password_is_not_reported_as_unreachable() {
         let server = Server::start_on_port(engine, &["--requirepass", "right"]);
         for login in ["", ":wrong@", "nobody:right@"] {
             let store = format!("redis://{login}127.0.0.1:{}", server.port());
-            refuses(&serving(&store), 69, "rejects the password, or requires one");
+            refuses(&serving(&store), 78, "rejects the password, or requires one");
         }
     }
 }

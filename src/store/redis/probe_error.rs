@@ -6,9 +6,13 @@ use tokio::time::error::Elapsed;
 use super::{
     super::error::{OpenError, StoreError},
     capability_check::CheckError,
-    requirements::{ServerRequirements, UnfitServer},
+    requirements::ServerRequirements,
     server_failure::{self, ServerFailure},
+    unfit_server::UnfitServer,
 };
+
+/// The server understands the script and refuses it.
+const SCRIPT_REJECTED: ServerFailure = ServerFailure::ConnectionLost("its server rejects the script");
 
 /// Why a server cannot be used yet.
 #[derive(Debug, thiserror::Error)]
@@ -39,11 +43,10 @@ impl From<CheckError> for ProbeError {
 impl ProbeError {
     /// Classifies the error.
     pub(super) fn failure(&self) -> ServerFailure {
-        let unknown = ServerFailure::ConnectionLost("its server rejects the script");
         match self {
             Self::Unfit(unfit) => ServerFailure::ConnectionLost(unfit.reason()),
-            Self::Call(error) => ServerFailure::from_error(error).unwrap_or(unknown),
-            Self::Transaction(error) => server_failure::behind(error).map_or(unknown, |(failure, _)| failure),
+            Self::Call(error) => ServerFailure::from_error(error).unwrap_or(SCRIPT_REJECTED),
+            Self::Transaction(error) => server_failure::behind(error).map_or(SCRIPT_REJECTED, |(failure, _)| failure),
             Self::TimedOut(_) => ServerFailure::ConnectionLost("it did not answer in time"),
         }
     }
@@ -64,7 +67,13 @@ impl ProbeError {
             Some(advice) => OpenError::unfit(advice),
             None => {
                 let location = &requirements.location;
-                OpenError::because(format!("{location} was reached, but carries out no change."), self)
+                let advice = format!("{location} was reached, but carries out no change: {self}.");
+                // Of a fault of the server's state it may recover. That it rejects the script will not change.
+                if self.failure() == SCRIPT_REJECTED {
+                    OpenError::unfit_because(advice, self)
+                } else {
+                    OpenError::unreachable(advice, self)
+                }
             }
         }
     }

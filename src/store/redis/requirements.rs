@@ -1,13 +1,12 @@
 //! What a server must be configured to do before it may keep credits, and which answers survive its crash.
 
-use redis::{ErrorKind, InfoDict, RedisError, aio::MultiplexedConnection};
+use redis::{InfoDict, RedisError, aio::MultiplexedConnection};
 
 use super::{
-    super::{
-        error::{OpenError, StoreError},
-        location::StoreLocation,
-    },
-    server_failure::{ServerFailure, is_permission_denied},
+    super::{error::StoreError, location::StoreLocation},
+    server_failure::is_permission_denied,
+    server_role::check_role,
+    unfit_server::{UnfitServer, login_error},
 };
 
 const ALWAYS: &str = "each answer is in the append-only file of Redis before it is given";
@@ -36,24 +35,9 @@ pub(super) struct ServerConfiguration {
     aof: Option<bool>,
 }
 
-/// Why a server cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum UnfitServer {
-    /// Its configuration has to be changed.
-    #[error("{advice}")]
-    Misconfigured {
-        /// What is wrong, fit for a client.
-        reason: &'static str,
-        /// What is wrong and what to do, for the operator.
-        advice: String,
-    },
-    /// It did not report its configuration.
-    #[error(transparent)]
-    NoReport(#[from] RedisError),
-}
-
 impl ServerRequirements {
-    /// Refuses a server that can evict records, a replica, and on demand a server without an append-only file.
+    /// Refuses a server of an unsupported role, one that can evict records, and on demand one without an append-only
+    /// file.
     pub(super) async fn check(
         &self,
         connection: &mut MultiplexedConnection,
@@ -66,13 +50,8 @@ impl ServerRequirements {
             Err(error) => return Err(error.into()),
         };
         let reported = |name: &str| info.as_ref().and_then(|info| info.get::<String>(name));
-        if reported("role").is_some_and(|role| role != "master") {
-            return Err(UnfitServer::Misconfigured {
-                reason: "its server is a replica",
-                advice: format!(
-                    "{location} is a replica, whose records its primary replaces. Name the primary instead."
-                ),
-            });
+        if let Some(info) = &info {
+            check_role(info, connection, location).await?;
         }
         let policy = reported("maxmemory_policy");
         if let Some(policy) = policy.as_deref().filter(|policy| *policy != "noeviction") {
@@ -140,27 +119,6 @@ impl ServerConfiguration {
     }
 }
 
-impl UnfitServer {
-    /// Returns what is wrong, fit for a client.
-    pub(super) fn reason(&self) -> &'static str {
-        match self {
-            Self::Misconfigured { reason, .. } => reason,
-            Self::NoReport(error) => ServerFailure::from_error(error)
-                .map_or("its server does not report its configuration", ServerFailure::reason),
-        }
-    }
-
-    /// Returns the error for the operator who starts the sidecar.
-    pub(super) fn into_open_error(self, location: &StoreLocation) -> OpenError {
-        match self {
-            Self::Misconfigured { advice, .. } => OpenError::unfit(advice),
-            Self::NoReport(error) => login_error(&error, location).unwrap_or_else(|| {
-                OpenError::because(format!("{location} was reached, but does not report its configuration."), error)
-            }),
-        }
-    }
-}
-
 fn without_aof(aof: Option<bool>) -> &'static str {
     if aof.is_some() { SNAPSHOTS } else { UNKNOWN }
 }
@@ -175,19 +133,4 @@ async fn sync_policy(connection: &mut MultiplexedConnection) -> &'static str {
         Some("no") => NOT_SYNCED,
         _ => AOF_UNKNOWN,
     }
-}
-
-/// Returns the error for the operator if the server rejected the password, or requires one; else `None`.
-pub(super) fn login_error(error: &RedisError, location: &StoreLocation) -> Option<OpenError> {
-    let is_login_error =
-        error.kind() == ErrorKind::AuthenticationFailed || matches!(error.code(), Some("NOAUTH" | "WRONGPASS"));
-    is_login_error.then(|| {
-        OpenError::because(
-            format!(
-                "{location} rejects the password, or requires one. Put it into TOLLGATE_STORE, as in \
-                 redis://USER:PASSWORD@HOST (without USER, redis://:PASSWORD@HOST)."
-            ),
-            error.clone(),
-        )
-    })
 }

@@ -71,6 +71,11 @@ impl Server {
         panic!("found no free port");
     }
 
+    /// Starts a Sentinel on a free port. It keeps no records and answers few commands.
+    pub(crate) fn start_sentinel(engine: Engine) -> Self {
+        Self::start_on_port(engine, &["--sentinel"])
+    }
+
     fn spawn(engine: Engine, settings: &[&str], port: Option<u16>) -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         let settings: Vec<_> = settings.iter().map(|&setting| setting.to_owned()).collect();
@@ -152,6 +157,11 @@ impl Drop for Server {
 
 fn spawn(engine: Engine, settings: &[String], port: Option<u16>, directory: &Path) -> Child {
     let mut command = Command::new(tool(engine.program()));
+    if settings.iter().any(|setting| setting == "--sentinel") {
+        // A Sentinel writes its state to its configuration file, which must exist and be the first argument.
+        File::create(directory.join("sentinel.conf")).unwrap();
+        command.arg("sentinel.conf");
+    }
     command.args(["--unixsocket", "socket", "--save", "", "--bind", "127.0.0.1", "--dir"]).arg(directory);
     if let Some(port) = port {
         let flag = if settings.iter().any(|setting| setting == "--tls-cert-file") { "--tls-port" } else { "--port" };
