@@ -35,7 +35,7 @@ use tokio_util::{
 use self::{
     access::LoadedAccess,
     connections::{Eviction, Protocol},
-    lifecycle::{Health, demo, with_retries},
+    lifecycle::{Health, demo, open_store, with_retries},
     listeners::{Listener, ListenerServer, Probe, ProbeListener, Reach, file_descriptors, services},
 };
 pub use self::{
@@ -75,16 +75,16 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    /// Binds the listeners, opens the store, and starts to serve. The probe listener answers before the store is open: alive and
-    /// not ready.
+    /// Binds the listeners, opens the store, and starts to serve. A store that cannot be reached is waited for. The probe listener
+    /// answers before the store is open: alive and not ready.
     ///
     /// # Errors
-    /// Fails if a listener cannot be bound, or if the store cannot be opened or may lose credits.
+    /// Fails if a listener cannot be bound, if the store cannot be reached in time, or if it may lose credits.
     pub async fn start(options: ServeOptions) -> Result<Self, StartError> {
         let listeners = BoundListeners::open(&options).await?;
         let store_options =
             StoreOptions { clock: options.clock.clone(), require_aof: options.require_aof, wait: options.store_wait };
-        let store = Store::open(&options.store, store_options).await?;
+        let store = open_store(&options.store, &store_options, options.store_start_wait).await?;
         Self::serve(listeners, store, options).await
     }
 

@@ -30,6 +30,7 @@ mod suite {
     mod replay;
     mod replay_for_real;
     mod restarts;
+    mod startup_wait;
     mod store_faults;
     mod stores;
     mod stories;

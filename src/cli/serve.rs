@@ -23,7 +23,10 @@ pub(super) async fn run(configuration: LiveConfiguration) -> Result<(), CommandE
     let drain_delay = options.drain_delay;
     let mut sidecar = tokio::select! {
         started = Sidecar::start(options) => started.map_err(|error| start_error(&error))?,
-        _ = signals.next() => return Ok(()),
+        signal = signals.next() => {
+            tracing::info!(signal, "stopped before it was ready");
+            return Ok(());
+        }
     };
     // If standard output is closed, the banner is lost, and the sidecar serves all the same.
     let mut output = std::io::stdout();

@@ -225,6 +225,7 @@ mod tests {
         assert_eq!(serve.escrow, EscrowOptions::default());
         assert_eq!(serve.access, Access::default());
         assert_eq!(serve.store_wait, StoreOptions::default().wait);
+        assert_eq!(serve.store_start_wait, ServeOptions::default().store_start_wait);
         assert_eq!((&serve.probe, serve.drain_delay), (&None, ServeOptions::default().drain_delay));
         assert_eq!(
             (serve.listen.to_string().as_str(), serve.admin.to_string().as_str()),
@@ -251,6 +252,7 @@ mod tests {
             "g",
             "memory",
             "1s",
+            "12s",
             "true",
             "6s",
             "36h",
@@ -288,7 +290,8 @@ mod tests {
         let files = files.iter().flatten().copied().chain([admin_token_file]);
         let files: Vec<_> = files.map(|file| file.as_ref().unwrap().to_str().unwrap()).collect();
         assert_eq!(files, ["a", "b", "c", "d", "e", "f", "g"]);
-        assert_eq!((serve.store_wait.as_secs(), serve.require_aof, serve.drain_delay.as_secs()), (1, true, 6));
+        let waits = [serve.store_wait, serve.store_start_wait, serve.drain_delay];
+        assert_eq!((waits.map(|wait| wait.as_secs()), serve.require_aof), ([1, 12, 6], true));
         let policy = &serve.policy;
         assert_eq!((policy.run_max_age_ms, policy.run_completion_credits), (129_600_000, None));
         assert_eq!((policy.rate_card_notice_ms, policy.committed_retention_ms), (86_400_000, 5_400_000));
@@ -319,6 +322,7 @@ mod tests {
             ("drain_delay", "11m", "0ms to 10m"),
             ("store_wait", "9ms", "10ms to 30s"),
             ("store_wait", "31s", "10ms to 30s"),
+            ("store_start_wait", "61m", "0ms to 1h"),
             ("store_wait", "250", "250ms"),
             ("require_aof", "yes", "true or false"),
             ("run_completion_credits", "-1", "or unlimited"),

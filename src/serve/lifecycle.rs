@@ -7,4 +7,7 @@ mod startup_banner;
 mod startup_retry;
 
 pub use self::startup_banner::StartupBanner;
-pub(super) use self::{health::Health, startup_retry::with_retries};
+pub(super) use self::{
+    health::Health,
+    startup_retry::{open_store, with_retries},
+};

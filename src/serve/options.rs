@@ -33,6 +33,8 @@ pub struct ServeOptions {
     pub limits: Limits,
     /// How long a call waits for the store.
     pub store_wait: Duration,
+    /// How long a start waits for a store that cannot be reached.
+    pub store_start_wait: Duration,
     /// How long [`Sidecar::withdraw`](super::Sidecar::withdraw) keeps serving after it reports NOT_SERVING.
     pub drain_delay: Duration,
     /// Settings of the rules.
@@ -63,6 +65,7 @@ impl Default for ServeOptions {
             store: StoreLocation::Memory,
             limits: Limits::default(),
             store_wait: StoreOptions::default().wait,
+            store_start_wait: Duration::from_secs(30),
             drain_delay: Duration::from_secs(5),
             policy: Policy::default(),
             seed: Seed::default(),

@@ -102,7 +102,8 @@ fn a_flag_beats_a_variable_beats_the_file_beats_the_default() {
 fn serve_uses_the_same_precedence() {
     let nowhere = |name: &str| format!("redis+unix:///nowhere/{name}");
     let [of_file, of_variable, of_flag] = ["file", "variable", "flag"].map(nowhere);
-    let file = directory(&format!("store = \"{of_file}\"\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\""));
+    let addresses = "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"";
+    let file = directory(&format!("store = \"{of_file}\"\nstore_start_wait = \"0s\"\n{addresses}"));
     let variable = [("TOLLGATE_STORE", of_variable.as_str())];
     for (arguments, variables, store) in [
         (&["serve"][..], &[][..], &of_file),

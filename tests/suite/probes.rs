@@ -39,7 +39,7 @@ pub(crate) const ANY_PORT: &str = "--probe=127.0.0.1:0";
 const NAMES: [&str; 4] = ["", "liveness", "readiness", "tollgate.v1.QuotaService"];
 
 /// Returns the health of a service at a listener, or the code of the error.
-async fn health(address: &str, service: &str) -> Result<ServingStatus, Code> {
+pub(crate) async fn health(address: &str, service: &str) -> Result<ServingStatus, Code> {
     let request = HealthCheckRequest { service: service.to_owned() };
     let answer = HealthClient::new(channel(address)).check(request).await.map_err(|status| status.code())?;
     Ok(answer.into_inner().status())
@@ -297,6 +297,7 @@ async fn before_the_store_is_open_it_is_alive_and_not_ready() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
     command.args(["--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--probe", &free, "--store", &store]);
+    command.arg("--store-start-wait=0s");
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_for("the probe listener", || async { health(&free, "liveness").await.ok() }).await;
     assert_eq!(health(&free, "liveness").await, Ok(ServingStatus::Serving));

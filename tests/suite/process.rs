@@ -261,7 +261,7 @@ fn ended_well(sidecar: &mut Sidecar) {
 
 /// Asserts that the program exits with this code and an error that contains this text, before it is ready.
 #[track_caller]
-fn refuses(arguments: &[&str], code: i32, says: &str) {
+pub(crate) fn refuses(arguments: &[&str], code: i32, says: &str) {
     let output = tollgate(arguments);
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
@@ -285,7 +285,8 @@ fn an_invalid_command_line_is_refused() {
 #[test]
 fn a_store_that_is_locked_or_unreachable_is_refused() {
     let nowhere = tempfile::tempdir().unwrap();
-    refuses(&serving(&format!("redis+unix://{}/none", nowhere.path().display())), 69, "cannot be reached");
+    let store = format!("redis+unix://{}/none", nowhere.path().display());
+    refuses(&[&serving(&store)[..], &["--store-start-wait=0s"]].concat(), 69, "cannot be reached");
     let kept = Kept::embedded();
     let _first = kept.sidecar();
     refuses(&serving(&argument(&kept.location())), 69, "in use by another process");

@@ -141,6 +141,16 @@ pub static SETTINGS: &[Setting] = &[
         }),
     },
     Setting {
+        key: "store_start_wait",
+        value_name: "DURATION",
+        default: "30s",
+        help: "How long a start waits for a Redis that cannot be reached. The sidecar is alive and not ready meanwhile.",
+        heading: ADDRESSES,
+        value_type: ValueType::Milliseconds(0..=HOUR_MS, |settings, wait_ms| {
+            settings.serve.store_start_wait = duration(wait_ms)
+        }),
+    },
+    Setting {
         key: "require_aof",
         value_name: "SWITCH",
         default: "false",

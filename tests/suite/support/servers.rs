@@ -95,6 +95,14 @@ impl Server {
         wait_until("the server is ready again", || self.is_ready());
     }
 
+    /// Starts it again, and waits only until it loads its records.
+    pub(crate) fn restart_loading(&mut self) {
+        self.child = spawn(self.engine, &self.settings, self.port, self.directory.path());
+        wait_until("the server loads its records", || {
+            self.try_connect().is_err_and(|error| error.code() == Some("LOADING"))
+        });
+    }
+
     /// Returns the location for a store, by the unix socket.
     pub(crate) fn location(&self) -> StoreLocation {
         StoreLocation::Redis(format!("redis+unix://{}", self.socket().display()))

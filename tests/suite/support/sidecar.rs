@@ -29,18 +29,31 @@ impl Sidecar {
 
     /// Starts a sidecar with more arguments, and waits until it is ready.
     pub(crate) fn start_with(store: &StoreLocation, more: &[&str]) -> Self {
+        let mut sidecar = Self::begin_with(store, more);
+        sidecar.wait_until_ready();
+        sidecar
+    }
+
+    /// Starts a sidecar with more arguments, and does not wait for it.
+    pub(crate) fn begin_with(store: &StoreLocation, more: &[&str]) -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         let socket = |name: &str| format!("unix:{}", directory.path().join(name).display());
         let (data, admin, store) = (socket("data"), socket("admin"), argument(store));
         let arguments = ["--listen", &data, "--admin", &admin, "--store", &store];
-        Self::start_in(&directory, &[&arguments, more].concat())
+        Self::begin_in(&directory, &[&arguments, more].concat())
     }
 
     /// Starts a sidecar in this directory with these arguments, and waits until it is ready.
     pub(crate) fn start_in(directory: &Arc<TempDir>, arguments: &[&str]) -> Self {
+        let mut sidecar = Self::begin_in(directory, arguments);
+        sidecar.wait_until_ready();
+        sidecar
+    }
+
+    fn begin_in(directory: &Arc<TempDir>, arguments: &[&str]) -> Self {
         let mut arguments: Vec<_> = arguments.iter().map(ToString::to_string).collect();
         // Tests that are about this timeout set it themselves.
-        if !arguments.iter().any(|argument| argument.starts_with("--store-wait")) {
+        if !arguments.iter().any(|argument| argument.starts_with("--store-wait=")) {
             arguments.push(format!("--store-wait={}s", STORE_WAIT.as_secs()));
         }
         // No load balancer has to notice a shutdown.
@@ -53,9 +66,7 @@ impl Sidecar {
         }
         let child = spawn(directory.path(), &arguments);
         let (data, admin) = Default::default();
-        let mut sidecar = Self { directory: Arc::clone(directory), arguments, child, data, admin };
-        sidecar.wait_until_ready();
-        sidecar
+        Self { directory: Arc::clone(directory), arguments, child, data, admin }
     }
 
     /// Ends it with SIGKILL, like a crash.
@@ -125,7 +136,8 @@ impl Sidecar {
         read(&self.directory.path().join("stderr"))
     }
 
-    fn wait_until_ready(&mut self) {
+    /// Waits until it is ready. Panics if it ends.
+    pub(crate) fn wait_until_ready(&mut self) {
         wait_until("the sidecar is ready", || self.is_ready() || self.ended().is_some());
         assert!(self.is_ready(), "the sidecar ended: {}", self.stderr());
         let lines = self.stdout();
