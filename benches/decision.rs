@@ -108,7 +108,7 @@ impl Bench {
         let price = Price { credits: 2, rate_card: Id::parse("2025-01-22")?, valid_ms: 0..LONG_AFTER_MS };
         let request =
             Request { team: &self.team, reservation, content: &self.content, hold_ms: HOLD_MS, dry_run: false };
-        let belief = Assumptions {
+        let assumptions = Assumptions {
             terms: &self.terms,
             catalogue: &self.catalogue,
             account_exists: true,
@@ -116,7 +116,7 @@ impl Bench {
             recall_leases_first: true,
             now_ms,
         };
-        Ok(Reserve::new(&request, &price, &belief, &self.policy))
+        Ok(Reserve::new(&request, &price, &assumptions, &self.policy))
     }
 
     /// Reads the reply to a decision.
@@ -290,7 +290,7 @@ impl<'a> Drawing<'a> {
         let terms = ReservationTerms { credits: 2, basis: Basis::Allotment, cycle, rate_card, plan };
         let drawing = Self { bench, escrow, policy: Policy::default(), terms, at_ms };
         let unknown = reservation(4_000_000_000)?;
-        drawing.escrow.request_lease(&drawing.asked(&unknown));
+        drawing.escrow.request_lease(&drawing.request(&unknown));
         let (lease, version) = (Id::parse("0123456789abcdef.1")?, bench.terms.version);
         let lease = Lease::granted(lease, cycle, version, MAX_INCLUDED_CREDITS, now_ms, at_ms..=at_ms, &lease_terms);
         anyhow::ensure!(drawing.escrow.add_lease(&bench.team, lease, 1).is_none(), "the lease was not called back");
@@ -301,7 +301,7 @@ impl<'a> Drawing<'a> {
         Ok(drawing)
     }
 
-    fn asked<'b>(&'b self, reservation: &'b Id) -> EscrowRequest<'b> {
+    fn request<'b>(&'b self, reservation: &'b Id) -> EscrowRequest<'b> {
         EscrowRequest {
             team: &self.bench.team,
             reservation,
@@ -317,7 +317,7 @@ impl<'a> Drawing<'a> {
     }
 
     fn draw(&self, reservation: &Id) -> anyhow::Result<()> {
-        let (answered, _) = self.escrow.answer(&self.asked(reservation), &self.policy);
+        let (answered, _) = self.escrow.answer(&self.request(reservation), &self.policy);
         anyhow::ensure!(matches!(black_box(answered), EscrowAnswer::Opened { .. }), "the lease covers it");
         Ok(())
     }

@@ -47,7 +47,7 @@ pub enum CallRefusal {
 }
 
 impl CallRefusal {
-    /// Returns the refusal that a status of tonic's own stands for, or `None` if it stands for none.
+    /// Returns the refusal for an error of tonic's own, or `None` if the contract has none for it.
     ///
     /// Every error of the contract has details. A status without them comes from tonic, which answers OUT_OF_RANGE to a request
     /// that is too large, and INTERNAL, although the client is to blame, to one that it cannot decode.

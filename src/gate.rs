@@ -1,4 +1,4 @@
-//! The gate: answers the calls of the contract, in the rules' own words.
+//! The gate: answers the calls of the contract, as domain types.
 //!
 //! A call starts from the data that this sidecar has cached. The rules make a transaction of that, and the store applies
 //! it or says which assumption was wrong. Then the gate updates the cache from the reply and tries again. So cached data

@@ -30,7 +30,7 @@ pub(crate) struct StrictPath {
     pub(crate) gate: Figures,
     /// Median of the gate minus those of the floor and the script call.
     pub(crate) rest_us: Spread,
-    pub(crate) asked: Vec<RedisUse>,
+    pub(crate) redis_use: Vec<RedisUse>,
 }
 
 /// Redis calls of a workload.
@@ -71,25 +71,25 @@ pub(crate) fn measure(stage: &mut Stage, settings: &Settings) -> anyhow::Result<
     let sides = rounds.gate.0.iter().zip(&rounds.floor.0).zip(&script.0);
     let rest_us = Spread::of(sides.map(|((gate, floor), script)| gate.p50_us - floor.p50_us - script.p50_us));
 
-    let asked = count_calls(stage, &gate, redis)?;
+    let redis_use = count_calls(stage, &gate, redis)?;
     let [floor, gate, empty_script, unpacking_script, script] =
         [&rounds.floor, &rounds.gate, &empty, &unpacking, &script].map(Side::figures);
-    Ok(Some(StrictPath { floor, empty_script, unpacking_script, script, gate, rest_us, asked }))
+    Ok(Some(StrictPath { floor, empty_script, unpacking_script, script, gate, rest_us, redis_use }))
 }
 
 /// Counts the Redis calls of the workloads.
 fn count_calls(stage: &mut Stage, gate: &Gate, redis: &RedisServer) -> anyhow::Result<Vec<RedisUse>> {
-    let mut asked = Vec::new();
+    let mut redis_use = Vec::new();
     for workload in [Workload::Hot, Workload::Mix, Workload::Suspend] {
         let before = redis.scripts()?;
         let made = stage.make_calls(gate, workload.work(), Teams::One, stage.effort.counted_operations)?;
         let after = redis.scripts()?;
         let calls = (after.calls - before.calls) as f64;
-        asked.push(RedisUse {
+        redis_use.push(RedisUse {
             workload,
             calls_per_operation: calls / made.operations as f64,
             server_us_per_call: (after.micros - before.micros) as f64 / calls.max(1.0),
         });
     }
-    Ok(asked)
+    Ok(redis_use)
 }

@@ -25,12 +25,12 @@ impl fmt::Display for Report {
         }
         if let Some(path) = &self.strict_path {
             writeln!(formatter, "{}\n", strict_path(path))?;
-            for asked in &path.asked {
-                let (calls, time) = (asked.calls_per_operation, asked.server_us_per_call);
+            for used in &path.redis_use {
+                let (calls, time) = (used.calls_per_operation, used.server_us_per_call);
                 writeln!(
                     formatter,
                     "{}: {calls:.3} Redis calls per operation, {time:.0} µs of server time each",
-                    asked.workload
+                    used.workload
                 )?;
             }
             writeln!(formatter)?;

@@ -217,11 +217,11 @@ impl Settlement {
         };
         let Some(fields) = self.lease.and_then(|lease| reply.hash(lease)) else { return Ok(None) };
         let number = |field| fields.number(field).ok_or_else(|| Damaged::field("lease", field));
-        let stands = number(field::CYCLE)? == reservation.terms.cycle.start_ms
+        let is_covered = number(field::CYCLE)? == reservation.terms.cycle.start_ms
             && number(field::REST)? >= reservation.terms.credits;
         let reclaimed = number(field::RECLAIMED)? == 1;
         let backing = Backing::Lease { id: id.clone(), reclaimed, replaces: expired.cloned().map(Box::new) };
-        Ok(stands.then(|| BackedReservation { reservation: reservation.clone(), backing }))
+        Ok(is_covered.then(|| BackedReservation { reservation: reservation.clone(), backing }))
     }
 
     /// Returns the reservation in a reply. `None` if it has no record.

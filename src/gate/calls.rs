@@ -1,4 +1,4 @@
-//! Requests to the gate and its answers, in the rules' own words.
+//! Requests to the gate and its answers, as domain types.
 
 use bytes::Bytes;
 

@@ -91,7 +91,7 @@ impl RecentReservations {
 
     /// Returns whether only the store can answer a call with this id: this sidecar wrote its reservation through or
     /// settled it, or an earlier call with it got no answer.
-    pub(crate) fn must_be_asked_for(&self, team: &Id, id: &Id) -> bool {
+    pub(crate) fn must_ask_store(&self, team: &Id, id: &Id) -> bool {
         self.made.contains_key(&ReservationKey(team, id)) || self.to_ask.contains_key(&self.hash(team, id))
     }
 

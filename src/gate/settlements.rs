@@ -103,7 +103,7 @@ impl Settlements {
     }
 
     /// Sends one step, and returns the reservation after it. Returns `None` if the call has to try again; the target is
-    /// then as the store has it, and what stood in the way is removed.
+    /// then as the store has it, and the obstacle is removed.
     ///
     /// A step without options only looks: it is done if the reservation is as assumed. Any step is done if the
     /// reservation turns out to be committed or released, because nothing changes it any more.

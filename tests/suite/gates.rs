@@ -119,8 +119,8 @@ async fn commits_that_buy_blocks_do_not_conflict() {
     }
     for (name, reservation) in &made {
         let charged = Charged { credits: 1_500, units: 60, model: id("gpt-4"), late: false };
-        let belief = CommitAssumptions { account: account.as_ref(), ..CommitAssumptions::default() };
-        let mut step = commit(&team, name, reservation, &charged, belief, &Policy::default());
+        let assumptions = CommitAssumptions { account: account.as_ref(), ..CommitAssumptions::default() };
+        let mut step = commit(&team, name, reservation, &charged, assumptions, &Policy::default());
         steps.push(step.transaction.take());
     }
     for reply in sidecars.store.transact_all(steps).await.unwrap() {

@@ -92,8 +92,8 @@ pub(crate) fn passes_promtool(scraped: &str) {
         .unwrap();
     promtool.stdin.take().unwrap().write_all(scraped.as_bytes()).unwrap();
     let checked = promtool.wait_with_output().unwrap();
-    let said = String::from_utf8([checked.stdout, checked.stderr].concat()).unwrap();
-    assert!(checked.status.success() && said.is_empty(), "{said}");
+    let output = String::from_utf8([checked.stdout, checked.stderr].concat()).unwrap();
+    assert!(checked.status.success() && output.is_empty(), "{output}");
 }
 
 #[tokio::test]
@@ -116,8 +116,8 @@ async fn the_probe_listener_has_only_health_and_metrics() {
     let refused = elsewhere.usage.clone().get_usage(GetUsageRequest::default()).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unimplemented);
     let listed = run(Command::new(tool("grpcurl")).args(["-plaintext", &probe, "list"]));
-    let said = String::from_utf8(listed.stderr).unwrap();
-    assert!(said.contains("does not support the reflection API"), "{said}");
+    let output = String::from_utf8(listed.stderr).unwrap();
+    assert!(output.contains("does not support the reflection API"), "{output}");
     for (request, status) in
         [("GET /", 404), ("GET /metrics/", 404), ("POST /metrics", 404), ("HEAD /metrics", 200), ("GET /metrics", 200)]
     {
@@ -317,9 +317,9 @@ async fn before_the_store_is_open_it_is_alive_and_not_ready() {
 fn the_probe_listener_needs_an_address_of_its_own() {
     let taken = ["--listen=127.0.0.1:50061", "--probe=0.0.0.0:50061", "--store=memory"];
     let refused = tollgate(&taken);
-    let said = String::from_utf8(refused.stderr).unwrap();
-    assert_eq!(refused.status.code(), Some(78), "{said}");
-    assert!(said.contains("probe (--probe): must not be the address of listen"), "{said}");
+    let output = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(78), "{output}");
+    assert!(output.contains("probe (--probe): must not be the address of listen"), "{output}");
     let nowhere = Sidecar::start_in(
         &Arc::new(tempfile::tempdir().unwrap()),
         &["--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--store=memory"],

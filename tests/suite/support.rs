@@ -24,7 +24,7 @@ use tollgate::{
 };
 
 /// Timeout of a wait for something that should happen almost at once. Only a failing test waits that long.
-pub(crate) const PATIENCE_MS: i64 = 20_000;
+pub(crate) const WAIT_TIMEOUT_MS: i64 = 20_000;
 
 /// `store_wait` of tests that are not about it, so that a busy machine does not fail them. It must stay short, because a
 /// sidecar that shuts down waits for its calls only a second longer.
@@ -89,16 +89,16 @@ pub(crate) async fn catch_up(gate: &Gate, since_ms: i64) -> i64 {
 /// Interval between two checks of a condition.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Waits until the condition holds. Panics after [`PATIENCE_MS`], naming what it waited for.
+/// Waits until the condition holds. Panics after [`WAIT_TIMEOUT_MS`], naming what it waited for.
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let begun_ms = Clock::System.monotonic_ms();
     while !condition() {
-        assert!(Clock::System.monotonic_ms() - begun_ms < PATIENCE_MS, "waited in vain until {what}");
+        assert!(Clock::System.monotonic_ms() - begun_ms < WAIT_TIMEOUT_MS, "waited in vain until {what}");
         std::thread::sleep(PAUSE);
     }
 }
 
-/// Waits until `look` returns a value, while other tasks of the test go on. Panics after [`PATIENCE_MS`].
+/// Waits until `look` returns a value, while other tasks of the test go on. Panics after [`WAIT_TIMEOUT_MS`].
 pub(crate) async fn wait_for<T, Look>(what: &str, mut look: impl FnMut() -> Look) -> T
 where
     Look: Future<Output = Option<T>>,
@@ -108,7 +108,7 @@ where
         if let Some(found) = look().await {
             return found;
         }
-        assert!(Clock::System.monotonic_ms() - begun_ms < PATIENCE_MS, "waited in vain for {what}");
+        assert!(Clock::System.monotonic_ms() - begun_ms < WAIT_TIMEOUT_MS, "waited in vain for {what}");
         tokio::time::sleep(PAUSE).await;
     }
 }

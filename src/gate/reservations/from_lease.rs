@@ -49,7 +49,7 @@ impl Reservations {
         if !escrow.is_on() {
             return None;
         }
-        if call.reservation.is_some() && self.recent.must_be_asked_for(&call.team, id) {
+        if call.reservation.is_some() && self.recent.must_ask_store(&call.team, id) {
             // A reservation that is open in memory has no record, so the store does not know of it.
             escrow.find(&call.team, id)?;
             return Box::pin(self.replay_opened(call, id, context)).await;
@@ -113,12 +113,12 @@ impl Reservations {
         context: &ReserveContext<'_>,
     ) -> (FromEscrow, Option<LeaseRequest>) {
         let ReserveContext { priced, team, catalogue, at_ms, now_ms } = context;
-        let asked = self.asked(call, id, context);
+        let escrow_request = self.escrow_request(call, id, context);
         let Some(account) = &team.account else {
             // Without the account there is no balance to answer with, but the team may need a lease.
-            return (FromEscrow::No, self.held.escrow.request_lease(&asked));
+            return (FromEscrow::No, self.held.escrow.request_lease(&escrow_request));
         };
-        let (answered, request) = self.held.escrow.answer(&asked, self.store.policy());
+        let (answered, request) = self.held.escrow.answer(&escrow_request, self.store.policy());
         let answer = match answered {
             EscrowAnswer::AskStore => FromEscrow::No,
             EscrowAnswer::RunEnded => FromEscrow::Answer(Err(GateError::RunEnded)),
@@ -146,7 +146,12 @@ impl Reservations {
         self.run_records.begin(NewRun { team: team.clone(), run: run.clone(), flow: flow.clone() });
     }
 
-    fn asked<'a>(&self, call: &'a ReserveCall, id: &'a Id, context: &'a ReserveContext<'_>) -> EscrowRequest<'a> {
+    fn escrow_request<'a>(
+        &self,
+        call: &'a ReserveCall,
+        id: &'a Id,
+        context: &'a ReserveContext<'_>,
+    ) -> EscrowRequest<'a> {
         let ReserveContext { priced, team, now_ms, .. } = context;
         let account = team.account.as_ref();
         let cycle = account.map_or_else(|| team.terms.anchor.cycle_at(*now_ms), |account| account.cycle);

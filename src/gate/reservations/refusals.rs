@@ -17,9 +17,9 @@ impl Reservations {
     ) -> Option<ReserveAnswer> {
         let ReserveContext { priced, catalogue, at_ms, now_ms, .. } = *context;
         let run = flow_and_run(&priced.content);
-        let asked =
+        let query =
             RefusalQuery { credits: priced.price.credits, run, trigger: call.trigger, now_ms, monotonic_ms: at_ms };
-        let (terms, mut refusal) = self.store.cache().find_refusal(&call.team, &asked)?;
+        let (terms, mut refusal) = self.store.cache().find_refusal(&call.team, &query)?;
         if call.reservation.is_some() && self.may_exist(&call.team, id, &refusal) {
             return None;
         }

@@ -146,7 +146,7 @@ mod tests {
     use super::*;
     use crate::domain::id::Id;
 
-    fn welcome(teams: StoreTeams) -> StartupBanner {
+    fn banner(teams: StoreTeams) -> StartupBanner {
         StartupBanner {
             listen: BannerListener::of(&"127.0.0.1:50051".parse().unwrap(), &TlsFiles::default(), None),
             admin: BannerListener::of(&"unix:/run/admin.sock".parse().unwrap(), &TlsFiles::default(), None),
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn the_banner_suggests_demo_teams() {
-        let lines = welcome(StoreTeams::Demo).to_string();
+        let lines = banner(StoreTeams::Demo).to_string();
         assert!(lines.contains("demo-free (free, no seat), demo-basic (basic, a paid seat), demo-pro"), "{lines}");
         assert_eq!(lines.matches("grpcurl").count(), 3, "{lines}");
         assert!(lines.contains("memory (nothing survives this process)"), "{lines}");
@@ -176,7 +176,7 @@ mod tests {
         let address = "127.0.0.1:1".parse().unwrap();
         let listen = BannerListener::of(&address, &mutual, None);
         let admin = BannerListener::of(&address, &server, file().as_deref());
-        let lines = StartupBanner { listen, admin, ..welcome(StoreTeams::Demo) }.to_string();
+        let lines = StartupBanner { listen, admin, ..banner(StoreTeams::Demo) }.to_string();
         assert!(lines.contains("(QuotaService; TLS with a certificate of the client)"), "{lines}");
         assert!(lines.contains("UsageService; TLS; a token)"), "{lines}");
         assert!(lines.contains("grpcurl -cacert CA.pem -cert CLIENT.pem -key CLIENT.key -d"), "{lines}");
@@ -186,9 +186,9 @@ mod tests {
 
     #[test]
     fn an_existing_team_is_suggested_instead_of_demo_teams() {
-        let lines = welcome(StoreTeams::Existing(Id::parse("acme").unwrap())).to_string();
+        let lines = banner(StoreTeams::Existing(Id::parse("acme").unwrap())).to_string();
         assert!(!lines.contains("demo"), "{lines}");
         assert!(lines.contains(r#"{"team_id":"acme","reservation_id":"first"}"#), "{lines}");
-        assert!(welcome(StoreTeams::None).to_string().contains("AccountService/PutTeam"));
+        assert!(banner(StoreTeams::None).to_string().contains("AccountService/PutTeam"));
     }
 }

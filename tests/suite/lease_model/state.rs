@@ -219,12 +219,12 @@ impl ModelState {
     /// Returns the credits of a cycle that clients were promised, that can still be committed in time, and that no
     /// record in the store accounts for. A reservation that was opened in two cycles counts in neither.
     pub(super) fn promised(&self, books: &Books, cycle: u8) -> i64 {
-        let stands = |reservation: &u8| {
+        let is_promised = |reservation: &u8| {
             let mut of_it = self.opened.iter().filter(|opened| opened.recorded.reservation == *reservation);
             let of_cycle = of_it.clone().all(|opened| opened.recorded.cycle == cycle);
             of_cycle && of_it.any(|opened| self.now_ms < opened.recorded.expires_ms && self.may_commit(opened, books))
         };
-        i64::try_from((0..MAX_NUMBER).filter(stands).count()).unwrap()
+        i64::try_from((0..MAX_NUMBER).filter(is_promised).count()).unwrap()
     }
 
     /// Returns whether a reservation can be committed while its hold lasts: its ID has no record, or that of another

@@ -12,9 +12,9 @@ use tokio::{
 };
 use tonic::Status;
 
-use crate::suite::support::PATIENCE_MS;
+use crate::suite::support::WAIT_TIMEOUT_MS;
 
-const PATIENCE: Duration = Duration::from_millis(PATIENCE_MS as u64);
+const WAIT_TIMEOUT: Duration = Duration::from_millis(WAIT_TIMEOUT_MS as u64);
 
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -95,7 +95,7 @@ impl Wire {
 
     /// Sends bytes, or fails if the sidecar does not read them in time.
     pub(super) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        timeout(PATIENCE, self.0.write_all(bytes)).await?
+        timeout(WAIT_TIMEOUT, self.0.write_all(bytes)).await?
     }
 
     /// Sends bytes repeatedly, until the sidecar closes the connection or stops reading.
@@ -110,7 +110,7 @@ impl Wire {
 
     /// Sends bytes repeatedly and reads nothing, until the sidecar closes the connection.
     pub(super) async fn send_until_ended(&mut self, bytes: &[u8], what: &str) {
-        let ended = timeout(PATIENCE, async { while self.0.write_all(bytes).await.is_ok() {} });
+        let ended = timeout(WAIT_TIMEOUT, async { while self.0.write_all(bytes).await.is_ok() {} });
         ended.await.unwrap_or_else(|_| panic!("the connection is still open: {what}"));
     }
 
@@ -121,7 +121,7 @@ impl Wire {
 
     /// Waits for a frame of this type, and returns the types of the frames before it.
     pub(super) async fn receive(&mut self, wanted: u8) -> Vec<u8> {
-        let found = timeout(PATIENCE, async {
+        let found = timeout(WAIT_TIMEOUT, async {
             let mut before = Vec::new();
             loop {
                 let mut header = [0; 9];
@@ -141,7 +141,7 @@ impl Wire {
     /// Waits until the sidecar closes the connection.
     pub(super) async fn ended(&mut self, what: &str) {
         let mut buffer = vec![0; 16 * 1024];
-        let ended = timeout(PATIENCE, async { while let Ok(1..) = self.0.read(&mut buffer).await {} });
+        let ended = timeout(WAIT_TIMEOUT, async { while let Ok(1..) = self.0.read(&mut buffer).await {} });
         ended.await.unwrap_or_else(|_| panic!("the connection is still open: {what}"));
     }
 
@@ -176,7 +176,7 @@ pub(super) async fn call(address: &str, timeout_header: Option<&str>, pieces: Ve
         }
         let _ = body.send_data(Bytes::new(), true);
     });
-    let answer = timeout(PATIENCE, answer).await.unwrap().unwrap();
+    let answer = timeout(WAIT_TIMEOUT, answer).await.unwrap().unwrap();
     let status = Status::from_header_map(answer.headers()).expect("it is refused without a message");
     sending.abort();
     driving.abort();
@@ -216,7 +216,7 @@ pub(super) async fn exchange(
         let trailers = incoming.trailers().await?;
         Ok(Exchange { status: head.status, headers: head.headers, body: body.freeze(), trailers })
     };
-    let exchange = timeout(PATIENCE, whole).await.unwrap();
+    let exchange = timeout(WAIT_TIMEOUT, whole).await.unwrap();
     driving.abort();
     exchange.map_err(|error: h2::Error| error.reason())
 }
@@ -243,7 +243,8 @@ pub(super) async fn hold(address: &str, calls: usize, body: &Bytes) -> Held {
         let mut rest = body.clone();
         while !rest.is_empty() {
             sending.reserve_capacity(rest.len());
-            let room = timeout(PATIENCE, std::future::poll_fn(|context| sending.poll_capacity(context))).await.unwrap();
+            let room =
+                timeout(WAIT_TIMEOUT, std::future::poll_fn(|context| sending.poll_capacity(context))).await.unwrap();
             let Some(Ok(room)) = room else { break };
             if sending.send_data(rest.split_to(room), false).is_err() {
                 break;

@@ -122,9 +122,9 @@ fn an_unwritable_directory_is_refused_by_name() {
     {
         let output =
             tollgate(&["--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--store", &format!("embedded:{directory}")]);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(69), "{said}");
-        assert!(said.contains(says), "{said}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(69), "{message}");
+        assert!(message.contains(says), "{message}");
     }
 }
 

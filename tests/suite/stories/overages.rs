@@ -170,7 +170,7 @@ fn a_cap_bounds_the_blocks_of_a_cycle() {
     stage.commit("r2").charges(25);
     stage.has_charges(&["team/2025-06-01/1", "team/2025-06-01/2"]);
 
-    // No cap at all, once none is said.
+    // Without a cap in the request, overages have no cap.
     stage.overages_capped_at(0);
     stage.reserve("r5").run("yet-another").units(40).suspends(OverageCapReached, &remedies);
     assert_eq!(stage.overages_on().overage_cap_blocks, None);
