@@ -11,6 +11,7 @@ mod encode;
 mod first_connection;
 mod opcodes;
 mod probe_error;
+mod reply_limit;
 mod requirements;
 mod script;
 mod script_caller;

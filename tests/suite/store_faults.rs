@@ -4,6 +4,7 @@
 mod answers;
 mod chaos;
 mod disk;
+mod endless_replies;
 mod late_answers;
 mod lost_clients;
 mod outages;

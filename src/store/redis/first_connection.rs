@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use redis::{Client, ConnectionAddr, RedisError, aio::MultiplexedConnection};
+use redis::{Client, ConnectionAddr, RedisError};
 use tokio::{net::lookup_host, time::timeout};
 
 use super::{
     super::{error::OpenError, location::StoreLocation},
-    connect::connect,
+    connect::{ServerConnection, connect},
     requirements::ServerRequirements,
     server_failure::ServerFailure,
     unfit_server::login_error,
@@ -37,7 +37,7 @@ enum ConnectError {
 pub(super) async fn connect_first(
     client: &Client,
     requirements: &ServerRequirements,
-) -> Result<MultiplexedConnection, OpenError> {
+) -> Result<ServerConnection, OpenError> {
     let location = &requirements.location;
     let error = match try_connect(client).await {
         Ok(connection) => return Ok(connection),
@@ -58,7 +58,7 @@ pub(super) async fn connect_first(
     Err(error.into_open_error(location))
 }
 
-async fn try_connect(client: &Client) -> Result<MultiplexedConnection, ConnectError> {
+async fn try_connect(client: &Client) -> Result<ServerConnection, ConnectError> {
     let connecting = async {
         // The error of the connection itself would not tell a name from a server.
         if let ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } =

@@ -2,13 +2,13 @@
 
 use redis::{Client, ErrorKind, RedisError, aio::MultiplexedConnection};
 
-use super::connect::connect;
+use super::connect::{ServerConnection, connect};
 
 /// A second connection to the server. It stays open, so that a PING takes one round trip, also with TLS.
 pub(super) struct SecondConnection {
     client: Client,
     /// `None` before the first PING, and after one that was not answered.
-    connection: Option<MultiplexedConnection>,
+    connection: Option<ServerConnection>,
 }
 
 impl SecondConnection {

@@ -14,7 +14,6 @@ use std::{
     },
 };
 
-use redis::aio::MultiplexedConnection;
 use tokio::sync::{Notify, watch};
 
 use super::{
@@ -22,6 +21,7 @@ use super::{
         error::StoreError,
         health::{HealthReporter, StoreHealth},
     },
+    connect::ServerConnection,
     server_failure::ServerFailure,
 };
 
@@ -44,7 +44,7 @@ pub(super) struct SharedConnection {
 
 struct CurrentConnection {
     /// `None` while the server is away.
-    connection: Option<MultiplexedConnection>,
+    connection: Option<ServerConnection>,
     /// Number of the connection. A failure that is reported with an older number is ignored, so that the failure of an
     /// old connection does not end a new one.
     generation: u64,
@@ -55,7 +55,7 @@ struct CurrentConnection {
 impl SharedConnection {
     /// Shares a connection to a server that passed its checks. `store` is the name for the log and must not contain a
     /// password.
-    pub(super) fn new(connection: MultiplexedConnection, store: String) -> Self {
+    pub(super) fn new(connection: ServerConnection, store: String) -> Self {
         Self {
             current: RwLock::new(CurrentConnection { connection: Some(connection), generation: 0, late_answers: 0 }),
             health: HealthReporter::up(store),
@@ -78,7 +78,7 @@ impl SharedConnection {
     ///
     /// # Errors
     /// At once, if the server is away.
-    pub(super) fn get(&self) -> Result<(MultiplexedConnection, u64), StoreError> {
+    pub(super) fn get(&self) -> Result<(ServerConnection, u64), StoreError> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         match &current.connection {
             Some(connection) => Ok((connection.clone(), current.generation)),
@@ -146,7 +146,7 @@ impl SharedConnection {
     }
 
     /// Puts a new connection in place. `refused` is set if the server still refuses writes.
-    pub(super) fn replace(&self, connection: MultiplexedConnection, refused: Option<(&'static str, &dyn Error)>) {
+    pub(super) fn replace(&self, connection: ServerConnection, refused: Option<(&'static str, &dyn Error)>) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         let generation = current.generation + 1;
         *current = CurrentConnection { connection: Some(connection), generation, late_answers: 0 };

@@ -43,10 +43,21 @@ struct Faults {
     silence: Option<String>,
     /// Numbers of connections that pass nothing on.
     silent: HashSet<usize>,
+    /// The next request that contains this text is answered with an endless reply.
+    endless: Option<(String, EndlessReply)>,
+    /// By the number of the connection: how its next request is answered.
+    endless_next: HashMap<usize, EndlessReply>,
     /// The connection is cut after this many bytes of the answer to the next request that contains this text.
     cut: Option<(String, usize)>,
     /// That request was passed on. This many bytes of the answer are passed on before the cut.
     bytes_left: Option<usize>,
+}
+
+/// A reply that does not end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EndlessReply {
+    pub(crate) start: &'static str,
+    pub(crate) repeated: &'static str,
 }
 
 /// Answers that are delayed, while all others are passed on as they come.
@@ -122,6 +133,11 @@ impl Proxy {
         self.connections.set_faults(|faults| faults.late_answers = Some(late));
     }
 
+    /// Answers the next request that contains this text with an endless reply, until the client closes the connection.
+    pub(crate) fn answer_endlessly(&self, text: &str, reply: EndlessReply) {
+        self.connections.set_faults(|faults| faults.endless = Some((text.to_owned(), reply)));
+    }
+
     /// Makes the connection of the next request that contains this text silent. Other connections are not affected.
     pub(crate) fn silence_connection_of(&self, text: &str) {
         self.connections.set_faults(|faults| faults.silence = Some(text.to_owned()));
@@ -189,6 +205,9 @@ impl Connections {
             if faults.silence.take_if(|text| contains(text)).is_some() {
                 faults.silent.insert(number);
             }
+            if let Some((_, reply)) = faults.endless.take_if(|(text, _)| contains(text)) {
+                faults.endless_next.insert(number, reply);
+            }
             if let Some(late) = faults.late_answers.as_mut().filter(|late| late.left > 0 && contains(&late.text)) {
                 late.until_next -= 1;
                 if late.until_next == 0 {
@@ -232,6 +251,15 @@ impl Connections {
             self.wait_while_held();
             if !self.is_alive(number) {
                 continue;
+            }
+            let endless = self.faults.lock().unwrap().endless_next.remove(&number);
+            if let Some(reply) = endless {
+                let repeated = reply.repeated.repeat(65_536 / reply.repeated.len());
+                let mut is_open = to.write_all(reply.start.as_bytes()).is_ok();
+                while is_open {
+                    is_open = to.write_all(repeated.as_bytes()).is_ok();
+                }
+                return;
             }
             let left = self.faults.lock().unwrap().bytes_left;
             if let Some(left) = left {
