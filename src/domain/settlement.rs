@@ -202,7 +202,7 @@ impl Settlement {
     /// exist.
     fn without_record(&self, reply: &Reply) -> Result<SettlementVerdict, Damaged> {
         if matches!(reply.outcome, Outcome::Applied { .. }) {
-            // It was settled as of a time so long ago that its record was removed at once.
+            // It expired longer ago than its retention, so the settlement left no record.
             return Ok(SettlementVerdict::NotFound);
         }
         let on_its_lease = self.on_its_lease(reply, None)?;

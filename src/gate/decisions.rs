@@ -97,7 +97,7 @@ impl Decisions {
                 self.metrics.committed(team, committed);
             }
             Some(State::Released) => self.metrics.released(team, credits),
-            // A reservation that expired so long ago that its retention is over leaves no record.
+            // No record is left if the retention of an expired reservation is over.
             Some(State::Expired) | None => self.metrics.expired(team, credits),
             Some(State::Open) => {}
         }
